@@ -1,0 +1,120 @@
+"""A configuration: every hyperparameter that decides how a fold is trained, with its type, range and default."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from trainable.errors import UserError, did_you_mean
+
+STRIDE = 32
+
+
+def parse_size(value: Any) -> Any:
+    """Read "480x352" or [480, 352] as a width and a height; "auto" stays."""
+    if value == "auto":
+        return value
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    try:
+        width, height = (int(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ValueError("must be 'auto' or WIDTHxHEIGHT, as in 480x352") from None
+    if width < STRIDE or height < STRIDE or width % STRIDE or height % STRIDE:
+        raise ValueError(
+            f"width and height must be multiples of {STRIDE} (the encoder halves them five times)"
+        )
+    return (width, height)
+
+
+Size = Annotated[Literal["auto"] | tuple[int, int], BeforeValidator(parse_size)]
+
+
+class Config(BaseModel):
+    """One point of a space, resolved. Equal configurations have equal ids."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    architecture: Literal["unet"] = Field("unet", description="the kind of network")
+    encoder: str = Field(
+        "efficientnet-b2", description="any encoder of smp, or any timm model with feature maps"
+    )
+    encoder_weights: Literal["imagenet"] | None = Field(None, description="none trains from scratch")
+    attention: Literal["scse"] | None = Field("scse", description="attention in the decoder")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped before the last layer")
+    loss: Literal["dice", "iou"] = Field("iou", description="the region term of the loss")
+    lambda_region: float = Field(1.0, ge=0, description="weight of the region term")
+    lambda_bce: float = Field(0.2, ge=0, description="weight of binary cross-entropy")
+    pc: float = Field(3.0, gt=0, description="weight of foreground pixels in binary cross-entropy")
+    augmentation: Literal["none", "low", "medium", "high"] = Field("low", description="level of augmentation")
+    size: Size = Field(
+        "auto", description="working size; auto is the largest multiple of 32 not above the original"
+    )
+    batch_size: int = Field(8, ge=1, description="images per step")
+    learning_rate: float = Field(5e-3, gt=0, description="of AdamW, at its highest")
+    final_learning_rate: float = Field(1e-7, ge=0, description="where the cosine ends")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(1e-4, ge=0, description="decoupled; norms and biases are spared")
+    gradient_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 turns clipping off")
+    ema: float = Field(
+        0.998, ge=0, lt=1, description="decay of the averaged weights that are scored; 0 is off"
+    )
+    steps: int = Field(12_000, ge=1, description="the horizon: the cosine spans all of it")
+    evaluations: int = Field(100, ge=1, description="reports, evenly spaced over the horizon")
+    patience: int = Field(
+        60, ge=0, description="epochs without a better score before stopping; 0 never stops"
+    )
+    precision: Literal["auto", "bf16", "float32"] = Field("auto", description="auto is bf16 on CUDA")
+    tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground")
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
+
+    @property
+    def id(self) -> str:
+        """A hash of the canonical JSON, short enough for a folder's name."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def report_steps(self, until: int) -> list[int]:
+        """The steps up to ``until`` at which a fold is evaluated: the same fractions of every horizon."""
+        count = min(self.evaluations, self.steps)
+        return [step for k in range(1, count + 1) if (step := round(k * self.steps / count)) <= until]
+
+
+def make_config(values: Mapping[str, Any]) -> Config:
+    """Validate, and say everything that is wrong in one error."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str | None]:
+    """Read ``key=value`` words as a command line gives them; ``null`` and ``none`` mean no value where one may lack."""
+    values: dict[str, str | None] = {}
+    for word in assignments:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {word!r}: write key=value, as in --set batch_size=8")
+        optional = key.strip() in ("encoder_weights", "attention")
+        values[key.strip()] = (
+            None if optional and value.strip().lower() in ("null", "none") else value.strip()
+        )
+    return values
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"][:1])
+    if problem["type"] == "extra_forbidden":
+        known = Config.model_fields
+        hint = did_you_mean(key, known) or f" Known: {', '.join(known)}."
+        return f"unknown hyperparameter {key!r}.{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    hint = ""
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        hint = did_you_mean(
+            problem["input"], problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    return f"{key} = {problem['input']!r}: {message[:1].lower()}{message[1:]}.{hint}"

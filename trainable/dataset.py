@@ -1,0 +1,206 @@
+"""A data set on disk: a folder with splits, each with images, scribbles and (where known) the truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from trainable.errors import UserError, did_you_mean
+
+Pixels = npt.NDArray[np.uint8]
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
+IMAGES, SCRIBBLES, TRUTH = "images", "scribbles", "ground_truth"
+
+
+class BadFile(UserError):
+    """One file that cannot be used as it is, with what is wrong in words."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.file = file
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[BadFile], tuple[Path, str]]:
+        return (BadFile, (self.file, self.problem))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The files of one split by stem; nothing is opened until asked for."""
+
+    root: Path
+    images: Mapping[str, Path]
+    scribbles: Mapping[str, Path]
+    truth: Mapping[str, Path]
+    clashes: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.root.name
+
+    @property
+    def labelled(self) -> bool:
+        return (self.root / TRUTH).is_dir()
+
+    @cached_property
+    def stems(self) -> list[str]:
+        return sorted(self.images)
+
+    def missing_partners(self) -> list[BadFile]:
+        """Every file without its partner in the other folders."""
+        folders = {IMAGES: self.images, SCRIBBLES: self.scribbles}
+        if self.labelled:
+            folders[TRUTH] = self.truth
+        found: list[BadFile] = []
+        for stem in sorted(set().union(*folders.values())):
+            lacking = [folder for folder, files in folders.items() if stem not in files]
+            if lacking:
+                present = next(files[stem] for files in folders.values() if stem in files)
+                found.append(BadFile(present, f"has no partner {stem}.* in {' and in '.join(lacking)}"))
+        return found
+
+    @cached_property
+    def hash(self) -> str:
+        """A hash of every name and byte of the split: equal hashes mean equal data."""
+        digest = hashlib.sha256()
+        for folder, files in ((IMAGES, self.images), (SCRIBBLES, self.scribbles), (TRUTH, self.truth)):
+            for stem in sorted(files):
+                digest.update(f"{folder}/{stem}\0".encode())
+                digest.update(hashlib.sha256(files[stem].read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def find_splits(folder: Path) -> dict[str, Split]:
+    """Every split below a data set's folder, by name."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; a data set is a folder with splits such as train/images")
+    splits = {path.name: _list_split(path) for path in sorted(folder.iterdir()) if (path / IMAGES).is_dir()}
+    if not splits:
+        hint = (
+            f" (it looks like a split itself: give its parent, {folder.resolve().parent})"
+            if (folder / IMAGES).is_dir()
+            else ""
+        )
+        raise UserError(
+            f"{folder}: holds no split, that is no folder such as train/ with images/ in it{hint}"
+        )
+    return splits
+
+
+def open_split(folder: Path, name: str = "train") -> Split:
+    """One labelled split that is complete enough to train on; every missing partner is an error."""
+    splits = find_splits(folder)
+    if name not in splits:
+        raise UserError(
+            f"{folder}: has no split {name!r}, only {', '.join(splits)}.{did_you_mean(name, splits)}"
+        )
+    split = splits[name]
+    if not split.images:
+        raise UserError(f"{split.root / IMAGES}: holds no image ({', '.join(SUFFIXES)})")
+    problems = [
+        *(BadFile(path, "shares its stem with another file") for path in split.clashes),
+        *split.missing_partners(),
+    ]
+    if problems:
+        more = (
+            f" (and {len(problems) - 1} more: python -m trainable doctor {folder})"
+            if len(problems) > 1
+            else ""
+        )
+        raise UserError(f"{problems[0]}{more}")
+    return split
+
+
+def _list_split(root: Path) -> Split:
+    clashes: list[Path] = []
+
+    def by_stem(folder: str) -> dict[str, Path]:
+        files: dict[str, Path] = {}
+        if not (root / folder).is_dir():
+            return files
+        for path in sorted((root / folder).iterdir()):
+            if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+                continue
+            if path.stem in files:
+                clashes.append(path)
+            else:
+                files[path.stem] = path
+        return files
+
+    return Split(root, by_stem(IMAGES), by_stem(SCRIBBLES), by_stem(TRUTH), tuple(clashes))
+
+
+def read_image(path: Path) -> Pixels:
+    """Height x width x 3, whatever the file's mode."""
+    return _pixels(_open(path).convert("RGB"))
+
+
+def read_scribble(path: Path) -> Pixels:
+    """Height x width of 0 background, 1 foreground, 255 unlabelled."""
+    return _labels(
+        path, {BACKGROUND: BACKGROUND, FOREGROUND: FOREGROUND, UNLABELLED: UNLABELLED}, "0, 1 and 255"
+    )
+
+
+def read_mask(path: Path) -> Pixels:
+    """Height x width of 0 and 1; masks drawn with 255 are read as 1."""
+    return _labels(path, {0: 0, 1: 1, 255: 1}, "0 and 1 (or 255)")
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise BadFile(path, "does not exist") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadFile(path, f"cannot be read as an image, it is damaged or cut short ({error})") from None
+    return image
+
+
+def _pixels(image: Any) -> Pixels:
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
+    image = _open(path)
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "P"):
+        image = image.convert("RGB")
+    values = _pixels(image)
+    if values.ndim == 3:
+        if not (
+            np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])
+        ):
+            raise BadFile(path, "has channels that differ; labels are one channel, or three equal ones")
+        values = values[..., 0]
+    strange = sorted(set(np.unique(values).tolist()) - set(meaning))
+    if strange:
+        shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+        raise BadFile(path, f"holds the labels {shown}; allowed are {allowed}")
+    table = np.zeros(256, np.uint8)
+    for value, label in meaning.items():
+        table[value] = label
+    return table[values]
+
+
+def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, int]:
+    """The largest multiple of the stride not above the originals (their most common size where they are mixed)."""
+    width, height = Counter(sizes).most_common(1)[0][0]
+    if width < stride or height < stride:
+        raise UserError(
+            f"images of {width}x{height} are smaller than {stride}x{stride}; give --set size=WIDTHxHEIGHT"
+        )
+    return width // stride * stride, height // stride * stride
