@@ -24,9 +24,7 @@ def parse_size(value: Any) -> Any:
     except (TypeError, ValueError):
         raise ValueError("must be 'auto' or WIDTHxHEIGHT, as in 480x352") from None
     if width < STRIDE or height < STRIDE or width % STRIDE or height % STRIDE:
-        raise ValueError(
-            f"width and height must be multiples of {STRIDE} (the encoder halves them five times)"
-        )
+        raise ValueError(f"width and height must be multiples of {STRIDE} (the encoder halves them five times)")
     return (width, height)
 
 
@@ -39,9 +37,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: Literal["unet"] = Field("unet", description="the kind of network")
-    encoder: str = Field(
-        "efficientnet-b2", description="any encoder of smp, or any timm model with feature maps"
-    )
+    encoder: str = Field("efficientnet-b2", description="any encoder of smp, or any timm model with feature maps")
     encoder_weights: Literal["imagenet"] | None = Field(None, description="none trains from scratch")
     attention: Literal["scse"] | None = Field("scse", description="attention in the decoder")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped before the last layer")
@@ -50,23 +46,17 @@ class Config(BaseModel):
     lambda_bce: float = Field(0.2, ge=0, description="weight of binary cross-entropy")
     pc: float = Field(3.0, gt=0, description="weight of foreground pixels in binary cross-entropy")
     augmentation: Literal["none", "low", "medium", "high"] = Field("low", description="level of augmentation")
-    size: Size = Field(
-        "auto", description="working size; auto is the largest multiple of 32 not above the original"
-    )
+    size: Size = Field("auto", description="working size; auto is the largest multiple of 32 not above the original")
     batch_size: int = Field(8, ge=1, description="images per step")
     learning_rate: float = Field(5e-3, gt=0, description="of AdamW, at its highest")
     final_learning_rate: float = Field(1e-7, ge=0, description="where the cosine ends")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled; norms and biases are spared")
     gradient_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 turns clipping off")
-    ema: float = Field(
-        0.998, ge=0, lt=1, description="decay of the averaged weights that are scored; 0 is off"
-    )
+    ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are scored; 0 is off")
     steps: int = Field(12_000, ge=1, description="the horizon: the cosine spans all of it")
     evaluations: int = Field(100, ge=1, description="reports, evenly spaced over the horizon")
-    patience: int = Field(
-        60, ge=0, description="epochs without a better score before stopping; 0 never stops"
-    )
+    patience: int = Field(60, ge=0, description="epochs without a better score before stopping; 0 never stops")
     precision: Literal["auto", "bf16", "float32"] = Field("auto", description="auto is bf16 on CUDA")
     tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
@@ -99,9 +89,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, str | None]:
         if not equals or not key.strip():
             raise UserError(f"--set {word!r}: write key=value, as in --set batch_size=8")
         optional = key.strip() in ("encoder_weights", "attention")
-        values[key.strip()] = (
-            None if optional and value.strip().lower() in ("null", "none") else value.strip()
-        )
+        values[key.strip()] = None if optional and value.strip().lower() in ("null", "none") else value.strip()
     return values
 
 

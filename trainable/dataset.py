@@ -32,7 +32,11 @@ class BadFile(UserError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type[BadFile], tuple[Path, str]]:
-        return (BadFile, (self.file, self.problem))
+        return (type(self), (self.file, self.problem))
+
+
+class Unreadable(BadFile):
+    """No image at all, or not a whole one; any other bad file can be opened and has a size."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,7 @@ def find_splits(folder: Path) -> dict[str, Split]:
             if (folder / IMAGES).is_dir()
             else ""
         )
-        raise UserError(
-            f"{folder}: holds no split, that is no folder such as train/ with images/ in it{hint}"
-        )
+        raise UserError(f"{folder}: holds no split, that is no folder such as train/ with images/ in it{hint}")
     return splits
 
 
@@ -102,9 +104,7 @@ def open_split(folder: Path, name: str = "train") -> Split:
     """One labelled split that is complete enough to train on; every missing partner is an error."""
     splits = find_splits(folder)
     if name not in splits:
-        raise UserError(
-            f"{folder}: has no split {name!r}, only {', '.join(splits)}.{did_you_mean(name, splits)}"
-        )
+        raise UserError(f"{folder}: has no split {name!r}, only {', '.join(splits)}.{did_you_mean(name, splits)}")
     split = splits[name]
     if not split.images:
         raise UserError(f"{split.root / IMAGES}: holds no image ({', '.join(SUFFIXES)})")
@@ -113,11 +113,7 @@ def open_split(folder: Path, name: str = "train") -> Split:
         *split.missing_partners(),
     ]
     if problems:
-        more = (
-            f" (and {len(problems) - 1} more: python -m trainable doctor {folder})"
-            if len(problems) > 1
-            else ""
-        )
+        more = f" (and {len(problems) - 1} more: python -m trainable doctor {folder})" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}")
     return split
 
@@ -148,9 +144,7 @@ def read_image(path: Path) -> Pixels:
 
 def read_scribble(path: Path) -> Pixels:
     """Height x width of 0 background, 1 foreground, 255 unlabelled."""
-    return _labels(
-        path, {BACKGROUND: BACKGROUND, FOREGROUND: FOREGROUND, UNLABELLED: UNLABELLED}, "0, 1 and 255"
-    )
+    return _labels(path, {BACKGROUND: BACKGROUND, FOREGROUND: FOREGROUND, UNLABELLED: UNLABELLED}, "0, 1 and 255")
 
 
 def read_mask(path: Path) -> Pixels:
@@ -160,12 +154,12 @@ def read_mask(path: Path) -> Pixels:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            image.load()
     except FileNotFoundError:
-        raise BadFile(path, "does not exist") from None
+        raise Unreadable(path, "does not exist") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadFile(path, f"cannot be read as an image, it is damaged or cut short ({error})") from None
+        raise Unreadable(path, f"cannot be read as an image, it is damaged or cut short ({error})") from None
     return image
 
 
@@ -181,9 +175,7 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
         image = image.convert("RGB")
     values = _pixels(image)
     if values.ndim == 3:
-        if not (
-            np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])
-        ):
+        if not (np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])):
             raise BadFile(path, "has channels that differ; labels are one channel, or three equal ones")
         values = values[..., 0]
     strange = sorted(set(np.unique(values).tolist()) - set(meaning))
@@ -200,7 +192,5 @@ def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, in
     """The largest multiple of the stride not above the originals (their most common size where they are mixed)."""
     width, height = Counter(sizes).most_common(1)[0][0]
     if width < stride or height < stride:
-        raise UserError(
-            f"images of {width}x{height} are smaller than {stride}x{stride}; give --set size=WIDTHxHEIGHT"
-        )
+        raise UserError(f"images of {width}x{height} are smaller than {stride}x{stride}; give --set size=WIDTHxHEIGHT")
     return width // stride * stride, height // stride * stride

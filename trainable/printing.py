@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
+import rich.progress
 from rich.console import Console
 from rich.table import Table
 
@@ -19,12 +21,28 @@ class Format(StrEnum):
     csv = "csv"
 
 
+Progress = Callable[[int, int], None]
+
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """A line for people; markup in data is never interpreted."""
     talk.print(text, markup=False)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Progress]:
+    """A callable that is told (done, total); it draws a bar on a terminal, once there is something to wait for."""
+    with rich.progress.Progress(console=talk, transient=True, disable=not talk.is_terminal) as bar:
+        tasks: list[rich.progress.TaskID] = []
+
+        def advance(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(label, total=total))
+            bar.update(tasks[0], completed=done)
+
+        yield advance
 
 
 def print_json(document: Any) -> None:
@@ -42,9 +60,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> 
     """A table as wide as it needs to be when it goes into a pipe, as wide as the terminal otherwise."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = all(isinstance(row.get(column, 0), (int, float)) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
