@@ -11,6 +11,7 @@ import pytest
 os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # no test reads or writes a user's cache by accident
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 
 REAL_DATA = Path(os.environ.get("SCRIBBLE_DATA", Path(__file__).parents[2] / "shared" / "data" / "scribbles"))
 

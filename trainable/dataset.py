@@ -149,7 +149,12 @@ def read_scribble(path: Path) -> Pixels:
 
 def read_mask(path: Path) -> Pixels:
     """Height x width of 0 and 1; masks drawn with 255 are read as 1."""
-    return _labels(path, {0: 0, 1: 1, 255: 1}, "0 and 1 (or 255)")
+    mask = _labels(path, {0: 0, 1: 1, 255: 255}, "0 and 1 (or 255)")
+    white = mask == 255
+    if white.any() and (mask == 1).any():
+        raise BadFile(path, 'holds both 1 and 255; a mask has one value for foreground, and none for "unknown"')
+    mask[white] = 1
+    return mask
 
 
 def _open(path: Path) -> Image.Image:

@@ -49,8 +49,9 @@ def print_json(document: Any) -> None:
     print(json.dumps(document, indent=2))
 
 
-def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Rows under a header; ``columns`` says which where there may be no row to tell."""
+    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -67,6 +68,16 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> 
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console.print(table, markup=False)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], output: Format) -> None:
+    """The same rows in whichever format was asked for."""
+    if output is Format.json:
+        print_json(list(rows))
+    elif output is Format.csv:
+        print_csv(rows)
+    else:
+        print_table(rows)
 
 
 def _cell(value: Any) -> str:
