@@ -1,0 +1,185 @@
+"""The fold loop: train one fold of one configuration and yield a report per evaluation.
+
+    config = make_config({"encoder": "resnet18", "steps": 500})
+    data = open_data(Path("data"), config.size)
+    folds = make_folds(data.foreground_shares, 5, seed=0, data_hash=data.hash)
+    for report in train_fold(config, data, folds, fold=0, folder=Path("out")):
+        print(report.step, report.scores["miou"])
+
+The folder holds everything: called again with the same arguments, the loop goes on from the newest checkpoint, and
+on a CPU the weights, scores and reports are bit for bit those of a run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from trainable import checkpoint
+from trainable.batches import default_workers, training_batches
+from trainable.cache import Data
+from trainable.config import Config
+from trainable.errors import FoldFailed, UserError
+from trainable.files import remove_partial, write_json, write_text
+from trainable.finish import write_results
+from trainable.folds import Folds
+from trainable.trial import FoldTrial, Report
+
+METRICS_FILE, LOG_FILE, ERROR_FILE = "metrics.jsonl", "log.txt", "error.json"
+
+
+def train_fold(
+    config: Config,
+    data: Data,
+    folds: Folds,
+    fold: int,
+    folder: Path,
+    *,
+    until: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    keep_going: Callable[[int], bool] = lambda step: True,
+    checkpoint_seconds: float = 120.0,
+    keep_probabilities: bool = False,
+) -> Iterator[Report]:
+    """Train until step ``until`` (default: the whole horizon), from the folder's checkpoint where there is one.
+
+    The first report after resuming is the last one that was checkpointed, again. Closing the generator, or
+    ``keep_going`` (asked after each step) saying no, saves and ends; so does reaching ``until``. Raises ``FoldFailed``
+    when the loss is no longer a number or the memory does not suffice, after writing why to ``error.json``.
+    """
+    place = pick_device(device)
+    _prepare(folder)
+    trial = FoldTrial(config, data, folds, fold, place)
+    state = checkpoint.load_last(folder)
+    if state is not None:
+        trial.restore(state, folder / checkpoint.LAST)
+    _align_reports(folder / METRICS_FILE, trial.report)
+    _log(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
+    if trial.report is not None:
+        yield trial.report
+    if not trial.finished:
+        yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, keep_probabilities)
+
+
+def _train(
+    trial: FoldTrial,
+    folder: Path,
+    until: int | None,
+    workers: int | None,
+    keep_going: Callable[[int], bool],
+    checkpoint_seconds: float,
+    keep_probabilities: bool,
+) -> Iterator[Report]:
+    end = trial.config.steps if until is None else min(until, trial.config.steps)
+    reports_at = set(trial.config.report_steps(end))
+    workers = default_workers(trial.device) if workers is None else workers
+    saved = (trial.step, time.monotonic())
+    trial.watch.start()
+    try:
+        for images, labels in training_batches(trial.stream, trial.step, end, trial.device, workers):
+            trial.train_step(images, labels)
+            report = _report(trial, folder, keep_probabilities) if trial.step in reports_at else None
+            if trial.finished or time.monotonic() - saved[1] > checkpoint_seconds:
+                trial.save(folder)
+                saved = (trial.step, time.monotonic())
+            if report is not None:
+                trial.watch.stop()
+                yield report
+                trial.watch.start()
+            if trial.finished or not keep_going(trial.step):
+                break
+        trial.watch.stop()
+    except GeneratorExit:
+        if trial.step > saved[0]:
+            trial.save(folder)
+        raise
+    except FoldFailed as failed:
+        _write_failure(folder, failed)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        step = trial.step + 1
+        failure = FoldFailed("out_of_memory", f"out of memory on {trial.device} at step {step}", step)
+        _write_failure(folder, failure)
+        raise failure from error
+    if trial.step > saved[0]:
+        trial.save(folder)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by its name; ``auto`` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
+        ) from None
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change within a fold
+        torch.set_float32_matmul_precision("high")
+    return device
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partial(folder)
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
+
+
+def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
+    """Evaluate and put it on record; with the last report the fold's results are written too."""
+    report = trial.evaluate()
+    with (folder / METRICS_FILE).open("a") as file:
+        file.write(json.dumps(report.as_dict()) + "\n")
+    _log(folder, f"step {report.step}: loss {report.loss:.4f}, miou {report.scores['miou']:.4f}")
+    if report.finished:
+        write_results(trial, folder, keep_probabilities)
+        _log(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
+    return report
+
+
+def _align_reports(path: Path, report: Report | None) -> None:
+    """Drop reports that are newer than the checkpoint: they will come again, the same."""
+    kept: list[str] = []
+    if report is not None:
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < report.step]
+        kept.append(json.dumps(report.as_dict()))
+    if kept or path.exists():
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """All lines but a last one that a crash cut short."""
+    text = path.read_text() if path.exists() else ""
+    return text.split("\n")[:-1]
+
+
+def _write_failure(folder: Path, failure: FoldFailed) -> None:
+    write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
+    _log(folder, f"failed: {failure.message}")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """GPUs say so by type; on a CPU torch and oneDNN say so in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "bad_alloc", "could not create a primitive"))
+
+
+def _log(folder: Path, text: str) -> None:
+    with (folder / LOG_FILE).open("a") as file:
+        file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
