@@ -81,6 +81,31 @@ def make_config(values: Mapping[str, Any]) -> Config:
         raise UserError("; ".join(_explain(problem) for problem in error.errors())) from None
 
 
+def describe() -> list[dict[str, Any]]:
+    """Every hyperparameter with its default, what is allowed and what it does."""
+    schema = Config.model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "default": field.get_default(),
+            "allowed": _allowed(schema[name]),
+            "meaning": field.description,
+        }
+        for name, field in Config.model_fields.items()
+    ]
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_allowed(part) for part in schema["anyOf"]))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    words = {"array": "WIDTHxHEIGHT", "null": "none", "number": "number", "integer": "integer", "string": "name"}
+    limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema]
+    return " ".join([words[schema["type"]], ", ".join(bounds)]).strip()
+
+
 def parse_assignments(assignments: list[str]) -> dict[str, str | None]:
     """Read ``key=value`` words as a command line gives them; ``null`` and ``none`` mean no value where one may lack."""
     values: dict[str, str | None] = {}

@@ -1,0 +1,59 @@
+"""Who may import whom, read from the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
+MAY_IMPORT = {
+    "trainable": {"trainable"},
+    "spaces": {"spaces", "trainable"},
+    "search": {"search", "spaces", "trainable", "cluster"},
+    "cluster": {"cluster", "trainable"},
+    "analysis": {"analysis", "search", "trainable", "spaces"},
+}
+PURE = (
+    "trainable.config",
+    "trainable.errors",
+    "trainable.folds",
+    "trainable.metrics",
+    "trainable.dataset",
+    "trainable.files",
+)
+
+
+def imports(path):
+    """(top-level package, line) of every import of a file, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module.split(".")[0], node.lineno
+
+
+def sources(room):
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_it_stands_on(room):
+    for path in sources(room):
+        for package, line in imports(path):
+            assert package not in ROOMS or package in MAY_IMPORT[room], f"{path}:{line} imports {package}"
+
+
+def test_training_knows_neither_ray_nor_optuna():
+    for path in sources("trainable"):
+        for package, line in imports(path):
+            assert package not in ("ray", "optuna"), f"{path}:{line} imports {package}"
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_part_loads_without_frameworks(module):
+    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'ray', 'optuna', 'cv2'}} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"

@@ -1,0 +1,214 @@
+"""The programs as a person runs them: what they print, where, with which exit code, and what Ctrl-C does."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from trainable import commands
+from trainable.__main__ import app
+
+FAST = ["--set", "encoder=mobilenetv3_small_050", "--set", "batch_size=4", "--set", "attention=none"]
+
+
+@pytest.fixture
+def run(tmp_path, small_cache):
+    environment = os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "COLUMNS": "200"}
+
+    def program(*words, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "trainable", *map(str, words)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **options,
+        )
+
+    program.environment = environment
+    return program
+
+
+def test_fit_trains_a_fold_and_ends_with_its_scores(run, small_folder, tmp_path):
+    done = run("fit", small_folder, "--folds", 4, *FAST, "--set", "steps=4", "--set", "evaluations=2")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"step 2/4 .*loss .*miou .*images/s.*left", done.stderr)
+    assert re.search(r"weights +step +size +miou +miou_image", done.stdout)
+    (folder,) = (tmp_path / "runs/fit").glob("*/fold_0")
+    assert str(folder.relative_to(tmp_path)) in done.stderr
+    files = {
+        "best.pt",
+        "last.pt",
+        "metrics.jsonl",
+        "images.parquet",
+        "scores.json",
+        "log.txt",
+        "config.json",
+        "folds.json",
+    }
+    assert {path.name for path in folder.iterdir()} == files
+    assert json.loads((folder / "config.json").read_text())["encoder"] == "mobilenetv3_small_050"
+
+
+@pytest.mark.parametrize("output", ["json", "csv"])
+def test_data_goes_to_stdout_and_talk_to_stderr(run, small_folder, output):
+    done = run("fit", small_folder, *FAST, "--set", "steps=1", "--format", output)
+    assert done.returncode == 0, done.stderr
+    if output == "json":
+        assert json.loads(done.stdout)["best"]["original"].keys() >= {"miou", "miou_image", "dice"}
+    else:
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert [(row["weights"], row["size"]) for row in rows][:2] == [("best", "original"), ("best", "working")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "nowhere"], "error: nowhere: no such folder"),
+        (["fit", "DATA", "--set", "learning_rte=1"], "error: unknown hyperparameter 'learning_rte'. Did you mean"),
+        (["fit", "DATA", "--set", "size=100x100"], "error: size = '100x100': width and height must be multiples of 32"),
+        (["fit", "DATA", "--set", "batch_size=17"], "error: batch_size = 17: larger than fold 0, which has 16 images"),
+        (["fit", "DATA", "--fold", "5"], "error: fold 5: there are 5 folds, 0 to 4"),
+        (["fit", "DATA", "--folds", "21"], "error: folds = 21: the data set has only 20 labelled images"),
+        (["fit", "DATA", "--set", "encoder=resnet81"], "error: encoder = 'resnet81': neither smp nor timm knows it"),
+        (["fit", "DATA", "--split", "test1"], "test1: has no ground_truth/ folder"),
+        (["fit", "DATA", "--out", "/proc/nothing"], "error: /proc/nothing"),
+        (["fit", "DATA", "--device", "gpu"], "error: device = 'gpu': cannot be used here"),
+        (["synthesize", "DATA"], "exists and is not empty"),
+        (["synthesize", "new", "--size", "5x5x5"], "error: --size '5x5x5': write WIDTHxHEIGHT"),
+        (["show", "DATA", "--out", "/proc/nothing.png"], "error: /proc/nothing.png: No such file or directory"),
+        (["fitt"], "No such command 'fitt'"),
+        (["fit", "DATA", "--folds", "1"], "Invalid value for '--folds'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    small_folder, small_cache, words, message, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
+    words = [str(small_folder) if word == "DATA" else word for word in words]
+    monkeypatch.setattr(sys, "argv", ["trainable", *words])
+    with pytest.raises(SystemExit) as end:
+        commands.run(app)
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert message in said.err and "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_a_mistake_is_told_before_the_frameworks_are_loaded(run, small_folder):
+    """A typo must not cost the seconds that importing torch takes."""
+    code = (
+        "import sys; from trainable import commands; from trainable.__main__ import app\n"
+        f"sys.argv = ['trainable', 'fit', {str(small_folder)!r}, '--set', 'learning_rte=1']\n"
+        "try: commands.run(app)\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "False\n") and "learning_rte" in done.stderr
+
+
+def test_a_fold_that_fails_by_itself_is_exit_code_1_with_a_reason_for_programs(run, small_folder, tmp_path):
+    words = ["--set", "learning_rate=1e30", "--set", "gradient_clip=0", "--set", "steps=40", "--set", "evaluations=2"]
+    done = run("fit", small_folder, "--out", "out", *FAST, *words)
+    assert done.returncode == 1
+    assert "error:" in done.stderr and "(nan)" in done.stderr and "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "out/error.json").read_text())["reason"] == "nan"
+
+
+def test_until_pauses_and_the_named_command_goes_on(run, small_folder, tmp_path):
+    words = ["fit", small_folder, "--out", "out", *FAST, "--set", "steps=4", "--set", "evaluations=2"]
+    paused = run(*words, "--until", 2)
+    assert paused.returncode == 0
+    command = paused.stderr.splitlines()[-1].split()
+    assert command[:3] == ["python", "-m", "trainable"] and "--until" not in command
+    done = run(*command[3:])
+    assert done.returncode == 0 and "step 4/4" in done.stderr
+    assert json.loads((tmp_path / "out/scores.json").read_text())["last"]["step"] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_stops_after_the_step_and_loses_nothing(run, small_folder, tmp_path, number):
+    words = ["fit", str(small_folder), "--out", "out", *FAST, "--set", "steps=4000", "--set", "evaluations=2000"]
+    command = [sys.executable, "-m", "trainable", *words]
+    with subprocess.Popen(command, env=run.environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("step 4/"):
+                process.send_signal(number)
+        assert process.wait(60) == 130
+    assert lines[-1].split()[:4] == ["python", "-m", "trainable", "fit"]
+    assert (tmp_path / "out/last.pt").exists()
+    resumed = run(*words, "--until", 8)
+    assert resumed.returncode == 0
+    assert int(re.search(r"step (\d+)/", resumed.stderr)[1]) >= 4
+
+
+def test_a_terminal_shows_a_bar(run, small_folder, tmp_path):
+    leader, follower = pty.openpty()
+    words = ["fit", str(small_folder), *FAST, "--set", "steps=6", "--set", "evaluations=3"]
+    environment = run.environment | {"TERM": "xterm", "COLUMNS": "140"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainable", *words],
+        env=environment,
+        cwd=tmp_path,
+        stderr=follower,
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        os.close(follower)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+        assert process.wait() == 0
+    os.close(leader)
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode()
+    assert "6/6" in text and re.search(r"loss \d\.\d+  miou 0\.\d+ \(best 0\.\d+\)", text) and "images/s" in text
+
+
+def test_synthesize_then_doctor(run, tmp_path):
+    assert run("synthesize", "data", "--images", 5, "--test", 2, "--size", "96x80", "--seed", 3).returncode == 0
+    done = run("doctor", "data", "--format", "json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    assert {"images", "unlabelled", "problems", "foreground_share", "size", "hash"} <= set(document)
+    assert (document["images"], document["unlabelled"], document["size"]) == (5, 2, [96, 80])
+    next((tmp_path / "data/train/scribbles").iterdir()).unlink()
+    broken = run("doctor", "data")
+    assert broken.returncode == 2 and "has no partner" in broken.stdout
+    assert run("doctor", "data", "--format", "csv").stdout.startswith("file,severity,kind,problem\n")
+
+
+def test_show_draws_a_sheet_with_every_level(run, small_folder, tmp_path):
+    from PIL import Image
+
+    done = run("show", small_folder, "--out", "samples.png", "--count", 2)
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "samples.png") as sheet:
+        assert sheet.width > 7 * 200 and sheet.height > 4 * 100
+
+
+def test_parameters_lists_every_hyperparameter(run):
+    from trainable.config import Config
+
+    rows = json.loads(run("parameters", "--format", "json").stdout)
+    assert [row["name"] for row in rows] == list(Config.model_fields)
+    assert all(row["meaning"] and row["allowed"] for row in rows)
+
+
+@pytest.mark.parametrize("command", ["doctor", "synthesize", "show", "fit", "parameters"])
+def test_help_comes_with_an_example(run, command):
+    done = run(command, "--help")
+    assert done.returncode == 0 and f"python -m trainable {command}" in done.stdout

@@ -1,0 +1,165 @@
+"""``python -m trainable``: check a data set, make one, look at augmentation, train one fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainable.commands import run
+from trainable.errors import UserError
+from trainable.printing import Format, say
+
+app = typer.Typer(
+    help="Check a data set, make a synthetic one, look at its augmentation, train one fold of one configuration.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+DataFolder = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data set: a folder with splits such as train/images.")
+]
+SplitName = Annotated[str, typer.Option("--split", help="The split that has ground truth.")]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Where decoded images are kept (default: SCRIBBLE_SEARCH_CACHE).")
+]
+Output = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
+
+
+@app.command()
+def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format.table) -> None:
+    """Say what is in a data set and everything that is wrong with it. Exit code 2 if there are errors.
+
+    Example: `python -m trainable doctor data/scribbles --format json`
+    """
+    from trainable.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
+    from trainable.doctor import examine
+    from trainable.printing import print_csv, print_json, progress_bar
+
+    with progress_bar("reading images") as progress:
+        diagnosis = examine(data, split, progress)
+    if output is Format.json:
+        print_json(as_document(diagnosis))
+    elif output is Format.csv:
+        print_csv(problem_rows(diagnosis), PROBLEM_COLUMNS)
+    else:
+        print_diagnosis(diagnosis)
+    raise typer.Exit(2 if diagnosis.errors else 0)
+
+
+@app.command()
+def synthesize(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to make it; must not exist yet.")],
+    images: Annotated[int, typer.Option(help="Labelled images, in train/.")] = 40,
+    test: Annotated[int, typer.Option(help="Images without truth, in test1/.")] = 0,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images.")] = "500x375",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Make a synthetic data set that is worth learning on, in the format of a real one.
+
+    Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
+    """
+    from trainable.printing import progress_bar
+    from trainable.synthesize import synthesize as make
+
+    try:
+        width, height = (int(part) for part in size.lower().split("x"))
+    except ValueError:
+        raise UserError(f"--size {size!r}: write WIDTHxHEIGHT, as in 500x375") from None
+    with progress_bar("drawing images") as progress:
+        make(folder, images, test, width, height, seed, lambda done: progress(done, images + test))
+    say(f"{folder}: {images} labelled images" + (f" and {test} without truth" if test else ""))
+    say(f"Next: python -m trainable doctor {folder}")
+
+
+@app.command()
+def show(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("samples.png"),
+    count: Annotated[int, typer.Option(min=1, max=50, help="How many images.")] = 4,
+    size: Annotated[str, typer.Option(help="Working size: auto or WIDTHxHEIGHT.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Which images, and which augmentation.")] = 0,
+    split: SplitName = "train",
+    cache: CacheFolder = None,
+) -> None:
+    """Draw a few images with their scribbles and masks, as they are and at each level of augmentation.
+
+    Example: `python -m trainable show data/scribbles --out samples.png`
+    """
+    from trainable.cache import open_data
+    from trainable.config import make_config
+    from trainable.printing import progress_bar
+    from trainable.show import save_samples
+
+    working = make_config({"size": size}).size
+    with progress_bar("decoding images") as progress:
+        opened = open_data(data, working, split, cache, progress)
+    save_samples(opened, out, count, seed)
+    say(f"{out}: {min(count, len(opened.stems))} images, two epochs of each level")
+
+
+@app.command()
+def parameters(output: Output = Format.table) -> None:
+    """List every hyperparameter with its default and what it may be.
+
+    Example: `python -m trainable parameters --format json`
+    """
+    from trainable.config import describe
+    from trainable.printing import print_rows
+
+    print_rows(describe(), output)
+
+
+@app.command()
+def fit(
+    data: DataFolder,
+    fold: Annotated[int, typer.Option(min=0, help="Which fold is held out, from 0.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="How many folds there are.")] = 5,
+    fold_seed: Annotated[int, typer.Option(min=0, help="Which deal of images to folds.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the fold; one that holds a checkpoint is gone on with.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter (see: parameters); may come many times."),
+    ] = None,
+    until: Annotated[int | None, typer.Option(min=1, help="Pause at this step.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that augment (default: measured).")] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Longest time without a checkpoint.")] = 120.0,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep the probability maps of the images held out.")
+    ] = False,
+    split: SplitName = "train",
+    cache: CacheFolder = None,
+    output: Output = Format.table,
+) -> None:
+    """Train one fold of one configuration. Interrupted, the same command goes on where it stopped.
+
+    Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
+    """
+    from trainable.fit import Request, fit_fold
+
+    request = Request(
+        data=data,
+        fold=fold,
+        folds=folds,
+        fold_seed=fold_seed,
+        out=out,
+        assignments=tuple(assignments or ()),
+        until=until,
+        device=device,
+        workers=workers,
+        checkpoint_seconds=checkpoint_seconds,
+        probabilities=probabilities,
+        split=split,
+        cache=cache,
+    )
+    raise typer.Exit(fit_fold(request, output))
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,156 @@
+"""The ``fit`` command: one fold from a data set's folder to a table of scores, interruptible at any step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.cache import Data, open_data
+from trainable.commands import INTERRUPTED
+from trainable.config import Config, make_config, parse_assignments
+from trainable.errors import FoldFailed
+from trainable.files import write_json
+from trainable.folds import GROUPS, Folds, make_folds, read_groups, save_folds
+from trainable.metrics import METRICS
+from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
+from trainable.progress import watch
+
+if TYPE_CHECKING:
+    from trainable.trial import Report
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    data: Path
+    fold: int
+    folds: int
+    fold_seed: int
+    out: Path | None
+    assignments: tuple[str, ...]
+    until: int | None
+    device: str
+    workers: int | None
+    checkpoint_seconds: float
+    probabilities: bool
+    split: str
+    cache: Path | None
+
+
+def fit_fold(request: Request, output: Format) -> int:
+    """Train, print the scores and return the exit code."""
+    config = make_config(parse_assignments(list(request.assignments)))
+    with progress_bar("decoding images") as progress:
+        data = open_data(request.data, config.size, request.split, request.cache, progress)
+    folds = _folds(request, data)
+    folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
+    say(
+        f"{config.encoder} {config.architecture}, {config.loss} loss, augmentation {config.augmentation}, "
+        f"{data.size[0]}x{data.size[1]}: fold {request.fold} of {folds.count}, "
+        f"{len(folds.training(request.fold))} images to train on, {len(folds.held_out(request.fold))} held out"
+    )
+    try:
+        last, interrupted = _train(request, config, data, folds, folder)
+    except FoldFailed as failure:
+        say(f"error: {failure.message} ({failure.reason}); {folder / 'error.json'} says so for programs")
+        return 1
+    if last is not None and last.finished:
+        _print_scores(folder, output)
+        say(f"Everything of this fold is in {folder}")
+        return 0
+    say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To go on:")
+    say(f"  python -m trainable {shlex.join(_without_until(sys.argv[1:]))}")
+    return INTERRUPTED if interrupted else 0
+
+
+def _folds(request: Request, data: Data) -> Folds:
+    groups_file = data.split.root / GROUPS
+    groups = read_groups(groups_file, data.stems) if groups_file.exists() else None
+    return make_folds(data.foreground_shares, request.folds, request.fold_seed, data.hash, groups)
+
+
+def _train(request: Request, config: Config, data: Data, folds: Folds, folder: Path) -> tuple[Report | None, bool]:
+    from trainable.checkpoint import LAST
+    from trainable.fold import train_fold  # late, so that a mistake is told before torch is loaded
+
+    if not (folder / LAST).exists():
+        write_json(folder / "config.json", config.model_dump(mode="json"))
+        save_folds(folds, folder / "folds.json")
+    last: Report | None = None
+    with _interruptible() as asked, watch(request.until or config.steps, config.batch_size) as watcher:
+
+        def keep_going(step: int) -> bool:
+            watcher.step(step)
+            return not asked
+
+        reports = train_fold(
+            config,
+            data,
+            folds,
+            request.fold,
+            folder,
+            until=request.until,
+            device=request.device,
+            workers=request.workers,
+            keep_going=keep_going,
+            checkpoint_seconds=request.checkpoint_seconds,
+            keep_probabilities=request.probabilities,
+        )
+        for last in reports:
+            watcher.report(last)
+        return last, bool(asked)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """The first Ctrl-C (or SIGTERM) is noted, to stop after the step; the second stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        # Straight to the file: the console may be in the middle of a line of its own.
+        os.write(sys.stderr.fileno(), b"\nstopping after this step; once more to stop at once\n")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_scores(folder: Path, output: Format) -> None:
+    from trainable.finish import SCORES_FILE
+
+    summary = json.loads((folder / SCORES_FILE).read_text())
+    if output is Format.json:
+        print_json(summary)
+        return
+    rows = [
+        {"weights": weights, "step": sizes["step"], "size": size, **{name: sizes[size][name] for name in METRICS}}
+        for weights, sizes in summary.items()
+        for size in ("original", "working")
+    ]
+    if output is Format.csv:
+        print_csv(rows)
+    else:
+        print_table(rows)
+
+
+def _without_until(words: list[str]) -> list[str]:
+    kept = [word for word in words if not word.startswith("--until=")]
+    if "--until" in kept:
+        place = kept.index("--until")
+        del kept[place : place + 2]
+    return kept

@@ -1,0 +1,91 @@
+"""What a person sees while a fold trains: a bar on a terminal, a plain line per report elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trainable.printing import talk
+
+if TYPE_CHECKING:
+    from trainable.trial import Report
+
+
+class Watcher(Protocol):
+    """What is told of each step and each report."""
+
+    def step(self, done: int) -> None: ...
+    def report(self, report: Report) -> None: ...
+
+
+class _Bar:
+    def __init__(self, progress: Progress, total: int, batch_size: int) -> None:
+        self.progress = progress
+        self.batch_size = batch_size
+        self.task = progress.add_task("training", total=total, loss="-", miou="-", best="-", rate="-")
+        self.best = 0.0
+
+    def step(self, done: int) -> None:
+        task = self.progress.tasks[self.task]
+        rate = f"{task.speed * self.batch_size:.0f}" if task.speed else "-"
+        self.progress.update(self.task, completed=done, rate=rate)
+
+    def report(self, report: Report) -> None:
+        self.best = max(self.best, report.scores["miou"])
+        self.progress.update(
+            self.task,
+            completed=report.step,
+            loss=f"{report.loss:.3f}",
+            miou=f"{report.scores['miou']:.4f}",
+            best=f"{self.best:.4f}",
+        )
+
+
+class _Lines:
+    def __init__(self, console: Console, total: int, batch_size: int) -> None:
+        self.console, self.total, self.batch_size = console, total, batch_size
+        self.before: Report | None = None
+
+    def step(self, done: int) -> None:
+        """Lines tell of reports only."""
+
+    def report(self, report: Report) -> None:
+        steps, seconds = (self.before.step, self.before.seconds) if self.before else (0, 0.0)
+        steps, seconds = report.step - steps, report.seconds - seconds
+        rate = steps * self.batch_size / seconds if seconds > 0 else 0.0
+        left = (self.total - report.step) * seconds / max(1, steps)
+        self.console.print(
+            f"step {report.step}/{self.total}  epoch {report.epoch:.1f}  loss {report.loss:.4f}  "
+            f"val {report.validation_loss:.4f}  miou {report.scores['miou']:.4f}  "
+            f"{rate:.1f} images/s  {_duration(left)} left",
+            markup=False,
+        )
+        self.before = report
+
+
+@contextmanager
+def watch(total: int, batch_size: int) -> Iterator[Watcher]:
+    """A watcher for a fold of ``total`` steps, fit for where the talk goes."""
+    if not talk.is_terminal:
+        yield _Lines(talk, total, batch_size)
+        return
+    columns = (
+        TextColumn("[bold]step"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("loss {task.fields[loss]}  miou {task.fields[miou]} (best {task.fields[best]})"),
+        TextColumn("{task.fields[rate]} images/s"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=talk, speed_estimate_period=60) as progress:
+        yield _Bar(progress, total, batch_size)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
