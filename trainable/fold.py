@@ -18,12 +18,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-import torch
-
 from trainable import checkpoint
 from trainable.batches import default_workers, training_batches
 from trainable.cache import Data
 from trainable.config import Config
+from trainable.device import is_out_of_memory, pick_device
 from trainable.errors import FoldFailed, UserError
 from trainable.files import remove_partial, write_json, write_text
 from trainable.finish import write_results
@@ -103,7 +102,7 @@ def _train(
         _write_failure(folder, failed)
         raise
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         step = trial.step + 1
         failure = FoldFailed("out_of_memory", f"out of memory on {trial.device} at step {step}", step)
@@ -111,24 +110,6 @@ def _train(
         raise failure from error
     if trial.step > saved[0]:
         trial.save(folder)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device by its name; ``auto`` is the GPU where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise UserError(
-            f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
-        ) from None
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes never change within a fold
-        torch.set_float32_matmul_precision("high")
-    return device
 
 
 def _prepare(folder: Path) -> None:
@@ -171,13 +152,6 @@ def _whole_lines(path: Path) -> list[str]:
 def _write_failure(folder: Path, failure: FoldFailed) -> None:
     write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
     _log(folder, f"failed: {failure.message}")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """GPUs say so by type; on a CPU torch and oneDNN say so in words only."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error) for words in ("can't allocate memory", "bad_alloc", "could not create a primitive"))
 
 
 def _log(folder: Path, text: str) -> None:

@@ -1,0 +1,52 @@
+"""The device a fold runs on: chosen by name, set up for training, and how it says that its memory is used up."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+
+from trainable.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by its name; ``auto`` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise UserError(
+            f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
+        ) from None
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change within a fold
+        torch.set_float32_matmul_precision("high")
+    if device.type == "cpu":
+        _keep_freed_memory()
+    return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """GPUs say so by type; on a CPU torch and oneDNN say so in words only."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "bad_alloc", "could not create a primitive"))
+
+
+def _keep_freed_memory() -> None:
+    """Tell the C library to keep what a step frees for the next one.
+
+    By default it gives every large block back to the system, and getting a step's activations again, page by page,
+    costs as much time as the step's arithmetic. Other systems than glibc's have no such call and go on without.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(M_TRIM_THRESHOLD, -1)
