@@ -38,6 +38,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that grows; an error names the file, as the system's own do not."""
+    try:
+        with path.open("a") as file:
+            file.write(f"{line}\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder survive a power cut, where the system can open folders."""
     handle = os.open(folder, os.O_RDONLY)

@@ -24,7 +24,7 @@ from trainable.cache import Data
 from trainable.config import Config
 from trainable.device import is_out_of_memory, pick_device
 from trainable.errors import FoldFailed, UserError
-from trainable.files import remove_partial, write_json, write_text
+from trainable.files import append_line, remove_partial, write_json, write_text
 from trainable.finish import write_results
 from trainable.folds import Folds
 from trainable.trial import FoldTrial, Report
@@ -124,8 +124,7 @@ def _prepare(folder: Path) -> None:
 def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
     """Evaluate and put it on record; with the last report the fold's results are written too."""
     report = trial.evaluate()
-    with (folder / METRICS_FILE).open("a") as file:
-        file.write(json.dumps(report.as_dict()) + "\n")
+    append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
     _log(folder, f"step {report.step}: loss {report.loss:.4f}, miou {report.scores['miou']:.4f}")
     if report.finished:
         write_results(trial, folder, keep_probabilities)
@@ -155,5 +154,4 @@ def _write_failure(folder: Path, failure: FoldFailed) -> None:
 
 
 def _log(folder: Path, text: str) -> None:
-    with (folder / LOG_FILE).open("a") as file:
-        file.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+    append_line(folder / LOG_FILE, f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}")

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -123,6 +124,19 @@ def test_a_fold_that_fails_by_itself_is_exit_code_1_with_a_reason_for_programs(r
     assert done.returncode == 1
     assert "error:" in done.stderr and "(nan)" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((tmp_path / "out/error.json").read_text())["reason"] == "nan"
+
+
+def test_a_full_disk_is_one_line_and_exit_code_2(run, small_folder, tmp_path):
+    """A limit on file size makes the kernel refuse the write in the middle, as a full disk does."""
+    words = ["fit", small_folder, "--out", "out", *FAST, "--set", "steps=2"]
+    assert run(*words, "--until", 1).returncode == 0
+    before = (tmp_path / "out/last.pt").read_bytes()
+    limit = (len(before) // 2, len(before) // 2)
+    done = run(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    assert done.returncode == 2
+    assert "best.pt: cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr
+    assert (tmp_path / "out/last.pt").read_bytes() == before
+    assert run(*words).returncode == 0
 
 
 def test_until_pauses_and_the_named_command_goes_on(run, small_folder, tmp_path):

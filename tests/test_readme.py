@@ -1,0 +1,32 @@
+"""The README's Python example runs as it stands, but for the place of the data and the number of steps."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    for shown, used in (
+        ("data/scribbles", str(small_folder)),
+        ('"steps": 500', '"steps": 2, "batch_size": 4'),
+        ("resnet18", "mobilenetv3_small_050"),
+    ):
+        assert shown in example
+        example = example.replace(shown, used)
+    exec(compile(example, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["1", "2"]
+    assert (tmp_path / "runs/mine/best.pt").exists()
+
+
+def test_every_command_of_the_tables_exists():
+    from typer.main import get_command
+
+    from trainable.__main__ import app
+
+    named = set(re.findall(r"python -m trainable (\w+)", README))
+    assert named == set(get_command(app).commands)
