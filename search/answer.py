@@ -37,5 +37,7 @@ def best_of(sheet: Sheet, table: Table, prior: Prior) -> Answer:
 
 
 def usual_prior(noise: float = 0.007, spread: float = 0.010) -> Prior:
-    """Of scores between 0 and 1 as segmentation gives them: standard deviations of a fold's noise and of the configs."""
+    """Of scores between 0 and 1 as segmentation gives them: standard deviations of a fold's noise and of
+    the configs.
+    """
     return Prior(Variances(noise**2, spread**2, (spread / 3) ** 2))

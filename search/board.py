@@ -36,7 +36,9 @@ class Board:
         self.entrants.setdefault(entrant.config, entrant)
 
     def record(self, report: Report) -> bool:
-        """Write a report down; False where it was known. The first report of a (config, fold, step) stands."""
+        """Write a report down; False where it was known. The first report of a (config, fold, step)
+        stands.
+        """
         cell = (report.config, report.fold)
         self._check(report)
         curve = self._curves.get(cell)
@@ -85,7 +87,9 @@ class Board:
 
     @property
     def spent(self) -> float:
-        """GPU-seconds of all fold trials; counted in whole microseconds, so that no order of adding them matters."""
+        """GPU-seconds of all fold trials; counted in whole microseconds, so that no order of adding them
+        matters.
+        """
         return self._spent / 1e6
 
     @property
@@ -96,6 +100,10 @@ class Board:
         if report.config not in self.entrants:
             raise UserError(f"report of config {report.config!r}: no such config was added")
         if report.step not in self.entrants[report.config].steps:
-            raise UserError(f"report of config {report.config!r}: step {report.step} is none of its report steps")
+            raise UserError(
+                f"report of config {report.config!r}: step {report.step} is none of its report steps"
+            )
         if not 0 <= report.fold < self.folds:
-            raise UserError(f"report of config {report.config!r}: fold {report.fold} is not 0 to {self.folds - 1}")
+            raise UserError(
+                f"report of config {report.config!r}: fold {report.fold} is not 0 to {self.folds - 1}"
+            )

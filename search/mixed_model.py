@@ -1,7 +1,8 @@
-"""The table configs x folds as a linear mixed model: score = fold + main effects of the parameters + rest + noise.
+"""The table configs x folds as a linear mixed model: score = fold + main effects of the parameters + rest
++ noise.
 
-Folds are free; main effects, rest and noise are Gaussian. Their variances are estimated from the table itself, held by
-a prior while it is small; given the variances, everything here is exact.
+Folds are free; main effects, rest and noise are Gaussian. Their variances are estimated from the table
+itself, held by a prior while it is small; given the variances, everything here is exact.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-ROUNDS = 8  # of expectation maximisation; the variances have settled by then
+ROUNDS = 6  # of expectation maximisation; the variances have settled by then
 FREE = 1e-4  # the precision of a fold's effect, in units of the score: as good as none
 
 
@@ -35,7 +36,9 @@ class Prior:
 
 @dataclass(frozen=True)
 class Table:
-    """Scores, NaN where unknown; the variance a score has beyond the noise, as a forecast does; columns per config."""
+    """Scores, NaN where unknown; the variance a score has beyond the noise, as a forecast does; columns
+    per config.
+    """
 
     scores: Array
     extra: Array
@@ -53,7 +56,8 @@ class Table:
 class Fit:
     """What the configs share (the folds, then the main effects) with its covariance, and each config's rest.
 
-    The rest is given what is shared: ``rest`` at its estimate, ``loading`` how it moves with it, ``rest_variance`` around it.
+    The rest is given what is shared: ``rest`` at its estimate, ``loading`` how it moves with it,
+    ``rest_variance`` around it.
     """
 
     variances: Variances
@@ -86,7 +90,9 @@ def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
 
 
 def _solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Variances) -> Fit:
-    """Generalised least squares with the rest of every config integrated out (Sherman-Morrison, config by config)."""
+    """Generalised least squares with the rest of every config integrated out (Sherman-Morrison, config by
+    config).
+    """
     folds, design = values.shape[1], table.design
     weights = known / (variances.noise + table.extra)
     total = weights.sum(1)

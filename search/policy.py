@@ -1,4 +1,6 @@
-"""A policy: a pure state machine that hands out jobs and judges reports; it knows neither clock nor cluster."""
+"""A policy: a pure state machine that hands out jobs and judges reports; it knows neither clock nor
+cluster.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from search.words import Answer, Continue, Entrant, Finished, Job, Record, Repor
 
 
 class Policy(ABC):
-    """Everything that is the same for all policies; one of them is a file that says ``choose``, ``judge`` and ``answer``.
+    """Everything that is the same for all policies; one of them is a file that says ``choose``, ``judge``
+    and ``answer``.
 
-    These three may read nothing but the board, so a policy's state is the facts on it, and replaying the journal
-    restores it. Configs may come at any time; the same report twice changes nothing.
+    These three may read nothing but the board, so a policy's state is the facts on it, and replaying the
+    journal restores it. Configs may come at any time; the same report twice changes nothing.
     """
 
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
@@ -25,7 +28,9 @@ class Policy(ABC):
 
     @abstractmethod
     def choose(self) -> Job | None:
-        """The best job for a free worker: never one of a cell that is out; None where there is none for now."""
+        """The best job for a free worker: never one of a cell that is out; None where there is none for
+        now.
+        """
 
     @abstractmethod
     def judge(self, report: Report) -> str | None:
@@ -61,7 +66,10 @@ class Policy(ABC):
 
     def _end(self, report: Report) -> str | None:
         if not math.isfinite(report.score):
-            return f"failed: the score of fold {report.fold} at step {report.step} is not a number, the worst there is"
+            where = f"fold {report.fold} at step {report.step}"
+            return f"failed: the score of {where} is not a number, the worst there is"
+        if (cell := self.board.failed.get(report.config)) is not None:
+            return f"failed: a score of fold {cell[1]} is not a number, so the config cannot win"
         if report.step >= self.board.entrants[report.config].horizon:
             return f"complete: fold {report.fold} has all {report.step} steps"
         if self.board.exhausted:
@@ -81,7 +89,9 @@ P = TypeVar("P", bound=Policy)
 
 
 def replay(policy: P, records: Iterable[Record]) -> P:
-    """Bring a policy to where these records leave it. Jobs that are out at the end died with the run: they come back."""
+    """Bring a policy to where these records leave it. Jobs that are out at the end died with the run: they
+    come back.
+    """
     for record in records:
         if isinstance(record, Entrant):
             policy.add(record)

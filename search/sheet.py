@@ -15,7 +15,9 @@ SHAPES = 2  # numbers that tell the shape of a curve before a rung
 
 
 class Sheet:
-    """Full-length scores and scores at the rungs (configs x folds, NaN where unknown), and who is in which block."""
+    """Full-length scores and scores at the rungs (configs x folds, NaN where unknown), and who is in which
+    block.
+    """
 
     def __init__(self, board: Board, rungs: tuple[float, ...]) -> None:
         self.board, self.rungs = board, rungs
@@ -99,7 +101,9 @@ class Sheet:
         return [[value == level for value in values] for level in known] if few else []
 
     def _shape(self, config: str, rung: int) -> tuple[float, float]:
-        """The climb into the rung and the climb before it, from means so that single evaluations matter little."""
+        """The climb into the rung and the climb before it, from means so that single evaluations matter
+        little.
+        """
         curve = self.board.curve(config, 0)
         late = [curve[step] for step in sorted(curve) if 0.8 * rung <= step < rung]
         early = [curve[step] for step in sorted(curve) if 0.5 * rung <= step < 0.8 * rung]

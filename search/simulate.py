@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.policy import Policy
-from search.words import Job, Report, Stop
-
-Curves = Mapping[tuple[str, int], Sequence[Report]]
+from search.recorded import Curves
+from search.words import Job, Stop
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,9 @@ class Spent:
 
 
 def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
-    """Drive a policy to its end. A stopped fold trial goes on later from where it stopped, as from its checkpoint."""
+    """Drive a policy to its end. A stopped fold trial goes on later from where it stopped, as from its
+    checkpoint.
+    """
     done: dict[tuple[str, int], int] = {}  # reports that a fold trial has behind it
     events: list[tuple[float, int, Job, float]] = []
     clock, spent, free, count = 0.0, 0.0, workers, 0
@@ -32,7 +32,7 @@ def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
                 break
             free -= 1
             count += 1
-            heapq.heappush(events, (*_after(clock, job, done, curves, count),))
+            heapq.heappush(events, _after(clock, job, done, curves, count))
         if not events:
             return Spent(spent, clock)
         clock, _, job, seconds = heapq.heappop(events)

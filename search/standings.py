@@ -10,15 +10,16 @@ from scipy.special import ndtr
 
 from search.mixed_model import Array, Fit, Prior, Table, fit
 
-CAUTION = 0.5  # standard errors by which the noise is taken too high rather than too low
+CAUTION = 0.25  # standard errors by which the noise is taken too high rather than too low
 
 
 @dataclass(frozen=True)
 class Standings:
     """One entry per config; the leader is the best of the candidates.
 
-    ``mean`` is what all folds together give, as far as known exactly; ``chance`` that this is more than the leader's;
-    ``peer`` the chance that the config is better than the leader whatever the folds: what set of equals it is in.
+    ``mean`` is what all folds together give, as far as known exactly; ``chance`` that this is more than the
+    leader's; ``peer`` the chance that the config is better than the leader whatever the folds: what set of
+    equals it is in.
     """
 
     leader: int
@@ -43,7 +44,9 @@ def stand(table: Table, prior: Prior, candidates: NDArray[np.bool_]) -> Standing
 def _compare(
     table: Table, model: Fit, trust: Array, noise: Array | float, candidates: NDArray[np.bool_]
 ) -> tuple[Array, Array, int]:
-    """The mean over folds, each of which is ``trust`` what was seen and the rest what the model expects there."""
+    """The mean over folds, each of which is ``trust`` what was seen and the rest what the model expects
+    there.
+    """
     folds = trust.shape[1]
     open_share = (1.0 - trust).mean(1)
     seen = (trust * np.where(table.known, table.scores, 0.0)).sum(1) / folds

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A config as a policy knows it: its id, the steps at which it reports (the last is its horizon), its parameters.
+    """A config as a policy knows it: its id, the steps at which it reports (the last is its horizon), its
+    parameters.
 
     Entrants with the same steps form a block: only they are compared before the end.
     """
@@ -38,10 +39,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation of a fold trial; higher is better, and seconds are GPU-seconds spent on the fold trial so far.
+    """One evaluation of a fold trial; higher is better, and seconds are GPU-seconds spent on the fold
+    trial so far.
 
-    A fold that ends early (its patience ran out) or for good (it always crashes) is told by one more report: its
-    standing score at the horizon, or NaN.
+    A fold that ends early (its patience ran out) or for good (it always crashes) is told by one more
+    report: its standing score at the horizon, or NaN.
     """
 
     config: str

@@ -1,13 +1,17 @@
-"""Synthetic worlds to replay policies on: configs that differ a little, folds that differ more, curves that cross."""
+"""Synthetic worlds to replay policies on: configs that differ a little, folds that differ more, curves
+that cross.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from search.recorded import Recorded, recorded
 
 Array = NDArray[np.float64]
 SPACE: dict[str, tuple[object, ...]] = {
@@ -25,7 +29,9 @@ class Recipe:
     config_sd: float = 0.010
     fold_sd: float = 0.017
     noise_sd: float = 0.006  # config by fold
-    rest_share: float = 1.0  # of the variance between configs: what the main effects of the parameters do not explain
+    rest_share: float = (
+        1.0  # of the variance between configs: what the main effects of the parameters do not explain
+    )
     pace_sd: float = 0.2  # of the log of a config's learning pace: what makes curves cross
     cell_pace_sd: float = 0.05  # the same for a fold of a config
     wobble_sd: float = 0.0015  # of one evaluation
@@ -56,6 +62,10 @@ def make_world(recipe: Recipe, seed: int) -> pd.DataFrame:
     score = final[:, :, None] - _gap(recipe.shape, time, pace[:, :, None], rng)
     score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (count, recipe.folds, recipe.evaluations - 1))
     return _table(points, score, time, recipe)
+
+
+def generated(recipe: Recipe, seed: int) -> Recorded:
+    return recorded(make_world(recipe, seed))
 
 
 def _configs(recipe: Recipe, points: list[dict[str, object]], rng: np.random.Generator) -> Array:
@@ -104,11 +114,9 @@ def _table(points: list[dict[str, object]], score: Array, time: Array, recipe: R
         "score": score.ravel(),
     }
     pace = np.array([float(str(point["batch_size"])) for point in points]) / 6.0
-    columns["seconds"] = (10.0 * pace[:, None, None] * (np.arange(1, steps + 1))[None, None, :] * np.ones((1, folds, 1))).ravel()
+    columns["seconds"] = (
+        10.0 * pace[:, None, None] * (np.arange(1, steps + 1))[None, None, :] * np.ones((1, folds, 1))
+    ).ravel()
     for name in SPACE:
         columns[name] = np.array([point[name] for point in points])[config]
     return pd.DataFrame(columns)
-
-
-def variant(recipe: Recipe, **changes: object) -> Recipe:
-    return replace(recipe, **changes)  # type: ignore[arg-type]

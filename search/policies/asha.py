@@ -1,21 +1,23 @@
-"""Asynchronous successive halving whose rungs compare only the same fold at the same step; the decision is the config's."""
+"""Asynchronous successive halving over rungs that compare only the same fold at the same step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from search.answer import best_complete
 from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report
+from search.words import Answer, Entrant, Job, Report, Verdict
 from trainable.errors import UserError
 
+Steps = tuple[int, ...]
 Rung = tuple[int, int]
 
 
 class Asha(Policy):
     """The ladder of a config: the rungs of fold 0, its end, then the end of every further fold.
 
-    Of the configs that reached a rung, the best 1/eta may climb on; scores of another horizon are another rung.
+    Of the configs that reached a rung, the best 1/eta may climb on; another horizon is another rung.
     """
 
     def __init__(
@@ -27,66 +29,75 @@ class Asha(Policy):
         eta: float = 2.0,
     ) -> None:
         if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
-            raise UserError(f"rungs = {list(rungs)}: must rise, each between 0 and 1")
+            raise UserError(f"rungs = {list(rungs)}: must rise, each above 0 and below 1")
         if not eta > 1:
             raise UserError(f"eta = {eta}: must be above 1")
         self.rungs, self.eta = rungs, eta
-        self._ladders: dict[tuple[int, ...], list[Rung]] = {}
+        self._ladders: dict[Steps, list[Rung]] = {}
+        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}  # forgotten when the board changes
         super().__init__(entrants, folds, budget)
 
     def add(self, entrant: Entrant) -> None:
         super().add(entrant)
         if entrant.steps not in self._ladders:
-            steps = [*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon]
-            self._ladders[entrant.steps] = [(0, step) for step in steps] + [
-                (fold, entrant.horizon) for fold in range(1, self.board.folds)
-            ]
+            steps = sorted({*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon})
+            ends = [(fold, entrant.horizon) for fold in range(1, self.board.folds)]
+            self._ladders[entrant.steps] = [(0, step) for step in steps] + ends
+
+    def report(self, report: Report) -> Verdict:
+        rungs = self._ladders[self.board.entrants[report.config].steps]
+        if (report.fold, report.step) in rungs or not math.isfinite(report.score):
+            self._ranked.clear()
+        return super().report(report)
 
     def choose(self) -> Job | None:
-        """The highest rung that anybody may climb to; ties go to the better score, then to the older config."""
-        best: tuple[tuple[int, float], Job] | None = None
+        """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
+        best, chosen = (-1, 0.0), None
         for entrant in self.board.standing():
-            level, score = self._height(entrant)
-            if best is not None and (level, score) <= best[0]:
-                continue
             ladder = self._ladders[entrant.steps]
-            if level == len(ladder) or (level and self._pause(entrant, ladder[level - 1]) is not None):
+            level, score = self._height(entrant, ladder)
+            if (
+                level == len(ladder)
+                or (level, score) <= best
+                or (entrant.config, ladder[level][0]) in self.board.out
+            ):
                 continue
-            fold, until = ladder[level]
-            if (entrant.config, fold) not in self.board.out:
-                best = ((level, score), Job(entrant.config, fold, until))
-        return None if best is None else best[1]
+            if level == 0 or self._pause(entrant, ladder[level - 1]) is None:
+                best, chosen = (level, score), Job(entrant.config, *ladder[level])
+        return chosen
 
     def judge(self, report: Report) -> str | None:
-        entrant = self.board.entrants[report.config]
+        entrant, rung = self.board.entrants[report.config], (report.fold, report.step)
         job = self.board.out.get((report.config, report.fold))
-        if (report.fold, report.step) not in self._ladders[entrant.steps] or (job and job.until > report.step):
+        if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
-        return self._pause(entrant, (report.fold, report.step))
+        return self._pause(entrant, rung)
 
     def answer(self) -> Answer:
         return best_complete(self.board)
 
-    def _height(self, entrant: Entrant) -> tuple[int, float]:
+    def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
         """How many rungs a config has behind it, and its score at the last one."""
         score = float("-inf")
-        for level, (fold, step) in enumerate(self._ladders[entrant.steps]):
+        for level, (fold, step) in enumerate(ladder):
             reached = self.board.score(entrant.config, fold, step)
             if reached is None:
                 return level, score
             score = reached
-        return len(self._ladders[entrant.steps]), score
+        return len(ladder), score
 
     def _pause(self, entrant: Entrant, rung: Rung) -> str | None:
-        fold, step = rung
-        rivals = [
-            score
-            for other in self.board.standing()
-            if other.steps == entrant.steps and (score := self.board.score(other.config, fold, step)) is not None
-        ]
-        own = self.board.score(entrant.config, fold, step)
+        rivals = self._rivals(entrant.steps, rung)
+        own = self.board.score(entrant.config, *rung)
         places = max(1, int(len(rivals) / self.eta))
-        rank = 1 + sum(score > own for score in rivals if own is not None)
-        if own is not None and rank <= places:
+        if own is None or own >= rivals[places - 1]:
             return None
+        rank, (fold, step) = rivals.index(own) + 1, rung
         return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, the best {places} go on"
+
+    def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
+        if (steps, rung) not in self._ranked:
+            same = (other.config for other in self.board.standing() if other.steps == steps)
+            scores = (self.board.score(config, *rung) for config in same)
+            self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
+        return self._ranked[steps, rung]

@@ -77,33 +77,44 @@ class FoldRace(Policy):
         return self._screen() or next(self._go_on(), None) or next(self._speculate(), None)
 
     def judge(self, report: Report) -> str | None:
-        """Rungs pause. In fold 0 every job ends at one, so that all configs get there first; later, only losers do."""
+        """Rungs pause. In fold 0 every job ends at one, so that all configs get there first; later, only
+        losers do.
+        """
         row = self._sheet.row[report.config]
         if report.step not in self._sheet.steps[row][:-1]:
             return None
         if report.fold == 0:
             job = self.board.out.get((report.config, 0))
             waits = job is None or job.until <= report.step
-            return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
+            return (
+                f"paused: step {report.step} of fold 0 reached, goes on if it may still win"
+                if waits
+                else None
+            )
         return self.why(report.config)
 
     def why(self, config: str) -> str | None:
         """Why the race would not train this config as things stand; None where it would."""
-        race, row, sheet = self._now(), self._sheet.row[config], self._sheet
+        race, row = self._now(), self._sheet.row[config]
         if config in self.board.failed:
-            return f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
+            return (
+                f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
+            )
         if not race.standings.candidates[row]:
             return None
         if race.ranks[row] >= race.places[row]:
-            return f"paused: rank {race.ranks[row] + 1} at the rung of fold 0, the best {race.places[row]} go on"
+            return (
+                f"paused: rank {race.ranks[row] + 1} at the rung of fold 0, the best {race.places[row]} go on"
+            )
         if not race.dropped[row]:
             return None
         behind = race.standings.mean[race.standings.leader] - race.standings.mean[row]
         seen = np.flatnonzero(race.table.known[row])
         folds = f"fold {seen[0]}" if len(seen) == 1 else f"folds {seen[0]}-{seen[-1]}"
         return (
-            f"paused: {behind:.3f} behind the leader on {folds}, chance to win {race.standings.chance[row]:.1%}"
-            f" ({race.risk:.1%} with all that are paused)"
+            f"paused: {behind:.3f} behind the leader on {folds},"
+            f" chance to win {100 * race.standings.chance[row]:.1f} %"
+            f" ({100 * race.risk:.1f} % with all that are paused)"
         )
 
     def answer(self) -> Answer:
@@ -122,10 +133,14 @@ class FoldRace(Policy):
         return None
 
     def _go_on(self) -> Iterator[Job]:
-        """The next fold of whoever may still win: the fewest folds first, then the best; one fold at a time."""
+        """The next fold of whoever may still win: the fewest folds first, then the best; one fold at a
+        time.
+        """
         busy = {config for config, _ in self.board.out}
         folds = np.isfinite(self._sheet.full).sum(1)
-        order = sorted(np.flatnonzero(self._runs()), key=lambda row: (folds[row], -self._now().standings.mean[row]))
+        order = sorted(
+            np.flatnonzero(self._runs()), key=lambda row: (folds[row], -self._now().standings.mean[row])
+        )
         for row in order:
             if self._sheet.names[row] not in busy:
                 yield from self._next_fold(row)
@@ -136,7 +151,7 @@ class FoldRace(Policy):
         for row in sorted(runs, key=lambda row: -self._now().standings.mean[row])[:SPECULATED]:
             yield from self._next_fold(row)
 
-    def _next_fold(self, row: int) -> Iterator[Job]:
+    def _next_fold(self, row: np.signedinteger) -> Iterator[Job]:
         config = self._sheet.names[row]
         for fold in self.board.open_folds(config)[:1]:
             yield Job(config, fold, self._sheet.steps[row][-1])
@@ -157,11 +172,14 @@ class FoldRace(Policy):
     def _judge_all(self) -> Race:
         sheet = self._sheet
         full = sheet.full
+        count = np.isfinite(full).sum(0)
+        levels = np.where(count, np.nansum(full, axis=0) / np.maximum(count, 1), np.nan)
         table = Table(full.copy(), np.zeros_like(full), sheet.design)
         for place in reversed(range(len(self.rungs))):
             for block in range(sheet.blocks.max(initial=-1) + 1):
                 rows = np.flatnonzero(sheet.blocks == block)
-                part = forecast(table.part(rows), full[rows], sheet.at(place)[rows], sheet.shapes(place)[rows], self.prior)
+                rung, shapes = sheet.at(place)[rows], sheet.shapes(place)[rows]
+                part = forecast(table.part(rows), full[rows], rung, shapes, self.prior, levels)
                 table.scores[rows], table.extra[rows] = part.scores, part.extra
         candidates = sheet.alive & (np.isfinite(sheet.at(len(self.rungs) - 1)[:, 0]) if self.rungs else True)
         standings = stand(table, self.prior, candidates)

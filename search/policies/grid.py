@@ -1,4 +1,4 @@
-"""Everything: all folds of all configs, fold after fold. The price that the other policies are measured against."""
+"""Everything: all folds of all configs, fold after fold; what other policies are measured against."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from search.words import Answer, Job, Report
 
 class Grid(Policy):
     def choose(self) -> Job | None:
-        jobs = (
-            (fold, place, entrant)
-            for place, entrant in enumerate(self.board.standing())
-            for fold in self.board.open_folds(entrant.config)[:1]
-        )
-        first = min(jobs, key=lambda job: job[:2], default=None)
-        return None if first is None else Job(first[2].config, first[0], first[2].horizon)
+        board = self.board
+        for fold in range(board.folds):
+            for entrant in board.standing():
+                if (entrant.config, fold) not in board.out and board.full(entrant.config, fold) is None:
+                    return Job(entrant.config, fold, entrant.horizon)
+        return None
 
     def judge(self, report: Report) -> str | None:
         return None

@@ -14,7 +14,8 @@ from trainable.errors import UserError
 class Halving(Policy):
     """``shares`` of all configs that train fold 1, 2, ...; the last share holds for the folds that follow.
 
-    A stage opens when the one before it is done, and takes the configs with the best mean over the folds so far.
+    A stage opens when the one before it is done, and takes the configs with the best mean over the folds so
+    far.
     """
 
     def __init__(

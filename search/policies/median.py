@@ -1,9 +1,9 @@
-"""A baseline: Optuna's median rule over folds. After each fold, a config below the median of the complete ones stops."""
+"""A baseline: Optuna's median rule over folds. A config below the median of the complete ones stops."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import median
+from statistics import fmean, median
 
 from search.answer import best_complete
 from search.policy import Policy
@@ -11,7 +11,7 @@ from search.words import Answer, Entrant, Job, Report
 
 
 class Median(Policy):
-    """Config after config, as Optuna's trials come; the first ``startup`` complete configs are spared."""
+    """Config after config, as Optuna's trials come; while few are complete, all are spared."""
 
     def __init__(
         self, entrants: Iterable[Entrant], folds: int, budget: float | None = None, startup: int = 5
@@ -20,10 +20,10 @@ class Median(Policy):
         super().__init__(entrants, folds, budget)
 
     def choose(self) -> Job | None:
-        complete = [e.config for e in self.board.standing() if self.board.complete(e.config)]
+        busy = {config for config, _ in self.board.out}
+        medians = self._medians()
         for entrant in self.board.standing():
-            out = any((entrant.config, fold) in self.board.out for fold in range(self.board.folds))
-            if not out and self._above(entrant.config, complete):
+            if entrant.config not in busy and self._above(entrant.config, medians):
                 for fold in self.board.open_folds(entrant.config)[:1]:
                     return Job(entrant.config, fold, entrant.horizon)
         return None
@@ -34,13 +34,18 @@ class Median(Policy):
     def answer(self) -> Answer:
         return best_complete(self.board)
 
-    def _above(self, config: str, complete: list[str]) -> bool:
+    def _medians(self) -> list[float]:
+        """Of the complete configs' running means, after each count of folds; none while all are spared."""
+        complete = [
+            entrant.config for entrant in self.board.standing() if self.board.complete(entrant.config)
+        ]
+        if len(complete) < self.startup:
+            return []
+        scores = [self.board.scores(config) for config in complete]
+        return [median(fmean(each[: fold + 1]) for each in scores) for fold in range(self.board.folds)]
+
+    def _above(self, config: str, medians: list[float]) -> bool:
         scores = self.board.scores(config)
-        if not scores or len(complete) < self.startup:
+        if not scores or not medians:
             return True
-        best = max(_mean(scores[:count]) for count in range(1, len(scores) + 1))
-        return best >= median(_mean(self.board.scores(other)[: len(scores)]) for other in complete)
-
-
-def _mean(scores: list[float]) -> float:
-    return sum(scores) / len(scores)
+        return max(fmean(scores[: fold + 1]) for fold in range(len(scores))) >= medians[len(scores) - 1]
