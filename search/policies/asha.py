@@ -1,0 +1,103 @@
+"""Asynchronous successive halving over rungs that compare only the same fold at the same step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from search.answer import best_complete
+from search.policy import Policy
+from search.words import Answer, Entrant, Job, Report, Verdict
+from trainable.errors import UserError
+
+Steps = tuple[int, ...]
+Rung = tuple[int, int]
+
+
+class Asha(Policy):
+    """The ladder of a config: the rungs of fold 0, its end, then the end of every further fold.
+
+    Of the configs that reached a rung, the best 1/eta may climb on; another horizon is another rung.
+    """
+
+    def __init__(
+        self,
+        entrants: Iterable[Entrant],
+        folds: int,
+        budget: float | None = None,
+        rungs: tuple[float, ...] = (0.25, 0.5),
+        eta: float = 2.0,
+    ) -> None:
+        if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
+            raise UserError(f"rungs = {list(rungs)}: must rise, each above 0 and below 1")
+        if not eta > 1:
+            raise UserError(f"eta = {eta}: must be above 1")
+        self.rungs, self.eta = rungs, eta
+        self._ladders: dict[Steps, list[Rung]] = {}
+        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}  # forgotten when the board changes
+        super().__init__(entrants, folds, budget)
+
+    def add(self, entrant: Entrant) -> None:
+        super().add(entrant)
+        if entrant.steps not in self._ladders:
+            steps = sorted({*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon})
+            ends = [(fold, entrant.horizon) for fold in range(1, self.board.folds)]
+            self._ladders[entrant.steps] = [(0, step) for step in steps] + ends
+
+    def report(self, report: Report) -> Verdict:
+        rungs = self._ladders[self.board.entrants[report.config].steps]
+        if (report.fold, report.step) in rungs or not math.isfinite(report.score):
+            self._ranked.clear()
+        return super().report(report)
+
+    def choose(self) -> Job | None:
+        """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
+        best, chosen = (-1, 0.0), None
+        for entrant in self.board.standing():
+            ladder = self._ladders[entrant.steps]
+            level, score = self._height(entrant, ladder)
+            if (
+                level == len(ladder)
+                or (level, score) <= best
+                or (entrant.config, ladder[level][0]) in self.board.out
+            ):
+                continue
+            if level == 0 or self._pause(entrant, ladder[level - 1]) is None:
+                best, chosen = (level, score), Job(entrant.config, *ladder[level])
+        return chosen
+
+    def judge(self, report: Report) -> str | None:
+        entrant, rung = self.board.entrants[report.config], (report.fold, report.step)
+        job = self.board.out.get((report.config, report.fold))
+        if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
+            return None
+        return self._pause(entrant, rung)
+
+    def answer(self) -> Answer:
+        return best_complete(self.board)
+
+    def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
+        """How many rungs a config has behind it, and its score at the last one."""
+        score = float("-inf")
+        for level, (fold, step) in enumerate(ladder):
+            reached = self.board.score(entrant.config, fold, step)
+            if reached is None:
+                return level, score
+            score = reached
+        return len(ladder), score
+
+    def _pause(self, entrant: Entrant, rung: Rung) -> str | None:
+        rivals = self._rivals(entrant.steps, rung)
+        own = self.board.score(entrant.config, *rung)
+        places = max(1, int(len(rivals) / self.eta))
+        if own is None or own >= rivals[places - 1]:
+            return None
+        rank, (fold, step) = rivals.index(own) + 1, rung
+        return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, the best {places} go on"
+
+    def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
+        if (steps, rung) not in self._ranked:
+            same = (other.config for other in self.board.standing() if other.steps == steps)
+            scores = (self.board.score(config, *rung) for config in same)
+            self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
+        return self._ranked[steps, rung]

@@ -1,0 +1,61 @@
+"""Successive halving over folds: fold 0 for every config, then a fixed share of them on each next fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from search.answer import best_complete
+from search.policy import Policy
+from search.words import Answer, Entrant, Job, Report
+from trainable.errors import UserError
+
+
+class Halving(Policy):
+    """``shares`` of all configs that train fold 1, 2, ...; the last share holds for the folds that follow.
+
+    A stage opens when the one before it is done, and takes the configs with the best mean over the folds so
+    far.
+    """
+
+    def __init__(
+        self,
+        entrants: Iterable[Entrant],
+        folds: int,
+        budget: float | None = None,
+        shares: tuple[float, ...] = (1 / 3, 1 / 9, 1 / 18),
+    ) -> None:
+        if not shares or not all(0 < share <= 1 for share in shares):
+            raise UserError(f"shares = {list(shares)}: every share must be above 0 and at most 1")
+        self.shares = shares
+        super().__init__(entrants, folds, budget)
+
+    def choose(self) -> Job | None:
+        fold, members = self._stage()
+        for config in members:
+            if fold in self.board.open_folds(config):
+                return Job(config, fold, self.board.entrants[config].horizon)
+        return None
+
+    def judge(self, report: Report) -> str | None:
+        return None
+
+    def answer(self) -> Answer:
+        return best_complete(self.board)
+
+    def _stage(self) -> tuple[int, list[str]]:
+        """The first fold that is not done, and who trains it."""
+        members = [entrant.config for entrant in self.board.standing()]
+        for fold in range(self.board.folds):
+            if fold:
+                members = sorted(members, key=lambda config: -self._mean(config, fold))[: self._quota(fold)]
+            if any(self.board.full(config, fold) is None for config in members):
+                return fold, members
+        return 0, []
+
+    def _quota(self, fold: int) -> int:
+        share = self.shares[min(fold, len(self.shares)) - 1]
+        return max(1, math.ceil(share * len(self.board.entrants) - 1e-9))
+
+    def _mean(self, config: str, folds: int) -> float:
+        return sum(self.board.full(config, fold) or 0.0 for fold in range(folds)) / folds
