@@ -18,9 +18,7 @@ from search.worlds import RECIPES, generated
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -82,9 +80,7 @@ def _sources(tables: list[Path], worlds: str | None, count: int, seed: int) -> l
     if worlds is None:
         return [partial(read_table, path) for path in find_tables(tables)]
     if worlds not in RECIPES:
-        raise UserError(
-            f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}."
-        )
+        raise UserError(f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}.")
     return [partial(generated, RECIPES[worlds], seed + number) for number in range(count)]
 
 

@@ -70,15 +70,17 @@ class Board:
         """The full-length scores of the folds that have one, in the order of the folds."""
         return [score for fold in range(self.folds) if (score := self.full(config, fold)) is not None]
 
+    def seconds(self, config: str, fold: int) -> float:
+        """GPU-seconds spent on a fold trial."""
+        return self._microseconds.get((config, fold), 0) / 1e6
+
     def complete(self, config: str) -> bool:
         return config not in self.failed and len(self.scores(config)) == self.folds
 
     def open_folds(self, config: str) -> list[int]:
         """The folds that still lack steps and that nobody is training."""
         return [
-            fold
-            for fold in range(self.folds)
-            if (config, fold) not in self.out and self.full(config, fold) is None
+            fold for fold in range(self.folds) if (config, fold) not in self.out and self.full(config, fold) is None
         ]
 
     def standing(self) -> Iterator[Entrant]:
@@ -100,10 +102,6 @@ class Board:
         if report.config not in self.entrants:
             raise UserError(f"report of config {report.config!r}: no such config was added")
         if report.step not in self.entrants[report.config].steps:
-            raise UserError(
-                f"report of config {report.config!r}: step {report.step} is none of its report steps"
-            )
+            raise UserError(f"report of config {report.config!r}: step {report.step} is none of its report steps")
         if not 0 <= report.fold < self.folds:
-            raise UserError(
-                f"report of config {report.config!r}: fold {report.fold} is not 0 to {self.folds - 1}"
-            )
+            raise UserError(f"report of config {report.config!r}: fold {report.fold} is not 0 to {self.folds - 1}")

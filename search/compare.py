@@ -48,9 +48,7 @@ def outcome(study: Recorded, name: str, workers: int, seed: int) -> Outcome:
     )
 
 
-def outcomes(
-    source: Source, names: Sequence[str], workers: int, seed: int, repeats: int
-) -> dict[str, list[Outcome]]:
+def outcomes(source: Source, names: Sequence[str], workers: int, seed: int, repeats: int) -> dict[str, list[Outcome]]:
     """The first repeat takes the study as it is, every further one in another order, the same for all
     schedulers.
     """

@@ -52,8 +52,12 @@ class Policy(ABC):
             return Wait()
         return Finished(self._budget_spent() if self.board.exhausted else "every job is done")
 
+    def note(self, report: Report) -> bool:
+        """Take a report for a fact without judging it; False where it was known. Resuming does only this."""
+        return self.board.record(report)
+
     def report(self, report: Report) -> Verdict:
-        self.board.record(report)
+        self.note(report)
         reason = self._end(report)
         if reason is None:
             return Continue()

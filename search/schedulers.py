@@ -30,8 +30,6 @@ def scheduler(name: str, **settings: object) -> Callable[..., Policy]:
     """What builds this policy; settings are the policy's own, such as keep and delta."""
     known = SCHEDULERS | BASELINES
     if name not in known:
-        raise UserError(
-            f"scheduler {name!r} is unknown.{did_you_mean(name, known)} Known: {', '.join(known)}."
-        )
+        raise UserError(f"scheduler {name!r} is unknown.{did_you_mean(name, known)} Known: {', '.join(known)}.")
     make = known[name]
     return lambda entrants, folds, **more: make(entrants, folds, **settings, **more)

@@ -65,13 +65,9 @@ def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
         table[name] = _numbers(path, table, name)
     for name, least in (("fold", 0), ("step", 1)):
         column = table[name]
-        _refuse(
-            path, table, name, (column % 1 != 0) | (column < least), f"must be a whole number from {least}"
-        )
+        _refuse(path, table, name, (column % 1 != 0) | (column < least), f"must be a whole number from {least}")
         table[name] = column.astype(int)
-    _refuse(
-        path, table, "seconds", ~(table["seconds"] >= 0) | np.isinf(table["seconds"]), "must be 0 or more"
-    )
+    _refuse(path, table, "seconds", ~(table["seconds"] >= 0) | np.isinf(table["seconds"]), "must be 0 or more")
     again = table.duplicated(["config", "fold", "step"])
     _refuse(path, table, "step", again, "comes twice in this fold of this config")
     ordered = table.sort_values(["config", "fold", "step"], kind="stable")

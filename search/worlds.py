@@ -29,9 +29,7 @@ class Recipe:
     config_sd: float = 0.010
     fold_sd: float = 0.017
     noise_sd: float = 0.006  # config by fold
-    rest_share: float = (
-        1.0  # of the variance between configs: what the main effects of the parameters do not explain
-    )
+    rest_share: float = 1.0  # of the variance between configs: what the main effects of the parameters do not explain
     pace_sd: float = 0.2  # of the log of a config's learning pace: what makes curves cross
     cell_pace_sd: float = 0.05  # the same for a fold of a config
     wobble_sd: float = 0.0015  # of one evaluation
@@ -75,9 +73,7 @@ def _configs(recipe: Recipe, points: list[dict[str, object]], rng: np.random.Gen
         main += np.array([effect[point[name]] for point in points])
     main = (main - main.mean()) / main.std()
     rest = rng.normal(size=len(points))
-    return np.asarray(
-        recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest)
-    )
+    return np.asarray(recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest))
 
 
 def _gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:

@@ -56,11 +56,7 @@ class Asha(Policy):
         for entrant in self.board.standing():
             ladder = self._ladders[entrant.steps]
             level, score = self._height(entrant, ladder)
-            if (
-                level == len(ladder)
-                or (level, score) <= best
-                or (entrant.config, ladder[level][0]) in self.board.out
-            ):
+            if level == len(ladder) or (level, score) <= best or (entrant.config, ladder[level][0]) in self.board.out:
                 continue
             if level == 0 or self._pause(entrant, ladder[level - 1]) is None:
                 best, chosen = (level, score), Job(entrant.config, *ladder[level])

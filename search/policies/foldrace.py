@@ -18,7 +18,7 @@ from search.mixed_model import Array, Prior, Table
 from search.policy import Policy
 from search.sheet import Sheet
 from search.standings import Standings, stand
-from search.words import Answer, Entrant, Job, Report, Verdict
+from search.words import Answer, Entrant, Job, Report
 from trainable.errors import UserError
 
 SPECULATED = 5  # of the best configs, the folds that idle workers may run ahead
@@ -67,11 +67,11 @@ class FoldRace(Policy):
         self._sheet.add(entrant)
         self._race = None
 
-    def report(self, report: Report) -> Verdict:
-        new = self.board.record(report)
+    def note(self, report: Report) -> bool:
+        new = super().note(report)
         if new and self._sheet.write(report):
             self._race = None
-        return super().report(report)
+        return new
 
     def choose(self) -> Job | None:
         return self._screen() or next(self._go_on(), None) or next(self._speculate(), None)
@@ -86,26 +86,18 @@ class FoldRace(Policy):
         if report.fold == 0:
             job = self.board.out.get((report.config, 0))
             waits = job is None or job.until <= report.step
-            return (
-                f"paused: step {report.step} of fold 0 reached, goes on if it may still win"
-                if waits
-                else None
-            )
+            return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
         return self.why(report.config)
 
     def why(self, config: str) -> str | None:
         """Why the race would not train this config as things stand; None where it would."""
         race, row = self._now(), self._sheet.row[config]
         if config in self.board.failed:
-            return (
-                f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
-            )
+            return f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
         if not race.standings.candidates[row]:
             return None
         if race.ranks[row] >= race.places[row]:
-            return (
-                f"paused: rank {race.ranks[row] + 1} at the rung of fold 0, the best {race.places[row]} go on"
-            )
+            return f"paused: rank {race.ranks[row] + 1} at the rung of fold 0, the best {race.places[row]} go on"
         if not race.dropped[row]:
             return None
         behind = race.standings.mean[race.standings.leader] - race.standings.mean[row]
@@ -138,9 +130,7 @@ class FoldRace(Policy):
         """
         busy = {config for config, _ in self.board.out}
         folds = np.isfinite(self._sheet.full).sum(1)
-        order = sorted(
-            np.flatnonzero(self._runs()), key=lambda row: (folds[row], -self._now().standings.mean[row])
-        )
+        order = sorted(np.flatnonzero(self._runs()), key=lambda row: (folds[row], -self._now().standings.mean[row]))
         for row in order:
             if self._sheet.names[row] not in busy:
                 yield from self._next_fold(row)

@@ -13,9 +13,7 @@ from search.words import Answer, Entrant, Job, Report
 class Median(Policy):
     """Config after config, as Optuna's trials come; while few are complete, all are spared."""
 
-    def __init__(
-        self, entrants: Iterable[Entrant], folds: int, budget: float | None = None, startup: int = 5
-    ) -> None:
+    def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None, startup: int = 5) -> None:
         self.startup = startup
         super().__init__(entrants, folds, budget)
 
@@ -36,9 +34,7 @@ class Median(Policy):
 
     def _medians(self) -> list[float]:
         """Of the complete configs' running means, after each count of folds; none while all are spared."""
-        complete = [
-            entrant.config for entrant in self.board.standing() if self.board.complete(entrant.config)
-        ]
+        complete = [entrant.config for entrant in self.board.standing() if self.board.complete(entrant.config)]
         if len(complete) < self.startup:
             return []
         scores = [self.board.scores(config) for config in complete]

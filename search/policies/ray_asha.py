@@ -54,9 +54,7 @@ class RayAsha(Policy):
         if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
             return None
         cut = self._cut(step)
-        return (
-            None if own >= cut else f"stopped: {own:.4f} at step {step}, the best third of all have {cut:.4f}"
-        )
+        return None if own >= cut else f"stopped: {own:.4f} at step {step}, the best third of all have {cut:.4f}"
 
     def _cut(self, step: int) -> float:
         if step not in self._cuts:

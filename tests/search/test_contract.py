@@ -196,18 +196,14 @@ def test_no_config_is_judged_across_folds_or_steps(name, seed):
     """Whatever all configs gain or lose together, at one step of one fold, changes no decision."""
     plain = World(seed)
     rng = random.Random(seed)
-    shift = {
-        (fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 11)
-    }
+    shift = {(fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 11)}
     if len({entrant.steps for entrant in plain.entrants}) > 1:
         for fold in range(plain.folds):  # full lengths of different horizons are compared, and only those
             shift[fold, 8] = shift[fold, 4] = rng.randint(-64, 64) / 1024
     shifted = World(seed, shift=shift)
     first = drive(build(name, plain.entrants, plain.folds), plain, chaos=seed)
     second = drive(build(name, plain.entrants, plain.folds), shifted, chaos=seed)
-    assert [each for each in first if isinstance(each, Job)] == [
-        each for each in second if isinstance(each, Job)
-    ]
+    assert [each for each in first if isinstance(each, Job)] == [each for each in second if isinstance(each, Job)]
 
 
 @pytest.mark.parametrize("name", sorted(set(POLICIES) - {"random"}))
