@@ -54,7 +54,7 @@ class Journal:
         except OSError as error:
             self._file.truncate(end)
             raise UserError(
-                f"{self.path}: cannot be written ({error.strerror}); what stands before is safe: make room, launch again"
+                f"{self.path}: cannot be written ({error.strerror}); what is there is safe: make room and launch again"
             ) from error
 
     def close(self) -> None:
