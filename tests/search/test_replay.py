@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from search.__main__ import app
+from search.__main__ import app, main
 from search.policies.grid import Grid
 from search.recorded import recorded
 from search.simulate import simulate
@@ -153,7 +153,7 @@ def test_a_wrong_table_is_told_by_file_row_and_column(tmp_path, message):
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_use_is_one_line_and_exit_code_2(tmp_path):
+def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.parquet").write_text("not parquet")
     for arguments, message in [
         ([tmp_path / "nothing.csv"], "no such file or folder"),
@@ -162,8 +162,11 @@ def test_wrong_use_is_one_line_and_exit_code_2(tmp_path):
         (["--worlds", "mil"], "Did you mean 'mild'?"),
         ([], "needs either tables or --worlds"),
     ]:
-        code, out, err = run("replay", *arguments)
-        assert (code, out) == (2, ""), arguments
+        monkeypatch.setattr(sys, "argv", ["search", "replay", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (2, ""), arguments
         assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
