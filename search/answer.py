@@ -30,10 +30,12 @@ def best_of(sheet: Sheet, table: Table, prior: Prior) -> Answer:
     complete = np.isfinite(sheet.full).all(1) & sheet.alive
     if not complete.any():
         return Answer(None, ())
-    standings = stand(table, prior, complete)
-    peers = np.flatnonzero(sheet.alive & table.known.any(1) & (standings.peer >= UNTOLD))
-    ranked = sorted(peers, key=lambda row: (row != standings.leader, -standings.mean[row]))
-    return Answer(sheet.names[standings.leader], tuple(sheet.names[row] for row in ranked))
+    winner = stand(table, prior, complete).leader
+    alone = np.arange(len(sheet.names)) == winner
+    beyond = stand(table, prior, alone, beyond=True)
+    peers = np.flatnonzero(sheet.alive & table.known.any(1) & (beyond.chance >= UNTOLD))
+    ranked = sorted(peers, key=lambda row: (row != winner, -beyond.mean[row]))
+    return Answer(sheet.names[winner], tuple(sheet.names[row] for row in ranked))
 
 
 def usual_prior(noise: float = 0.007, spread: float = 0.010) -> Prior:

@@ -6,7 +6,8 @@ import os
 import random
 import shlex
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> t
         study.begin(host=socket.gethostname(), pid=os.getpid())
         for point in points:
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
-        say(f"{run.folder}: {len(points)} configs x {space.settings.folds} folds, scheduler {space.settings.scheduler.name}")
+        say(
+            f"{run.folder}: {len(points)} configs x {space.settings.folds} folds, scheduler {space.settings.scheduler.name}"
+        )
         with _ray(space) as (cpus, gpus, slots):
             settings = _settings(space, run, cpus, gpus, slots)
             values = {point.id: point.config.model_dump(mode="json") for point in points}
@@ -56,7 +59,7 @@ def make_policy(space: Space) -> Policy:
     return build([], space.settings.folds, budget=None if hours is None else hours * 3600)
 
 
-def _points(space: Space) -> Iterable[Point]:
+def _points(space: Space) -> tuple[Point, ...]:
     sampler = space.settings.sampler
     if isinstance(sampler, GridSampler):
         return space.configs()
@@ -69,4 +72,87 @@ def _points(space: Space) -> Iterable[Point]:
             if len(drawn) == sampler.count:
                 break
         return tuple(drawn.values())
-    raise UserError(f"sampler {sampler.name!r}: can be checked and shown, but only grid and random (with a count) be launched")
+    raise UserError(
+        f"sampler {sampler.name!r}: can be checked and shown, but only grid and random (with a count) be launched"
+    )
+
+
+def _prepare_data(space: Space) -> str | None:
+    """Decode the images before the first trial asks for them; the hash says which data they are."""
+    if not space.trainable.needs_data:
+        return None
+    from trainable.cache import open_data
+
+    sizes = {point.config.size for point in _points(space)}
+    with progress_bar("decoding images") as progress:
+        opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
+    return opened[0].hash
+
+
+def _write_folds(space: Space, run: Run) -> None:
+    """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
+    if not space.trainable.needs_data or (run.folder / FOLDS).exists():
+        return
+    from trainable.cache import open_data
+    from trainable.folds import GROUPS, make_folds, read_groups, save_folds
+
+    settings = space.settings
+    data = open_data(Path(str(settings.data)), next(iter(_points(space))).config.size)
+    groups_file = data.split.root / GROUPS
+    groups = read_groups(groups_file, data.stems) if groups_file.exists() else None
+    folds = make_folds(data.foreground_shares, settings.folds, settings.fold_seed, data.hash, groups)
+    save_folds(folds, run.folder / FOLDS)
+
+
+@contextmanager
+def _ray(space: Space) -> Iterator[tuple[float, float, int]]:
+    """A Ray of this machine, silent; what a fold trial gets of it, and how many fit at once."""
+    import logging
+
+    import ray
+
+    home = str(Path(__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([home, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    try:
+        have: Mapping[str, float] = ray.cluster_resources()
+        wanted = space.settings.resources
+        gpus_there = have.get("GPU", 0.0)
+        gpus = (1.0 if gpus_there else 0.0) if wanted.gpu == "auto" else float(wanted.gpu)
+        cpus = 1.0 if wanted.cpu == "auto" else float(wanted.cpu)
+        cpus = min(cpus, have.get("CPU", 1.0))
+        if gpus > gpus_there:
+            raise UserError(
+                f"resources.gpu = {gpus:g}: a fold trial asks for more than the {gpus_there:g} GPUs there are"
+            )
+        slots = int(have.get("CPU", 1.0) / cpus)
+        if gpus:
+            slots = min(slots, int(gpus_there / gpus + 1e-9))
+        yield cpus, gpus, max(1, slots)
+    finally:
+        ray.shutdown()
+
+
+def _settings(space: Space, run: Run, cpus: float, gpus: float, slots: int) -> Settings:
+    settings = space.settings
+    job: dict[str, Any] = {
+        "trainable": settings.trainable,
+        "data": str(Path(str(settings.data)).absolute()),
+        "split": "train",
+        "folds": str((run.folder / FOLDS).absolute()),
+        "metric": settings.metric.name,
+        "threads": max(1, int(cpus)),
+    }
+    return Settings(
+        folder=run.folder,
+        cpus=cpus,
+        gpus=gpus,
+        slots=slots,
+        job=job,
+        wall=settings.budget.wall,
+        trials=settings.budget.trials,
+    )
+
+
+def resume_command(words: list[str]) -> str:
+    return f"python -m search {shlex.join(words)}"

@@ -53,7 +53,9 @@ class Run:
     def note_config(self, point: Point) -> None:
         path = self.folder / "configs" / point.id / "config.json"
         if not path.exists():
-            write_json(path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")})
+            write_json(
+                path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")}
+            )
 
 
 def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool) -> Run:
@@ -68,13 +70,17 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
         return run
     changed = run.space().difference(space)
     if changed:
-        raise UserError(f"{folder}: was launched with another space: {'; '.join(changed)}. Choose another name: --set name=...")
+        raise UserError(
+            f"{folder}: was launched with another space: {'; '.join(changed)}. Choose another name: --set name=..."
+        )
     before = _read_json(folder / ENVIRONMENT)
     if before[DATA] != now[DATA]:
         raise UserError(f"{folder}: the data have changed since it was launched; its scores could not be compared")
     if before[CODE] != now[CODE] and not force_code:
         differ = [name for name in now[CODE] if before[CODE].get(name) != now[CODE][name]]
-        raise UserError(f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on")
+        raise UserError(
+            f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
+        )
     if before != now:
         write_json(folder / ENVIRONMENT, now)
     return run

@@ -9,6 +9,7 @@ import pandas as pd
 
 from search.recorded import COLUMNS, Recorded, recorded
 from trainable.errors import UserError, did_you_mean
+from trainable.printing import say
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -42,6 +43,8 @@ def read_table(path: Path) -> Recorded:
     if len(study.entrants) < 2:
         why = f" ({study.left_out[0]})" if study.left_out else ""
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{why}")
+    if study.left_out:
+        say(f"{path}: incomplete and left out: {len(study.left_out)} configs; first, {study.left_out[0]}")
     if max(study.means().values()) == float("-inf"):
         raise UserError(f"{path}: column 'score': every config has a score that is not a number")
     return study
@@ -50,7 +53,9 @@ def read_table(path: Path) -> Recorded:
 def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+            index = [name for name in frame if str(name).startswith("Unnamed: ")]
+            return frame.drop(columns=index)
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # the parsers of pandas and pyarrow raise kinds of these
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -94,4 +99,4 @@ def _refuse(path: Path, table: pd.DataFrame, column: str, wrong: pd.Series[bool]
     """Rows are counted from 1, without the header."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
-        raise UserError(f"{path}: row {row + 1}, column {column!r}: {table[column].iloc[row]!r} {rule}")
+        raise UserError(f"{path}: row {row + 1}, column {column!r}: {str(table[column].iloc[row])!r} {rule}")

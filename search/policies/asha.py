@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from search.answer import best_complete
 from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report, Verdict
+from search.words import Answer, Entrant, Job, Report
 from trainable.errors import UserError
 
 Steps = tuple[int, ...]
@@ -34,7 +34,9 @@ class Asha(Policy):
             raise UserError(f"eta = {eta}: must be above 1")
         self.rungs, self.eta = rungs, eta
         self._ladders: dict[Steps, list[Rung]] = {}
-        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}  # forgotten when the board changes
+        # what follows from the board, forgotten when a report changes it
+        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}
+        self._heights: dict[str, tuple[int, float]] = {}
         super().__init__(entrants, folds, budget)
 
     def add(self, entrant: Entrant) -> None:
@@ -44,11 +46,12 @@ class Asha(Policy):
             ends = [(fold, entrant.horizon) for fold in range(1, self.board.folds)]
             self._ladders[entrant.steps] = [(0, step) for step in steps] + ends
 
-    def report(self, report: Report) -> Verdict:
+    def note(self, report: Report) -> bool:
         rungs = self._ladders[self.board.entrants[report.config].steps]
         if (report.fold, report.step) in rungs or not math.isfinite(report.score):
             self._ranked.clear()
-        return super().report(report)
+            self._heights.pop(report.config, None)
+        return super().note(report)
 
     def choose(self) -> Job | None:
         """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
@@ -58,7 +61,7 @@ class Asha(Policy):
             level, score = self._height(entrant, ladder)
             if level == len(ladder) or (level, score) <= best or (entrant.config, ladder[level][0]) in self.board.out:
                 continue
-            if level == 0 or self._pause(entrant, ladder[level - 1]) is None:
+            if level == 0 or self._climbs(entrant, ladder[level - 1], score):
                 best, chosen = (level, score), Job(entrant.config, *ladder[level])
         return chosen
 
@@ -67,29 +70,34 @@ class Asha(Policy):
         job = self.board.out.get((report.config, report.fold))
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
-        return self._pause(entrant, rung)
+        if self._climbs(entrant, rung, report.score):
+            return None
+        rivals = self._rivals(entrant.steps, rung)
+        rank, step, fold = rivals.index(report.score) + 1, report.step, report.fold
+        rule = f"the best {self._places(rivals)} go on"
+        return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, {rule}"
 
     def answer(self) -> Answer:
         return best_complete(self.board)
 
     def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
         """How many rungs a config has behind it, and its score at the last one."""
-        score = float("-inf")
-        for level, (fold, step) in enumerate(ladder):
-            reached = self.board.score(entrant.config, fold, step)
-            if reached is None:
-                return level, score
-            score = reached
-        return len(ladder), score
+        if entrant.config not in self._heights:
+            level, score = 0, float("-inf")
+            for fold, step in ladder:
+                reached = self.board.score(entrant.config, fold, step)
+                if reached is None:
+                    break
+                level, score = level + 1, reached
+            self._heights[entrant.config] = level, score
+        return self._heights[entrant.config]
 
-    def _pause(self, entrant: Entrant, rung: Rung) -> str | None:
+    def _climbs(self, entrant: Entrant, rung: Rung, score: float) -> bool:
         rivals = self._rivals(entrant.steps, rung)
-        own = self.board.score(entrant.config, *rung)
-        places = max(1, int(len(rivals) / self.eta))
-        if own is None or own >= rivals[places - 1]:
-            return None
-        rank, (fold, step) = rivals.index(own) + 1, rung
-        return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, the best {places} go on"
+        return score >= rivals[self._places(rivals) - 1]
+
+    def _places(self, rivals: list[float]) -> int:
+        return max(1, int(len(rivals) / self.eta))
 
     def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
         if (steps, rung) not in self._ranked:

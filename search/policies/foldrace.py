@@ -129,16 +129,16 @@ class FoldRace(Policy):
         time.
         """
         busy = {config for config, _ in self.board.out}
-        folds = np.isfinite(self._sheet.full).sum(1)
-        order = sorted(np.flatnonzero(self._runs()), key=lambda row: (folds[row], -self._now().standings.mean[row]))
-        for row in order:
+        rows = np.flatnonzero(self._runs())
+        folds = np.isfinite(self._sheet.full[rows]).sum(1)
+        for row in rows[np.lexsort((-self._now().standings.mean[rows], folds))]:
             if self._sheet.names[row] not in busy:
                 yield from self._next_fold(row)
 
     def _speculate(self) -> Iterator[Job]:
         """For workers that would idle: the folds that the best configs will need next if they stay ahead."""
-        runs = np.flatnonzero(self._runs())
-        for row in sorted(runs, key=lambda row: -self._now().standings.mean[row])[:SPECULATED]:
+        rows = np.flatnonzero(self._runs())
+        for row in rows[np.argsort(-self._now().standings.mean[rows], kind="stable")][:SPECULATED]:
             yield from self._next_fold(row)
 
     def _next_fold(self, row: np.signedinteger) -> Iterator[Job]:
@@ -181,12 +181,14 @@ class FoldRace(Policy):
         """Ranks by the expected mean among all that reached the same rung of the same block (and stratum)."""
         sheet = self._sheet
         ranks, places = np.zeros(len(mean), dtype=int), np.full(len(mean), len(mean))
-        strata = sheet.levels(self.stratify) if self.stratify else [""] * len(mean)
+        groups = sheet.blocks
+        if self.stratify:
+            levels = np.unique(sheet.levels(self.stratify), return_inverse=True)[1]
+            groups = groups * (levels.max(initial=0) + 1) + levels
         for place in range(len(self.rungs)):
             reached = np.isfinite(sheet.at(place)[:, 0])
-            for group in sorted(set(zip(sheet.blocks, strata, strict=True))):
-                here = np.array([pair == group for pair in zip(sheet.blocks, strata, strict=True)]) & reached
-                rows = np.flatnonzero(here)
+            for group in np.unique(groups):
+                rows = np.flatnonzero((groups == group) & reached)
                 ranks[rows[np.argsort(-mean[rows], kind="stable")]] = np.arange(len(rows))
                 places[rows] = math.ceil(self.keep * len(rows) - 1e-9)
         return ranks, places

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from search.answer import best_complete
 from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report
+from search.words import Answer, Entrant, Job, Report, Verdict
 from trainable.errors import UserError
 
 
@@ -28,10 +28,21 @@ class Halving(Policy):
         if not shares or not all(0 < share <= 1 for share in shares):
             raise UserError(f"shares = {list(shares)}: every share must be above 0 and at most 1")
         self.shares = shares
+        self._open: tuple[int, list[str]] | None = None  # the stage, forgotten when a report changes it
         super().__init__(entrants, folds, budget)
 
+    def add(self, entrant: Entrant) -> None:
+        super().add(entrant)
+        self._open = None
+
+    def report(self, report: Report) -> Verdict:
+        if report.step == self.board.entrants[report.config].horizon or not math.isfinite(report.score):
+            self._open = None
+        return super().report(report)
+
     def choose(self) -> Job | None:
-        fold, members = self._stage()
+        self._open = self._open or self._stage()
+        fold, members = self._open
         for config in members:
             if fold in self.board.open_folds(config):
                 return Job(config, fold, self.board.entrants[config].horizon)

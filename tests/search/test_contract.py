@@ -1,4 +1,4 @@
-"""What every policy promises to whoever drives it, checked on every policy in worlds that go wrong in every way."""
+"""What every policy promises to whoever drives it, in worlds where everything goes wrong."""
 
 import math
 import random
@@ -91,7 +91,7 @@ def records(log):
 
 
 def state(policy):
-    """All that can be seen of a policy whose jobs came back: what it would do next and what it would answer."""
+    """All that can be seen of a policy whose jobs came back: what it does next and what it answers."""
     for job in list(policy.board.out.values()):
         policy.lost(job)
     jobs = []
