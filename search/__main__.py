@@ -15,6 +15,7 @@ from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
+from trainable.commands import run as run_program
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
 
@@ -84,13 +85,88 @@ def _sources(tables: list[Path], worlds: str | None, count: int, seed: int) -> l
     return [partial(generated, RECIPES[worlds], seed + number) for number in range(count)]
 
 
-def main() -> None:
-    try:
-        app()
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(2)
+Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+Output = Annotated[Format, typer.Option("--format", help="How to print.")]
+RUNS = Path("runs")
+
+
+@app.command()
+def launch(
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
+    ] = None,
+    root: Root = RUNS,
+    force_code: Annotated[bool, typer.Option("--force-code", help="Go on although the code has changed.")] = False,
+) -> None:
+    """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
+
+    Example: python -m search launch quickstart
+    """
+    from search.narrate import Lines, close
+    from spaces.load import load_space
+
+    loaded = load_space(space, assignments or [])
+    from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
+
+    run, policy, outcome = launch_space(loaded, root, force_code, Lines())
+    raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
+
+
+@app.command()
+def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+    """Where a run stands, also while it is driven from elsewhere, also after it died.
+
+    Example: python -m search status quickstart --format json
+    """
+    from search import status as reading
+    from search.run_folder import find_run
+
+    found = find_run(run, root)
+    now = reading.status_of(found)
+    if output is Format.json:
+        print_json(reading.document(now))
+    elif output is Format.csv:
+        print_csv(reading.rows(now), reading.COLUMNS)
+    else:
+        print_table(reading.rows(now), f"{found.folder}: {reading.summary(now)}")
+
+
+@app.command("list")
+def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
+    """All runs, and where each stands.
+
+    Example: python -m search list --runs runs
+    """
+    from search.run_folder import all_runs
+    from search.status import COUNTS, overview
+
+    rows = [overview(run) for run in all_runs(root)]
+    if output is Format.json:
+        print_json(rows)
+    elif output is Format.csv:
+        print_csv(rows, COUNTS)
+    elif rows:
+        print_table(rows)
+    else:
+        say(f"{root}: holds no run yet; python -m search launch quickstart makes one")
+
+
+@app.command()
+def stop(run: RunName, root: Root = RUNS) -> None:
+    """Ask a running search to stop after the reports that are under way; launching it again goes on.
+
+    Example: python -m search stop quickstart
+    """
+    from search.run_folder import STOP_FILE, find_run
+
+    found = find_run(run, root)
+    if not found.driven:
+        raise UserError(f"{found.folder}: nobody is driving this run, there is nothing to stop")
+    (found.folder / STOP_FILE).touch()
+    say(f"{found.folder}: stops after the reports that are under way")
 
 
 if __name__ == "__main__":
-    main()
+    run_program(app)

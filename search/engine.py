@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.run_folder import STOP_FILE
 from search.study import Study
 from search.words import Finished, Job, Report, Stop
 from trainable.errors import UserError
@@ -36,8 +37,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from trainable.ray_trial import FoldTrial
-
-STOP_FILE = "stop"
 
 
 @dataclass(frozen=True)
@@ -115,34 +114,37 @@ class Feed:
 
     def next(self, trial: str) -> dict[str, Any] | str | None:
         """The config of a new trial; None where there is none for now; "FINISHED" where there never will be."""
+        config: dict[str, Any] | str | None = None
         with self._told():
-            self._look_for_an_end()
-            if self.ending is not None:
-                return None if self.jobs else "FINISHED"
-            if len(self.jobs) >= self.settings.slots:
-                return None
-            said = self.study.next()
-            if isinstance(said, Finished):
-                self.outcome.reason = said.reason
-                self.outcome.budget_spent = self.study.policy.board.exhausted
-                return "FINISHED"
-            if not isinstance(said, Job):
-                return None
-            self.jobs[trial] = said
-            self.handed_out += 1
-            self.tell("job", {"config": said.config, "fold": said.fold, "until": said.until})
-            folder = fold_folder(self.settings.folder, said)
-            return {
-                **self.settings.job,
-                "values": dict(self.values[said.config]),
-                "config_id": said.config,
-                "fold": said.fold,
-                "until": said.until,
-                "folder": str(folder.absolute()),
-                "hang_seconds": self.settings.hang_seconds,
-                "hang_factor": self.settings.hang_factor,
-            }
-        return None if self.jobs else "FINISHED"
+            config = self._next(trial)
+        return "FINISHED" if self.broken is not None else config
+
+    def _next(self, trial: str) -> dict[str, Any] | str | None:
+        self._look_for_an_end()
+        if self.ending is not None:
+            return None if self.jobs else "FINISHED"
+        if len(self.jobs) >= self.settings.slots:
+            return None
+        said = self.study.next()
+        if isinstance(said, Finished):
+            self.outcome.reason = said.reason
+            self.outcome.budget_spent = self.study.policy.board.exhausted
+            return "FINISHED"
+        if not isinstance(said, Job):
+            return None
+        self.jobs[trial] = said
+        self.handed_out += 1
+        self.tell("job", {"config": said.config, "fold": said.fold, "until": said.until})
+        return {
+            **self.settings.job,
+            "values": dict(self.values[said.config]),
+            "config_id": said.config,
+            "fold": said.fold,
+            "until": said.until,
+            "folder": str(fold_folder(self.settings.folder, said).absolute()),
+            "hang_seconds": self.settings.hang_seconds,
+            "hang_factor": self.settings.hang_factor,
+        }
 
     def result(self, trial: str, result: Mapping[str, Any]) -> bool:
         """Take a result; true where the trial is to go on."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search.engine import STOP_FILE, Outcome, Settings, Watcher, run_study
+from search.engine import Outcome, Settings, Watcher, run_study
 from search.journal import Journal
 from search.policy import Policy
-from search.run_folder import FOLDS, Run, open_run
-from search.schedulers import scheduler
+from search.run_folder import FOLDS, STOP_FILE, Run, open_run
+from search.schedulers import policy_of
 from search.study import Study, replay_lines
-from search.words import Entrant
+from search.words import Entrant, Finished, Job
 from spaces.samplers import GridSampler, RandomSampler
 from spaces.space import Point, Space
 from trainable.errors import UserError
@@ -34,15 +33,16 @@ def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> t
         for point in points:
             run.note_config(point)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
-        policy = make_policy(space)
+        policy = policy_of(space)
         replay_lines(policy, run.lines())
         study = Study(policy, journal)
         study.begin(host=socket.gethostname(), pid=os.getpid())
         for point in points:
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
-        say(
-            f"{run.folder}: {len(points)} configs x {space.settings.folds} folds, scheduler {space.settings.scheduler.name}"
-        )
+        asked = space.settings
+        say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+        if (over := _already_over(policy)) is not None:
+            return run, policy, over
         with _ray(space) as (cpus, gpus, slots):
             settings = _settings(space, run, cpus, gpus, slots)
             values = {point.id: point.config.model_dump(mode="json") for point in points}
@@ -51,12 +51,12 @@ def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> t
     return run, policy, outcome
 
 
-def make_policy(space: Space) -> Policy:
-    """The policy that a space asks for, with no config yet."""
-    settings = space.settings.scheduler.model_dump(exclude_none=True)
-    hours = space.settings.budget.gpu_hours
-    build = scheduler(settings.pop("name"), **settings)
-    return build([], space.settings.folds, budget=None if hours is None else hours * 3600)
+def _already_over(policy: Policy) -> Outcome | None:
+    """A run that has nothing left to do needs no Ray to say so."""
+    said = policy.next()
+    if isinstance(said, Job):
+        policy.lost(said)
+    return Outcome(said.reason, budget_spent=policy.board.exhausted) if isinstance(said, Finished) else None
 
 
 def _points(space: Space) -> tuple[Point, ...]:
@@ -152,7 +152,3 @@ def _settings(space: Space, run: Run, cpus: float, gpus: float, slots: int) -> S
         wall=settings.budget.wall,
         trials=settings.budget.trials,
     )
-
-
-def resume_command(words: list[str]) -> str:
-    return f"python -m search {shlex.join(words)}"

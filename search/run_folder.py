@@ -19,6 +19,7 @@ from trainable.errors import UserError, did_you_mean
 from trainable.files import write_json
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
+STOP_FILE = "stop"
 ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"

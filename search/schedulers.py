@@ -14,6 +14,7 @@ from search.policies.random_search import RandomSearch
 from search.policies.ray_asha import RayAsha
 from search.policy import Policy
 from search.words import Entrant
+from spaces.space import Space
 from trainable.errors import UserError, did_you_mean
 
 SCHEDULERS: dict[str, Callable[..., Policy]] = {
@@ -33,3 +34,11 @@ def scheduler(name: str, **settings: object) -> Callable[..., Policy]:
         raise UserError(f"scheduler {name!r} is unknown.{did_you_mean(name, known)} Known: {', '.join(known)}.")
     make = known[name]
     return lambda entrants, folds, **more: make(entrants, folds, **settings, **more)
+
+
+def policy_of(space: Space) -> Policy:
+    """The policy that a space asks for, with no config yet."""
+    settings = space.settings.scheduler.model_dump(exclude_none=True)
+    hours = space.settings.budget.gpu_hours
+    build = scheduler(settings.pop("name"), **settings)
+    return build([], space.settings.folds, budget=None if hours is None else hours * 3600)

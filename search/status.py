@@ -7,11 +7,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.launch import make_policy
 from search.run_folder import Run
+from search.schedulers import policy_of
 from search.study import replay_lines
 
 STATES = ("done", "running", "paused", "failed")
+COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
+COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")
 
 
 @dataclass
@@ -66,7 +68,7 @@ def status_of(run: Run) -> Status:
     if not driven:
         for trial in trials.values():
             trial.state = "paused" if trial.state == "running" else trial.state
-    policy = make_policy(space)
+    policy = policy_of(space)
     replay_lines(policy, lines)
     answer = policy.answer()
     leader = None
@@ -88,6 +90,30 @@ def document(status: Status) -> dict[str, Any]:
         "gpu_seconds": status.gpu_seconds,
         "leader": status.leader,
         "peers": status.peers,
+    }
+
+
+def summary(status: Status) -> str:
+    """One line for people."""
+    counts = ", ".join(f"{status.count(state)} {state}" for state in STATES)
+    leader = ""
+    if status.leader is not None and status.leader["mean"] is not None:
+        leader = f", leader {status.leader['id']} with {status.leader['mean']:.4f} on {status.leader['folds']} folds"
+    return f"{status.state}; {len(status.horizons)} configs, fold trials: {counts}; {status.gpu_seconds:.0f} s{leader}"
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """One row of a list of runs."""
+    status = status_of(run)
+    leader = status.leader["id"] if status.leader else None
+    counts = {state: status.count(state) for state in STATES}
+    return {
+        "run": run.name,
+        "state": status.state,
+        "configs": len(status.horizons),
+        **counts,
+        "gpu_seconds": round(status.gpu_seconds, 1),
+        "leader": leader,
     }
 
 

@@ -66,7 +66,8 @@ def _reports(job: dict[str, Any]) -> Any:
 def _scripted(job: dict[str, Any]) -> Iterator[Result]:
     from trainable.scripted import Script, run_script
 
-    yield from run_script(Script(**job["values"]), job["fold"], Path(job["folder"]), job["until"])
+    told = {name: value for name, value in job["values"].items() if name in Script.model_fields}
+    yield from run_script(Script(**told), job["fold"], Path(job["folder"]), job["until"])
 
 
 def _trained(job: dict[str, Any]) -> Iterator[Result]:
