@@ -4,7 +4,6 @@ cluster.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TypeVar
@@ -69,9 +68,6 @@ class Policy(ABC):
         self.board.out.pop((job.config, job.fold), None)
 
     def _end(self, report: Report) -> str | None:
-        if not math.isfinite(report.score):
-            where = f"fold {report.fold} at step {report.step}"
-            return f"failed: the score of {where} is not a number, the worst there is"
         if (cell := self.board.failed.get(report.config)) is not None:
             return f"failed: a score of fold {cell[1]} is not a number, so the config cannot win"
         if report.step >= self.board.entrants[report.config].horizon:

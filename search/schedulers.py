@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Callable
 
 from search.policies.asha import Asha
 from search.policies.foldrace import FoldRace
@@ -13,8 +12,6 @@ from search.policies.median import Median
 from search.policies.random_search import RandomSearch
 from search.policies.ray_asha import RayAsha
 from search.policy import Policy
-from search.words import Entrant
-from spaces.space import Space
 from trainable.errors import UserError, did_you_mean
 
 SCHEDULERS: dict[str, Callable[..., Policy]] = {
@@ -24,7 +21,6 @@ SCHEDULERS: dict[str, Callable[..., Policy]] = {
     "foldrace": FoldRace,
 }
 BASELINES: dict[str, Callable[..., Policy]] = {"ray-asha": RayAsha, "median": Median, "random": RandomSearch}
-Build: TypeAlias = Callable[[Iterable[Entrant], int, int], Policy]
 
 
 def scheduler(name: str, **settings: object) -> Callable[..., Policy]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 
+from search.board import Cell
 from search.policy import Policy
 from search.recorded import Curves
 from search.words import Job, Stop
@@ -22,38 +24,27 @@ def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
     """Drive a policy to its end. A stopped fold trial goes on later from where it stopped, as from its
     checkpoint.
     """
-    done: dict[tuple[str, int], int] = {}  # reports that a fold trial has behind it
-    events: list[tuple[float, int, Job, float]] = []
-    clock, spent, free, count = 0.0, 0.0, workers, 0
+    done: dict[Cell, int] = {}  # reports that a fold trial has behind it
+    events: list[tuple[float, int, Job]] = []
+    clock, free, count = 0.0, workers, 0
     while True:
-        while free:
-            job = policy.next()
-            if not isinstance(job, Job):
-                break
-            free -= 1
-            count += 1
-            heapq.heappush(events, _after(clock, job, done, curves, count))
+        while free and isinstance(job := policy.next(), Job):
+            free, count = free - 1, count + 1
+            heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
         if not events:
-            return Spent(spent, clock)
-        clock, _, job, seconds = heapq.heappop(events)
-        spent += seconds
+            return Spent(math.fsum(curves[cell][place - 1].seconds for cell, place in done.items()), clock)
+        clock, _, job = heapq.heappop(events)
         cell = (job.config, job.fold)
         place = done.get(cell, 0)
-        report = curves[cell][place]
         done[cell] = place + 1
-        verdict = policy.report(report)
-        if isinstance(verdict, Stop) or report.step >= job.until:
+        if isinstance(policy.report(curves[cell][place]), Stop):
             free += 1
-            continue
-        count += 1
-        heapq.heappush(events, _after(clock, job, done, curves, count))
+        else:
+            count += 1
+            heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
 
 
-def _after(
-    clock: float, job: Job, done: dict[tuple[str, int], int], curves: Curves, count: int
-) -> tuple[float, int, Job, float]:
-    """The next report of a job: when it comes, and the GPU-seconds since the one before."""
-    cell = (job.config, job.fold)
-    curve, place = curves[cell], done.get(cell, 0)
-    seconds = curve[place].seconds - (curve[place - 1].seconds if place else 0.0)
-    return clock + seconds, count, job, seconds
+def _seconds(job: Job, done: dict[Cell, int], curves: Curves) -> float:
+    """From where the fold trial stands to its next report."""
+    curve, place = curves[job.config, job.fold], done.get((job.config, job.fold), 0)
+    return curve[place].seconds - (curve[place - 1].seconds if place else 0.0)

@@ -70,10 +70,11 @@ class Asha(Policy):
         job = self.board.out.get((report.config, report.fold))
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
-        if self._climbs(entrant, rung, report.score):
+        own = self.board.score(report.config, *rung)
+        if own is None or self._climbs(entrant, rung, own):
             return None
-        rivals = self._rivals(entrant.steps, rung)
-        rank, step, fold = rivals.index(report.score) + 1, report.step, report.fold
+        rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
+        rank = rivals.index(own) + 1
         rule = f"the best {self._places(rivals)} go on"
         return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, {rule}"
 

@@ -34,7 +34,7 @@ class World:
     def __post_init__(self):
         rng = random.Random(self.seed)
         self.folds = rng.randint(1, 4)
-        horizons = rng.choice([[(1, 2, 3, 4)], [(1, 2, 3, 4), (2, 4, 6, 8)], [tuple(range(1, 11))], [(5,)]])
+        horizons = rng.choice([[(1, 2, 3, 4)], [(1, 2, 3, 4), (2, 4, 6, 8)], [tuple(range(1, 41))], [(5,)]])
         self.entrants = [
             Entrant(f"c{i}", rng.choice(horizons), {"loss": rng.choice(["iou", "dice"])})
             for i in range(rng.randint(1, 9))
@@ -196,7 +196,9 @@ def test_no_config_is_judged_across_folds_or_steps(name, seed):
     """Whatever all configs gain or lose together, at one step of one fold, changes no decision."""
     plain = World(seed)
     rng = random.Random(seed)
-    shift = {(fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 11)}
+    shift = {
+        (fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 41)
+    }
     if len({entrant.steps for entrant in plain.entrants}) > 1:
         for fold in range(plain.folds):  # full lengths of different horizons are compared, and only those
             shift[fold, 8] = shift[fold, 4] = rng.randint(-64, 64) / 1024

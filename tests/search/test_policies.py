@@ -221,6 +221,13 @@ def test_a_budget_ends_in_order_and_says_so():
     assert policy.answer() == Answer(None, ())
 
 
+def test_of_two_reports_of_one_step_the_first_stands():
+    policy = Grid(entrants(1), 1)
+    policy.report(Report("c00", 0, 10, 0.8, 1.0))
+    policy.report(Report("c00", 0, 10, 0.7, 1.0))
+    assert policy.board.score("c00", 0, 10) == 0.8
+
+
 def test_a_lost_job_is_handed_out_again():
     policy = FoldRace(entrants(2), 2)
     job = policy.next()
