@@ -51,7 +51,7 @@ class Parameters:
         path = (PART, name)
         if not self.trainable.knows(name):
             self.document.refuse(path, one_of(name, self.trainable.config.model_fields, "hyperparameter"))
-        elif isinstance(spec, list):
+        elif isinstance(self.trainable.plain(name, spec), list):
             self.document.refuse(path, f"must be a value, or {{values: {shown(spec)}}}")
         elif not isinstance(spec, dict):
             self.constants[name] = self._read_value(path, name, spec)

@@ -74,7 +74,7 @@ def read_tree(text: str) -> Tree:
         raise _syntax_error(error) from None
     except RecursionError:
         raise TreeError(TOO_DEEP) from None
-    except ValueError:  # from inside the scanner, when an escape such as \U names no character
+    except (ValueError, OverflowError):  # from inside the scanner, when an escape such as \U names no character
         raise TreeError("not YAML: an escape that names no character") from None
     return tree
 
