@@ -13,7 +13,7 @@ from spaces.tree import TreeError, read_tree
 from trainable.errors import UserError
 
 OPTION = "--set"
-LARGEST = 256 * 1024  # bytes; reading must end in time, whatever file was named
+LARGEST = 64 * 1024  # bytes; reading must end in time, whatever file was named
 NAMED = ("sampler", "scheduler")  # sections that may be a bare name
 
 

@@ -70,6 +70,11 @@ def test_equal_values_make_one_config(load):
     assert load(old="[1, 2, 3]", new="[3, 3.0, 3e0]").size == 2
 
 
+def test_a_number_in_quotes_is_that_number_and_a_size_has_one_form(load):
+    space = load(text(["pc: {values: ['1', 1, 2.0]}", "size: {values: [96x64, [96, 64], 64X64]}"]))
+    assert space.parameters["pc"].values == (1, 2) and space.parameters["size"].values == ("96x64", "64x64")
+
+
 def test_a_bare_value_is_fixed_and_not_searched(load):
     space = load(
         text(["loss: dice", "attention: none", "augmentation: none", "size: [96, 64]", "pc: {values: [1, 2]}"])
@@ -240,6 +245,13 @@ def test_a_difference_is_told_key_by_key(load):
 
 def test_a_number_written_otherwise_is_no_difference(load):
     assert load().difference(load(old="[1, 2, 3]", new="[1.0, 2e0, 3]")) == []
+
+
+def test_a_difference_is_told_in_full_however_long(load):
+    names = ", ".join(f"encoder{n}" for n in range(20))
+    old, new = (load(text([f"encoder: {{values: [{names}, {last}]}}"])) for last in ("x", "y"))
+    (line,) = old.difference(new)
+    assert "'encoder19', 'x'] -> [" in line and line.endswith("'encoder19', 'y']")
 
 
 @settings(max_examples=40, deadline=None)
