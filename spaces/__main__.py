@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shlex
 from typing import Annotated
 
 import typer
@@ -56,8 +57,8 @@ def check(space: SpaceFile, assignments: Overrides = None, output: Output = Form
         return
     for label, text in summary(read):
         print(f"{label:<12}{text}")
-    words = "".join(f" --set '{assignment}'" for assignment in assignments or ())
-    say(f"\nNext: python -m search plan {space}{words}")
+    words = [word for assignment in assignments or () for word in ("--set", assignment)]
+    say(f"\nNext: python -m search plan {shlex.join([space, *words])}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from spaces.tree import TreeError, read_tree
 from trainable.errors import UserError
 
 OPTION = "--set"
-LARGEST = 256 * 1024  # bytes; reading must end in time, whatever file was named
+LARGEST = 64 * 1024  # bytes; reading must end in time, whatever file was named
 NAMED = ("sampler", "scheduler")  # sections that may be a bare name
 
 
@@ -64,20 +64,24 @@ class Document:
         self.overridden[path] = place
 
     def _set(self, steps: Sequence[str], value: Any) -> Path | None:
+        """Put a value at its place; returns from where on all is the override's, if there is a place."""
         parent: Any = self.tree
         path: Path = ()
+        new: Path = ()
         for step in steps:
             place = int(step) if isinstance(parent, list) and step.isdecimal() and step.isascii() else step
             if isinstance(parent, list) and not _has(parent, place):
                 return None
             path = (*path, place)
+            child = parent[place] if _has(parent, place) else None
             if len(path) == len(steps):
                 parent[place] = value
-            elif not isinstance(child := parent[place] if _has(parent, place) else None, dict | list):
+            elif not isinstance(child, dict | list):
                 bare = len(path) == 1 and step in NAMED and child is not None
                 parent[place] = {"name": child} if bare else {}
+                new = new if new or bare else path
             parent = parent[place]
-        return path
+        return new or path
 
     def end(self) -> None:
         """Raise if anything is wrong, in the order of the file."""

@@ -54,15 +54,16 @@ def key_path(path: Sequence[str | int]) -> str:
 
 def shown(value: Any) -> str:
     """A value as a space file would write it, cut where it is long."""
-    text = _written(value)
+    text = written(value)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as a space file would write it, all of it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_written, value))}]"
+        return f"[{', '.join(map(written, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_written(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {written(item)}" for key, item in value.items()) + "}"
     return repr(value)

@@ -16,6 +16,7 @@ from trainable.errors import did_you_mean
 
 PART = "parameters"
 KEYS = ("values", "min", "max", "distribution", "log", "when")
+MOST_VALUES = 1_000
 DISTRIBUTIONS: dict[str, Any] = {name: name for name in ("uniform", "log_uniform", "int")} | {"int_uniform": "int"}
 
 
@@ -51,7 +52,7 @@ class Parameters:
         path = (PART, name)
         if not self.trainable.knows(name):
             self.document.refuse(path, one_of(name, self.trainable.config.model_fields, "hyperparameter"))
-        elif isinstance(spec, list):
+        elif isinstance(self.trainable.plain(name, spec), list):
             self.document.refuse(path, f"must be a value, or {{values: {shown(spec)}}}")
         elif not isinstance(spec, dict):
             self.constants[name] = self._read_value(path, name, spec)
@@ -78,6 +79,9 @@ class Parameters:
         if not isinstance(told, list) or not told:
             self.document.refuse((*path, "values"), "must be a list with a value at least")
             return
+        if len(told) > MOST_VALUES:
+            self.document.refuse((*path, "values"), f"must be at most {MOST_VALUES:,} values, or a range: min and max")
+            return
         values: list[Any] = []
         for place, value in enumerate(told):
             plain = self._read_value((*path, "values", place), name, value)
@@ -90,15 +94,15 @@ class Parameters:
         for key in ("min", "max"):
             if not _finite(spec[key]):
                 self.document.refuse((*path, key), "must be a number")
-        distribution = spec.get("distribution", MISSING)
-        if distribution is not MISSING and distribution not in list(DISTRIBUTIONS):
-            self.document.refuse((*path, "distribution"), one_of(distribution, DISTRIBUTIONS, "distribution"))
+        if spec.get("distribution", "uniform") not in list(DISTRIBUTIONS):
+            rule = one_of(spec["distribution"], DISTRIBUTIONS, "distribution")
+            self.document.refuse((*path, "distribution"), rule)
         if not isinstance(spec.get("log", False), bool):
             self.document.refuse((*path, "log"), "must be true or false")
         if len(self.document.problems) == before:
-            self._check_range(path, name, spec, distribution)
+            self._check_range(path, name, spec)
 
-    def _check_range(self, path: Path, name: str, spec: Mapping[str, Any], distribution: Any) -> None:
+    def _check_range(self, path: Path, name: str, spec: Mapping[str, Any]) -> None:
         low, high, log = spec["min"], spec["max"], spec.get("log", False)
         before = len(self.document.problems)
         if not low < high:
@@ -111,11 +115,7 @@ class Parameters:
             return
         between = math.floor(low) + 0.5 if math.floor(low) + 0.5 > low else math.floor(low) + 0.75
         whole_only = low < between < high and self.trainable.broken_rule(name, between) is not None
-        kind = (
-            DISTRIBUTIONS["int" if whole_only else "uniform"]
-            if distribution is MISSING
-            else DISTRIBUTIONS[distribution]
-        )
+        kind = DISTRIBUTIONS[spec.get("distribution", "int" if whole_only else "uniform")]
         if whole_only and kind != "int":
             self.document.refuse((*path, "distribution"), f"must be int: {name} takes whole numbers only")
         elif kind == "int" and not (low == int(low) and high == int(high)):

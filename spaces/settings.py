@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -141,12 +141,7 @@ def _refuse(document: Document, problem: Any) -> None:
     variant = rest.pop(0) if section in VARIANTS and rest else None  # pydantic tells which of the union it tried
     path = [section, *rest]
     if problem["type"] == "extra_forbidden":
-        model: Any = (
-            VARIANTS[section][variant] if variant else Settings.model_fields[section].annotation if rest else None
-        )
-        known = model.model_fields if model else [*Settings.model_fields, *PARTS]
-        owner = " ".join(filter(None, [" of", section, variant])) if rest else ""
-        document.refuse(path, one_of(path[-1], known, f"key{owner}"))
+        document.refuse(path, _unknown_key(path, variant))
     elif problem["type"] == "union_tag_invalid":
         bare = not isinstance(problem["input"], dict) or isinstance(document.tree[section], str)
         tag = problem["ctx"]["tag"]
@@ -157,3 +152,13 @@ def _refuse(document: Document, problem: Any) -> None:
         document.refuse(path, f"must be a name or a mapping with a name: {', '.join(VARIANTS[section])}")
     else:
         document.refuse(path, rule_of(problem))
+
+
+def _unknown_key(path: Sequence[Any], variant: str | None) -> str:
+    section = path[0]
+    if len(path) == 1:
+        return one_of(section, [*Settings.model_fields, *PARTS], "key")
+    if variant:
+        return one_of(path[-1], VARIANTS[section][variant].model_fields, f"key of {section} {variant}")
+    model: Any = Settings.model_fields[section].annotation
+    return one_of(path[-1], model.model_fields, f"key of {section}")

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spaces.parameters import Choice, Condition, Parameter, Range, canonical_condition, holds
-from spaces.problems import Forbidden, shown
+from spaces.problems import Forbidden, shown, written
 from spaces.rules import one_of, rule_of
 from spaces.settings import Settings
 from spaces.trainables import TRAINABLES, Trainable
@@ -153,10 +153,10 @@ def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
         for key in dict.fromkeys([*old, *new]):
             inner = f"{path}.{key}" if path else key
             if key not in old:
-                yield f"{inner}: added, {shown(new[key])}"
+                yield f"{inner}: added, {written(new[key])}"
             elif key not in new:
-                yield f"{inner}: removed, was {shown(old[key])}"
+                yield f"{inner}: removed, was {written(old[key])}"
             else:
                 yield from _difference(inner, old[key], new[key])
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield f"{path}: {shown(old)} -> {shown(new)}"
+        yield f"{path}: {written(old)} -> {written(new)}"

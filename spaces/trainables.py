@@ -5,6 +5,7 @@ A new kind of fold trial is an entry here: the class of its configurations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,22 +40,28 @@ class Trainable:
         """Why this hyperparameter cannot have this value, if it cannot."""
         if not self.knows(name):
             return one_of(name, self.config.model_fields, "hyperparameter")
-        if isinstance(value, bool) and name in self.config.model_fields:
-            allowed = next(row["allowed"] for row in describe() if row["name"] == name)
-            return f"must be {allowed}"  # pydantic would read true as 1
+        if isinstance(value, float) and not math.isfinite(value):
+            return "must be a finite number"
         try:
-            self.config.model_validate({name: value})
+            taken = self._take(name, value)
         except ValidationError as error:
             return rule_of(error.errors()[0])
+        if isinstance(value, bool) and not isinstance(taken, bool):  # pydantic reads true as 1
+            return f"must be {next(row['allowed'] for row in describe() if row['name'] == name)}"
         return None
 
     def plain(self, name: str, value: Any) -> Any:
-        """The value as a name or a number: ``none`` where no value is meant, WIDTHxHEIGHT for two numbers."""
-        if value == "none" and self.broken_rule(name, value) and not self.broken_rule(name, None):
-            return None
-        if name == "size" and isinstance(value, list) and not self.broken_rule(name, value):
-            return "x".join(map(str, value))
-        return value
+        """The value as a number or a name: ``none`` is no value where that can be, a size is WIDTHxHEIGHT."""
+        if self.broken_rule(name, value):
+            return None if value == "none" and not self.broken_rule(name, None) else value
+        taken = self._take(name, value)
+        if isinstance(taken, tuple):
+            return "x".join(map(str, taken))
+        return taken if isinstance(value, str) else value
+
+    def _take(self, name: str, value: Any) -> Any:
+        """What a configuration makes of this value."""
+        return getattr(self.config.model_validate({name: value}), name)
 
     def default(self, name: str) -> Any:
         """What the hyperparameter is where a space does not say; None for one that nobody declared."""

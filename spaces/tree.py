@@ -18,6 +18,7 @@ from spaces.problems import Path
 LARGEST_TREE = 20_000
 DEEPEST = 40
 TOO_DEEP = f"is nested deeper than {DEEPEST} levels, or an alias contains itself"
+LONGEST_NUMBER = 18  # digits; more would not fit into what numbers are stored in
 PREFIX = "tag:yaml.org,2002:"
 
 
@@ -74,7 +75,7 @@ def read_tree(text: str) -> Tree:
         raise _syntax_error(error) from None
     except RecursionError:
         raise TreeError(TOO_DEEP) from None
-    except ValueError:  # from inside the scanner, when an escape such as \U names no character
+    except (ValueError, OverflowError):  # from inside the scanner, when an escape such as \U names no character
         raise TreeError("not YAML: an escape that names no character") from None
     return tree
 
@@ -167,10 +168,9 @@ def _scalar(node: Node) -> Any:
     pattern, _, read = _SCALARS[kind]
     if not re.fullmatch(pattern, node.value):
         raise _at(node, f"{node.value!r} is not of the type !!{kind}")
-    try:
-        return read(node.value)
-    except ValueError:  # Python reads no integer of more than some thousand digits
-        raise _at(node, f"a number of {len(node.value)} digits is too long") from None
+    if kind == "int" and len(node.value) > LONGEST_NUMBER:
+        raise _at(node, f"a whole number of {len(node.value)} digits is too large")
+    return read(node.value)
 
 
 def _at(node: Node, rule: str) -> TreeError:

@@ -23,7 +23,10 @@ PURE = (
     "trainable.metrics",
     "trainable.dataset",
     "trainable.files",
+    "spaces.load",
+    "spaces.__main__",
 )
+SPACES_STAND_ON = {"commands", "config", "errors", "files", "metrics", "printing"}  # of trainable
 
 
 def imports(path):
@@ -50,6 +53,13 @@ def test_training_knows_neither_ray_nor_optuna():
     for path in sources("trainable"):
         for package, line in imports(path):
             assert package not in ("ray", "optuna"), f"{path}:{line} imports {package}"
+
+
+def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
+    for path in sources("spaces"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trainable":
+                assert node.module.split(".")[-1] in SPACES_STAND_ON, f"{path}:{node.lineno} imports {node.module}"
 
 
 @pytest.mark.parametrize("module", PURE)
