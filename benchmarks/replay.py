@@ -45,9 +45,7 @@ RACERS, BASELINES = ("foldrace", "halving"), ("asha", "ray-asha", "median", "ran
 FIRST_SEED = 500_000
 
 
-def measure(
-    world: str, recipe: Recipe, names: Sequence[str], count: int, processes: int
-) -> list[dict[str, object]]:
+def measure(world: str, recipe: Recipe, names: Sequence[str], count: int, processes: int) -> list[dict[str, object]]:
     sources = [partial(generated, recipe, FIRST_SEED + number) for number in range(count)]
     found: dict[str, list[Outcome]] = {name: [] for name in names}
     for part in compare(sources, names, workers=8, seed=0, repeats=1, processes=processes):
@@ -74,12 +72,8 @@ def verdict(row: dict[str, object]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="worlds of each kind for foldrace and halving")
-    parser.add_argument(
-        "--baselines", type=int, default=40, help="worlds of each kind for the other schedulers"
-    )
-    parser.add_argument(
-        "--others", type=int, default=60, help="worlds of each kind that no setting was chosen on"
-    )
+    parser.add_argument("--baselines", type=int, default=40, help="worlds of each kind for the other schedulers")
+    parser.add_argument("--others", type=int, default=60, help="worlds of each kind that no setting was chosen on")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
     asked = parser.parse_args()

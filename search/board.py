@@ -74,6 +74,11 @@ class Board:
         """GPU-seconds spent on a fold trial."""
         return self._microseconds.get((config, fold), 0) / 1e6
 
+    @property
+    def begun(self) -> int:
+        """Fold trials that have reported, or are out."""
+        return len(self._curves.keys() | self.out.keys())
+
     def complete(self, config: str) -> bool:
         return config not in self.failed and len(self.scores(config)) == self.folds
 

@@ -62,6 +62,7 @@ class Outcome:
     reason: str
     interrupted: bool = False
     budget_spent: bool = False
+    more: str = ""  # the override that lets the run go on
 
 
 Watcher = Callable[[str, Mapping[str, Any]], None]
@@ -103,7 +104,6 @@ class Feed:
         self.study, self.values, self.settings, self.tell = study, values, settings, tell
         self.jobs: dict[str, Job] = {}
         self.began = time.monotonic()
-        self.handed_out = 0
         self.outcome = Outcome("")
         self.ending: str | None = None
         self.broken: BaseException | None = None
@@ -123,7 +123,7 @@ class Feed:
         self._look_for_an_end()
         if self.ending is not None:
             return None if self.jobs else "FINISHED"
-        if len(self.jobs) >= self.settings.slots:
+        if len(self.jobs) >= self.settings.slots or self._trials_spent:
             return None
         said = self.study.next()
         if isinstance(said, Finished):
@@ -133,7 +133,6 @@ class Feed:
         if not isinstance(said, Job):
             return None
         self.jobs[trial] = said
-        self.handed_out += 1
         self.tell("job", {"config": said.config, "fold": said.fold, "until": said.until})
         return {
             **self.settings.job,
@@ -226,10 +225,15 @@ class Feed:
     def _give_back(self, trial: str, why: str) -> None:
         self.study.lost(self.jobs.pop(trial), why)
 
+    @property
+    def _trials_spent(self) -> bool:
+        trials = self.settings.trials
+        return trials is not None and self.study.policy.board.begun >= trials
+
     def _look_for_an_end(self) -> None:
         if self.ending is not None:
             return
-        wall, trials = self.settings.wall, self.settings.trials
+        wall = self.settings.wall
         if (self.settings.folder / STOP_FILE).exists():
             self.ending, self.outcome = "stopped", Outcome("stopped by request", interrupted=True)
         elif wall is not None and time.monotonic() - self.began > wall:
@@ -237,8 +241,10 @@ class Feed:
                 "budget",
                 Outcome(f"the wall clock budget of {wall:.0f} s is spent", budget_spent=True),
             )
-        elif trials is not None and self.handed_out >= trials and not self.jobs:
-            self.ending, self.outcome = "budget", Outcome(f"the budget of {trials} trials is spent", budget_spent=True)
+        elif self._trials_spent and not self.jobs:
+            trials = self.settings.trials or 0
+            reason, more = f"the budget of {trials} fold trials is spent", f"budget.trials={2 * trials}"
+            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, more=more)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -72,9 +72,7 @@ def _points(space: Space) -> tuple[Point, ...]:
             if len(drawn) == sampler.count:
                 break
         return tuple(drawn.values())
-    raise UserError(
-        f"sampler {sampler.name!r}: can be checked and shown, but only grid and random (with a count) be launched"
-    )
+    raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
 
 
 def _prepare_data(space: Space) -> str | None:

@@ -34,7 +34,9 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
     say(f"{outcome.reason}: {spent}, {len(board.failed)} of {len(board.entrants)} configs failed")
     if outcome.interrupted or outcome.budget_spent:
         say("Nothing is lost. To go on:")
-        say(f"  python -m search {shlex.join(words)}")
+        hours = board.budget / 3600 if board.exhausted and board.budget else None
+        more = outcome.more if hours is None else f"budget.gpu_hours={2 * hours:g}"
+        say(f"  python -m search {shlex.join([*words, *(['--set', more] if more else [])])}")
         return INTERRUPTED if outcome.interrupted else BUDGET
     if answer.winner is None:
         say("no config has all folds, so there is no winner")

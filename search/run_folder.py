@@ -16,13 +16,14 @@ from search.journal import Line, is_driven, read_journal
 from spaces.load import make_space
 from spaces.space import Point, Space
 from trainable.errors import UserError, did_you_mean
-from trainable.files import write_json
+from trainable.files import write_json, write_text
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
 STOP_FILE = "stop"
 ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"
+FREE = ("budget", "resources", "tracking")  # may be another at every launch: no score depends on them
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
         if folder.exists() and any(folder.iterdir()):
             raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
         write_json(folder / ENVIRONMENT, now)
-        write_json(folder / SPACE, space.canonical())
+        _write_space(space, folder)
         return run
-    changed = run.space().difference(space)
+    changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]
     if changed:
         raise UserError(
             f"{folder}: was launched with another space: {'; '.join(changed)}. Choose another name: --set name=..."
@@ -82,8 +83,8 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
         raise UserError(
             f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
         )
-    if before != now:
-        write_json(folder / ENVIRONMENT, now)
+    write_json(folder / ENVIRONMENT, now)
+    _write_space(space, folder)
     return run
 
 
@@ -112,6 +113,11 @@ def environment(data_hash: str | None) -> dict[str, Any]:
         CODE: _code_hashes(),
         DATA: data_hash,
     }
+
+
+def _write_space(space: Space, folder: Path) -> None:
+    """As JSON, which is YAML too, in the order of the space: it is the order in which configs come."""
+    write_text(folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
 
 def _code_hashes() -> dict[str, str]:

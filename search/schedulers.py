@@ -12,6 +12,7 @@ from search.policies.median import Median
 from search.policies.random_search import RandomSearch
 from search.policies.ray_asha import RayAsha
 from search.policy import Policy
+from spaces.space import Space
 from trainable.errors import UserError, did_you_mean
 
 SCHEDULERS: dict[str, Callable[..., Policy]] = {

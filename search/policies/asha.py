@@ -17,7 +17,7 @@ Rung = tuple[int, int]
 class Asha(Policy):
     """The ladder of a config: the rungs of fold 0, its end, then the end of every further fold.
 
-    Of the configs that reached a rung, the best 1/eta may climb on; another horizon is another rung.
+    Of the configs that reached a rung, the best 1/reduction may climb on; another horizon is another rung.
     """
 
     def __init__(
@@ -26,13 +26,13 @@ class Asha(Policy):
         folds: int,
         budget: float | None = None,
         rungs: tuple[float, ...] = (0.25, 0.5),
-        eta: float = 2.0,
+        reduction: float = 2.0,
     ) -> None:
         if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
             raise UserError(f"rungs = {list(rungs)}: must rise, each above 0 and below 1")
-        if not eta > 1:
-            raise UserError(f"eta = {eta}: must be above 1")
-        self.rungs, self.eta = rungs, eta
+        if not reduction > 1:
+            raise UserError(f"reduction = {reduction}: must be above 1")
+        self.rungs, self.reduction = rungs, reduction
         self._ladders: dict[Steps, list[Rung]] = {}
         # what follows from the board, forgotten when a report changes it
         self._ranked: dict[tuple[Steps, Rung], list[float]] = {}
@@ -98,7 +98,7 @@ class Asha(Policy):
         return score >= rivals[self._places(rivals) - 1]
 
     def _places(self, rivals: list[float]) -> int:
-        return max(1, int(len(rivals) / self.eta))
+        return max(1, int(len(rivals) / self.reduction))
 
     def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
         if (steps, rung) not in self._ranked:

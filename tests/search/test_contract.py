@@ -196,9 +196,7 @@ def test_no_config_is_judged_across_folds_or_steps(name, seed):
     """Whatever all configs gain or lose together, at one step of one fold, changes no decision."""
     plain = World(seed)
     rng = random.Random(seed)
-    shift = {
-        (fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 41)
-    }
+    shift = {(fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 41)}
     if len({entrant.steps for entrant in plain.entrants}) > 1:
         for fold in range(plain.folds):  # full lengths of different horizons are compared, and only those
             shift[fold, 8] = shift[fold, 4] = rng.randint(-64, 64) / 1024

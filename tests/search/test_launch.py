@@ -50,8 +50,8 @@ def search(tmp_path, environment):
     return program
 
 
-def start(tmp_path, environment):
-    command = [sys.executable, "-m", "search", "launch", "demo.yaml"]
+def start(tmp_path, environment, *words):
+    command = [sys.executable, "-m", "search", "launch", "demo.yaml", *words]
     return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_in_order_and_the_named_command_goes_on(search, tmp_path, e
 
 def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(search, tmp_path, environment):
     journal = tmp_path / "runs/demo/journal.jsonl"
-    with start(tmp_path, environment) as process:
+    with start(tmp_path, environment, "--set", "parameters.step_seconds=2") as process:
         wait_for_reports(journal, 1, process)
         second = search("launch", "demo.yaml")
         assert second.returncode == 2 and "driven by another process" in second.stderr
