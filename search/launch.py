@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search.engine import Outcome, Settings, Watcher, run_study
+from search.engine import run_here
+from search.feed import Outcome, Settings, Watcher
 from search.journal import Journal
 from search.policy import Policy
 from search.run_folder import FOLDS, STOP_FILE, Run, open_run
@@ -43,10 +42,9 @@ def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> t
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
         if (over := _already_over(policy)) is not None:
             return run, policy, over
-        with _ray(space) as (cpus, gpus, slots):
-            settings = _settings(space, run, cpus, gpus, slots)
-            values = {point.id: point.config.model_dump(mode="json") for point in points}
-            outcome = run_study(study, values, settings, tell)
+        values = {point.id: point.config.model_dump(mode="json") for point in points}
+        wanted = space.settings.resources
+        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
         journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
@@ -102,36 +100,7 @@ def _write_folds(space: Space, run: Run) -> None:
     save_folds(folds, run.folder / FOLDS)
 
 
-@contextmanager
-def _ray(space: Space) -> Iterator[tuple[float, float, int]]:
-    """A Ray of this machine, silent; what a fold trial gets of it, and how many fit at once."""
-    import logging
-
-    import ray
-
-    home = str(Path(__file__).parents[1])
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([home, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    try:
-        have: Mapping[str, float] = ray.cluster_resources()
-        wanted = space.settings.resources
-        gpus_there = have.get("GPU", 0.0)
-        gpus = (1.0 if gpus_there else 0.0) if wanted.gpu == "auto" else float(wanted.gpu)
-        cpus = 1.0 if wanted.cpu == "auto" else float(wanted.cpu)
-        cpus = min(cpus, have.get("CPU", 1.0))
-        if gpus > gpus_there:
-            raise UserError(
-                f"resources.gpu = {gpus:g}: a fold trial asks for more than the {gpus_there:g} GPUs there are"
-            )
-        slots = int(have.get("CPU", 1.0) / cpus)
-        if gpus:
-            slots = min(slots, int(gpus_there / gpus + 1e-9))
-        yield cpus, gpus, max(1, slots)
-    finally:
-        ray.shutdown()
-
-
-def _settings(space: Space, run: Run, cpus: float, gpus: float, slots: int) -> Settings:
+def _settings(space: Space, run: Run) -> Settings:
     settings = space.settings
     job: dict[str, Any] = {
         "trainable": settings.trainable,
@@ -139,13 +108,9 @@ def _settings(space: Space, run: Run, cpus: float, gpus: float, slots: int) -> S
         "split": "train",
         "folds": str((run.folder / FOLDS).absolute()),
         "metric": settings.metric.name,
-        "threads": max(1, int(cpus)),
     }
     return Settings(
         folder=run.folder,
-        cpus=cpus,
-        gpus=gpus,
-        slots=slots,
         job=job,
         wall=settings.budget.wall,
         trials=settings.budget.trials,

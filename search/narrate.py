@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.engine import Outcome
+from search.feed import Outcome
 from search.policy import Policy
 from search.run_folder import Run
 from trainable.commands import INTERRUPTED

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.engine import Settings, run_study
+from search.engine import run_study
+from search.feed import Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
