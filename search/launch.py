@@ -12,7 +12,7 @@ from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher
 from search.journal import Journal
 from search.policy import Policy
-from search.run_folder import FOLDS, STOP_FILE, Run, open_run
+from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
 from search.study import Study, replay_lines
 from search.words import Entrant, Finished, Job
@@ -28,6 +28,7 @@ def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> t
     data_hash = _prepare_data(space)
     run = open_run(space, root / space.settings.name, data_hash, force_code)
     with Journal(run.journal) as journal:
+        note_launch(run, space, data_hash)
         _write_folds(space, run)
         for point in points:
             run.note_config(point)

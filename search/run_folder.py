@@ -61,14 +61,15 @@ class Run:
 
 
 def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool) -> Run:
-    """The folder of a run, new or gone on with; one that was made for something else is refused with the difference."""
+    """The folder of a run, new or gone on with; one made for something else is refused with the difference.
+
+    Nothing is written yet: another driver may be at work there.
+    """
     run = Run(folder)
     now = environment(data_hash)
     if not (folder / SPACE).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT) for path in folder.iterdir()):
             raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
-        write_json(folder / ENVIRONMENT, now)
-        _write_space(space, folder)
         return run
     changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]
     if changed:
@@ -83,9 +84,14 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
         raise UserError(
             f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
         )
-    write_json(folder / ENVIRONMENT, now)
-    _write_space(space, folder)
     return run
+
+
+def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
+    """Write down what was asked; only the one driver of a run may."""
+    write_json(run.folder / ENVIRONMENT, environment(data_hash))
+    # As JSON, which is YAML too, in the order of the space: it is the order in which configs come.
+    write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
 
 def find_run(name: str, root: Path) -> Run:
@@ -113,11 +119,6 @@ def environment(data_hash: str | None) -> dict[str, Any]:
         CODE: _code_hashes(),
         DATA: data_hash,
     }
-
-
-def _write_space(space: Space, folder: Path) -> None:
-    """As JSON, which is YAML too, in the order of the space: it is the order in which configs come."""
-    write_text(folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
 
 def _code_hashes() -> dict[str, str]:

@@ -121,7 +121,7 @@ def test_a_budget_ends_the_run_in_order_and_more_of_it_goes_on(run, tmp_path):
     assert len(told) == len(set(told)) == 2 * FOLDS * 4
 
 
-@pytest.mark.parametrize(("limit", "words"), [({"wall": 0.0}, "wall clock"), ({"trials": 1}, "1 trials")])
+@pytest.mark.parametrize(("limit", "words"), [({"wall": 0.0}, "wall clock"), ({"trials": 1}, "1 fold trials")])
 def test_other_budgets_end_it_too(run, limit, words):
     _, outcome = run([good(0.7), good(0.8)], **limit)
     assert outcome.budget_spent and words in outcome.reason

@@ -122,7 +122,7 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(search, tmp_p
     journal = tmp_path / "runs/demo/journal.jsonl"
     with start(tmp_path, environment, "--set", "parameters.step_seconds=2") as process:
         wait_for_reports(journal, 1, process)
-        second = search("launch", "demo.yaml")
+        second = search("launch", "demo.yaml", "--set", "parameters.step_seconds=2")
         assert second.returncode == 2 and "driven by another process" in second.stderr
         assert json.loads(search("status", "demo", "--format", "json").stdout)["state"] == "running"
         assert search("stop", "demo").returncode == 0

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from search.__main__ import app, main
+from search.__main__ import app
 from search.policies.grid import Grid
 from search.recorded import recorded
 from search.simulate import simulate
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, make_world
+from trainable.commands import run as run_program
 from trainable.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +165,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     ]:
         monkeypatch.setattr(sys, "argv", ["search", "replay", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            main()
+            run_program(app)
         out, err = capsys.readouterr()
         assert (ended.value.code, out) == (2, ""), arguments
         assert err.startswith("error: ") and message in err and err.count("\n") == 1
