@@ -10,7 +10,7 @@ DEMO := runs/quickstart-data
 help:
 	@echo "make test        set up .venv and run the tests"
 	@echo "make check       lint, format check, types"
-	@echo "make quickstart  make a small synthetic data set and train one fold on it"
+	@echo "make quickstart  make a small synthetic data set and search the best model for it"
 	@echo "make format      rewrite the sources as the formatter wants them"
 	@echo "make setup       only set up .venv (PYTHON=python3.12 to choose the interpreter)"
 	@echo "make clean       remove .venv and what the tools left behind"
@@ -38,7 +38,8 @@ format: $(READY)
 quickstart: $(READY)
 	test -d $(DEMO) || $(BIN)/python -m trainable synthesize $(DEMO) --images 40 --test 8 --size 160x128 --seed 0
 	$(BIN)/python -m trainable doctor $(DEMO)
-	$(BIN)/python -m trainable fit $(DEMO) --folds 3 --set encoder=resnet18 --set steps=200 --set evaluations=10 --set learning_rate=0.002
+	$(BIN)/python -m search launch quickstart
+	$(BIN)/python -m search status quickstart
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

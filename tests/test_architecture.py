@@ -23,7 +23,14 @@ PURE = (
     "trainable.metrics",
     "trainable.dataset",
     "trainable.files",
+    "spaces.load",
+    "search.schedulers",
+    "search.study",
+    "search.status",
+    "search.__main__",
+    "spaces.__main__",
 )
+SPACES_STAND_ON = {"commands", "config", "errors", "files", "metrics", "printing"}  # of trainable
 
 
 def imports(path):
@@ -46,10 +53,28 @@ def test_a_room_imports_only_the_rooms_it_stands_on(room):
             assert package not in ROOMS or package in MAY_IMPORT[room], f"{path}:{line} imports {package}"
 
 
-def test_training_knows_neither_ray_nor_optuna():
-    for path in sources("trainable"):
+RAY_APPEARS_IN = {"trainable/ray_trial.py", "search/engine.py"}
+
+
+def test_only_the_adapters_know_ray_and_optuna():
+    for room in ("trainable", "spaces", "search"):
+        for path in sources(room):
+            allowed = str(path.relative_to(ROOT)) in RAY_APPEARS_IN
+            for package, line in imports(path):
+                assert allowed or package not in ("ray", "optuna"), f"{path}:{line} imports {package}"
+
+
+def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
+    for path in sources("spaces"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trainable":
+                assert node.module.split(".")[-1] in SPACES_STAND_ON, f"{path}:{node.lineno} imports {node.module}"
+
+
+def test_only_the_ray_adapter_knows_the_machines():
+    for path in sources("search"):
         for package, line in imports(path):
-            assert package not in ("ray", "optuna"), f"{path}:{line} imports {package}"
+            assert package != "cluster" or path.name == "engine.py", f"{path}:{line} imports {package}"
 
 
 @pytest.mark.parametrize("module", PURE)

@@ -1,7 +1,11 @@
 """The README's Python example runs as it stands, but for the place of the data and the number of steps."""
 
+import importlib
 import re
 from pathlib import Path
+
+import pytest
+from typer.main import get_command
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -23,10 +27,10 @@ def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypa
     assert (tmp_path / "runs/mine/best.pt").exists()
 
 
-def test_every_command_of_the_tables_exists():
-    from typer.main import get_command
-
-    from trainable.__main__ import app
-
-    named = set(re.findall(r"python -m trainable (\w+)", README))
+@pytest.mark.parametrize("program", ["trainable", "spaces", "search"])
+def test_the_tables_name_every_command_and_no_other(program):
+    app = importlib.import_module(f"{program}.__main__").app
+    tables = "\n".join(line for line in README.splitlines() if line.startswith("|"))
+    rows = re.findall(rf"python -m {program} (.*?) \|", tables)
+    named = set(re.findall(r"(?:^|/ `?)(\w+)", "\n".join(rows), re.M))
     assert named == set(get_command(app).commands)

@@ -54,16 +54,28 @@ def train_fold(
     """
     place = pick_device(device)
     _prepare(folder)
-    trial = FoldTrial(config, data, folds, fold, place)
-    state = checkpoint.load_last(folder)
-    if state is not None:
-        trial.restore(state, folder / checkpoint.LAST)
-    _align_reports(folder / METRICS_FILE, trial.report)
-    _log(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
-    if trial.report is not None:
-        yield trial.report
-    if not trial.finished:
-        yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, keep_probabilities)
+    trial: FoldTrial | None = None
+    try:
+        trial = FoldTrial(config, data, folds, fold, place)
+        state = checkpoint.load_last(folder)
+        if state is not None:
+            trial.restore(state, folder / checkpoint.LAST)
+        _align_reports(folder / METRICS_FILE, trial.report)
+        _log(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
+        if trial.report is not None:
+            yield trial.report
+        if not trial.finished:
+            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, keep_probabilities)
+    except FoldFailed as failed:
+        _write_failure(folder, failed)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        step = trial.step if trial else 0
+        failure = FoldFailed("out_of_memory", f"out of memory on {place} after step {step}", step)
+        _write_failure(folder, failure)
+        raise failure from error
 
 
 def _train(
@@ -98,16 +110,6 @@ def _train(
         if trial.step > saved[0]:
             trial.save(folder)
         raise
-    except FoldFailed as failed:
-        _write_failure(folder, failed)
-        raise
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        step = trial.step + 1
-        failure = FoldFailed("out_of_memory", f"out of memory on {trial.device} at step {step}", step)
-        _write_failure(folder, failure)
-        raise failure from error
     if trial.step > saved[0]:
         trial.save(folder)
 

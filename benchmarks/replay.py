@@ -1,0 +1,100 @@
+"""What schedulers cost and find on generated worlds, against the targets; writes results/replay.json.
+
+python benchmarks/replay.py --count 200 --baselines 40
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from search.compare import Outcome, compare, mean_of
+from search.worlds import RECIPES, Recipe, generated
+from trainable.files import write_json
+from trainable.printing import print_table, say
+
+MILD, STRONG = RECIPES["mild"], RECIPES["strong"]
+# Worlds that no setting was chosen on: curves of other shapes, other mixtures of what configs differ in.
+OTHERS = {
+    "power": replace(MILD, shape="power", pace_sd=0.4),
+    "cosine": replace(MILD, shape="cosine", pace_sd=0.5),
+    "late": replace(MILD, shape="late", pace_sd=0.4),
+    "wander": replace(MILD, shape="wander", pace_sd=0.1),
+    "half factorial": replace(STRONG, rest_share=0.5),
+    "close, strong": replace(STRONG, config_sd=0.005),
+    "wobbly": replace(MILD, wobble_sd=0.004, cell_pace_sd=0.15),
+}
+# cost at most, P(best) at least; P(top 3) at least 0.99 and coverage at least 0.95 everywhere
+TARGETS = {
+    "mild": (0.26, 0.97),
+    "strong": (0.26, 0.92),
+    "factorial": (0.26, 0.95),
+    "close": (0.37, 0.95),
+    "noisy": (0.28, 0.93),
+}
+RACERS, BASELINES = ("foldrace", "halving"), ("asha", "ray-asha", "median", "random", "grid")
+FIRST_SEED = 500_000
+
+
+def measure(world: str, recipe: Recipe, names: Sequence[str], count: int, processes: int) -> list[dict[str, object]]:
+    sources = [partial(generated, recipe, FIRST_SEED + number) for number in range(count)]
+    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    for part in compare(sources, names, workers=8, seed=0, repeats=1, processes=processes):
+        for name in names:
+            found[name] += part[name]
+    return [{"world": world, "worlds": count, **mean_of(name, found[name])} for name in names]
+
+
+def verdict(row: dict[str, object]) -> str:
+    """The targets that a row of foldrace misses."""
+    if row["scheduler"] != "foldrace" or row["world"] not in TARGETS:
+        return ""
+    cost, best = TARGETS[str(row["world"])]
+    met = {
+        f"cost <= {cost}": row["cost"] <= cost,  # type: ignore[operator]
+        f"p_best >= {best}": row["p_best"] >= best,  # type: ignore[operator]
+        "p_top3 >= 0.99": row["p_top3"] >= 0.99,  # type: ignore[operator]
+        "set_coverage >= 0.95": row["set_coverage"] >= 0.95,  # type: ignore[operator]
+    }
+    missed = [target for target, reached in met.items() if not reached]
+    return "misses " + ", ".join(missed) if missed else f"meets cost <= {cost}, p_best >= {best}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200, help="worlds of each kind for foldrace and halving")
+    parser.add_argument("--baselines", type=int, default=40, help="worlds of each kind for the other schedulers")
+    parser.add_argument("--others", type=int, default=60, help="worlds of each kind that no setting was chosen on")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
+    asked = parser.parse_args()
+    began, rows = time.monotonic(), []
+    plan = [(name, recipe, RACERS, asked.count) for name, recipe in RECIPES.items()]
+    plan += [(name, recipe, RACERS, asked.others) for name, recipe in OTHERS.items()]
+    plan += [(name, recipe, BASELINES, asked.baselines) for name, recipe in RECIPES.items()]
+    for world, recipe, names, count in plan:
+        if count:
+            rows += measure(world, recipe, names, count, asked.processes)
+            say(f"{time.monotonic() - began:.0f} s: {world}, {', '.join(names)}")
+    rows = [{**row, "targets": verdict(row)} for row in rows]
+    document = {
+        "command": " ".join(["python", "benchmarks/replay.py", *sys.argv[1:]]),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "seconds": round(time.monotonic() - began),
+        "results": rows,
+    }
+    write_json(asked.out, document)
+    print_table(rows, "cost is the share of the full grid's GPU-seconds, 72 configs x 5 folds, 8 workers")
+
+
+if __name__ == "__main__":
+    main()

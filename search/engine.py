@@ -1,0 +1,128 @@
+"""The Ray adapter: one lazily fed Ray Tune run whose trials are a study's jobs. It carries words, it decides nothing.
+
+Tune asks its searcher for a trial when it has room; the searcher asks the study for a job. Tune shows each result to
+its scheduler; the scheduler shows it to the study. Tune keeps no state that matters: its experiment folder is thrown
+away, the journal and the fold folders are all that a resumed run reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+# Tune reads these once, when it is imported.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from cluster.local import local_ray
+from search.feed import Feed, Outcome, Settings, Watcher
+from search.study import Study
+from trainable.ray_trial import FoldTrial
+
+
+def run_here(
+    study: Study,
+    values: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    cpu: float | str,
+    gpu: float | str,
+    tell: Watcher,
+) -> Outcome:
+    """Run a study to its end on a Ray of this machine."""
+    with local_ray(cpu, gpu) as share:
+        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots)
+        return run_study(study, values, shared, tell)
+
+
+def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher) -> Outcome:
+    """Run a study to its end on the Ray cluster this process is connected to."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
+    feed = Feed(study, values, settings, tell)
+    with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
+        tuner = tune.Tuner(
+            tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=Jobs(feed), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="run",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=settings.retries),
+                callbacks=[Faults(feed)],
+            ),
+        )
+        tuner.fit()
+    feed.raise_if_broken()
+    return feed.outcome
+
+
+class Jobs(Searcher):
+    """Tune's searcher: gives it a job whenever it asks for a trial."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+
+    def suggest(self, trial_id: str) -> Any:
+        return self.feed.next(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The scheduler has heard of it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The journal is the state."""
+
+
+class Verdicts(FIFOScheduler):
+    """Tune's scheduler: shows each result to the study and does what it says."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
+        go_on = self.feed.result(trial.trial_id, result)
+        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
+        self.feed.over(trial.trial_id)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self.feed.over(trial.trial_id)
+
+
+class Faults(tune.Callback):
+    """Tune's callback: tells trials that are tried again from those given up, which its scheduler does not."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        lines = _message(trial).splitlines()
+        self.feed.recovers(trial.trial_id, lines[-1] if lines else "the worker died")
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.feed.failed_for_good(trial.trial_id, _message(trial))
+
+
+def _message(trial: Any) -> str:
+    path = trial.error_file
+    try:
+        return Path(path).read_text().strip() if path else ""
+    except OSError:
+        return ""

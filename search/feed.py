@@ -1,0 +1,216 @@
+"""What stands between a cluster and a study: which trial carries which job, and whether the run is to end.
+
+It knows no Ray: the adapter asks it for jobs and shows it results, and so could anything else that runs trials.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from search.run_folder import STOP_FILE
+from search.study import Study
+from search.words import Finished, Job, Report, Stop
+from trainable.errors import UserError
+from trainable.files import write_text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How jobs become trials: what they need of a machine, and how much trouble is taken over a failing one."""
+
+    folder: Path
+    job: Mapping[str, Any]
+    cpus: float = 1.0
+    gpus: float = 0.0
+    slots: int = 1
+    retries: int = 3
+    hang_seconds: float = 600.0
+    hang_factor: float = 20.0
+    wall: float | None = None
+    trials: int | None = None
+
+
+@dataclass
+class Outcome:
+    """Why a run came to its end."""
+
+    reason: str
+    interrupted: bool = False
+    budget_spent: bool = False
+    more: str = ""  # the override that lets the run go on
+
+
+Watcher = Callable[[str, Mapping[str, Any]], None]
+
+
+def fold_folder(folder: Path, job: Job) -> Path:
+    return folder / "configs" / job.config / f"fold_{job.fold}"
+
+
+class Feed:
+    """Between Tune and the study: which trial carries which job, and whether the run is to end."""
+
+    def __init__(
+        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher
+    ) -> None:
+        self.study, self.values, self.settings, self.tell = study, values, settings, tell
+        self.jobs: dict[str, Job] = {}
+        self.began = time.monotonic()
+        self.outcome = Outcome("")
+        self.ending: str | None = None
+        self.broken: BaseException | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune pickles whatever it is given, to restore it some day; we never do, and a journal cannot be pickled."""
+        return (str, ())
+
+    def next(self, trial: str) -> dict[str, Any] | str | None:
+        """The config of a new trial; None where there is none for now; "FINISHED" where there never will be."""
+        config: dict[str, Any] | str | None = None
+        with self._told():
+            config = self._next(trial)
+        return "FINISHED" if self.broken is not None else config
+
+    def _next(self, trial: str) -> dict[str, Any] | str | None:
+        self._look_for_an_end()
+        if self.ending is not None:
+            return None if self.jobs else "FINISHED"
+        if len(self.jobs) >= self.settings.slots or self._trials_spent:
+            return None
+        said = self.study.next()
+        if isinstance(said, Finished):
+            self.outcome.reason = said.reason
+            self.outcome.budget_spent = self.study.policy.board.exhausted
+            return "FINISHED"
+        if not isinstance(said, Job):
+            return None
+        self.jobs[trial] = said
+        self.tell("job", {"config": said.config, "fold": said.fold, "until": said.until})
+        return {
+            **self.settings.job,
+            "threads": max(1, int(self.settings.cpus)),
+            "values": dict(self.values[said.config]),
+            "config_id": said.config,
+            "fold": said.fold,
+            "until": said.until,
+            "folder": str(fold_folder(self.settings.folder, said).absolute()),
+            "hang_seconds": self.settings.hang_seconds,
+            "hang_factor": self.settings.hang_factor,
+        }
+
+    def result(self, trial: str, result: Mapping[str, Any]) -> bool:
+        """Take a result; true where the trial is to go on."""
+        job = self.jobs.get(trial)
+        if job is None:
+            return False
+        with self._told():
+            if "failed" in result:
+                self._failed(trial, job, str(result["failed"]), str(result["message"]))
+                return False
+            if "ended" in result:
+                self._give_back(trial, "ended early")
+                return False
+            report = Report(job.config, job.fold, int(result["step"]), float(result["score"]), float(result["seconds"]))
+            verdict = self.study.report(report)
+            stopped = verdict.reason if isinstance(verdict, Stop) else None
+            self.tell("report", {**asdict(report), "stop": stopped})
+            if stopped is not None:
+                del self.jobs[trial]
+                return False
+            self._look_for_an_end()
+            if self.ending is None:
+                return True
+            self._give_back(trial, self.ending)
+        return False
+
+    def failed_for_good(self, trial: str, message: str) -> None:
+        """Tune gave up on a trial after all its retries."""
+        job = self.jobs.get(trial)
+        if job is not None:
+            with self._told():
+                self._failed(trial, job, "crash", message)
+
+    def recovers(self, trial: str, message: str) -> None:
+        job = self.jobs.get(trial)
+        if job is not None:
+            with self._told():
+                self.study.fault(job, message)
+                self.tell("fault", {"config": job.config, "fold": job.fold, "fault": message})
+
+    def over(self, trial: str) -> None:
+        """A trial is gone without a verdict."""
+        if trial in self.jobs:
+            with self._told():
+                self._give_back(trial, "the trial ended")
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C ends the run in order, the second at once."""
+
+        def note(number: int, frame: Any) -> None:
+            if self.ending is not None:
+                raise KeyboardInterrupt
+            self.ending = "interrupted"
+            self.outcome = Outcome("interrupted", interrupted=True)
+            os.write(2, b"\nstopping after the reports that are under way; once more to stop at once\n")
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def raise_if_broken(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _failed(self, trial: str, job: Job, reason: str, message: str) -> None:
+        """A fold that cannot be trained: NaN at the horizon is how policies hear of it."""
+        curve = self.study.policy.board.seconds(job.config, job.fold)
+        horizon = self.study.policy.board.entrants[job.config].horizon
+        write_text(fold_folder(self.settings.folder, job) / "error.txt", f"{reason}: {message}\n")
+        self.study.fault(job, f"{reason}: {message.splitlines()[-1] if message else ''}")
+        self.study.report(Report(job.config, job.fold, horizon, math.nan, curve))
+        self.tell("failed", {"config": job.config, "fold": job.fold, "fault": reason})
+        del self.jobs[trial]
+
+    def _give_back(self, trial: str, why: str) -> None:
+        self.study.lost(self.jobs.pop(trial), why)
+
+    @property
+    def _trials_spent(self) -> bool:
+        trials = self.settings.trials
+        return trials is not None and self.study.policy.board.begun >= trials
+
+    def _look_for_an_end(self) -> None:
+        if self.ending is not None:
+            return
+        wall = self.settings.wall
+        if (self.settings.folder / STOP_FILE).exists():
+            self.ending, self.outcome = "stopped", Outcome("stopped by request", interrupted=True)
+        elif wall is not None and time.monotonic() - self.began > wall:
+            reason = f"the wall clock budget of {wall:.0f} s is spent"
+            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
+        elif self._trials_spent and not self.jobs:
+            trials = self.settings.trials or 0
+            reason, more = f"the budget of {trials} fold trials is spent", f"budget.trials={2 * trials}"
+            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, more=more)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """An error in here (a full disk, say) must end the run and reach the user, not vanish inside Tune."""
+        try:
+            yield
+        except (UserError, OSError) as error:
+            self.broken = self.broken or error
+            self.ending = self.ending or "broken"
+            self.jobs.clear()

@@ -1,0 +1,54 @@
+"""What a fold that paused at a rung would end with: its score there, and the gain that such curves made
+after it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.mixed_model import Array, Prior, Table, fit
+
+
+def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array) -> Table:
+    """Fill the cells of ``table`` that are unknown where ``rung`` is known, with the variance the forecast
+    has.
+
+    The gain from the rung to the end is a mixed model of its own: by fold, by the score at the rung and the
+    shape of the curve before it (both in fold 0, where everybody has one), by the parameters, and by the
+    config's own gains. In a fold where no such gain is known, the configs at the rung are taken to be as good
+    on average as those at full length (``levels``, by fold): a rung is never held against a full length.
+    """
+    need = np.isfinite(rung) & ~table.known
+    if not need.any():
+        return table
+    folds = full.shape[1]
+    gains = full - rung
+    design = np.concatenate([_scaled(np.concatenate([rung[:, :1], shapes], axis=1)), table.design], axis=1)
+    model = fit(Table(gains, np.zeros_like(gains), design), prior)
+    measured = np.asarray(np.isfinite(gains).any(axis=0))
+    scores, extra = table.scores.copy(), table.extra.copy()
+    moved = model.loading.copy()
+    moved[:, folds:] += design
+    gain = design @ model.shared[folds:] + model.rest
+    for fold in np.flatnonzero(need.any(0)):
+        rows, here = need[:, fold], moved.copy()
+        ends = rung[:, fold] + gain
+        variance = model.variances.noise + model.rest_variance
+        if measured[fold]:
+            here[:, fold] += 1.0
+            ends += model.shared[fold]
+        else:  # only the differences between these configs are known
+            ends += (levels[fold] if np.isfinite(levels[fold]) else 0.0) - ends[rows].mean()
+            variance = variance + (prior.variances.rest if np.isfinite(levels[fold]) else 0.0)
+        scores[rows, fold] = ends[rows]
+        extra[rows, fold] = (variance + model.spread(here))[rows]
+    return Table(scores, extra, table.design)
+
+
+def _scaled(columns: Array) -> Array:
+    """In standard deviations from the mean of those that are known; 0 where unknown."""
+    known = np.asarray(np.isfinite(columns).all(axis=1))
+    if known.sum() < 2:
+        return np.zeros_like(columns)
+    centred = columns - columns[known].mean(0)
+    return np.where(known[:, None], centred / (columns[known].std(0) + 1e-9), 0.0)

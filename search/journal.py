@@ -1,0 +1,110 @@
+"""The journal: the run's append-only record of what happened, a line of JSON each, and its single source of truth.
+
+Every record is synced before what it records has any effect. A last line that a crash cut short never happened;
+anything else that is broken is an error with its line number.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.errors import UserError
+
+VERSION = 1
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One record as it stands in the file; ``number`` counts from 1."""
+
+    number: int
+    kind: str
+    fields: Mapping[str, Any]
+
+
+class Journal:
+    """A journal open for writing, by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab+", buffering=0)  # nothing of a record that failed may come out later
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise UserError(f"{path.parent}: this run is being driven by another process already") from None
+        self._mend()
+
+    def append(self, kind: str, **fields: Any) -> None:
+        """Write a record and wait until the disk has it; on an error nothing of it stays."""
+        line = json.dumps({"v": VERSION, "kind": kind, **fields}, separators=(",", ":")).encode() + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); what is there is safe: make room and launch again"
+            ) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _mend(self) -> None:
+        """Cut off a last line without its end."""
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+
+
+def read_journal(path: Path) -> list[Line]:
+    """Every whole record; a torn last line is passed over, any other damage is an error."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    lines = content.split(b"\n")[:-1]
+    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def is_driven(path: Path) -> bool:
+    """Whether some process holds the journal open for writing now."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _parse(path: Path, number: int, line: bytes) -> Line:
+    try:
+        value = json.loads(line)
+        version, kind = value.pop("v"), value.pop("kind")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise UserError(
+            f"{path}, line {number}: is damaged; --recover rebuilds the journal from the fold folders"
+        ) from None
+    if version != VERSION:
+        raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
+    return Line(number, str(kind), value)

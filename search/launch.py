@@ -1,0 +1,118 @@
+"""Launching a space: check, open its run, bring back what was done, run the rest on Ray, and say what came of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from pathlib import Path
+from typing import Any
+
+from search.engine import run_here
+from search.feed import Outcome, Settings, Watcher
+from search.journal import Journal
+from search.policy import Policy
+from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
+from search.schedulers import policy_of
+from search.study import Study, replay_lines
+from search.words import Entrant, Finished, Job
+from spaces.samplers import GridSampler, RandomSampler
+from spaces.space import Point, Space
+from trainable.errors import UserError
+from trainable.printing import progress_bar, say
+
+
+def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> tuple[Run, Policy, Outcome]:
+    """Run a space to its end; one that was begun goes on where it stopped."""
+    points = _points(space)
+    data_hash = _prepare_data(space)
+    run = open_run(space, root / space.settings.name, data_hash, force_code)
+    with Journal(run.journal) as journal:
+        note_launch(run, space, data_hash)
+        _write_folds(space, run)
+        for point in points:
+            run.note_config(point)
+        (run.folder / STOP_FILE).unlink(missing_ok=True)
+        policy = policy_of(space)
+        replay_lines(policy, run.lines())
+        study = Study(policy, journal)
+        study.begin(host=socket.gethostname(), pid=os.getpid())
+        for point in points:
+            study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
+        asked = space.settings
+        say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+        if (over := _already_over(policy)) is not None:
+            return run, policy, over
+        values = {point.id: point.config.model_dump(mode="json") for point in points}
+        wanted = space.settings.resources
+        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+        journal.append("end", reason=outcome.reason)
+    return run, policy, outcome
+
+
+def _already_over(policy: Policy) -> Outcome | None:
+    """A run that has nothing left to do needs no Ray to say so."""
+    said = policy.next()
+    if isinstance(said, Job):
+        policy.lost(said)
+    return Outcome(said.reason, budget_spent=policy.board.exhausted) if isinstance(said, Finished) else None
+
+
+def _points(space: Space) -> tuple[Point, ...]:
+    sampler = space.settings.sampler
+    if isinstance(sampler, GridSampler):
+        return space.configs()
+    if isinstance(sampler, RandomSampler) and sampler.count is not None:
+        rng = random.Random(sampler.seed)
+        drawn: dict[str, Point] = {}
+        for _ in range(100 * sampler.count):
+            point = space.sample(rng)
+            drawn.setdefault(point.id, point)
+            if len(drawn) == sampler.count:
+                break
+        return tuple(drawn.values())
+    raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
+
+
+def _prepare_data(space: Space) -> str | None:
+    """Decode the images before the first trial asks for them; the hash says which data they are."""
+    if not space.trainable.needs_data:
+        return None
+    from trainable.cache import open_data
+
+    sizes = {point.config.size for point in _points(space)}
+    with progress_bar("decoding images") as progress:
+        opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
+    return opened[0].hash
+
+
+def _write_folds(space: Space, run: Run) -> None:
+    """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
+    if not space.trainable.needs_data or (run.folder / FOLDS).exists():
+        return
+    from trainable.cache import open_data
+    from trainable.folds import GROUPS, make_folds, read_groups, save_folds
+
+    settings = space.settings
+    data = open_data(Path(str(settings.data)), next(iter(_points(space))).config.size)
+    groups_file = data.split.root / GROUPS
+    groups = read_groups(groups_file, data.stems) if groups_file.exists() else None
+    folds = make_folds(data.foreground_shares, settings.folds, settings.fold_seed, data.hash, groups)
+    save_folds(folds, run.folder / FOLDS)
+
+
+def _settings(space: Space, run: Run) -> Settings:
+    settings = space.settings
+    job: dict[str, Any] = {
+        "trainable": settings.trainable,
+        "data": str(Path(str(settings.data)).absolute()),
+        "split": "train",
+        "folds": str((run.folder / FOLDS).absolute()),
+        "metric": settings.metric.name,
+    }
+    return Settings(
+        folder=run.folder,
+        job=job,
+        wall=settings.budget.wall,
+        trials=settings.budget.trials,
+    )

@@ -1,0 +1,1 @@
+"""One file per policy; ``search.schedulers`` names them."""

@@ -1,0 +1,108 @@
+"""Asynchronous successive halving over rungs that compare only the same fold at the same step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from search.answer import best_complete
+from search.policy import Policy
+from search.words import Answer, Entrant, Job, Report
+from trainable.errors import UserError
+
+Steps = tuple[int, ...]
+Rung = tuple[int, int]
+
+
+class Asha(Policy):
+    """The ladder of a config: the rungs of fold 0, its end, then the end of every further fold.
+
+    Of the configs that reached a rung, the best 1/reduction may climb on; another horizon is another rung.
+    """
+
+    def __init__(
+        self,
+        entrants: Iterable[Entrant],
+        folds: int,
+        budget: float | None = None,
+        rungs: tuple[float, ...] = (0.25, 0.5),
+        reduction: float = 2.0,
+    ) -> None:
+        if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
+            raise UserError(f"rungs = {list(rungs)}: must rise, each above 0 and below 1")
+        if not reduction > 1:
+            raise UserError(f"reduction = {reduction}: must be above 1")
+        self.rungs, self.reduction = rungs, reduction
+        self._ladders: dict[Steps, list[Rung]] = {}
+        # what follows from the board, forgotten when a report changes it
+        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}
+        self._heights: dict[str, tuple[int, float]] = {}
+        super().__init__(entrants, folds, budget)
+
+    def add(self, entrant: Entrant) -> None:
+        super().add(entrant)
+        if entrant.steps not in self._ladders:
+            steps = sorted({*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon})
+            ends = [(fold, entrant.horizon) for fold in range(1, self.board.folds)]
+            self._ladders[entrant.steps] = [(0, step) for step in steps] + ends
+
+    def note(self, report: Report) -> bool:
+        rungs = self._ladders[self.board.entrants[report.config].steps]
+        if (report.fold, report.step) in rungs or not math.isfinite(report.score):
+            self._ranked.clear()
+            self._heights.pop(report.config, None)
+        return super().note(report)
+
+    def choose(self) -> Job | None:
+        """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
+        best, chosen = (-1, 0.0), None
+        for entrant in self.board.standing():
+            ladder = self._ladders[entrant.steps]
+            level, score = self._height(entrant, ladder)
+            if level == len(ladder) or (level, score) <= best or (entrant.config, ladder[level][0]) in self.board.out:
+                continue
+            if level == 0 or self._climbs(entrant, ladder[level - 1], score):
+                best, chosen = (level, score), Job(entrant.config, *ladder[level])
+        return chosen
+
+    def judge(self, report: Report) -> str | None:
+        entrant, rung = self.board.entrants[report.config], (report.fold, report.step)
+        job = self.board.out.get((report.config, report.fold))
+        if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
+            return None
+        own = self.board.score(report.config, *rung)
+        if own is None or self._climbs(entrant, rung, own):
+            return None
+        rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
+        rank = rivals.index(own) + 1
+        rule = f"the best {self._places(rivals)} go on"
+        return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, {rule}"
+
+    def answer(self) -> Answer:
+        return best_complete(self.board)
+
+    def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
+        """How many rungs a config has behind it, and its score at the last one."""
+        if entrant.config not in self._heights:
+            level, score = 0, float("-inf")
+            for fold, step in ladder:
+                reached = self.board.score(entrant.config, fold, step)
+                if reached is None:
+                    break
+                level, score = level + 1, reached
+            self._heights[entrant.config] = level, score
+        return self._heights[entrant.config]
+
+    def _climbs(self, entrant: Entrant, rung: Rung, score: float) -> bool:
+        rivals = self._rivals(entrant.steps, rung)
+        return score >= rivals[self._places(rivals) - 1]
+
+    def _places(self, rivals: list[float]) -> int:
+        return max(1, int(len(rivals) / self.reduction))
+
+    def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
+        if (steps, rung) not in self._ranked:
+            same = (other.config for other in self.board.standing() if other.steps == steps)
+            scores = (self.board.score(config, *rung) for config in same)
+            self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
+        return self._ranked[steps, rung]

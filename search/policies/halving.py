@@ -1,0 +1,78 @@
+"""Successive halving over folds: fold 0 for every config, then a fixed share of them on each next fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from search.answer import best_complete
+from search.policy import Policy
+from search.words import Answer, Entrant, Job, Report
+from trainable.errors import UserError
+
+SHARES = (1 / 3, 1 / 9, 1 / 18)
+
+
+class Halving(Policy):
+    """``quotas`` of configs that train fold 1, 2, ...; the last one holds for the folds that follow.
+
+    Without quotas it is a third of all configs, a ninth, then an eighteenth: 24, 8 and 4 of 72.
+
+    A stage opens when the one before it is done, and takes the configs with the best mean over the folds so
+    far.
+    """
+
+    def __init__(
+        self,
+        entrants: Iterable[Entrant],
+        folds: int,
+        budget: float | None = None,
+        quotas: tuple[int, ...] | None = None,
+    ) -> None:
+        if quotas is not None and (not quotas or not all(quota >= 1 for quota in quotas)):
+            raise UserError(f"quotas = {list(quotas)}: every quota must be at least 1")
+        self.quotas = quotas
+        self._open: tuple[int, list[str]] | None = None  # the stage, forgotten when a report changes it
+        super().__init__(entrants, folds, budget)
+
+    def add(self, entrant: Entrant) -> None:
+        super().add(entrant)
+        self._open = None
+
+    def note(self, report: Report) -> bool:
+        if report.step == self.board.entrants[report.config].horizon or not math.isfinite(report.score):
+            self._open = None
+        return super().note(report)
+
+    def choose(self) -> Job | None:
+        self._open = self._open or self._stage()
+        fold, members = self._open
+        for config in members:
+            if fold in self.board.open_folds(config):
+                return Job(config, fold, self.board.entrants[config].horizon)
+        return None
+
+    def judge(self, report: Report) -> str | None:
+        return None
+
+    def answer(self) -> Answer:
+        return best_complete(self.board)
+
+    def _stage(self) -> tuple[int, list[str]]:
+        """The first fold that is not done, and who trains it."""
+        members = [entrant.config for entrant in self.board.standing()]
+        for fold in range(self.board.folds):
+            if fold:
+                members = sorted(members, key=lambda config: -self._mean(config, fold))[: self._quota(fold)]
+            if any(self.board.full(config, fold) is None for config in members):
+                return fold, members
+        return 0, []
+
+    def _quota(self, fold: int) -> int:
+        if self.quotas is not None:
+            return self.quotas[min(fold, len(self.quotas)) - 1]
+        share = SHARES[min(fold, len(SHARES)) - 1]
+        return max(1, math.ceil(share * len(self.board.entrants) - 1e-9))
+
+    def _mean(self, config: str, folds: int) -> float:
+        return sum(self.board.full(config, fold) or 0.0 for fold in range(folds)) / folds

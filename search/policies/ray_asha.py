@@ -1,0 +1,68 @@
+"""A baseline: Ray Tune's ASHA as it comes. All folds share a rung, and the best fold trial wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from search.policy import Policy
+from search.words import Answer, Entrant, Job, Report, Verdict
+
+
+class RayAsha(Policy):
+    def __init__(
+        self,
+        entrants: Iterable[Entrant],
+        folds: int,
+        budget: float | None = None,
+        rungs: tuple[float, ...] = (1 / 9, 1 / 3),
+        eta: float = 3.0,
+    ) -> None:
+        self.rungs, self.eta = rungs, eta
+        self._cuts: dict[int, float] = {}  # forgotten at every report
+        super().__init__(entrants, folds, budget)
+
+    def report(self, report: Report) -> Verdict:
+        self._cuts.clear()
+        return super().report(report)
+
+    def choose(self) -> Job | None:
+        for started in (False, True):
+            for entrant in self.board.standing():
+                for fold in self.board.open_folds(entrant.config):
+                    curve = self.board.curve(entrant.config, fold)
+                    if bool(curve) == started and not (curve and self._below(entrant, fold, max(curve))):
+                        return Job(entrant.config, fold, entrant.horizon)
+        return None
+
+    def judge(self, report: Report) -> str | None:
+        return self._below(self.board.entrants[report.config], report.fold, report.step)
+
+    def answer(self) -> Answer:
+        trials = [
+            (curve[max(curve)], entrant.config)
+            for entrant in self.board.standing()
+            for fold in range(self.board.folds)
+            if (curve := self.board.curve(entrant.config, fold))
+        ]
+        winner = max(trials, key=lambda trial: trial[0])[1] if trials else None
+        return Answer(winner, (winner,) if winner else ())
+
+    def _below(self, entrant: Entrant, fold: int, step: int) -> str | None:
+        own = self.board.score(entrant.config, fold, step)
+        if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
+            return None
+        cut = self._cut(step)
+        return None if own >= cut else f"stopped: {own:.4f} at step {step}, the best third of all have {cut:.4f}"
+
+    def _cut(self, step: int) -> float:
+        if step not in self._cuts:
+            rung = [
+                score
+                for entrant in self.board.standing()
+                for fold in range(self.board.folds)
+                if (score := self.board.score(entrant.config, fold, step)) is not None
+            ]
+            self._cuts[step] = float(np.quantile(rung, 1 - 1 / self.eta))
+        return self._cuts[step]

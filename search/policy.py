@@ -1,0 +1,104 @@
+"""A policy: a pure state machine that hands out jobs and judges reports; it knows neither clock nor
+cluster.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TypeVar
+
+from search.board import Board
+from search.words import Answer, Continue, Entrant, Finished, Job, Record, Report, Stop, Verdict, Wait
+
+
+class Policy(ABC):
+    """Everything that is the same for all policies; one of them is a file that says ``choose``, ``judge``
+    and ``answer``.
+
+    These three may read nothing but the board, so a policy's state is the facts on it, and replaying the
+    journal restores it. Configs may come at any time; the same report twice changes nothing.
+    """
+
+    def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
+        self.board = Board(folds, budget)
+        for entrant in entrants:
+            self.add(entrant)
+
+    @abstractmethod
+    def choose(self) -> Job | None:
+        """The best job for a free worker: never one of a cell that is out; None where there is none for
+        now.
+        """
+
+    @abstractmethod
+    def judge(self, report: Report) -> str | None:
+        """Why the fold trial of this report should pause, in words; None to let it go on."""
+
+    @abstractmethod
+    def answer(self) -> Answer:
+        """The winner as far as it is known."""
+
+    def add(self, entrant: Entrant) -> None:
+        self.board.add(entrant)
+
+    def next(self) -> Job | Wait | Finished:
+        job = None if self.board.exhausted else self.choose()
+        if job is not None:
+            self.board.out[job.config, job.fold] = job
+            return job
+        if self.board.out:
+            return Wait()
+        return Finished(self._budget_spent() if self.board.exhausted else "every job is done")
+
+    def note(self, report: Report) -> bool:
+        """Take a report for a fact without judging it; False where it was known. Resuming does only this."""
+        return self.board.record(report)
+
+    def report(self, report: Report) -> Verdict:
+        self.note(report)
+        reason = self._end(report)
+        if reason is None:
+            return Continue()
+        self.board.out.pop((report.config, report.fold), None)
+        return Stop(reason)
+
+    def lost(self, job: Job) -> None:
+        """The worker died or gave the job back: it may be handed out again."""
+        self.board.out.pop((job.config, job.fold), None)
+
+    def _end(self, report: Report) -> str | None:
+        if (cell := self.board.failed.get(report.config)) is not None:
+            return f"failed: a score of fold {cell[1]} is not a number, so the config cannot win"
+        if report.step >= self.board.entrants[report.config].horizon:
+            return f"complete: fold {report.fold} has all {report.step} steps"
+        if self.board.exhausted:
+            return self._budget_spent()
+        if (reason := self.judge(report)) is not None:
+            return reason
+        job = self.board.out.get((report.config, report.fold))
+        if job is not None and report.step >= job.until:
+            return f"paused: fold {report.fold} reached step {job.until}"
+        return None
+
+    def _budget_spent(self) -> str:
+        return f"budget spent: {self.board.spent:.0f} of {self.board.budget:.0f} GPU-seconds"
+
+
+P = TypeVar("P", bound=Policy)
+
+
+def replay(policy: P, records: Iterable[Record]) -> P:
+    """Bring a policy to where these records leave it. Jobs that are out at the end died with the run: they
+    come back.
+    """
+    for record in records:
+        if isinstance(record, Entrant):
+            policy.add(record)
+        elif isinstance(record, Job):
+            policy.board.out[record.config, record.fold] = record
+        else:
+            policy.report(record)
+    for job in list(policy.board.out.values()):
+        policy.lost(job)
+    return policy

@@ -1,0 +1,80 @@
+"""A recorded study: the curve of every fold trial that was once trained, to be trained again by reading."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from search.words import Entrant, Report
+
+COLUMNS = ("config", "fold", "step", "score", "seconds")
+Curves = Mapping[tuple[str, int], Sequence[Report]]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Complete configs only; ``left_out`` says in words which ones were not."""
+
+    entrants: tuple[Entrant, ...]
+    folds: int
+    curves: Curves
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """What the full grid costs."""
+        return math.fsum(curve[-1].seconds for curve in self.curves.values())
+
+    def means(self) -> dict[str, float]:
+        """The truth of a replay: the mean over all folds; a config with a score that is not a number has
+        the worst.
+        """
+        return {entrant.config: self._mean(entrant.config) for entrant in self.entrants}
+
+    def shuffled(self, seed: int) -> Recorded:
+        """The same study with its configs in another order and its folds numbered in another order."""
+        rng = random.Random(seed)
+        entrants, numbers = list(self.entrants), list(range(self.folds))
+        rng.shuffle(entrants)
+        rng.shuffle(numbers)
+        curves = {
+            (config, numbers[fold]): [replace(report, fold=numbers[fold]) for report in curve]
+            for (config, fold), curve in self.curves.items()
+        }
+        return replace(self, entrants=tuple(entrants), curves=curves)
+
+    def _mean(self, config: str) -> float:
+        scores = [report.score for fold in range(self.folds) for report in self.curves[config, fold]]
+        if not all(math.isfinite(score) for score in scores):
+            return float("-inf")
+        return math.fsum(self.curves[config, fold][-1].score for fold in range(self.folds)) / self.folds
+
+
+def recorded(frame: pd.DataFrame) -> Recorded:
+    """Cut a checked table into curves; a config counts where all folds have the same steps."""
+    numbers = {fold: number for number, fold in enumerate(sorted(frame["fold"].unique()))}
+    order = {config: place for place, config in enumerate(frame["config"].unique())}
+    table = frame.assign(_place=frame["config"].map(order), _fold=frame["fold"].map(numbers))
+    table = table.sort_values(["_place", "_fold", "step"], kind="stable")
+    parameters = [name for name in frame.columns if name not in COLUMNS]
+    points = frame.drop_duplicates("config").set_index("config")[parameters].to_dict("index")
+    curves: dict[tuple[str, int], list[Report]] = {}
+    columns = (table[name].tolist() for name in ("config", "_fold", "step", "score", "seconds"))
+    for config, fold, step, score, seconds in zip(*columns, strict=True):
+        curves.setdefault((config, fold), []).append(Report(config, fold, step, score, seconds))
+    entrants, left_out = [], []
+    for config in order:
+        steps = {fold: tuple(r.step for r in curves.get((config, fold), [])) for fold in numbers.values()}
+        longest = max(steps.values(), key=lambda each: each[-1:])
+        short = [fold for fold, each in steps.items() if each != longest]
+        if short:
+            left_out.append(f"config {config}: fold {short[0]} has other steps than its other folds")
+        else:
+            entrants.append(Entrant(config, longest, {str(k): v for k, v in points[config].items()}))
+    kept = {entrant.config for entrant in entrants}
+    complete = {cell: curve for cell, curve in curves.items() if cell[0] in kept}
+    return Recorded(tuple(entrants), len(numbers), complete, tuple(left_out))

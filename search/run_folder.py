@@ -1,0 +1,151 @@
+"""The run's folder: what was asked, under which circumstances, and everything that came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.journal import Line, is_driven, read_journal
+from spaces.load import make_space
+from spaces.space import Point, Space
+from trainable.errors import UserError, did_you_mean
+from trainable.files import write_json, write_text
+
+SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
+STOP_FILE = "stop"
+ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
+PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
+CODE, DATA = "code", "data_hash"
+FREE = ("budget", "resources", "tracking")  # may be another at every launch: no score depends on them
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch of a space; the journal in it is the truth, the rest says what it is about."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / JOURNAL
+
+    @property
+    def driven(self) -> bool:
+        """Whether a driver is at work on it now, on this machine."""
+        return is_driven(self.journal)
+
+    def lines(self) -> list[Line]:
+        return read_journal(self.journal)
+
+    def space(self) -> Space:
+        # JSON is YAML: what is written for machines can be launched again by hand.
+        return make_space(_read_json(self.folder / SPACE), str(self.folder / SPACE))
+
+    def note_config(self, point: Point) -> None:
+        path = self.folder / "configs" / point.id / "config.json"
+        if not path.exists():
+            write_json(
+                path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")}
+            )
+
+
+def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool) -> Run:
+    """The folder of a run, new or gone on with; one made for something else is refused with the difference.
+
+    Nothing is written yet: another driver may be at work there.
+    """
+    run = Run(folder)
+    now = environment(data_hash)
+    if not (folder / SPACE).exists():
+        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT) for path in folder.iterdir()):
+            raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
+        return run
+    changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]
+    if changed:
+        raise UserError(
+            f"{folder}: was launched with another space: {'; '.join(changed)}. Choose another name: --set name=..."
+        )
+    before = _read_json(folder / ENVIRONMENT)
+    if before[DATA] != now[DATA]:
+        raise UserError(f"{folder}: the data have changed since it was launched; its scores could not be compared")
+    if before[CODE] != now[CODE] and not force_code:
+        differ = [name for name in now[CODE] if before[CODE].get(name) != now[CODE][name]]
+        raise UserError(
+            f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
+        )
+    return run
+
+
+def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
+    """Write down what was asked; only the one driver of a run may."""
+    write_json(run.folder / ENVIRONMENT, environment(data_hash))
+    # As JSON, which is YAML too, in the order of the space: it is the order in which configs come.
+    write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
+
+
+def find_run(name: str, root: Path) -> Run:
+    """A run by its folder or by its name."""
+    for folder in (Path(name), root / name):
+        if (folder / SPACE).exists():
+            return Run(folder)
+    known = [run.name for run in all_runs(root)]
+    listed = f" Known: {', '.join(known)}." if known else ""
+    raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, known)}{listed}")
+
+
+def all_runs(root: Path) -> list[Run]:
+    if not root.is_dir():
+        return []
+    return [Run(path) for path in sorted(root.iterdir()) if (path / SPACE).exists()]
+
+
+def environment(data_hash: str | None) -> dict[str, Any]:
+    """What a result depends on besides the space: versions, the code and the data."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "commit": _commit(),
+        CODE: _code_hashes(),
+        DATA: data_hash,
+    }
+
+
+def _code_hashes() -> dict[str, str]:
+    """A hash for each room of the project, so that a change is told by the room it happened in."""
+    home = Path(__file__).parents[1]
+    hashes = {}
+    for room in ROOMS:
+        files = sorted((home / room).rglob("*.py"))
+        content = b"".join(f"{file.relative_to(home)}\0".encode() + file.read_bytes() for file in files)
+        hashes[room] = hashlib.sha256(content).hexdigest()[:16]
+    return hashes
+
+
+def _commit() -> str | None:
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: is not what a run's folder holds there")
+    return value

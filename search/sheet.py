@@ -1,0 +1,113 @@
+"""The board as arrays: one row per config in the order of arrival, kept up to date report by report."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.board import Board
+from search.mixed_model import Array
+from search.words import Entrant, Report
+
+MOST_LEVELS = 12  # a parameter with more values than this, or hardly a config for each, is not pooled over
+FEWEST_CONFIGS = 3
+SHAPES = 2  # numbers that tell the shape of a curve before a rung
+
+
+class Sheet:
+    """Full-length scores and scores at the rungs (configs x folds, NaN where unknown), and who is in which
+    block.
+    """
+
+    def __init__(self, board: Board, rungs: tuple[float, ...]) -> None:
+        self.board, self.rungs = board, rungs
+        self.names: list[str] = []
+        self.row: dict[str, int] = {}
+        self.steps: list[tuple[int, ...]] = []  # the rungs' steps, then the horizon
+        self._blocks: dict[tuple[int, ...], int] = {}
+        self._block: list[int] = []
+        self._scores = np.full((len(rungs) + 1, 64, board.folds), np.nan)
+        self._shapes = np.zeros((len(rungs), 64, SHAPES))
+        self._design: Array | None = None
+
+    def add(self, entrant: Entrant) -> None:
+        if entrant.config in self.row:
+            return
+        self.row[entrant.config] = len(self.names)
+        self.names.append(entrant.config)
+        self._block.append(self._blocks.setdefault(entrant.steps, len(self._blocks)))
+        self.steps.append((*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon))
+        self._design = None
+        if len(self.names) > self._scores.shape[1]:
+            grow = self._scores.shape[1]
+            self._scores = np.pad(self._scores, ((0, 0), (0, grow), (0, 0)), constant_values=np.nan)
+            self._shapes = np.pad(self._shapes, ((0, 0), (0, grow), (0, 0)))
+
+    def write(self, report: Report) -> bool:
+        """Whether the report changed what the race is decided from."""
+        row = self.row[report.config]
+        steps = self.steps[row]
+        changed = report.config in self.board.failed
+        if changed:
+            self._scores[:, row] = np.nan
+        for place, step in enumerate(steps):
+            if report.step == step and not changed:
+                self._scores[place, row, report.fold] = report.score
+        for place, step in enumerate(steps[:-1]):
+            if report.fold == 0 and report.step <= step and np.isfinite(self._scores[place, row, 0]):
+                self._shapes[place, row] = self._shape(report.config, step)
+                changed = True
+        return changed or report.step in steps
+
+    @property
+    def full(self) -> Array:
+        return self._scores[-1, : len(self.names)]
+
+    def at(self, place: int) -> Array:
+        """The scores at the rung of this place; after the last rung comes the full length."""
+        return self._scores[place, : len(self.names)]
+
+    def shapes(self, place: int) -> Array:
+        return self._shapes[place, : len(self.names)]
+
+    @property
+    def blocks(self) -> NDArray[np.int_]:
+        return np.array(self._block, dtype=int)
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        alive = np.ones(len(self.names), dtype=bool)
+        alive[[self.row[config] for config in self.board.failed]] = False
+        return alive
+
+    @property
+    def design(self) -> Array:
+        """A column for every value of every parameter that has few: the main effects that configs share."""
+        if self._design is None:
+            columns = [column for name in self._parameters() for column in self._indicators(name)]
+            self._design = np.array(columns, dtype=float).reshape(len(columns), len(self.names)).T
+        return self._design
+
+    def levels(self, parameter: str) -> list[str]:
+        return [str(self.board.entrants[name].parameters.get(parameter)) for name in self.names]
+
+    def _parameters(self) -> list[str]:
+        return sorted({key for name in self.names for key in self.board.entrants[name].parameters})
+
+    def _indicators(self, parameter: str) -> list[list[bool]]:
+        values = self.levels(parameter)
+        known = sorted(set(values))
+        few = 2 <= len(known) <= MOST_LEVELS and len(known) * FEWEST_CONFIGS <= len(values)
+        return [[value == level for value in values] for level in known] if few else []
+
+    def _shape(self, config: str, rung: int) -> tuple[float, float]:
+        """The climb into the rung and the climb before it, from means so that single evaluations matter
+        little.
+        """
+        curve = self.board.curve(config, 0)
+        late = [curve[step] for step in sorted(curve) if 0.8 * rung <= step < rung]
+        early = [curve[step] for step in sorted(curve) if 0.5 * rung <= step < 0.8 * rung]
+        if not late or not early:
+            return (0.0, 0.0)
+        before = sum(late) / len(late)
+        return (curve[rung] - before, before - sum(early) / len(early))

@@ -1,0 +1,116 @@
+"""``python -m spaces``: check a space file, show the configs that it spans, list those that come with the project."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from typing import Annotated
+
+import typer
+
+from spaces.load import load_space
+from spaces.problems import SpaceError
+from spaces.shipped import shipped_spaces
+from spaces.summary import count, problem_rows, rounded, rows, summary
+from trainable.commands import WRONG, run
+from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say
+
+app = typer.Typer(
+    help="Check a space file, show every config that it spans, list the spaces that come with the project.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+SpaceFile = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space; may come many times."),
+]
+Output = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
+COLUMNS = ("place", "key", "value", "problem")
+
+
+@app.command()
+def check(space: SpaceFile, assignments: Overrides = None, output: Output = Format.table) -> None:
+    """Say what a space means, or everything that is wrong with it (exit code 2).
+
+    Example: `python -m spaces check full_grid --set data=data/mine --set scheduler.keep=0.5`
+    """
+    try:
+        read = load_space(space, assignments or ())
+    except SpaceError as error:
+        if output is Format.table:
+            raise
+        problems = problem_rows(error.problems)
+        if output is Format.csv:
+            print_csv(problems, COLUMNS)
+        else:
+            print_json({"problems": problems})
+        raise typer.Exit(WRONG) from None
+    if output is Format.json:
+        print_json({"problems": [], "configs": read.size, "space": read.canonical()})
+        return
+    if output is Format.csv:
+        print_csv([], COLUMNS)
+        return
+    for label, text in summary(read):
+        print(f"{label:<12}{text}")
+    words = [word for assignment in assignments or () for word in ("--set", assignment)]
+    say(f"\nNext: python -m search plan {shlex.join([space, *words])}")
+
+
+@app.command()
+def show(
+    space: SpaceFile,
+    assignments: Overrides = None,
+    output: Output = Format.table,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many at most (default: all, or 10 samples).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which samples, where the configs cannot be listed.")] = 0,
+) -> None:
+    """List every config of a space; where a range makes them endlessly many, draw some at random.
+
+    Example: `python -m spaces show full_grid --format csv`
+    """
+    read = load_space(space, assignments or ())
+    if read.enumerable:
+        points = list(read.configs()[:limit])
+        told = f"{len(points)} of {read.size} configs" if len(points) < (read.size or 0) else f"{read.size} configs"
+    else:
+        rng = random.Random(seed)
+        points = [read.sample(rng) for _ in range(limit or 10)]
+        told = f"{len(points)} configs drawn with seed {seed}; the run will try {count(read)}"
+    if output is Format.json:
+        print_json([{"id": p.id, "values": dict(p.values), "config": p.config.model_dump(mode="json")} for p in points])
+    elif output is Format.csv:
+        print_csv(rows(points))
+    else:
+        print_table(rounded(rows(points)))
+    say(told)
+
+
+@app.command(name="list")
+def list_spaces(output: Output = Format.table) -> None:
+    """List the spaces that come with the project; their names may be used instead of a path.
+
+    Example: `python -m spaces list`
+    """
+    found = {name: load_space(path) for name, path in shipped_spaces().items()}
+    table = [
+        {
+            "name": name,
+            "configs": count(space),
+            "searched": ", ".join(space.parameters),
+            "file": str(shipped_spaces()[name]),
+        }
+        for name, space in found.items()
+    ]
+    if output is Format.table:
+        print_table([{key: value for key, value in row.items() if key != "file"} for row in table])
+    else:
+        print_rows(table, output)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,164 @@
+"""Everything that a space says besides its parameters, with types and ranges."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from spaces.document import Document
+from spaces.rules import one_of, rule_of
+from spaces.samplers import GridSampler, OptunaSampler, RandomSampler, Sampler
+from spaces.schedulers import Asha, FoldRace, Grid, Halving, Scheduler, Strict, from_list
+from spaces.trainables import TRAINABLES
+from trainable.metrics import METRICS
+
+SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+PARTS = ("parameters", "forbid")  # read beside the settings, because their rules come from the trainable
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith("."):
+        raise ValueError(
+            "names the run's folder: at most 64 letters, digits, '-', '_' and '.', a letter or digit first"
+        )
+    return name
+
+
+def _known(names: Collection[str], kind: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(one_of(name, names, kind))
+        return name
+
+    return AfterValidator(check)
+
+
+def _seconds(value: Any) -> Any:
+    """Read "12h", "1d", "1h30m" or a number of seconds."""
+    if not isinstance(value, str):
+        return value
+    number = r"(\d+(?:\.\d+)?)\s*([dhms])\s*"
+    if not re.fullmatch(f"({number})+", value, re.ASCII):
+        raise ValueError("must be a time such as 12h, 90m, 1d or 1h30m, or a number of seconds")
+    return float(sum(float(count) * SECONDS[unit] for count, unit in re.findall(number, value)))
+
+
+def _amount(value: Any) -> Any:
+    if value == "auto":
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (value > 1 and value != int(value)):
+        raise ValueError("must be auto, a share such as 0.25, or a whole number")
+    return float(value)
+
+
+def _some(amount: Any) -> Any:
+    if amount == 0:
+        raise ValueError("must be more than 0")
+    return amount
+
+
+def _from_word(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else from_list(value)
+
+
+Amount = Annotated[Literal["auto"] | float, BeforeValidator(_amount)]
+
+
+class Metric(Strict):
+    name: Annotated[str, _known(METRICS, "metric")] = "miou"
+    goal: Literal["maximize"] = "maximize"  # every metric of the project is the better, the larger it is
+
+
+class Budget(Strict):
+    """Where a run ends whatever is left to do; ``wall`` is in seconds, ``trials`` counts fold trials."""
+
+    gpu_hours: Annotated[float | None, Field(gt=0)] = None
+    wall: Annotated[float | None, Field(gt=0), BeforeValidator(_seconds)] = None
+    trials: Annotated[int | None, Field(ge=1)] = None
+    cost_per_gpu_hour: Annotated[float | None, Field(ge=0)] = None
+
+    @property
+    def ends(self) -> bool:
+        return any(limit is not None for limit in (self.gpu_hours, self.wall, self.trials))
+
+
+class Resources(Strict):
+    """What one fold trial gets; a GPU may be shared by giving a fraction, and auto measures how many fit."""
+
+    gpu: Amount = "auto"
+    cpu: Annotated[Amount, AfterValidator(_some)] = "auto"
+
+
+class Settings(Strict):
+    name: Annotated[str, AfterValidator(_folder_name)]
+    data: str | None = Field(None, min_length=1)
+    folds: int = Field(5, ge=2)
+    fold_seed: int = Field(0, ge=0)
+    metric: Metric = Metric()
+    sampler: Sampler = GridSampler()
+    scheduler: Scheduler = Grid()
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    tracking: Annotated[tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_from_word)] = ()
+    trainable: Annotated[str, _known(TRAINABLES, "trainable")] = "fold"
+
+
+VARIANTS: dict[str, dict[str, type[Strict]]] = {
+    "sampler": {
+        "grid": GridSampler,
+        "random": RandomSampler,
+        "tpe": OptunaSampler,
+        "gp": OptunaSampler,
+        "cmaes": OptunaSampler,
+    },
+    "scheduler": {"grid": Grid, "asha": Asha, "halving": Halving, "foldrace": FoldRace},
+}
+
+
+def read_settings(document: Document) -> tuple[Settings, set[str]]:
+    """The settings of a document and the sections that were wrong, which have been noted and are as if left out.
+
+    A key without a value is left out too.
+    """
+    told = {key: value for key, value in document.tree.items() if value is not None and key not in PARTS}
+    try:
+        return Settings.model_validate(told), set()
+    except ValidationError as error:
+        for problem in error.errors():
+            _refuse(document, problem)
+        wrong = {str(problem["loc"][0]) for problem in error.errors()}
+    right = {key: value for key, value in told.items() if key not in wrong}
+    return Settings.model_validate({"name": "unnamed", **right}), wrong
+
+
+def _refuse(document: Document, problem: Any) -> None:
+    section, *rest = problem["loc"]
+    variant = rest.pop(0) if section in VARIANTS and rest else None  # pydantic tells which of the union it tried
+    path = [section, *rest]
+    if problem["type"] == "extra_forbidden":
+        document.refuse(path, _unknown_key(path, variant))
+    elif problem["type"] == "union_tag_invalid":
+        bare = not isinstance(problem["input"], dict) or isinstance(document.tree[section], str)
+        tag = problem["ctx"]["tag"]
+        document.refuse(path if bare else [*path, "name"], one_of(tag, VARIANTS[section], section))
+    elif problem["type"] == "union_tag_not_found":
+        document.refuse([*path, "name"], f"is required: {', '.join(VARIANTS[section])}")
+    elif problem["type"] == "model_attributes_type":
+        document.refuse(path, f"must be a name or a mapping with a name: {', '.join(VARIANTS[section])}")
+    else:
+        document.refuse(path, rule_of(problem))
+
+
+def _unknown_key(path: Sequence[Any], variant: str | None) -> str:
+    section = path[0]
+    if len(path) == 1:
+        return one_of(section, [*Settings.model_fields, *PARTS], "key")
+    if variant:
+        return one_of(path[-1], VARIANTS[section][variant].model_fields, f"key of {section} {variant}")
+    model: Any = Settings.model_fields[section].annotation
+    return one_of(path[-1], model.model_fields, f"key of {section}")

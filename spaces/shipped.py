@@ -1,0 +1,30 @@
+"""The spaces that come with the project; their names may stand for their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainable.errors import UserError, did_you_mean
+
+FOLDER = Path(__file__).parent
+
+
+def shipped_spaces() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def find_space(name: str | Path) -> Path:
+    """A file of this name, or else the shipped space of it."""
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_spaces()
+    if str(name) in shipped:
+        return _from_here(shipped[str(name)])
+    neighbours = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+    hint = did_you_mean(str(name), [*neighbours, *shipped])
+    raise UserError(f"{name}: no such file.{hint} Shipped spaces: {', '.join(shipped)}.")
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,162 @@
+"""A space: which configs there are, in which order, and how one comes about from choices that somebody makes."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from spaces.parameters import Choice, Condition, Parameter, Range, canonical_condition, holds
+from spaces.problems import Forbidden, shown, written
+from spaces.rules import one_of, rule_of
+from spaces.settings import Settings
+from spaces.trainables import TRAINABLES, Trainable
+from trainable.config import Config
+from trainable.errors import UserError
+
+LARGEST_GRID = 50_000
+DRAWS = 1_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """A config of a space with the values that were chosen for it; those that are off are not among them."""
+
+    id: str
+    values: Mapping[str, Any]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Space:
+    settings: Settings
+    constants: Mapping[str, Any]
+    parameters: Mapping[str, Parameter]  # each after those that its condition asks for
+    forbid: tuple[Condition, ...] = ()
+
+    @property
+    def trainable(self) -> Trainable:
+        return TRAINABLES[self.settings.trainable]
+
+    @property
+    def ranges(self) -> list[Range]:
+        return [parameter for parameter in self.parameters.values() if isinstance(parameter, Range)]
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether all of its configs can be listed: it has no range and is not huge."""
+        choices = [len(p.values) for p in self.parameters.values() if isinstance(p, Choice)]
+        return not self.ranges and math.prod(choices) <= LARGEST_GRID
+
+    @property
+    def size(self) -> int | None:
+        """How many different configs it has; None where they cannot be listed."""
+        return len(self._grid) if self.enumerable else None
+
+    def configs(self) -> tuple[Point, ...]:
+        """Every config once, the first parameter changing slowest."""
+        if not self.enumerable:
+            raise UserError(f"{self.settings.name}: its configs cannot be listed, only sampled")
+        return self._grid
+
+    def choose(self, suggest: Callable[[Parameter], Any]) -> Point:
+        """The config that comes of asking ``suggest`` for every parameter whose condition holds, in order."""
+        values: dict[str, Any] = {}
+        config = self._before_choices()
+        for name, parameter in self.parameters.items():
+            if holds(parameter.when, config):
+                values[name] = config[name] = suggest(parameter)
+        return self._point(values, config)
+
+    def sample(self, rng: random.Random) -> Point:
+        """A config at random; what is forbidden is drawn again."""
+        for _ in range(DRAWS):
+            try:
+                return self.choose(lambda parameter: parameter.sample(rng))
+            except Forbidden:
+                continue
+        raise UserError(f"{self.settings.name}: forbid excluded {DRAWS} configs drawn at random, one after the other")
+
+    def resolve(self, values: Mapping[str, Any]) -> Point:
+        """The config of values that somebody proposes; those of parameters that are off are left out."""
+        for name in values.keys() - self.parameters.keys():
+            raise UserError(one_of(name, self.parameters, f"parameter of {self.settings.name}: {name!r}"))
+
+        def take(parameter: Parameter) -> Any:
+            if parameter.name not in values:
+                raise UserError(f"{parameter.name}: has no value")
+            if not parameter.takes(values[parameter.name]):
+                raise UserError(f"{parameter.name} = {shown(values[parameter.name])}: must be {parameter}")
+            return values[parameter.name]
+
+        return self.choose(take)
+
+    def canonical(self) -> dict[str, Any]:
+        """The space as JSON; reading it back gives an equal one."""
+        document: dict[str, Any] = self.settings.model_dump(mode="json", exclude_none=True)
+        document["parameters"] = dict(self.constants) | {name: p.canonical() for name, p in self.parameters.items()}
+        document["forbid"] = [canonical_condition(condition) for condition in self.forbid]
+        return document
+
+    def difference(self, other: Space) -> list[str]:
+        """What would have to change to make this space the other, a line for each key."""
+        return list(_difference("", self.canonical(), other.canonical()))
+
+    @cached_property
+    def _grid(self) -> tuple[Point, ...]:
+        points: dict[str, Point] = {}
+        for values, config in self._assignments(list(self.parameters.values()), {}, self._before_choices()):
+            try:
+                point = self._point(values, config)
+            except Forbidden:
+                continue
+            points.setdefault(point.id, point)
+        return tuple(points.values())
+
+    def _assignments(
+        self, left: list[Parameter], values: dict[str, Any], config: dict[str, Any]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        if not left:
+            yield values, config
+            return
+        first, *rest = left
+        if not holds(first.when, config):
+            yield from self._assignments(rest, values, config)
+        elif isinstance(first, Choice):
+            for value in first.values:
+                yield from self._assignments(rest, {**values, first.name: value}, {**config, first.name: value})
+
+    def _before_choices(self) -> dict[str, Any]:
+        return {name: self.trainable.default(name) for name in self.parameters} | dict(self.constants)
+
+    def _point(self, values: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
+        for place, condition in enumerate(self.forbid):
+            if holds(condition, config):
+                raise Forbidden(f"{shown(dict(values))}: excluded by forbid.{place}")
+        try:
+            resolved = self.trainable.config.model_validate({**self.constants, **values})
+        except ValidationError as error:
+            rules = "; ".join(
+                f"{problem['loc'][0] if problem['loc'] else ''}: {rule_of(problem)}" for problem in error.errors()
+            )
+            raise UserError(f"{shown(dict(values))}: {rules}") from None
+        return Point(resolved.id, values, resolved)
+
+
+def _difference(path: str, old: Any, new: Any) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            inner = f"{path}.{key}" if path else key
+            if key not in old:
+                yield f"{inner}: added, {written(new[key])}"
+            elif key not in new:
+                yield f"{inner}: removed, was {written(old[key])}"
+            else:
+                yield from _difference(inner, old[key], new[key])
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield f"{path}: {written(old)} -> {written(new)}"

@@ -1,0 +1,170 @@
+"""Scripted studies through a real Ray on this machine: the winner is found, and no fault is the end of a run."""
+
+import json
+import logging
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from search.engine import run_study
+from search.feed import Settings
+from search.journal import Journal, read_journal
+from search.run_folder import STOP_FILE
+from search.schedulers import SCHEDULERS
+from search.study import Study, replay_lines, verdicts
+from search.words import Entrant
+from trainable.scripted import Script
+
+FOLDS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), before]))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    yield ray
+    ray.shutdown()
+    os.environ.pop("PYTHONPATH")
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture
+def run(cluster, tmp_path):
+    """Run scripts as configs c0, c1, ...; the policy at the end and the outcome."""
+
+    def study(scripts, scheduler="grid", tell=lambda event, facts: None, **settings):
+        policy = SCHEDULERS[scheduler]([], FOLDS, budget=settings.pop("gpu_seconds", None))
+        replay_lines(policy, read_journal(tmp_path / "journal.jsonl"))
+        values = {f"c{k}": script for k, script in enumerate(scripts)}
+        settings = {"retries": 2, "hang_seconds": 60.0, **settings}
+        with Journal(tmp_path / "journal.jsonl") as journal:
+            running = Study(policy, journal)
+            running.begin()
+            for config, script in values.items():
+                running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
+            options = Settings(tmp_path, cpus=1, gpus=0, slots=2, job={"trainable": "scripted"}, **settings)
+            return policy, run_study(running, values, options, tell)
+
+    return study
+
+
+def check_journal(path, scheduler="grid"):
+    """Every report once, and the decisions are those that the journal gives again."""
+    lines = read_journal(path / "journal.jsonl")
+    told = [
+        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
+    ]
+    assert len(told) == len(set(told))
+    assert verdicts(SCHEDULERS[scheduler]([], FOLDS), lines) == []
+    return lines
+
+
+def good(quality=0.8, **more):
+    return {"quality": quality, "steps": 4, "evaluations": 4, **more}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_the_winner_is_found(run, tmp_path, scheduler):
+    policy, outcome = run([good(0.70), good(0.75), good(0.80), good(0.72)], scheduler)
+    assert outcome.reason == "every job is done" and policy.answer().winner == "c2"
+    check_journal(tmp_path, scheduler)
+
+
+@pytest.mark.parametrize("fault", ["crash", "kill"])
+def test_a_fold_that_dies_is_tried_again_from_its_checkpoint(run, tmp_path, fault):
+    policy, _ = run([good(fault=fault, fault_step=3, fault_times=2), good(0.7)])
+    assert not policy.board.failed and policy.board.complete("c0")
+    lines = check_journal(tmp_path)
+    assert sum(line.kind == "fault" for line in lines) == 4, "twice in each of the two folds"
+    state = json.loads((tmp_path / "configs/c0/fold_0/last.json").read_text())
+    assert state["report"]["step"] == 4
+
+
+def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_go_on(run, tmp_path):
+    policy, outcome = run([good(fault="crash", fault_step=2, fault_times=1000), good(0.7)])
+    assert set(policy.board.failed) == {"c0"} and policy.board.complete("c1")
+    assert policy.answer().winner == "c1" and outcome.reason == "every job is done"
+    assert "the script says crash at step 2" in (tmp_path / "configs/c0/fold_0/error.txt").read_text()
+
+
+@pytest.mark.parametrize("fault", ["nan", "out_of_memory"])
+def test_a_fold_that_cannot_be_trained_ends_its_config_not_the_run(run, tmp_path, fault):
+    policy, _ = run([good(fault=fault, fault_step=2, fault_folds=(0,), fault_times=1000), good(0.7)])
+    assert set(policy.board.failed) == {"c0"} and policy.answer().winner == "c1"
+    assert (tmp_path / "configs/c0/fold_0/error.txt").read_text().startswith(fault)
+    check_journal(tmp_path)
+
+
+def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
+    policy, _ = run([good(fault="hang", fault_step=2, fault_folds=(0,)), good(0.7)], hang_seconds=2.0)
+    assert policy.board.complete("c0") and policy.board.complete("c1")
+    assert any(line.kind == "fault" for line in check_journal(tmp_path))
+
+
+def test_a_budget_ends_the_run_in_order_and_more_of_it_goes_on(run, tmp_path):
+    scripts = [good(0.7, step_seconds=0.05), good(0.8, step_seconds=0.05)]
+    policy, outcome = run(scripts, gpu_seconds=0.25)
+    assert outcome.budget_spent and "budget spent" in outcome.reason
+    assert 0.25 <= policy.board.spent < 0.8
+    policy, outcome = run(scripts)
+    assert policy.answer().winner == "c1" and not outcome.budget_spent
+    lines = read_journal(tmp_path / "journal.jsonl")
+    told = [
+        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
+    ]
+    assert len(told) == len(set(told)) == 2 * FOLDS * 4
+
+
+@pytest.mark.parametrize(("limit", "words"), [({"wall": 0.0}, "wall clock"), ({"trials": 1}, "1 fold trials")])
+def test_other_budgets_end_it_too(run, limit, words):
+    _, outcome = run([good(0.7), good(0.8)], **limit)
+    assert outcome.budget_spent and words in outcome.reason
+
+
+def test_a_stop_file_ends_it_after_the_reports_under_way(run, tmp_path):
+    def tell(event, facts):
+        if event == "report":
+            (tmp_path / STOP_FILE).touch()
+
+    _, outcome = run([good(0.7), good(0.8)], tell=tell)
+    assert outcome.interrupted
+    (tmp_path / STOP_FILE).unlink()
+    policy, outcome = run([good(0.7), good(0.8)])
+    assert not outcome.interrupted and policy.answer().winner == "c1"
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run_with_its_error(run, tmp_path, monkeypatch):
+    from trainable.errors import UserError
+
+    real, count = Journal.append, [0]
+
+    def append(self, kind, **fields):
+        count[0] += 1
+        if count[0] > 8:
+            raise UserError("journal.jsonl: cannot be written (No space left on device)")
+        real(self, kind, **fields)
+
+    monkeypatch.setattr(Journal, "append", append)
+    with pytest.raises(UserError, match="No space left"):
+        run([good(0.7), good(0.8)])
+    monkeypatch.setattr(Journal, "append", real)
+    policy, _ = run([good(0.7), good(0.8)])
+    assert policy.answer().winner == "c1"
+
+
+def test_chaos_leaves_the_winner_of_an_undisturbed_run(run, tmp_path):
+    rng = random.Random(0)
+    faults = [("crash", 1), ("kill", 1), ("none", 0), ("crash", 2), ("kill", 2)]
+    scripts = [
+        good(0.7 + 0.01 * k, fault=fault, fault_times=times, fault_step=rng.randint(1, 4))
+        for k, (fault, times) in enumerate(faults)
+    ]
+    policy, _ = run(scripts, "foldrace")
+    assert policy.answer().winner == "c4"
+    check_journal(tmp_path, "foldrace")

@@ -1,0 +1,189 @@
+"""The search as a person launches it: killed, interrupted, launched twice, gone on with, and asked where it stands."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.journal import read_journal
+from search.run_folder import Run
+from search.schedulers import policy_of
+from search.study import verdicts
+
+ROOT = Path(__file__).parents[2]
+SCRIPTED = """
+name: demo
+folds: 2
+trainable: scripted
+parameters:
+  quality: {values: [0.70, 0.72, 0.74, 0.76]}
+  steps: 6
+  evaluations: 6
+  step_seconds: 0.1
+scheduler: foldrace
+resources: {gpu: 0, cpu: 1}
+"""
+
+
+@pytest.fixture
+def environment(small_cache):
+    return os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def search(tmp_path, environment):
+    (tmp_path / "demo.yaml").write_text(SCRIPTED)
+
+    def program(*words):
+        command = [sys.executable, "-m", "search", *words]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150, check=False
+        )
+
+    return program
+
+
+def start(tmp_path, environment, *words):
+    command = [sys.executable, "-m", "search", "launch", "demo.yaml", *words]
+    return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_reports(path, count, process):
+    """Until the journal holds so many reports; ends with the process."""
+    while process.poll() is None and sum(line.kind == "report" for line in read_journal(path)) < count:
+        time.sleep(0.02)
+
+
+def reports(path):
+    return [
+        (line.fields["config"], line.fields["fold"], line.fields["step"])
+        for line in read_journal(path)
+        if line.kind == "report"
+    ]
+
+
+def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
+    done = search("launch", "demo.yaml")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m search status" in done.stderr
+    document = json.loads(search("status", "demo", "--format", "json").stdout)
+    assert {"state", "configs", "trials", "gpu_seconds", "leader"} <= set(document)
+    assert document["configs"] == 4 and set(document["trials"]) >= {"done", "running", "paused", "failed"}
+    leader = json.loads((tmp_path / "runs/demo/configs" / document["leader"]["id"] / "config.json").read_text())
+    assert leader["values"]["quality"] == 0.76
+    listed = json.loads(search("list", "--format", "json").stdout)
+    assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
+    again = search("launch", "demo.yaml")
+    assert again.returncode == 0 and "trains until" not in again.stderr, "a finished run has nothing to train"
+
+
+def test_the_driver_may_be_killed_at_any_moment(search, tmp_path, environment):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    rng, wanted = random.Random(1), 0
+    for _ in range(3):
+        wanted += rng.randint(1, 8)
+        with start(tmp_path, environment) as process:
+            wait_for_reports(journal, wanted, process)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
+    done = search("launch", "demo.yaml")
+    assert done.returncode == 0, done.stderr
+    told = reports(journal)
+    assert len(told) == len(set(told)), "a report was recorded twice"
+    run = Run(tmp_path / "runs/demo")
+    assert verdicts(policy_of(run.space()), run.lines()) == [], "the journal gives other decisions than were taken"
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]["id"]
+    assert json.loads((run.folder / "configs" / winner / "config.json").read_text())["values"]["quality"] == 0.76
+
+
+def test_ctrl_c_stops_in_order_and_the_named_command_goes_on(search, tmp_path, environment):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    with start(tmp_path, environment) as process:
+        wait_for_reports(journal, 2, process)
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    command = talk.strip().splitlines()[-1].split()
+    assert command == ["python", "-m", "search", "launch", "demo.yaml"]
+    assert search(*command[3:]).returncode == 0
+    told = reports(journal)
+    assert len(told) == len(set(told))
+
+
+def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(search, tmp_path, environment):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    with start(tmp_path, environment, "--set", "parameters.step_seconds=2") as process:
+        wait_for_reports(journal, 1, process)
+        second = search("launch", "demo.yaml", "--set", "parameters.step_seconds=2")
+        assert second.returncode == 2 and "driven by another process" in second.stderr
+        assert json.loads(search("status", "demo", "--format", "json").stdout)["state"] == "running"
+        assert search("stop", "demo").returncode == 0
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    refused = search("stop", "demo")
+    assert refused.returncode == 2 and "nobody is driving" in refused.stderr
+
+
+def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search, tmp_path):
+    budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
+    assert budget.returncode == 3 and "To go on" in budget.stderr
+    space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
+    assert space.returncode == 2 and "another space: folds: 2 -> 3" in space.stderr
+    path = tmp_path / "runs/demo/env.json"
+    changed = json.loads(path.read_text())
+    changed["code"]["search"] = "0" * 16
+    path.write_text(json.dumps(changed))
+    code = search("launch", "demo.yaml", "--set", "budget.trials=1")
+    assert code.returncode == 2 and "the code has changed since it was launched (search); --force-code" in code.stderr
+    forced = search("launch", "demo.yaml", "--set", "budget.trials=1", "--force-code")
+    assert forced.returncode == 3, forced.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["launch", "nothing.yaml"], "nothing.yaml"),
+        (["launch", "demo.yaml", "--set", "folds=1"], "folds"),
+        (["launch", "beyond", "--set", "data=x"], "only grid, and random with a count, can be launched"),
+        (["status", "nothing"], "no such run"),
+        (["stop", "nothing"], "no such run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(search, words, message):
+    done = search(*words)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_real_fold_is_trained_and_its_scores_race(search, tmp_path, small_folder):
+    (tmp_path / "real.yaml").write_text(
+        f"""
+name: real
+data: {small_folder}
+folds: 2
+parameters:
+  learning_rate: {{values: [1e-3, 1e-6]}}
+  encoder: test_resnet
+  attention: none
+  batch_size: 4
+  steps: 4
+  evaluations: 2
+resources: {{gpu: 0, cpu: 1}}
+"""
+    )
+    done = search("launch", "real.yaml")
+    assert done.returncode == 0, done.stderr
+    run = Run(tmp_path / "runs/real")
+    assert len(reports(run.journal)) == 2 * 2 * 2
+    for folder in run.folder.glob("configs/*/fold_*"):
+        assert {"best.pt", "scores.json", "images.parquet"} <= {path.name for path in folder.iterdir()}
+    folds = json.loads((run.folder / "folds.json").read_text())
+    assert folds["folds"] == 2 and folds["data_hash"] == json.loads((run.folder / "env.json").read_text())["data_hash"]

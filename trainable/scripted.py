@@ -1,0 +1,105 @@
+"""A fold trial that follows a script instead of training: curves, sleeps and faults on cue, in milliseconds.
+
+It keeps the fold loop's promises (a report per evaluation, a folder it resumes from, the last report again first), so
+that whatever drives fold trials can be tested with it, through every fault, without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainable.errors import FoldFailed
+from trainable.files import write_json
+
+STATE = "last.json"
+
+
+class Script(BaseModel):
+    """What a scripted fold trial does; its scores are a function of (quality, noise, fold, step) alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quality: float = Field(0.8, description="score at the end of the horizon, before noise")
+    noise: float = Field(0.0, ge=0, description="standard deviation of the noise per fold")
+    seed: int = Field(0, ge=0, description="of the noise")
+    steps: int = Field(4, ge=1, description="the horizon")
+    evaluations: int = Field(4, ge=1, description="reports, evenly spaced")
+    step_seconds: float = Field(0.0, ge=0, description="time that a step takes")
+    fault: Literal["none", "crash", "kill", "hang", "nan", "out_of_memory"] = Field(
+        "none", description="what goes wrong"
+    )
+    fault_step: int = Field(1, ge=1, description="the step at which it goes wrong")
+    fault_folds: tuple[int, ...] | None = Field(None, description="the folds in which it does; none means all")
+    fault_times: int = Field(1, ge=0, description="how often, after which the fold goes well")
+
+    def report_steps(self, until: int) -> list[int]:
+        count = min(self.evaluations, self.steps)
+        return [step for k in range(1, count + 1) if (step := round(k * self.steps / count)) <= until]
+
+    def score(self, fold: int, step: int) -> float:
+        """A curve that rises to the quality, plus what this config draws in this fold."""
+        rng = random.Random(f"{self.seed} {self.quality} {fold}")
+        return self.quality * (1 - math.exp(-4 * step / self.steps)) + rng.gauss(0, self.noise)
+
+
+def run_script(
+    script: Script, fold: int, folder: Path, until: int, keep_going: Callable[[int], bool] = lambda step: True
+) -> Iterator[dict[str, Any]]:
+    """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _load(folder / STATE)
+    if state["report"] is not None:
+        yield state["report"]
+    while state["step"] < min(until, script.steps):
+        began = time.perf_counter()
+        _misbehave(script, fold, state["step"] + 1, folder)
+        time.sleep(script.step_seconds)
+        state["step"] += 1
+        state["seconds"] += max(time.perf_counter() - began, script.step_seconds)
+        if state["step"] in script.report_steps(script.steps):
+            state["report"] = {
+                "step": state["step"],
+                "score": script.score(fold, state["step"]),
+                "seconds": state["seconds"],
+                "finished": state["step"] == script.steps,
+            }
+            write_json(folder / STATE, state)
+            yield state["report"]
+        if not keep_going(state["step"]):
+            return
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"step": 0, "seconds": 0.0, "report": None}
+    state: dict[str, Any] = json.loads(path.read_text())
+    return state
+
+
+def _misbehave(script: Script, fold: int, step: int, folder: Path) -> None:
+    if script.fault == "none" or step != script.fault_step:
+        return
+    if script.fault_folds is not None and fold not in script.fault_folds:
+        return
+    marks = folder / "faults.json"
+    times = json.loads(marks.read_text()) if marks.exists() else 0
+    if times >= script.fault_times:
+        return
+    write_json(marks, times + 1)
+    if script.fault == "crash":
+        raise RuntimeError(f"the script says crash at step {step}")
+    if script.fault == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if script.fault == "hang":
+        time.sleep(1e6)
+    raise FoldFailed(script.fault, f"the script says {script.fault} at step {step}", step)
