@@ -99,6 +99,9 @@ def launch(
     ] = None,
     root: Root = RUNS,
     force_code: Annotated[bool, typer.Option("--force-code", help="Go on although the code has changed.")] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
+    ] = False,
 ) -> None:
     """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
 
@@ -110,7 +113,7 @@ def launch(
     loaded = load_space(space, assignments or [])
     from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
 
-    run, policy, outcome = launch_space(loaded, root, force_code, Lines())
+    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines())
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 

@@ -103,7 +103,7 @@ def _parse(path: Path, number: int, line: bytes) -> Line:
         version, kind = value.pop("v"), value.pop("kind")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise UserError(
-            f"{path}, line {number}: is damaged; --recover rebuilds the journal from the fold folders"
+            f"{path}, line {number}: is damaged; launch --recover rebuilds it from the fold folders"
         ) from None
     if version != VERSION:
         raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")

@@ -12,6 +12,7 @@ from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher
 from search.journal import Journal
 from search.policy import Policy
+from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
 from search.study import Study, replay_lines
@@ -22,11 +23,15 @@ from trainable.errors import UserError
 from trainable.printing import progress_bar, say
 
 
-def launch_space(space: Space, root: Path, force_code: bool, tell: Watcher) -> tuple[Run, Policy, Outcome]:
+def launch_space(
+    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
+) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
     data_hash = _prepare_data(space)
     run = open_run(space, root / space.settings.name, data_hash, force_code)
+    if rebuild:
+        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
     with Journal(run.journal) as journal:
         note_launch(run, space, data_hash)
         _write_folds(space, run)

@@ -42,7 +42,13 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
         say("no config has all folds, so there is no winner")
     else:
         print_table([_row(policy, config, config == answer.winner) for config in answer.peers])
-        say(f"The winner is {answer.winner}; the {len(answer.peers)} configs above cannot be told from it.")
+        others = len(answer.peers) - 1
+        rest = (
+            f"the {others} others above cannot be told from it"
+            if others > 1
+            else "the other one cannot be told from it"
+        )
+        say(f"The winner is {answer.winner}; {rest if others else 'all others can be told from it'}.")
     say(f"Next: python -m search status {run.folder}")
     return FAILED if board.failed else 0
 

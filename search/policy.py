@@ -39,6 +39,10 @@ class Policy(ABC):
     def answer(self) -> Answer:
         """The winner as far as it is known."""
 
+    def why(self, config: str) -> str | None:
+        """Why this config would not be trained as things stand, where the policy can say so."""
+        return None
+
     def add(self, entrant: Entrant) -> None:
         self.board.add(entrant)
 

@@ -70,6 +70,9 @@ def status_of(run: Run) -> Status:
             trial.state = "paused" if trial.state == "running" else trial.state
     policy = policy_of(space)
     replay_lines(policy, lines)
+    for (config, _), trial in trials.items():
+        if trial.state == "paused":
+            trial.reason = policy.why(config) or trial.reason
     answer = policy.answer()
     leader = None
     if answer.winner is not None:

@@ -6,6 +6,7 @@ that whatever drives fold trials can be tested with it, through every fault, wit
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.errors import FoldFailed
-from trainable.files import write_json
+from trainable.files import append_line, write_json
 
 STATE = "last.json"
 
@@ -35,7 +36,7 @@ class Script(BaseModel):
     steps: int = Field(4, ge=1, description="the horizon")
     evaluations: int = Field(4, ge=1, description="reports, evenly spaced")
     step_seconds: float = Field(0.0, ge=0, description="time that a step takes")
-    fault: Literal["none", "crash", "kill", "hang", "nan", "out_of_memory"] = Field(
+    fault: Literal["none", "crash", "kill", "hang", "nan", "out_of_memory", "disk_full"] = Field(
         "none", description="what goes wrong"
     )
     fault_step: int = Field(1, ge=1, description="the step at which it goes wrong")
@@ -74,6 +75,8 @@ def run_script(
                 "finished": state["step"] == script.steps,
             }
             write_json(folder / STATE, state)
+            told = {**state["report"], "miou": state["report"]["score"]}
+            append_line(folder / "metrics.jsonl", json.dumps(told))
             yield state["report"]
         if not keep_going(state["step"]):
             return
@@ -102,4 +105,6 @@ def _misbehave(script: Script, fold: int, step: int, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if script.fault == "hang":
         time.sleep(1e6)
+    if script.fault == "disk_full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / STATE))
     raise FoldFailed(script.fault, f"the script says {script.fault} at step {step}", step)

@@ -45,7 +45,7 @@ def test_any_other_damage_is_an_error_with_its_line(path, damage):
     lines = path.read_text().splitlines()
     lines[1] = damage
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"journal\.jsonl, line 2: is damaged; --recover"):
+    with pytest.raises(UserError, match=r"journal\.jsonl, line 2: is damaged; launch --recover"):
         read_journal(path)
 
 

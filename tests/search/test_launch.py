@@ -132,6 +132,24 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(search, tmp_p
     assert refused.returncode == 2 and "nobody is driving" in refused.stderr
 
 
+def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders(search, tmp_path):
+    assert search("launch", "demo.yaml").returncode == 0
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    told = set(reports(journal))
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
+    lines = journal.read_text().splitlines()
+    lines[7] = lines[7][:20]
+    journal.write_text("\n".join(lines) + "\n")
+    for words in (["launch", "demo.yaml"], ["status", "demo"]):
+        damaged = search(*words)
+        assert damaged.returncode == 2 and "journal.jsonl, line 8: is damaged; launch --recover" in damaged.stderr
+    done = search("launch", "demo.yaml", "--recover")
+    assert done.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in done.stderr
+    assert set(reports(journal)) >= told
+    assert json.loads(search("status", "demo", "--format", "json").stdout)["leader"] == winner
+    assert (tmp_path / "runs/demo/journal.damaged.jsonl").exists()
+
+
 def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search, tmp_path):
     budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
     assert budget.returncode == 3 and "To go on" in budget.stderr

@@ -1,0 +1,60 @@
+"""A journal that was lost or damaged, made anew from the fold folders, each of which holds its own truth.
+
+What was decided is not in them, and need not be: with the configs and the reports back, a policy decides it again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from search.journal import Journal
+from search.run_folder import Run
+from search.words import Entrant, Report
+from spaces.space import Point, Space
+from trainable.errors import UserError
+from trainable.files import TEMPORARY
+
+METRICS_FILE, FAILURE_FILE = "metrics.jsonl", "error.txt"
+
+
+def recover(run: Run, space: Space, points: Iterable[Point]) -> int:
+    """Put a rebuilt journal in the place of the old one, which is kept beside it; how many reports it holds."""
+    if run.driven:
+        raise UserError(f"{run.folder}: is being driven now; stop it before its journal is rebuilt")
+    rebuilt = run.folder / f"{TEMPORARY}journal.jsonl"
+    rebuilt.unlink(missing_ok=True)
+    count = 0
+    with Journal(rebuilt) as journal:
+        journal.append("begin", recovered=True)
+        for point in points:
+            folder = run.folder / "configs" / point.id
+            if not (folder / "config.json").exists():
+                continue
+            entrant = Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
+            journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
+            for fold in range(space.settings.folds):
+                for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
+                    journal.append("report", **asdict(report))
+                    count += 1
+    if run.journal.exists():
+        run.journal.replace(run.folder / "journal.damaged.jsonl")
+    rebuilt.replace(run.journal)
+    return count
+
+
+def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Report]:
+    """What a fold has reported, in its own words; a fold that failed for good is told as NaN at its horizon."""
+    reports = []
+    path = folder / METRICS_FILE
+    for line in path.read_text().split("\n")[:-1] if path.exists() else ():
+        told: dict[str, Any] = json.loads(line)
+        step = entrant.horizon if told["finished"] else int(told["step"])
+        reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+    if (folder / FAILURE_FILE).exists():
+        reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
+    return reports
