@@ -112,6 +112,9 @@ class Feed:
         if job is None:
             return False
         with self._told():
+            if "storage" in result:
+                # Every fold would end like this: better that the run waits for somebody to make room.
+                raise UserError(f"{result['storage']}; make room and launch again, nothing that was reported is lost")
             if "failed" in result:
                 self._failed(trial, job, str(result["failed"]), str(result["message"]))
                 return False

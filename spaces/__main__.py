@@ -58,7 +58,7 @@ def check(space: SpaceFile, assignments: Overrides = None, output: Output = Form
     for label, text in summary(read):
         print(f"{label:<12}{text}")
     words = [word for assignment in assignments or () for word in ("--set", assignment)]
-    say(f"\nNext: python -m search plan {shlex.join([space, *words])}")
+    say(f"\nNext: python -m search launch {shlex.join([space, *words])}")
 
 
 @app.command()

@@ -13,8 +13,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 
-REAL_DATA = Path(os.environ.get("SCRIBBLE_DATA", Path(__file__).parents[2] / "shared" / "data" / "scribbles"))
-
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

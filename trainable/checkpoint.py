@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from trainable.config import Config, make_config
-from trainable.errors import UserError
+from trainable.errors import StorageFull, UserError
 from trainable.files import sync_folder, write_atomically
 from trainable.models import ScribbleNetwork, build_network
 
@@ -39,7 +39,7 @@ def save(state: State, path: Path) -> None:
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError):
             raise
-        raise UserError(
+        raise StorageFull(
             f"{path}: cannot be written ({os.strerror(cause.errno or 0)}); what was saved before is untouched"
         ) from None
 

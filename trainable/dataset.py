@@ -88,7 +88,8 @@ class Split:
 def find_splits(folder: Path) -> dict[str, Split]:
     """Every split below a data set's folder, by name."""
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; a data set is a folder with splits such as train/images")
+        hint = f"python -m trainable synthesize {folder} makes one to try things out"
+        raise UserError(f"{folder}: no such folder; a data set is a folder with splits such as train/images ({hint})")
     splits = {path.name: _list_split(path) for path in sorted(folder.iterdir()) if (path / IMAGES).is_dir()}
     if not splits:
         hint = (

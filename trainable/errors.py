@@ -10,6 +10,10 @@ class UserError(Exception):
     """Wrong use or a wrong file; command lines print its message without a traceback and exit with 2."""
 
 
+class StorageFull(UserError):
+    """A place that cannot be written to: nothing is wrong with what was asked, and everything would end like this."""
+
+
 class FoldFailed(Exception):
     """A fold that cannot go on for a reason of its own; ``reason`` is for machines, the message for people."""
 

@@ -7,17 +7,20 @@ after any fault goes on from the folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ray import tune
 
-from trainable.errors import FoldFailed, UserError
+from trainable.errors import FoldFailed, StorageFull, UserError
 
 HANG_FILE = "hang.txt"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 Result = dict[str, Any]
 
@@ -27,20 +30,23 @@ class FoldTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.job = config
-        self.reports = _reports(config)
-        self.limit: float = config["hang_seconds"]
+        self.watchdog = Watchdog(Path(config["folder"]), config["hang_seconds"], config["hang_factor"])
+        self.reports = _LOOPS[config["trainable"]](config, self.watchdog.alive)
 
     def step(self) -> Result:
-        began = time.monotonic()
         try:
-            with _killed_after(self.limit, Path(self.job["folder"])):
-                result = next(self.reports, None)
+            with self.watchdog.watching():
+                result: Result | None = next(self.reports, None)
+        except StorageFull as problem:
+            return {"storage": str(problem)}
         except (FoldFailed, UserError) as failure:
             # Trying again would end the same: it is for the search to say what becomes of the fold.
             reason = failure.reason if isinstance(failure, FoldFailed) else "refused"
             return {"failed": reason, "message": str(failure)}
-        # A fold that has shown its pace is given a multiple of it, and never less than was asked for at first.
-        self.limit = max(self.limit, self.job["hang_factor"] * (time.monotonic() - began))
+        except OSError as problem:
+            if problem.errno not in FULL:
+                raise
+            return {"storage": f"{problem.filename or self.job['folder']}: cannot be written ({problem.strerror})"}
         return {"ended": True} if result is None else result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -59,18 +65,51 @@ class FoldTrial(tune.Trainable):
         """The fold's folder is the checkpoint."""
 
 
-def _reports(job: dict[str, Any]) -> Any:
-    return _LOOPS[job["trainable"]](job)
+class Watchdog:
+    """Kills this process when a fold shows no sign of life, even inside C code, and leaves where it hung.
+
+    A sign of life is a step, not a report: on a slow machine a report may take an hour. A fold whose steps are slow
+    is given a multiple of the slowest, and never less than was asked for at first.
+    """
+
+    def __init__(self, folder: Path, seconds: float, factor: float) -> None:
+        self.path, self.seconds, self.factor = folder / HANG_FILE, seconds, factor
+        self.file: IO[str] | None = None
+        self.armed = 0.0
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w") as self.file:
+            self._arm()
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+                self.file = None
+                self.path.unlink(missing_ok=True)
+
+    def alive(self, step: int) -> bool:
+        """Told after each step; always lets the fold go on."""
+        waited = time.monotonic() - self.armed
+        if self.file is not None and waited > 1.0:
+            self.seconds = max(self.seconds, self.factor * waited)
+            self._arm()
+        return True
+
+    def _arm(self) -> None:
+        self.armed = time.monotonic()
+        faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file or sys.stderr)
 
 
-def _scripted(job: dict[str, Any]) -> Iterator[Result]:
+def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     from trainable.scripted import Script, run_script
 
     told = {name: value for name, value in job["values"].items() if name in Script.model_fields}
-    yield from run_script(Script(**told), job["fold"], Path(job["folder"]), job["until"])
+    yield from run_script(Script(**told), job["fold"], Path(job["folder"]), job["until"], alive)
 
 
-def _trained(job: dict[str, Any]) -> Iterator[Result]:
+def _trained(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
     from trainable.cache import open_data
@@ -83,7 +122,8 @@ def _trained(job: dict[str, Any]) -> Iterator[Result]:
     config = make_config(job["values"])
     data = open_data(Path(job["data"]), config.size, job["split"])
     folds = load_folds(Path(job["folds"]), data.hash)
-    reports = train_fold(config, data, folds, job["fold"], Path(job["folder"]), until=job["until"])
+    folder = Path(job["folder"])
+    reports = train_fold(config, data, folds, job["fold"], folder, until=job["until"], keep_going=alive)
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:
             score = report.scores[job["metric"]]
@@ -91,17 +131,7 @@ def _trained(job: dict[str, Any]) -> Iterator[Result]:
             yield {"step": step, "score": score, "seconds": report.seconds, "finished": report.finished}
 
 
-_LOOPS = {"scripted": _scripted, "fold": _trained}
-
-
-@contextlib.contextmanager
-def _killed_after(seconds: float, folder: Path) -> Iterator[None]:
-    """Kill this process if the block hangs, even inside C code, leaving in the fold's folder where it hung."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / HANG_FILE).open("w") as file:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=file)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-            (folder / HANG_FILE).unlink(missing_ok=True)
+_LOOPS: dict[str, Callable[[dict[str, Any], Callable[[int], bool]], Generator[Result, None, None]]] = {
+    "scripted": _scripted,
+    "fold": _trained,
+}

@@ -101,6 +101,16 @@ def test_a_fold_that_cannot_be_trained_ends_its_config_not_the_run(run, tmp_path
     check_journal(tmp_path)
 
 
+def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):
+    from trainable.errors import UserError
+
+    scripts = [good(fault="disk_full", fault_step=3, fault_folds=(1,)), good(0.7)]
+    with pytest.raises(UserError, match=r"No space left on device.*make room and launch again"):
+        run(scripts)
+    policy, _ = run(scripts)
+    assert not policy.board.failed and policy.answer().winner == "c0"
+
+
 def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
     policy, _ = run([good(fault="hang", fault_step=2, fault_folds=(0,)), good(0.7)], hang_seconds=2.0)
     assert policy.board.complete("c0") and policy.board.complete("c1")

@@ -33,7 +33,7 @@ def test_check_sums_a_space_up_on_one_screen_and_names_the_next_step(run, name):
     assert code == 0
     assert out.startswith(f"space       {name}\n") and "scheduler   foldrace, rungs [0.5]" in out
     assert len(out.splitlines()) <= 24 and max(map(len, out.splitlines())) <= 100
-    assert err.splitlines()[-1] == f"Next: python -m search plan {name} --set folds=4"
+    assert err.splitlines()[-1] == f"Next: python -m search launch {name} --set folds=4"
 
 
 def test_check_tells_what_full_grid_is(run):
