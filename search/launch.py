@@ -19,7 +19,9 @@ from search.study import Study, replay_lines
 from search.words import Entrant, Finished, Job
 from spaces.samplers import GridSampler, RandomSampler
 from spaces.space import Point, Space
+from trainable.cache import Data, open_data
 from trainable.errors import UserError
+from trainable.folds import folds_of, save_folds
 from trainable.printing import progress_bar, say
 
 
@@ -28,13 +30,14 @@ def launch_space(
 ) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
-    data_hash = _prepare_data(space)
+    data = _prepare_data(space, points)
+    data_hash = None if data is None else data.hash
     run = open_run(space, root / space.settings.name, data_hash, force_code)
     if rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
     with Journal(run.journal) as journal:
         note_launch(run, space, data_hash)
-        _write_folds(space, run)
+        _write_folds(space, run, data)
         for point in points:
             run.note_config(point)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
@@ -79,31 +82,20 @@ def _points(space: Space) -> tuple[Point, ...]:
     raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
 
 
-def _prepare_data(space: Space) -> str | None:
-    """Decode the images before the first trial asks for them; the hash says which data they are."""
+def _prepare_data(space: Space, points: tuple[Point, ...]) -> Data | None:
+    """Decode the images at every size before the first trial asks for them."""
     if not space.trainable.needs_data:
         return None
-    from trainable.cache import open_data
-
-    sizes = {point.config.size for point in _points(space)}
+    sizes = {point.config.size: None for point in points}
     with progress_bar("decoding images") as progress:
         opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
-    return opened[0].hash
+    return opened[0]
 
 
-def _write_folds(space: Space, run: Run) -> None:
+def _write_folds(space: Space, run: Run, data: Data | None) -> None:
     """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
-    if not space.trainable.needs_data or (run.folder / FOLDS).exists():
-        return
-    from trainable.cache import open_data
-    from trainable.folds import GROUPS, make_folds, read_groups, save_folds
-
-    settings = space.settings
-    data = open_data(Path(str(settings.data)), next(iter(_points(space))).config.size)
-    groups_file = data.split.root / GROUPS
-    groups = read_groups(groups_file, data.stems) if groups_file.exists() else None
-    folds = make_folds(data.foreground_shares, settings.folds, settings.fold_seed, data.hash, groups)
-    save_folds(folds, run.folder / FOLDS)
+    if data is not None and not (run.folder / FOLDS).exists():
+        save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), run.folder / FOLDS)
 
 
 def _settings(space: Space, run: Run) -> Settings:

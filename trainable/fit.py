@@ -18,7 +18,7 @@ from trainable.commands import INTERRUPTED
 from trainable.config import Config, make_config, parse_assignments
 from trainable.errors import FoldFailed
 from trainable.files import write_json
-from trainable.folds import GROUPS, Folds, make_folds, read_groups, save_folds
+from trainable.folds import Folds, folds_of, save_folds
 from trainable.metrics import METRICS
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
@@ -51,7 +51,7 @@ def fit_fold(request: Request, output: Format) -> int:
     config = make_config(parse_assignments(list(request.assignments)))
     with progress_bar("decoding images") as progress:
         data = open_data(request.data, config.size, request.split, request.cache, progress)
-    folds = _folds(request, data)
+    folds = folds_of(data, request.folds, request.fold_seed)
     folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
     say(
         f"{config.encoder} {config.architecture}, {config.loss} loss, augmentation {config.augmentation}, "
@@ -70,12 +70,6 @@ def fit_fold(request: Request, output: Format) -> int:
     say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To go on:")
     say(f"  python -m trainable {shlex.join(_without_until(sys.argv[1:]))}")
     return INTERRUPTED if interrupted else 0
-
-
-def _folds(request: Request, data: Data) -> Folds:
-    groups_file = data.split.root / GROUPS
-    groups = read_groups(groups_file, data.stems) if groups_file.exists() else None
-    return make_folds(data.foreground_shares, request.folds, request.fold_seed, data.hash, groups)
 
 
 def _train(request: Request, config: Config, data: Data, folds: Folds, folder: Path) -> tuple[Report | None, bool]:

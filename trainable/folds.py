@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainable.errors import UserError, did_you_mean
 from trainable.files import write_json
+
+if TYPE_CHECKING:
+    from trainable.cache import Data
 
 VERSION = 1
 GROUPS = "groups.csv"
@@ -44,6 +47,13 @@ class Folds:
         if not 0 <= fold < self.count:
             raise UserError(f"fold {fold}: there are {self.count} folds, 0 to {self.count - 1}")
         return fold
+
+
+def folds_of(data: Data, count: int, seed: int) -> Folds:
+    """The folds of a split, its groups kept together where it names any."""
+    path = data.split.root / GROUPS
+    groups = read_groups(path, data.stems) if path.exists() else None
+    return make_folds(data.foreground_shares, count, seed, data.hash, groups)
 
 
 def make_folds(
