@@ -9,7 +9,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,20 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Line:
-    """One record as it stands in the file; ``number`` counts from 1."""
+    """One record as it stands in the file; ``number`` counts from 1, ``at`` is the driver's clock in seconds."""
 
     number: int
     kind: str
     fields: Mapping[str, Any]
+    at: float
 
 
 class Journal:
     """A journal open for writing, by one process at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
+        self.clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab+", buffering=0)  # nothing of a record that failed may come out later
         try:
@@ -45,7 +48,8 @@ class Journal:
 
     def append(self, kind: str, **fields: Any) -> None:
         """Write a record and wait until the disk has it; on an error nothing of it stays."""
-        line = json.dumps({"v": VERSION, "kind": kind, **fields}, separators=(",", ":")).encode() + b"\n"
+        record = {"v": VERSION, "at": round(self.clock(), 3), "kind": kind, **fields}
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         end = self._file.seek(0, os.SEEK_END)
         try:
             while line:
@@ -100,11 +104,10 @@ def is_driven(path: Path) -> bool:
 def _parse(path: Path, number: int, line: bytes) -> Line:
     try:
         value = json.loads(line)
-        version, kind = value.pop("v"), value.pop("kind")
+        if (version := value.pop("v")) != VERSION:
+            raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
+        return Line(number, str(value.pop("kind")), value, float(value.pop("at")))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise UserError(
             f"{path}, line {number}: is damaged; launch --recover rebuilds it from the fold folders"
         ) from None
-    if version != VERSION:
-        raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
-    return Line(number, str(kind), value)

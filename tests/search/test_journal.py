@@ -1,3 +1,4 @@
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ from trainable.errors import UserError
 
 @pytest.fixture
 def path(tmp_path):
-    with Journal(tmp_path / "run/journal.jsonl") as journal:
+    with Journal(tmp_path / "run/journal.jsonl", clock=itertools.count(1000.0).__next__) as journal:
         journal.append("begin", host="here")
         journal.append("job", config="a", fold=0, until=4)
         journal.append("report", config="a", fold=0, step=4, score=float("nan"), seconds=1.5)
@@ -21,6 +22,7 @@ def path(tmp_path):
 def test_records_come_back_as_they_were_written(path):
     lines = read_journal(path)
     assert [(line.number, line.kind) for line in lines] == [(1, "begin"), (2, "job"), (3, "report")]
+    assert [line.at for line in lines] == [1000.0, 1001.0, 1002.0], "the driver's clock"
     assert lines[1].fields == {"config": "a", "fold": 0, "until": 4}
     assert lines[2].fields["score"] != lines[2].fields["score"], "NaN survives"
 
