@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -89,15 +90,61 @@ Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all ru
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
 Output = Annotated[Format, typer.Option("--format", help="How to print.")]
 RUNS = Path("runs")
+SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
+]
+StepSeconds = Annotated[
+    float | None, typer.Option("--step-seconds", help="Seconds that a step of the space's largest config takes.")
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Measure steps on this machine for the plan, and remember them.")
+]
+
+
+@app.command()
+def plan(
+    space: SpaceName,
+    assignments: Overrides = None,
+    step_seconds: StepSeconds = None,
+    calibrate: Calibrate = False,
+    slots: Annotated[
+        int | None, typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here).")
+    ] = None,
+    output: Output = Format.table,
+) -> None:
+    """What a space would take, for the full grid and as expected under its scheduler; starts nothing.
+
+    As JSON: configs, folds, trials and steps of the full grid; gpu_hours, wall_hours and cost, each with grid,
+    expected, low and high (the extremes of the generated worlds on which the scheduler is rehearsed; cost is null
+    without budget.cost_per_gpu_hour); slots; step_seconds with its source: stated, measured here, remembered or
+    assumed; ended_by: in how many worlds each budget ends the run.
+
+    Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
+    """
+    from search.plan import Asked, make_plan
+    from search.show_plan import COLUMNS, document, lines, rows
+    from spaces.load import load_space
+
+    made = make_plan(load_space(space, assignments or []), Asked(step_seconds, calibrate, slots))
+    if output is Format.json:
+        print_json(document(made))
+    elif output is Format.csv:
+        print_csv(rows(made), COLUMNS)
+    else:
+        for label, text in lines(made):
+            print(f"{label:<12}{text}")
+    words = [word for assignment in assignments or [] for word in ("--set", assignment)]
+    say(f"\nNext: python -m search launch {shlex.join([space, *words])}")
 
 
 @app.command()
 def launch(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
-    ] = None,
+    space: SpaceName,
+    assignments: Overrides = None,
     root: Root = RUNS,
+    step_seconds: StepSeconds = None,
+    calibrate: Calibrate = False,
     force_code: Annotated[bool, typer.Option("--force-code", help="Go on although the code has changed.")] = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
@@ -112,8 +159,10 @@ def launch(
 
     loaded = load_space(space, assignments or [])
     from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
+    from search.plan import Asked
 
-    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines())
+    asked = Asked(step_seconds, calibrate)
+    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines(), asked)
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 

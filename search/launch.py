@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher
 from search.journal import Journal
+from search.plan import Asked
 from search.policy import Policy
 from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
+from search.show_plan import show_first
 from search.study import Study, replay_lines
 from search.words import Entrant, Finished, Job
 from spaces.samplers import GridSampler, RandomSampler
@@ -26,7 +27,7 @@ from trainable.printing import progress_bar, say
 
 
 def launch_space(
-    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
+    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher, asked_plan: Asked
 ) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
@@ -40,6 +41,7 @@ def launch_space(
         _write_folds(space, run, data)
         for point in points:
             run.note_config(point)
+        show_first(run.folder, space, asked_plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         policy = policy_of(space)
         replay_lines(policy, run.lines())
@@ -71,14 +73,7 @@ def _points(space: Space) -> tuple[Point, ...]:
     if isinstance(sampler, GridSampler):
         return space.configs()
     if isinstance(sampler, RandomSampler) and sampler.count is not None:
-        rng = random.Random(sampler.seed)
-        drawn: dict[str, Point] = {}
-        for _ in range(100 * sampler.count):
-            point = space.sample(rng)
-            drawn.setdefault(point.id, point)
-            if len(drawn) == sampler.count:
-                break
-        return tuple(drawn.values())
+        return space.draw(sampler.count, sampler.seed)
     raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
 
 
