@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from trainable.printing import progress_bar, say
 
 
 def launch_space(
-    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
+    space: Space, root: Path, force_code: bool, rebuild: bool, show: Callable[[Run], AbstractContextManager[Watcher]]
 ) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
@@ -50,11 +52,13 @@ def launch_space(
         asked = space.settings
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
         if (over := _already_over(policy)) is not None:
+            journal.append("end", reason=over.reason)
             return run, policy, over
         values = {point.id: point.config.model_dump(mode="json") for point in points}
         wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
-        journal.append("end", reason=outcome.reason)
+        with show(run) as tell:
+            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+            journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
 

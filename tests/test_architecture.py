@@ -27,6 +27,7 @@ PURE = (
     "search.schedulers",
     "search.study",
     "search.status",
+    "search.follow",
     "search.__main__",
     "spaces.__main__",
 )
