@@ -89,6 +89,7 @@ def _sources(tables: list[Path], worlds: str | None, count: int, seed: int) -> l
 Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
 Output = Annotated[Format, typer.Option("--format", help="How to print.")]
+Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
 RUNS = Path("runs")
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
 Overrides = Annotated[
@@ -149,20 +150,24 @@ def launch(
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
+    plain: Plain = False,
 ) -> None:
     """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
 
     Example: python -m search launch quickstart
     """
-    from search.narrate import Lines, close
+    from search.follow import shown
+    from search.narrate import close
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
-    from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
+    from search.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
     from search.plan import Asked
 
-    asked = Asked(step_seconds, calibrate)
-    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines(), asked)
+    request = Request(
+        root, force_code, rebuild=recover, plan=Asked(step_seconds, calibrate), show=partial(shown, plain=plain)
+    )
+    run, policy, outcome = launch_space(loaded, request)
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 
@@ -172,17 +177,38 @@ def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
 
     Example: python -m search status quickstart --format json
     """
-    from search import status as reading
+    from search.listing import COLUMNS, document, rows, summary
     from search.run_folder import find_run
+    from search.status import status_of
 
     found = find_run(run, root)
-    now = reading.status_of(found)
+    now = status_of(found)
     if output is Format.json:
-        print_json(reading.document(now))
+        print_json(document(now))
     elif output is Format.csv:
-        print_csv(reading.rows(now), reading.COLUMNS)
+        print_csv(rows(now), COLUMNS)
     else:
-        print_table(reading.rows(now), f"{found.folder}: {reading.summary(now)}")
+        print_table(rows(now), f"{found.folder}: {summary(now)}")
+
+
+@app.command()
+def watch(
+    run: RunName,
+    root: Root = RUNS,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    plain: Plain = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the picture as it is now, and exit.")] = False,
+) -> None:
+    """Look on while a run goes on, wherever it is driven from; Ctrl-C leaves the run alone.
+
+    Without a terminal it prints the picture once, or with --plain the events until the run's end.
+
+    Example: python -m search watch quickstart
+    """
+    from search.follow import watch as look_on
+    from search.run_folder import find_run
+
+    raise typer.Exit(look_on(find_run(run, root), interval, plain, once, sys.argv[1:]))
 
 
 @app.command("list")
@@ -191,8 +217,8 @@ def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
 
     Example: python -m search list --runs runs
     """
+    from search.listing import COUNTS, overview
     from search.run_folder import all_runs
-    from search.status import COUNTS, overview
 
     rows = [overview(run) for run in all_runs(root)]
     if output is Format.json:

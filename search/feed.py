@@ -6,7 +6,6 @@ It knows no Ray: the adapter asks it for jobs and shows it results, and so could
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +47,7 @@ class Outcome:
     more: str = ""  # the override that lets the run go on
 
 
-Watcher = Callable[[str, Mapping[str, Any]], None]
+Watcher = Callable[[str, Mapping[str, Any]], None]  # "ending" may come out of a signal handler: nothing may wait there
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -163,7 +162,7 @@ class Feed:
                 raise KeyboardInterrupt
             self.ending = "interrupted"
             self.outcome = Outcome("interrupted", interrupted=True)
-            os.write(2, b"\nstopping after the reports that are under way; once more to stop at once\n")
+            self.tell("ending", {"notice": "stopping after the reports that are under way; once more to stop at once"})
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +29,31 @@ from trainable.folds import folds_of, save_folds
 from trainable.printing import progress_bar, say
 
 
-def launch_space(
-    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher, asked_plan: Asked
-) -> tuple[Run, Policy, Outcome]:
+@dataclass(frozen=True)
+class Request:
+    """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
+
+    root: Path
+    force_code: bool
+    rebuild: bool
+    plan: Asked
+    show: Callable[[Run], AbstractContextManager[Watcher]]
+
+
+def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
     data = _prepare_data(space, points)
     data_hash = None if data is None else data.hash
-    run = open_run(space, root / space.settings.name, data_hash, force_code)
-    if rebuild:
+    run = open_run(space, request.root / space.settings.name, data_hash, request.force_code)
+    if request.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
     with Journal(run.journal) as journal:
         note_launch(run, space, data_hash)
         _write_folds(space, run, data)
         for point in points:
             run.note_config(point)
-        show_first(run.folder, space, asked_plan)
+        show_first(run.folder, space, request.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         policy = policy_of(space)
         replay_lines(policy, run.lines())
@@ -52,11 +64,13 @@ def launch_space(
         asked = space.settings
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
         if (over := _already_over(policy)) is not None:
+            journal.append("end", reason=over.reason)
             return run, policy, over
         values = {point.id: point.config.model_dump(mode="json") for point in points}
         wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
-        journal.append("end", reason=outcome.reason)
+        with request.show(run) as tell:
+            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+            journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
 

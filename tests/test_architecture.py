@@ -28,6 +28,7 @@ PURE = (
     "search.study",
     "search.status",
     "search.show_plan",
+    "search.follow",
     "search.__main__",
     "spaces.__main__",
 )
