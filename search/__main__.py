@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -134,6 +135,28 @@ def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
         print_csv(reading.rows(now), reading.COLUMNS)
     else:
         print_table(reading.rows(now), f"{found.folder}: {reading.summary(now)}")
+
+
+@app.command()
+def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+    """What the time of a run's workers went into: what was kept by state, lost to faults, and overhead.
+
+    Of all, and of each config; csv and json tell it of each fold trial. In seconds.
+
+    Example: python -m search ledger quickstart
+    """
+    from search import ledger_table as printed
+    from search.ledger import ledger as draw_up
+    from search.run_folder import find_run
+
+    found = find_run(run, root)
+    drawn = draw_up(found.lines(), time.time() if found.driven else None)
+    if output is Format.json:
+        print_json(printed.document(drawn))
+    elif output is Format.csv:
+        print_csv(printed.rows(drawn), printed.COLUMNS)
+    else:
+        print_table(printed.table(drawn), f"{found.folder}: {printed.summary(drawn)}")
 
 
 @app.command("list")

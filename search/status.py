@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search.board import Cell
+from search.journal import Line
 from search.run_folder import Run
 from search.schedulers import policy_of
 from search.study import replay_lines
@@ -49,25 +52,8 @@ def status_of(run: Run) -> Status:
     """Read the journal once; nothing of the run is touched."""
     lines = run.lines()
     space = run.space()
-    trials: dict[tuple[str, int], FoldState] = defaultdict(FoldState)
-    horizons: dict[str, int] = {}
-    ended = ""
-    for line in lines:
-        fields = line.fields
-        if line.kind == "begin":
-            ended = ""
-            for trial in trials.values():
-                trial.state = "paused" if trial.state == "running" else trial.state
-        elif line.kind == "end":
-            ended = fields["reason"]
-        elif line.kind == "config":
-            horizons[fields["config"]] = fields["steps"][-1]
-        elif line.kind in _TRIAL:
-            _TRIAL[line.kind](trials[fields["config"], fields["fold"]], fields, horizons)
     driven = run.driven
-    if not driven:
-        for trial in trials.values():
-            trial.state = "paused" if trial.state == "running" else trial.state
+    trials, horizons, ended = fold_states(lines, driven)
     policy = policy_of(space)
     replay_lines(policy, lines)
     for (config, _), trial in trials.items():
@@ -79,8 +65,29 @@ def status_of(run: Run) -> Status:
         scores = policy.board.scores(answer.winner)
         leader = {"id": answer.winner, "folds": len(scores), "mean": sum(scores) / len(scores) if scores else None}
     return Status(
-        _state(driven, ended, bool(lines)), space.settings.folds, dict(trials), horizons, leader, list(answer.peers)
+        _state(driven, ended, bool(lines)), space.settings.folds, trials, horizons, leader, list(answer.peers)
     )
+
+
+def fold_states(lines: Iterable[Line], driven: bool) -> tuple[dict[Cell, FoldState], dict[str, int], str]:
+    """Every fold trial that was ever handed out, the horizon of every config, and why the run ended if it did."""
+    trials: dict[Cell, FoldState] = defaultdict(FoldState)
+    horizons: dict[str, int] = {}
+    ended = ""
+    for line in lines:
+        fields = line.fields
+        if line.kind == "begin":
+            ended = ""
+            _put_down(trials)
+        elif line.kind == "end":
+            ended = fields["reason"]
+        elif line.kind == "config":
+            horizons[fields["config"]] = fields["steps"][-1]
+        elif line.kind in _TRIAL:
+            _TRIAL[line.kind](trials[fields["config"], fields["fold"]], fields, horizons)
+    if not driven:
+        _put_down(trials)
+    return dict(trials), horizons, ended
 
 
 def document(status: Status) -> dict[str, Any]:
@@ -144,6 +151,12 @@ def _state(driven: bool, ended: str, begun: bool) -> str:
     if not begun:
         return "not begun"
     return f"ended: {ended}" if ended else "died: no driver is at work on it; launch it again to go on"
+
+
+def _put_down(trials: Mapping[Cell, FoldState]) -> None:
+    """What a driver left running is running no more."""
+    for trial in trials.values():
+        trial.state = "paused" if trial.state == "running" else trial.state
 
 
 def _job(trial: FoldState, fields: Any, horizons: dict[str, int]) -> None:
