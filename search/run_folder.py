@@ -104,6 +104,10 @@ def find_run(name: str, root: Path) -> Run:
     raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, known)}{listed}")
 
 
+def is_run(folder: Path) -> bool:
+    return (folder / SPACE).exists()
+
+
 def all_runs(root: Path) -> list[Run]:
     if not root.is_dir():
         return []
