@@ -63,7 +63,8 @@ def recorded(frame: pd.DataFrame) -> Recorded:
     table = frame.assign(_place=frame["config"].map(order), _fold=frame["fold"].map(numbers))
     table = table.sort_values(["_place", "_fold", "step"], kind="stable")
     parameters = [name for name in frame.columns if name not in COLUMNS]
-    points = frame.drop_duplicates("config").set_index("config")[parameters].to_dict("index")
+    values = frame.drop_duplicates("config").set_index("config")[parameters].to_dict("index")
+    points: dict[str, dict[Any, Any]] = {str(config): point for config, point in values.items()}
     curves: dict[tuple[str, int], list[Report]] = {}
     columns = (table[name].tolist() for name in ("config", "_fold", "step", "score", "seconds"))
     for config, fold, step, score, seconds in zip(*columns, strict=True):
@@ -95,7 +96,9 @@ def _horizons(points: Mapping[str, Any], steps: Mapping[tuple[str, int], Steps])
 
     It does not where no fold ever came to that step: then it counts something else.
     """
-    told = {config: (int(float(point["steps"])),) for config, point in points.items() if _whole(point.get("steps"))}
+    told: dict[str, Steps] = {
+        config: (int(float(point["steps"])),) for config, point in points.items() if _whole(point.get("steps"))
+    }
     return told if any(each[-1:] == told.get(config) for (config, _), each in steps.items()) else {}
 
 
