@@ -27,6 +27,9 @@ PURE = (
     "search.schedulers",
     "search.study",
     "search.status",
+    "search.ledger",
+    "search.curves",
+    "search.tracking.follow",
     "search.__main__",
     "spaces.__main__",
 )

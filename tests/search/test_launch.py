@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from search.__main__ import app
 from search.journal import read_journal
 from search.run_folder import Run
 from search.schedulers import policy_of
@@ -141,16 +143,22 @@ def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_tol
     done = search(*words)
     assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
     folder = tmp_path / "runs/demo"
-    ledger = json.loads(search("ledger", "demo", "--format", "json").stdout)
-    kept = json.loads(search("status", "demo", "--format", "json").stdout)["gpu_seconds"]
+
+    def ask(*words):
+        asked = CliRunner().invoke(app, [*map(str, words)])
+        assert asked.exit_code == 0, asked.output
+        return asked.stdout
+
+    ledger = json.loads(ask("ledger", folder, "--format", "json"))
+    kept = json.loads(ask("status", folder, "--format", "json"))["gpu_seconds"]
     assert ledger["parts"]["done"] == pytest.approx(kept) and ledger["parts"]["lost"] == ledger["unseen"] == 0
     assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
     assert kept < ledger["busy"] <= ledger["workers"] * ledger["wall"] and len(ledger["trials"]) == 8
-    assert search("ledger", "demo", "--format", "csv").stdout.count("\n") == 9
-    assert search("curves", "demo", "--out", "curves.parquet").returncode == 0
-    for source in ("demo", "curves.parquet", "runs"):
-        rows = json.loads(search("replay", source, "--scheduler", "grid", "--format", "json").stdout)
-        assert rows[0]["cost"] == 1.0 and rows[0]["regret"] == 0.0
+    assert ask("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in ask("ledger", folder)
+    ask("curves", folder, "--out", tmp_path / "curves.parquet")
+    for source in (folder, tmp_path / "curves.parquet", folder.parent):
+        (row,) = json.loads(ask("replay", source, "--scheduler", "grid", "--format", "json"))
+        assert row["cost"] == 1.0 and row["regret"] == 0.0
     assert tuple(ConfigurationSpace.from_json(folder / "configspace.json")["quality"].sequence) == (
         0.70,
         0.72,
