@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,11 +29,28 @@ def search() -> None:
     """Decide what to train next, and what to stop."""
 
 
+Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+Output = Annotated[Format, typer.Option("--format", help="How to print.")]
+Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
+RUNS = Path("runs")
+SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
+]
+StepSeconds = Annotated[
+    float | None, typer.Option("--step-seconds", help="Seconds that a step of the space's largest config takes.")
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Measure steps on this machine for the plan, and remember them.")
+]
+
+
 @app.command()
 def replay(
     tables: Annotated[
         list[Path] | None,
-        typer.Argument(help="Recorded curves (.parquet, .csv), or folders of them.", metavar="TABLE..."),
+        typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
     ] = None,
     schedulers: Annotated[
         list[str] | None, typer.Option("--scheduler", help="May be given several times; all four by default.")
@@ -47,15 +65,18 @@ def replay(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many worlds to generate.")] = 200,
     processes: Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")] = 0,
+    root: Root = RUNS,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:
     """What schedulers would have cost on recorded curves, and what they would have picked.
 
     A table has the columns config, fold, step, score and seconds (cumulative within a fold trial); further
-    columns are parameters of the config. Cost is the share of the full grid's GPU-seconds; wall is in
-    seconds.
+    columns are parameters of the config. Of a run that was pruned, only the configs with all folds are replayed.
+    Cost is the share of the full grid's GPU-seconds; wall is in seconds.
+
+    Example: python -m search replay quickstart
     """
-    sources = _sources(tables or [], worlds, count, seed)
+    sources = _sources(tables or [], worlds, count, seed, root)
     names = list(dict.fromkeys(schedulers or SCHEDULERS))
     for name in names:
         scheduler(name)
@@ -76,31 +97,14 @@ def replay(
         print_table(rows, f"{len(found[names[0]])} replays with {workers} workers")
 
 
-def _sources(tables: list[Path], worlds: str | None, count: int, seed: int) -> list[Source]:
+def _sources(tables: list[Path], worlds: str | None, count: int, seed: int, root: Path) -> list[Source]:
     if bool(tables) == bool(worlds):
         raise UserError("replay needs either tables or --worlds")
     if worlds is None:
-        return [partial(read_table, path) for path in find_tables(tables)]
+        return [partial(read_table, path) for path in find_tables(tables, root)]
     if worlds not in RECIPES:
         raise UserError(f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}.")
     return [partial(generated, RECIPES[worlds], seed + number) for number in range(count)]
-
-
-Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
-Output = Annotated[Format, typer.Option("--format", help="How to print.")]
-Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
-RUNS = Path("runs")
-SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
-]
-StepSeconds = Annotated[
-    float | None, typer.Option("--step-seconds", help="Seconds that a step of the space's largest config takes.")
-]
-Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Measure steps on this machine for the plan, and remember them.")
-]
 
 
 @app.command()
@@ -209,6 +213,46 @@ def watch(
     from search.run_folder import find_run
 
     raise typer.Exit(look_on(find_run(run, root), interval, plain, once, sys.argv[1:]))
+
+
+@app.command()
+def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+    """What the time of a run's workers went into: what was kept by state, lost to faults, and overhead.
+
+    Of all, and of each config; csv and json tell it of each fold trial. In seconds.
+
+    Example: python -m search ledger quickstart
+    """
+    from search import ledger_table as printed
+    from search.ledger import ledger as draw_up
+    from search.run_folder import find_run
+
+    found = find_run(run, root)
+    drawn = draw_up(found.lines(), time.time() if found.driven else None)
+    if output is Format.json:
+        print_json(printed.document(drawn))
+    elif output is Format.csv:
+        print_csv(printed.rows(drawn), printed.COLUMNS)
+    else:
+        print_table(printed.table(drawn), f"{found.folder}: {printed.summary(drawn)}")
+
+
+@app.command()
+def curves(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
+    root: Root = RUNS,
+) -> None:
+    """Write the curves of a run as a table: config, fold, step, score, seconds, and the config's parameters.
+
+    Example: python -m search curves quickstart --out curves.parquet
+    """
+    from search.curves import curves_of, write_table
+    from search.run_folder import find_run
+
+    table = curves_of(find_run(run, root).lines())
+    write_table(table, out)
+    say(f"{out}: {len(table)} reports of {table['config'].nunique()} configs; next: python -m search replay {out}")
 
 
 @app.command("list")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean, stdev
 
-from search.status import FoldState, Status
+from search.fold_states import FoldState
+from search.status import Status
 
 PEERS, STOPPED = 3, 3  # of these, so many are shown even where many train
 ORDER = ("running", "paused", "done", "failed", "waiting")  # of those that have no rank

@@ -50,6 +50,16 @@ class Outcome:
 Watcher = Callable[[str, Mapping[str, Any]], None]  # "ending" may come out of a signal handler: nothing may wait there
 
 
+def to_each(*watchers: Watcher) -> Watcher:
+    """A watcher that tells several."""
+
+    def tell(event: str, facts: Mapping[str, Any]) -> None:
+        for watcher in watchers:
+            watcher(event, facts)
+
+    return tell
+
+
 def fold_folder(folder: Path, job: Job) -> Path:
     return folder / "configs" / job.config / f"fold_{job.fold}"
 

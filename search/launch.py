@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
-from search.feed import Outcome, Settings, Watcher
+from search.feed import Outcome, Settings, Watcher, to_each
 from search.journal import Journal
 from search.plan import Asked
 from search.policy import Policy
@@ -20,6 +20,8 @@ from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
 from search.show_plan import show_first
 from search.study import Study, replay_lines
+from search.tracking.follow import followed
+from search.tracking.tracker import trackers_of
 from search.words import Entrant, Finished, Job
 from spaces.samplers import GridSampler, RandomSampler
 from spaces.space import Point, Space
@@ -43,6 +45,7 @@ class Request:
 def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
+    trackers = trackers_of(space.settings.tracking, request.root / space.settings.name)
     data = _prepare_data(space, points)
     data_hash = None if data is None else data.hash
     run = open_run(space, request.root / space.settings.name, data_hash, request.force_code)
@@ -63,14 +66,16 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
         asked = space.settings
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-        if (over := _already_over(policy)) is not None:
-            journal.append("end", reason=over.reason)
-            return run, policy, over
-        values = {point.id: point.config.model_dump(mode="json") for point in points}
-        wanted = space.settings.resources
-        with request.show(run) as tell:
-            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
-            journal.append("end", reason=outcome.reason)
+        with followed(trackers, run.folder, policy.board.entrants, run.lines()) as track:
+            if (over := _already_over(policy)) is not None:
+                journal.append("end", reason=over.reason)
+                return run, policy, over
+            values = {point.id: point.config.model_dump(mode="json") for point in points}
+            wanted = space.settings.resources
+            with request.show(run) as tell:
+                both = to_each(tell, track)
+                outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, both)
+                journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from search.fold_states import STATES
 from search.run_folder import Run
-from search.status import STATES, Status, status_of
+from search.status import Status, status_of
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
 COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")

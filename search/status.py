@@ -6,32 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from search.board import Cell
+from search.fold_states import FoldStates
 from search.journal import Line
 from search.policy import Policy
 from search.run_folder import Run
 from search.schedulers import policy_of
 from search.study import replay_lines
-
-STATES = ("done", "running", "paused", "failed")
-
-
-@dataclass
-class FoldState:
-    """One fold trial: what it is doing and the last thing that was decided about it."""
-
-    state: str
-    step: int = 0
-    score: float = math.nan
-    seconds: float = 0.0
-    reason: str = ""
-    faults: int = 0
-    changed: int = 0  # the line of the journal that changed its state last
 
 
 class Status:
@@ -39,7 +22,7 @@ class Status:
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.board = policy, policy.board
-        self.trials: dict[Cell, FoldState] = {}
+        self.trials = FoldStates()
         self.workers = 0  # the most fold trials that the driver had running at once
         self.driven = False
         self.ended = ""
@@ -48,25 +31,20 @@ class Status:
 
     def note(self, line: Line) -> None:
         replay_lines(self.policy, [line])
+        self.trials.note(line)
         if line.kind == "begin":
             self._before, self._began = self._worked, line.at
             self.driven, self.ended, self.workers = True, "", 0
-            self._pause_all()
         elif line.kind == "end":
             self.ended = line.fields["reason"]
-        elif line.kind in _TRIAL:
-            trial = self.trials.setdefault((line.fields["config"], line.fields["fold"]), FoldState("waiting"))
-            before = trial.state
-            _TRIAL[line.kind](trial, line.fields, self.board.entrants[line.fields["config"]].horizon)
-            trial.changed = line.number if trial.state != before else trial.changed
-            self.workers = max(self.workers, len(self.board.out))
+        self.workers = max(self.workers, len(self.board.out))
         self._last = line.at
 
     def look(self, driven: bool) -> None:
         """Whether a driver is at work, which no journal can tell; without one nothing is running."""
         self.driven = driven
         if not driven:
-            self._pause_all()
+            self.trials.put_down()
 
     @property
     def state(self) -> str:
@@ -113,10 +91,6 @@ class Status:
     def _worked(self) -> float:
         return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
 
-    def _pause_all(self) -> None:
-        for trial in self.trials.values():
-            trial.state = "paused" if trial.state == "running" else trial.state
-
 
 def status_of(run: Run) -> Status:
     """Read the journal once; nothing of the run is touched."""
@@ -126,40 +100,3 @@ def status_of(run: Run) -> Status:
         status.note(line)
     status.look(driven or run.driven)
     return status
-
-
-def _job(trial: FoldState, fields: Any, horizon: int) -> None:
-    trial.state, trial.reason = "running", ""
-
-
-def _report(trial: FoldState, fields: Any, horizon: int) -> None:
-    trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
-    if math.isnan(fields["score"]):
-        trial.state = "failed"
-        trial.reason = f"failed: {trial.reason}" if trial.faults and trial.reason else fields.get("stop", "")
-        return
-    trial.score = fields["score"]
-    if fields["step"] >= horizon:
-        trial.state = "done"
-    else:
-        trial.state = "paused" if "stop" in fields else "running"
-    trial.reason = fields.get("stop", trial.reason)
-
-
-def _stop(trial: FoldState, fields: Any, horizon: int) -> None:
-    if trial.state == "running":
-        trial.state, trial.reason = "paused", fields.get("reason", fields.get("fault", ""))
-
-
-def _fault(trial: FoldState, fields: Any, horizon: int) -> None:
-    trial.faults += 1
-    trial.reason = fields["fault"]
-
-
-_TRIAL: dict[str, Callable[[FoldState, Any, int], None]] = {
-    "job": _job,
-    "report": _report,
-    "stop": _stop,
-    "lost": _stop,
-    "fault": _fault,
-}

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from search.columns import Parameter, header, layout_of, parameters_of, plain, row
 from search.contenders import Field, field_of
+from search.fold_states import STATES
 from search.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
 from search.outlook import Outlook, outlook
-from search.status import STATES, Status
+from search.status import Status
 
 MOST = 12  # configs that are shown
 AROUND = 9  # lines above and below them

@@ -29,6 +29,9 @@ PURE = (
     "search.status",
     "search.show_plan",
     "search.follow",
+    "search.ledger",
+    "search.curves",
+    "search.tracking.follow",
     "search.__main__",
     "spaces.__main__",
 )

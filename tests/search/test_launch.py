@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from search.__main__ import app
 from search.journal import read_journal
 from search.run_folder import Run
 from search.schedulers import policy_of
@@ -133,6 +135,45 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(search, tmp_p
     assert process.returncode == 130
     refused = search("stop", "demo")
     assert refused.returncode == 2 and "nobody is driving" in refused.stderr
+
+
+def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_told(search, tmp_path):
+    from ConfigSpace import ConfigurationSpace
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ("launch", "demo.yaml", "--set", "scheduler=grid", "--set", "tracking=tensorboard")
+    assert search(*words, "--set", "budget.trials=3").returncode == 3
+    done = search(*words)
+    assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
+    folder = tmp_path / "runs/demo"
+
+    def ask(*words):
+        asked = CliRunner().invoke(app, [*map(str, words)])
+        assert asked.exit_code == 0, asked.output
+        return asked.stdout
+
+    ledger = json.loads(ask("ledger", folder, "--format", "json"))
+    kept = json.loads(ask("status", folder, "--format", "json"))["gpu_seconds"]
+    assert ledger["parts"]["done"] == pytest.approx(kept) and ledger["parts"]["lost"] == ledger["unseen"] == 0
+    assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
+    assert kept < ledger["busy"] <= ledger["workers"] * ledger["wall"] and len(ledger["trials"]) == 8
+    assert ask("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in ask("ledger", folder)
+    ask("curves", folder, "--out", tmp_path / "curves.parquet")
+    for source in (folder, tmp_path / "curves.parquet", folder.parent):
+        (row,) = json.loads(ask("replay", source, "--scheduler", "grid", "--format", "json"))
+        assert row["cost"] == 1.0 and row["regret"] == 0.0
+    assert tuple(ConfigurationSpace.from_json(folder / "configspace.json")["quality"].sequence) == (
+        0.70,
+        0.72,
+        0.74,
+        0.76,
+    )
+    told = [
+        (path.parent.name, int(path.name.removeprefix("fold_")), event.step)
+        for path in folder.glob("tensorboard/*/fold_*")
+        for event in EventAccumulator(str(path)).Reload().Scalars("score")
+    ]
+    assert sorted(told) == sorted(reports(folder / "journal.jsonl")) and len(told) == 4 * 2 * 6
 
 
 def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders(search, tmp_path):

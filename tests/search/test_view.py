@@ -8,10 +8,11 @@ import story
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search.fold_states import STATES
 from search.glyphs import ASCII, UNICODE
 from search.listing import document
 from search.narrate import words_of
-from search.status import STATES, Status
+from search.status import Status
 from search.view import Size, clock, draw, hours, picture_of
 from search.words import Entrant
 
