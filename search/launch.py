@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher
 from search.journal import Journal
+from search.measure import measure_space
 from search.policy import Policy
 from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
@@ -53,7 +55,8 @@ def launch_space(
             return run, policy, over
         values = {point.id: point.config.model_dump(mode="json") for point in points}
         wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+        measure = partial(measure_space, space) if space.trainable.needs_data else None
+        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell, measure)
         journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
