@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import ray
 
-from trainable.errors import UserError
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one fold trial gets, and how many run at once."""
-
-    cpus: float
-    gpus: float
-    slots: int
+from cluster.packing import Share, share_of
+from trainable.footprint import Footprint
 
 
 @contextmanager
-def local_ray(cpu: float | str, gpu: float | str) -> Iterator[Share]:
+def local_ray(cpu: float | str, gpu: float | str, measure: Callable[[], Footprint] | None = None) -> Iterator[Share]:
     """Start Ray on this machine and end it again; workers find this project wherever it was started from."""
     home = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield share_of(ray.cluster_resources(), cpu, gpu)
+        yield share_of(ray.cluster_resources(), cpu, gpu, measure)
     finally:
         ray.shutdown()
-
-
-def share_of(have: Mapping[str, float], cpu: float | str, gpu: float | str) -> Share:
-    """``auto`` is one core, and one GPU where there is any."""
-    cores, cards = have.get("CPU", 1.0), have.get("GPU", 0.0)
-    gpus = min(1.0, cards) if isinstance(gpu, str) else gpu
-    cpus = min(1.0 if isinstance(cpu, str) else cpu, cores)
-    if gpus > cards:
-        raise UserError(f"resources.gpu = {gpus:g}: a fold trial asks for more GPUs than there are ({cards:g})")
-    slots = int(cores / cpus + 1e-9)
-    if gpus:
-        slots = min(slots, int(cards / gpus + 1e-9))
-    return Share(cpus, gpus, max(1, slots))

@@ -8,9 +8,10 @@ away, the journal and the fold folders are all that a resumed run reads.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from ray.tune.search import Searcher
 from cluster.local import local_ray
 from search.feed import Feed, Outcome, Settings, Watcher
 from search.study import Study
+from trainable.footprint import Footprint
+from trainable.printing import say
 from trainable.ray_trial import FoldTrial
 
 
@@ -38,10 +41,12 @@ def run_here(
     cpu: float | str,
     gpu: float | str,
     tell: Watcher,
+    measure: Callable[[], Footprint] | None = None,
 ) -> Outcome:
     """Run a study to its end on a Ray of this machine."""
-    with local_ray(cpu, gpu) as share:
-        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots)
+    with local_ray(cpu, gpu, measure) as share:
+        say(f"{share.slots} fold trials at once, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
+        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots, memory=share.memory)
         return run_study(study, values, shared, tell)
 
 
@@ -51,7 +56,7 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
     feed = Feed(study, values, settings, tell)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
         tuner = tune.Tuner(
-            tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus}),
+            tune.with_resources(FoldTrial, lambda job: needs(settings, job)),
             tune_config=tune.TuneConfig(
                 search_alg=Jobs(feed), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
             ),
@@ -66,6 +71,12 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
         tuner.fit()
     feed.raise_if_broken()
     return feed.outcome
+
+
+def needs(settings: Settings, job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray keeps for a job. One that is alone gets whole GPUs: Ray waits until the actors of others have left."""
+    gpus = math.ceil(settings.gpus) if job.get("alone") else settings.gpus
+    return tune.PlacementGroupFactory([{"CPU": settings.cpus, "GPU": gpus}])
 
 
 class Jobs(Searcher):

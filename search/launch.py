@@ -7,12 +7,14 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher, to_each
 from search.journal import Journal
+from search.measure import measure_space
 from search.plan import Asked
 from search.policy import Policy
 from search.recover import recover
@@ -72,9 +74,10 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                 return run, policy, over
             values = {point.id: point.config.model_dump(mode="json") for point in points}
             wanted = space.settings.resources
+            measure = partial(measure_space, space) if space.trainable.needs_data else None
             with request.show(run) as tell:
                 both = to_each(tell, track)
-                outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, both)
+                outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, both, measure)
                 journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 

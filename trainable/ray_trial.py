@@ -30,10 +30,17 @@ class FoldTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.job = config
+        self.reports = _nothing()
         self.watchdog = Watchdog(Path(config["folder"]), config["hang_seconds"], config["hang_factor"])
         self.reports = _LOOPS[config["trainable"]](config, self.watchdog.alive)
 
     def step(self) -> Result:
+        result = self._step()
+        if "step" not in result:
+            self.cleanup()  # the actor may stand idle now, and must not keep memory from others
+        return result
+
+    def _step(self) -> Result:
         try:
             with self.watchdog.watching():
                 result: Result | None = next(self.reports, None)
@@ -55,8 +62,13 @@ class FoldTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self.reports.close()
+        """Let go of everything that the job held: the next one in this process finds the memory as the first did."""
+        self.reports.close()
+        self.reports = _nothing()
+        if "torch" in sys.modules:  # a scripted fold trial never loads it
+            from trainable.device import release_memory
+
+            release_memory()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The fold's folder is the checkpoint."""
@@ -102,6 +114,10 @@ class Watchdog:
         faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file or sys.stderr)
 
 
+def _nothing() -> Generator[Result, None, None]:
+    yield from ()
+
+
 def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     from trainable.scripted import Script, run_script
 
@@ -112,18 +128,22 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
 def _trained(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
+    from trainable.batches import default_workers
     from trainable.cache import open_data
     from trainable.config import make_config
+    from trainable.device import limit_memory, pick_device
     from trainable.fold import train_fold
     from trainable.folds import load_folds
 
-    if job["threads"]:
-        torch.set_num_threads(job["threads"])
+    torch.set_num_threads(job["threads"])
+    limit_memory(job["memory"])
+    workers = min(job["threads"], default_workers(pick_device("auto")))
     config = make_config(job["values"])
     data = open_data(Path(job["data"]), config.size, job["split"])
     folds = load_folds(Path(job["folds"]), data.hash)
     folder = Path(job["folder"])
-    reports = train_fold(config, data, folds, job["fold"], folder, until=job["until"], keep_going=alive)
+    fold, until = job["fold"], job["until"]
+    reports = train_fold(config, data, folds, fold, folder, until=until, workers=workers, keep_going=alive)
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:
             score = report.scores[job["metric"]]
