@@ -26,7 +26,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.local import local_ray
-from search.feed import Feed, Outcome, Settings, Watcher
+from search.feed import Feed, Outcome, Settings, Watcher, all_of
+from search.fold_log import FoldLog
 from search.study import Study
 from trainable.ray_trial import FoldTrial
 
@@ -48,7 +49,7 @@ def run_here(
 def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
-    feed = Feed(study, values, settings, tell)
+    feed = Feed(study, values, settings, all_of(FoldLog(settings.folder), tell))
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
         tuner = tune.Tuner(
             tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus}),
@@ -114,7 +115,8 @@ class Faults(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         lines = _message(trial).splitlines()
-        self.feed.recovers(trial.trial_id, lines[-1] if lines else "the worker died")
+        last = lines[-1] if lines else "the worker died"
+        self.feed.recovers(trial.trial_id, last.partition(" Some common causes include")[0])
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.feed.failed_for_good(trial.trial_id, _message(trial))

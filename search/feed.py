@@ -51,6 +51,14 @@ class Outcome:
 Watcher = Callable[[str, Mapping[str, Any]], None]
 
 
+def all_of(*watchers: Watcher) -> Watcher:
+    def tell(event: str, facts: Mapping[str, Any]) -> None:
+        for watcher in watchers:
+            watcher(event, facts)
+
+    return tell
+
+
 def fold_folder(folder: Path, job: Job) -> Path:
     return folder / "configs" / job.config / f"fold_{job.fold}"
 
@@ -187,7 +195,9 @@ class Feed:
         del self.jobs[trial]
 
     def _give_back(self, trial: str, why: str) -> None:
-        self.study.lost(self.jobs.pop(trial), why)
+        job = self.jobs.pop(trial)
+        self.study.lost(job, why)
+        self.tell("lost", {"config": job.config, "fold": job.fold, "fault": why})
 
     @property
     def _trials_spent(self) -> bool:

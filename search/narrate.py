@@ -68,4 +68,6 @@ def _words(event: str, facts: Mapping[str, Any]) -> str:
         return f"{score}  {facts['stop']}" if facts["stop"] else score
     if event == "fault":
         return f"is tried again: {facts['fault']}"
+    if event == "lost":
+        return f"given back: {facts['fault']}"
     return f"failed for good: {facts['fault']}"
