@@ -102,6 +102,14 @@ def launch(
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard/--no-dashboard",
+            envvar="SCRIBBLE_SEARCH_DASHBOARD",
+            help="Show in Ray's dashboard what trains where.",
+        ),
+    ] = True,
 ) -> None:
     """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
 
@@ -113,7 +121,7 @@ def launch(
     loaded = load_space(space, assignments or [])
     from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
 
-    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines())
+    run, policy, outcome = launch_space(loaded, root, force_code, recover, dashboard, Lines())
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 

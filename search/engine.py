@@ -38,10 +38,11 @@ def run_here(
     settings: Settings,
     cpu: float | str,
     gpu: float | str,
+    dashboard: bool,
     tell: Watcher,
 ) -> Outcome:
     """Run a study to its end on a Ray of this machine."""
-    with local_ray(cpu, gpu) as share:
+    with local_ray(cpu, gpu, dashboard) as share:
         shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots)
         return run_study(study, values, shared, tell)
 
@@ -51,8 +52,10 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     feed = Feed(study, values, settings, all_of(FoldLog(settings.folder), tell))
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
+        trainable = tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus})
+        trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
         tuner = tune.Tuner(
-            tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus}),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=Jobs(feed), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
             ),

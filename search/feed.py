@@ -106,6 +106,7 @@ class Feed:
             **self.settings.job,
             "threads": max(1, int(self.settings.cpus)),
             "values": dict(self.values[said.config]),
+            "run": self.settings.folder.name,
             "config_id": said.config,
             "fold": said.fold,
             "until": said.until,

@@ -26,7 +26,7 @@ from trainable.printing import progress_bar, say
 
 
 def launch_space(
-    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
+    space: Space, root: Path, force_code: bool, rebuild: bool, dashboard: bool, tell: Watcher
 ) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
@@ -53,7 +53,7 @@ def launch_space(
             return run, policy, over
         values = {point.id: point.config.model_dump(mode="json") for point in points}
         wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, dashboard, tell)
         journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 

@@ -39,6 +39,8 @@ class FoldTrial(tune.Trainable):
         self.reports = _logged(config, _LOOPS[config["trainable"]](config, self.watchdog.alive))
 
     def step(self) -> Result:
+        # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
+        ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
         try:
             with self.watchdog.watching():
                 result: Result | None = next(self.reports, None)
