@@ -26,8 +26,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.local import local_ray
+from cluster.metrics import Metrics
 from search.feed import Feed, Outcome, Settings, Watcher, all_of
 from search.fold_log import FoldLog
+from search.monitor import Monitor
 from search.study import Study
 from trainable.ray_trial import FoldTrial
 
@@ -50,7 +52,8 @@ def run_here(
 def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
-    feed = Feed(study, values, settings, all_of(FoldLog(settings.folder), tell))
+    monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
+    feed = Feed(study, values, settings, all_of(FoldLog(settings.folder), monitor, tell))
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
         trainable = tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus})
         trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
@@ -64,7 +67,7 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
                 storage_path=scratch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=settings.retries),
-                callbacks=[Faults(feed)],
+                callbacks=[Faults(feed), Pulse(monitor)],
             ),
         )
         tuner.fit()
@@ -123,6 +126,16 @@ class Faults(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.feed.failed_for_good(trial.trial_id, _message(trial))
+
+
+class Pulse(tune.Callback):
+    """Tune's callback: lets the monitor read the board now and then, also while no trial has anything to say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self.monitor.pulse()
 
 
 def _message(trial: Any) -> str:
