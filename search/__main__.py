@@ -155,6 +155,14 @@ def launch(
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
     plain: Plain = False,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard/--no-dashboard",
+            envvar="SCRIBBLE_SEARCH_DASHBOARD",
+            help="Show in Ray's dashboard what trains where.",
+        ),
+    ] = True,
 ) -> None:
     """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
 
@@ -169,7 +177,12 @@ def launch(
     from search.plan import Asked
 
     request = Request(
-        root, force_code, rebuild=recover, plan=Asked(step_seconds, calibrate), show=partial(shown, plain=plain)
+        root,
+        force_code,
+        rebuild=recover,
+        plan=Asked(step_seconds, calibrate),
+        dashboard=dashboard,
+        show=partial(shown, plain=plain),
     )
     run, policy, outcome = launch_space(loaded, request)
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))

@@ -127,6 +127,7 @@ class Feed:
             "memory": 1.0 if alone else self.settings.memory,
             "alone": alone,
             "values": dict(self.values[job.config]),
+            "run": self.settings.folder.name,
             "config_id": job.config,
             "fold": job.fold,
             "until": job.until,
@@ -226,7 +227,9 @@ class Feed:
         self.crowded.append(self.jobs.pop(trial))
 
     def _give_back(self, trial: str, why: str) -> None:
-        self.study.lost(self.jobs.pop(trial), why)
+        job = self.jobs.pop(trial)
+        self.study.lost(job, why)
+        self.tell("lost", {"config": job.config, "fold": job.fold, "fault": why})
 
     @property
     def _trials_spent(self) -> bool:

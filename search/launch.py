@@ -41,6 +41,7 @@ class Request:
     force_code: bool
     rebuild: bool
     plan: Asked
+    dashboard: bool
     show: Callable[[Run], AbstractContextManager[Watcher]]
 
 
@@ -77,7 +78,8 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
             measure = partial(measure_space, space) if space.trainable.needs_data else None
             with request.show(run) as tell:
                 both = to_each(tell, track)
-                outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, both, measure)
+                feed = _settings(space, run)
+                outcome = run_here(study, values, feed, wanted.cpu, wanted.gpu, request.dashboard, both, measure)
                 journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import faulthandler
+import os
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import ray
 from ray import tune
 
 from trainable.errors import FoldFailed, StorageFull, UserError
+from trainable.log import note
 
 HANG_FILE = "hang.txt"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -32,9 +37,11 @@ class FoldTrial(tune.Trainable):
         self.job = config
         self.reports = _nothing()
         self.watchdog = Watchdog(Path(config["folder"]), config["hang_seconds"], config["hang_factor"])
-        self.reports = _LOOPS[config["trainable"]](config, self.watchdog.alive)
+        self.reports = _logged(config, _LOOPS[config["trainable"]](config, self.watchdog.alive))
 
     def step(self) -> Result:
+        # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
+        ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
         result = self._step()
         if "step" not in result:
             self.cleanup()  # the actor may stand idle now, and must not keep memory from others
@@ -92,6 +99,7 @@ class Watchdog:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_trace()
         with self.path.open("w") as self.file:
             self._arm()
             try:
@@ -109,6 +117,12 @@ class Watchdog:
             self._arm()
         return True
 
+    def _keep_trace(self) -> None:
+        """What the watchdog before this one wrote as it killed its process."""
+        trace = self.path.read_text() if self.path.exists() else ""
+        if trace:
+            note(self.path.parent, f"was killed by the watchdog, hanging here:\n{trace}")
+
     def _arm(self) -> None:
         self.armed = time.monotonic()
         faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file or sys.stderr)
@@ -116,6 +130,23 @@ class Watchdog:
 
 def _nothing() -> Generator[Result, None, None]:
     yield from ()
+
+
+def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
+    """Where a fold is trained, and how it crashed if it did, in the log of the fold."""
+    folder = Path(job["folder"])
+    gpus = f", GPU {', '.join(map(str, ids))}" if (ids := ray.get_gpu_ids()) else ""
+    note(folder, f"process {os.getpid()} on {socket.gethostname()}{gpus}")
+    try:
+        yield from reports
+    except FoldFailed:
+        raise  # the fold has said so itself
+    except UserError as problem:
+        note(folder, f"refused: {problem}")
+        raise
+    except Exception:
+        note(folder, f"crashed:\n{traceback.format_exc()}")
+        raise
 
 
 def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:

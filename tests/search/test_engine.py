@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,9 @@ def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_go_on(
     assert set(policy.board.failed) == {"c0"} and policy.board.complete("c1")
     assert policy.answer().winner == "c1" and outcome.reason == "every job is done"
     assert "the script says crash at step 2" in (tmp_path / "configs/c0/fold_0/error.txt").read_text()
+    log = (tmp_path / "configs/c0/fold_0/log.txt").read_text()
+    assert log.count("crashed:\nTraceback") == 3 and log.count("is tried again: RuntimeError") == 2
+    assert log.splitlines()[-1].endswith("failed for good: crash")
 
 
 @pytest.mark.parametrize("fault", ["nan", "out_of_memory"])
@@ -169,6 +173,8 @@ def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
     policy, _ = run([good(fault="hang", fault_step=2, fault_folds=(0,)), good(0.7)], hang_seconds=2.0)
     assert policy.board.complete("c0") and policy.board.complete("c1")
     assert any(line.kind == "fault" for line in check_journal(tmp_path))
+    log = (tmp_path / "configs/c0/fold_0/log.txt").read_text()
+    assert re.search(r"killed by the watchdog, hanging here:\nTimeout.*\n.*File .*scripted\.py", log, re.S)
 
 
 def test_a_budget_ends_the_run_in_order_and_more_of_it_goes_on(run, tmp_path):
