@@ -28,7 +28,7 @@ from ray.tune.search import Searcher
 
 from cluster.local import local_ray
 from cluster.metrics import Metrics
-from search.feed import Feed, Outcome, Settings, Watcher, to_each
+from search.feed import Audience, Feed, Outcome, Settings, to_each
 from search.fold_log import FoldLog
 from search.monitor import Monitor
 from search.study import Study
@@ -44,21 +44,22 @@ def run_here(
     cpu: float | str,
     gpu: float | str,
     dashboard: bool,
-    tell: Watcher,
+    audience: Audience,
     measure: Callable[[], Footprint] | None = None,
 ) -> Outcome:
     """Run a study to its end on a Ray of this machine."""
     with local_ray(cpu, gpu, dashboard, measure) as share:
         say(f"{share.slots} fold trials at once, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
         shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots, memory=share.memory)
-        return run_study(study, values, shared, tell)
+        return run_study(study, values, shared, audience)
 
 
-def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher) -> Outcome:
+def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
-    feed = Feed(study, values, settings, to_each(FoldLog(settings.folder), monitor, tell))
+    everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
+    feed = Feed(study, values, settings, everybody)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
         trainable = tune.with_resources(FoldTrial, lambda job: needs(settings, job))
         trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors

@@ -6,6 +6,7 @@ It knows no Ray: the adapter asks it for jobs and shows it results, and so could
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,21 @@ class Outcome:
 
 
 OUT_OF_MEMORY = "out_of_memory"
-Watcher = Callable[[str, Mapping[str, Any]], None]  # "ending" may come out of a signal handler: nothing may wait there
+Watcher = Callable[[str, Mapping[str, Any]], None]
+Notice = Callable[[str], None]
+
+
+def at_once(text: str) -> None:
+    """By the system alone: a notice may come out of a signal handler, in the middle of somebody else's line."""
+    os.write(2, f"\n{text}\n".encode())
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who hears of a run: ``tell`` what happens to each fold, ``notice`` what concerns the person at the terminal."""
+
+    tell: Watcher
+    notice: Notice = at_once
 
 
 def to_each(*watchers: Watcher) -> Watcher:
@@ -75,9 +90,10 @@ class Feed:
     """Between Tune and the study: which trial carries which job, and whether the run is to end."""
 
     def __init__(
-        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher
+        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience
     ) -> None:
-        self.study, self.values, self.settings, self.tell = study, values, settings, tell
+        self.study, self.values, self.settings = study, values, settings
+        self.tell, self.notice = audience.tell, audience.notice
         self.jobs: dict[str, Job] = {}
         self.crowded: list[Job] = []  # ran out of memory beside others; each waits to be tried alone
         self.alone: str | None = None
@@ -196,7 +212,7 @@ class Feed:
                 raise KeyboardInterrupt
             self.ending = "interrupted"
             self.outcome = Outcome("interrupted", interrupted=True)
-            self.tell("ending", {"notice": "stopping after the reports that are under way; once more to stop at once"})
+            self.notice("stopping after the reports that are under way; once more to stop at once")
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console, Group
 
-from search.feed import Watcher
+from search.feed import Notice
 from search.journal import Line, Tail
 from search.narrate import Lines
 from search.run_folder import Run
@@ -41,7 +41,7 @@ class Screen(Protocol):
 
 
 @contextmanager
-def shown(run: Run, plain: bool = False) -> Iterator[Watcher]:
+def shown(run: Run, plain: bool = False) -> Iterator[Notice]:
     """Show a run while this process drives it, from a thread that reads the journal as any other watcher does."""
     screen: Screen = LiveView(run, talk) if not plain and wants_a_view(talk, os.environ) else Lines()
     tail, over = Tail(run.journal), threading.Event()
@@ -55,15 +55,11 @@ def shown(run: Run, plain: bool = False) -> Iterator[Watcher]:
         except (UserError, OSError) as error:  # the run is more than its view
             say(f"the view of the run ends here: {error}")
 
-    def tell(event: str, facts: Mapping[str, Any]) -> None:
-        if event == "ending":
-            screen.notice(facts["notice"])
-
     thread = threading.Thread(target=follow, name="view", daemon=True)
     with screen:
         thread.start()
         try:
-            yield tell
+            yield screen.notice
         finally:
             over.set()
             thread.join()

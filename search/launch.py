@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
-from search.feed import Outcome, Settings, Watcher, to_each
+from search.feed import Audience, Notice, Outcome, Settings
 from search.journal import Journal
 from search.measure import measure_space
 from search.plan import Asked
@@ -42,7 +42,7 @@ class Request:
     rebuild: bool
     plan: Asked
     dashboard: bool
-    show: Callable[[Run], AbstractContextManager[Watcher]]
+    show: Callable[[Run], AbstractContextManager[Notice]]
 
 
 def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
@@ -76,10 +76,9 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
             values = {point.id: point.config.model_dump(mode="json") for point in points}
             wanted = space.settings.resources
             measure = partial(measure_space, space) if space.trainable.needs_data else None
-            with request.show(run) as tell:
-                both = to_each(tell, track)
-                feed = _settings(space, run)
-                outcome = run_here(study, values, feed, wanted.cpu, wanted.gpu, request.dashboard, both, measure)
+            with request.show(run) as notice:
+                audience, how = Audience(track, notice), _settings(space, run)
+                outcome = run_here(study, values, how, wanted.cpu, wanted.gpu, request.dashboard, audience, measure)
                 journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.feed import Outcome
+from search.feed import Outcome, at_once
 from search.journal import Line
 from search.policy import Policy
 from search.run_folder import Run
@@ -47,8 +46,7 @@ class Lines:
         """An end is a line of the journal; who died leaves none."""
 
     def notice(self, text: str) -> None:
-        """At once and by the system alone: it may come out of a signal handler."""
-        os.write(2, f"\n{text}\n".encode())
+        at_once(text)
 
     def _tell(self, line: Line, aloud: bool) -> None:
         if line.kind == "begin":

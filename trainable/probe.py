@@ -19,10 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trainable.cache import default_folder, open_data
+from trainable.cache import open_data
 from trainable.config import Config
 from trainable.errors import FoldFailed, UserError
-from trainable.files import write_json
+from trainable.files import cache_folder, write_json
 from trainable.folds import folds_of
 from trainable.footprint import GIB, Card, Footprint, Shape, heaviest, shape_of
 from trainable.printing import progress_bar, say
@@ -140,7 +140,7 @@ def _record(shape: Shape, card: Card) -> tuple[Path, dict[str, Any]]:
         "code": hashlib.sha256(sources).hexdigest(),
     }
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
-    return default_folder() / "footprints" / f"{name}.json", facts
+    return cache_folder() / "footprints" / f"{name}.json", facts
 
 
 def _recall(path: Path, card: Card) -> Footprint | None:

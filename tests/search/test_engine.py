@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.engine import needs, run_study
-from search.feed import Settings
+from search.feed import Audience, Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
@@ -49,7 +49,7 @@ def run(cluster, tmp_path):
             for config, script in values.items():
                 running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
             options = Settings(tmp_path, {"trainable": "scripted"}, **settings)
-            return policy, run_study(running, values, options, tell)
+            return policy, run_study(running, values, options, Audience(tell))
 
     return study
 

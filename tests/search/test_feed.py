@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.feed import Feed, Settings
+from search.feed import Audience, Feed, Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
@@ -28,7 +28,9 @@ class Cluster:
         for k in range(configs):
             study.add(Entrant(f"c{k}", STEPS))
         options = {"gpus": 0.25, "slots": 4, "memory": 0.25, **options}
-        self.feed = Feed(study, {f"c{k}": {} for k in range(configs)}, Settings(folder, {}, **options), self.hear)
+        self.feed = Feed(
+            study, {f"c{k}": {} for k in range(configs)}, Settings(folder, {}, **options), Audience(self.hear)
+        )
         self.policy, self.hungry, self.rng = policy, hungry, random.Random(seed)
         self.out, self.steps, self.heard, self.alone = {}, {}, [], []
 
