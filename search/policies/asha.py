@@ -20,6 +20,8 @@ class Asha(Policy):
     Of the configs that reached a rung, the best 1/reduction may climb on; another horizon is another rung.
     """
 
+    screens_first = False
+
     def __init__(
         self,
         entrants: Iterable[Entrant],
@@ -71,7 +73,19 @@ class Asha(Policy):
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
         own = self.board.score(report.config, *rung)
-        if own is None or self._climbs(entrant, rung, own):
+        return None if own is None else self._held(entrant, rung, own)
+
+    def why(self, config: str) -> str | None:
+        entrant = self.board.entrants[config]
+        ladder = self._ladders[entrant.steps]
+        level, score = self._height(entrant, ladder)
+        if config in self.board.failed or not 0 < level < len(ladder):
+            return None
+        return self._held(entrant, ladder[level - 1], score)
+
+    def _held(self, entrant: Entrant, rung: Rung, own: float) -> str | None:
+        """Why this score does not climb from this rung; None where it does."""
+        if self._climbs(entrant, rung, own):
             return None
         rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
         rank = rivals.index(own) + 1

@@ -8,6 +8,8 @@ from search.words import Answer, Job, Report
 
 
 class Grid(Policy):
+    screens_first = False
+
     def choose(self) -> Job | None:
         board = self.board
         for fold in range(board.folds):

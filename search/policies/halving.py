@@ -55,6 +55,14 @@ class Halving(Policy):
     def judge(self, report: Report) -> str | None:
         return None
 
+    def why(self, config: str) -> str | None:
+        self._open = self._open or self._stage()
+        fold, members = self._open
+        screening = fold == 0 and bool(members)
+        if screening or config in members or config in self.board.failed or self.board.complete(config):
+            return None
+        return f"paused: not among the configs that train fold {len(self.board.scores(config))}"
+
     def answer(self) -> Answer:
         return best_complete(self.board)
 
