@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
 from search.feed import Outcome, Settings, Watcher
+from search.growing import GrowingStudy
 from search.journal import Journal
 from search.policy import Policy
+from search.proposals import Drawn, Listed, Proposals
 from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
-from search.study import Study, replay_lines
-from search.words import Entrant, Finished, Job
-from spaces.samplers import GridSampler, RandomSampler
+from search.study import replay_lines
+from search.words import Finished, Job
+from spaces.parameters import Choice
+from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.cache import Data, open_data
-from trainable.errors import UserError
 from trainable.folds import folds_of, save_folds
 from trainable.printing import progress_bar, say
 
@@ -29,33 +32,66 @@ def launch_space(
     space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
 ) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
-    points = _points(space)
-    data = _prepare_data(space, points)
+    data = _prepare_data(space)
     data_hash = None if data is None else data.hash
     run = open_run(space, root / space.settings.name, data_hash, force_code)
     if rebuild:
-        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
+        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:
-        note_launch(run, space, data_hash)
-        _write_folds(space, run, data)
-        for point in points:
-            run.note_config(point)
-        (run.folder / STOP_FILE).unlink(missing_ok=True)
         policy = policy_of(space)
         replay_lines(policy, run.lines())
-        study = Study(policy, journal)
-        study.begin(host=socket.gethostname(), pid=os.getpid())
-        for point in points:
-            study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
-        asked = space.settings
-        say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-        if (over := _already_over(policy)) is not None:
-            return run, policy, over
-        values = {point.id: point.config.model_dump(mode="json") for point in points}
-        wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
-        journal.append("end", reason=outcome.reason)
+        note_launch(run, space, data_hash)
+        _write_folds(space, run, data)
+        (run.folder / STOP_FILE).unlink(missing_ok=True)
+        with _proposals(space, run, policy) as (proposals, note):
+            values: dict[str, Any] = {}
+
+            def prepare(point: Point) -> None:
+                run.note_config(point)
+                values[point.id] = point.config.model_dump(mode="json")
+
+            def admit(point: Point) -> None:
+                prepare(point)
+                note()
+
+            def told(event: str, facts: Mapping[str, Any]) -> None:
+                tell(event, facts)
+                note()
+
+            for entrant in list(policy.board.entrants.values()):
+                prepare(space.resolve(entrant.parameters))
+            study = GrowingStudy(policy, journal, proposals, admit)
+            study.begin(host=socket.gethostname(), pid=os.getpid())
+            study.let_in()
+            asked = space.settings
+            count = "as many as the budget allows" if proposals.count is None else proposals.count
+            say(f"{run.folder}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+            if (over := _already_over(policy)) is not None:
+                return run, policy, over
+            wanted = asked.resources
+            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, told)
+            journal.append("end", reason=outcome.reason)
     return run, policy, outcome
+
+
+@contextmanager
+def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposals, Callable[[], None]]]:
+    """Where configs come from, and who is to be told that there may be news."""
+    sampler = space.settings.sampler
+    if isinstance(sampler, OptunaSampler):
+        from search.optuna_sampler import OptunaProposals, stored_study  # late: it takes a second
+
+        asked = OptunaProposals(space, sampler)
+        stored = stored_study(asked, run.folder, policy)
+        stored.write()
+        try:
+            yield asked, stored.note
+        finally:
+            stored.write()
+    elif isinstance(sampler, GridSampler):
+        yield Listed(space.configs()), lambda: None
+    else:
+        yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
 def _already_over(policy: Policy) -> Outcome | None:
@@ -66,27 +102,15 @@ def _already_over(policy: Policy) -> Outcome | None:
     return Outcome(said.reason, budget_spent=policy.board.exhausted) if isinstance(said, Finished) else None
 
 
-def _points(space: Space) -> tuple[Point, ...]:
-    sampler = space.settings.sampler
-    if isinstance(sampler, GridSampler):
-        return space.configs()
-    if isinstance(sampler, RandomSampler) and sampler.count is not None:
-        rng = random.Random(sampler.seed)
-        drawn: dict[str, Point] = {}
-        for _ in range(100 * sampler.count):
-            point = space.sample(rng)
-            drawn.setdefault(point.id, point)
-            if len(drawn) == sampler.count:
-                break
-        return tuple(drawn.values())
-    raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
-
-
-def _prepare_data(space: Space, points: tuple[Point, ...]) -> Data | None:
-    """Decode the images at every size before the first trial asks for them."""
+def _prepare_data(space: Space) -> Data | None:
+    """Decode the images at every size that a config may ask for before the first one does."""
     if not space.trainable.needs_data:
         return None
-    sizes = {point.config.size: None for point in points}
+    size = space.parameters.get("size")
+    asked = list(size.values) if isinstance(size, Choice) else []
+    if size is None or size.when:
+        asked.append(space.constants.get("size", space.trainable.default("size")))
+    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in asked)
     with progress_bar("decoding images") as progress:
         opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
     return opened[0]
