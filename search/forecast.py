@@ -7,6 +7,22 @@ from __future__ import annotations
 import numpy as np
 
 from search.mixed_model import Array, Prior, Table, fit
+from search.sheet import Sheet
+
+
+def forecast_all(sheet: Sheet, prior: Prior) -> Table:
+    """The full-length scores of a sheet, with forecasts where a fold only reached a rung."""
+    full = sheet.full
+    count = np.isfinite(full).sum(0)
+    levels = np.where(count, np.nansum(full, axis=0) / np.maximum(count, 1), np.nan)
+    table = Table(full.copy(), np.zeros_like(full), sheet.design)
+    for place in reversed(range(len(sheet.rungs))):
+        for block in range(sheet.blocks.max(initial=-1) + 1):
+            rows = np.flatnonzero(sheet.blocks == block)
+            rung, shapes = sheet.at(place)[rows], sheet.shapes(place)[rows]
+            part = forecast(table.part(rows), full[rows], rung, shapes, prior, levels)
+            table.scores[rows], table.extra[rows] = part.scores, part.extra
+    return table
 
 
 def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array) -> Table:

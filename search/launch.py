@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
-from search.feed import Audience, Notice, Outcome, Settings
+from search.feed import Audience, Notice, Outcome, Settings, to_each
+from search.growing import GrowingStudy
 from search.journal import Journal
 from search.measure import measure_space
 from search.plan import Asked
 from search.policy import Policy
+from search.proposals import Drawn, Listed, Proposals
 from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
@@ -24,11 +26,11 @@ from search.show_plan import show_first
 from search.study import Study, replay_lines
 from search.tracking.follow import followed
 from search.tracking.tracker import trackers_of
-from search.words import Entrant, Finished, Job
-from spaces.samplers import GridSampler, RandomSampler
+from search.words import Finished, Job
+from spaces.parameters import Choice
+from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.cache import Data, open_data
-from trainable.errors import UserError
 from trainable.folds import folds_of, save_folds
 from trainable.printing import progress_bar, say
 
@@ -47,40 +49,68 @@ class Request:
 
 def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
-    points = _points(space)
     trackers = trackers_of(space.settings.tracking, request.root / space.settings.name)
-    data = _prepare_data(space, points)
+    data = _prepare_data(space)
     data_hash = None if data is None else data.hash
     run = open_run(space, request.root / space.settings.name, data_hash, request.force_code)
     if request.rebuild:
-        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
+        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:
-        note_launch(run, space, data_hash)
-        _write_folds(space, run, data)
-        for point in points:
-            run.note_config(point)
-        show_first(run.folder, space, request.plan)
-        (run.folder / STOP_FILE).unlink(missing_ok=True)
         policy = policy_of(space)
         replay_lines(policy, run.lines())
-        study = Study(policy, journal)
-        study.begin(host=socket.gethostname(), pid=os.getpid())
-        for point in points:
-            study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
-        asked = space.settings
-        say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-        with followed(trackers, run.folder, policy.board.entrants, run.lines()) as track:
-            if (over := _already_over(policy)) is not None:
-                journal.append("end", reason=over.reason)
-                return run, policy, over
-            values = {point.id: point.config.model_dump(mode="json") for point in points}
-            wanted = space.settings.resources
-            measure = partial(measure_space, space) if space.trainable.needs_data else None
-            with request.show(run) as notice:
-                audience, how = Audience(track, notice), _settings(space, run)
-                outcome = run_here(study, values, how, wanted.cpu, wanted.gpu, request.dashboard, audience, measure)
-                journal.append("end", reason=outcome.reason)
+        note_launch(run, space, data_hash)
+        _write_folds(space, run, data)
+        show_first(run.folder, space, request.plan)
+        (run.folder / STOP_FILE).unlink(missing_ok=True)
+        with (
+            followed(trackers, run.folder, policy.board.entrants, run.lines()) as track,
+            _proposals(space, run, policy) as (proposals, learn),
+        ):
+            values: dict[str, Any] = {}
+
+            def admit(point: Point) -> None:
+                run.note_config(point)
+                values[point.id] = point.config.model_dump(mode="json")
+
+            def admit_new(point: Point) -> None:
+                admit(point)
+                learn()
+
+            for entrant in list(policy.board.entrants.values()):
+                admit(space.resolve(entrant.parameters))
+            study = GrowingStudy(policy, journal, proposals, admit_new)
+            study.begin(host=socket.gethostname(), pid=os.getpid())
+            study.let_in()
+            asked = space.settings
+            count = "as many as the budget allows" if proposals.count is None else proposals.count
+            say(f"{run.folder}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+            outcome = _already_over(policy)
+            if outcome is None:
+                with request.show(run) as notice:
+                    audience = Audience(to_each(track, lambda event, facts: learn()), notice)
+                    outcome = _run(space, run, study, values, request.dashboard, audience)
+            journal.append("end", reason=outcome.reason)
     return run, policy, outcome
+
+
+@contextmanager
+def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposals, Callable[[], None]]]:
+    """Where configs come from, and who is to be told that there may be news."""
+    sampler = space.settings.sampler
+    if isinstance(sampler, OptunaSampler):
+        from search.optuna_sampler import OptunaProposals, stored_study  # late: it takes a second
+
+        asked = OptunaProposals(space, sampler)
+        stored = stored_study(asked, run.folder, policy)
+        stored.write()
+        try:
+            yield asked, stored.note
+        finally:
+            stored.write()
+    elif isinstance(sampler, GridSampler):
+        yield Listed(space.configs()), lambda: None
+    else:
+        yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
 def _already_over(policy: Policy) -> Outcome | None:
@@ -91,20 +121,23 @@ def _already_over(policy: Policy) -> Outcome | None:
     return Outcome(said.reason, budget_spent=policy.board.exhausted) if isinstance(said, Finished) else None
 
 
-def _points(space: Space) -> tuple[Point, ...]:
-    sampler = space.settings.sampler
-    if isinstance(sampler, GridSampler):
-        return space.configs()
-    if isinstance(sampler, RandomSampler) and sampler.count is not None:
-        return space.draw(sampler.count, sampler.seed)
-    raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
+def _run(
+    space: Space, run: Run, study: Study, values: Mapping[str, Any], dashboard: bool, audience: Audience
+) -> Outcome:
+    wanted = space.settings.resources
+    measure = partial(measure_space, space) if space.trainable.needs_data else None
+    return run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, dashboard, audience, measure)
 
 
-def _prepare_data(space: Space, points: tuple[Point, ...]) -> Data | None:
-    """Decode the images at every size before the first trial asks for them."""
+def _prepare_data(space: Space) -> Data | None:
+    """Decode the images at every size that a config may ask for before the first one does."""
     if not space.trainable.needs_data:
         return None
-    sizes = {point.config.size: None for point in points}
+    size = space.parameters.get("size")
+    asked = list(size.values) if isinstance(size, Choice) else []
+    if size is None or size.when:
+        asked.append(space.constants.get("size", space.trainable.default("size")))
+    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in asked)
     with progress_bar("decoding images") as progress:
         opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
     return opened[0]

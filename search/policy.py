@@ -21,6 +21,9 @@ class Policy(ABC):
     journal restores it. Configs may come at any time; the same report twice changes nothing.
     """
 
+    rungs: tuple[float, ...] = ()  # shares of the horizon at which a first fold is judged before its end
+    screens_first = True  # wants every config seen once before any goes on
+
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
         self.board = Board(folds, budget)
         for entrant in entrants:

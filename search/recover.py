@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from search.growing import entrant_of
 from search.journal import Journal
 from search.run_folder import Run
 from search.words import Entrant, Report
-from spaces.space import Point, Space
+from spaces.space import Space
 from trainable.errors import UserError
 from trainable.files import TEMPORARY
 
-METRICS_FILE, FAILURE_FILE = "metrics.jsonl", "error.txt"
+METRICS_FILE, FAILURE_FILE, CONFIG_FILE = "metrics.jsonl", "error.txt", "config.json"
 
 
-def recover(run: Run, space: Space, points: Iterable[Point]) -> int:
+def recover(run: Run, space: Space) -> int:
     """Put a rebuilt journal in the place of the old one, which is kept beside it; how many reports it holds."""
     if run.driven:
         raise UserError(f"{run.folder}: is being driven now; stop it before its journal is rebuilt")
@@ -31,11 +31,9 @@ def recover(run: Run, space: Space, points: Iterable[Point]) -> int:
     count = 0
     with Journal(rebuilt) as journal:
         journal.append("begin", recovered=True)
-        for point in points:
-            folder = run.folder / "configs" / point.id
-            if not (folder / "config.json").exists():
-                continue
-            entrant = Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
+        for folder in _folders(run):
+            point = space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+            entrant = entrant_of(point)
             journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
             for fold in range(space.settings.folds):
                 for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
@@ -45,6 +43,12 @@ def recover(run: Run, space: Space, points: Iterable[Point]) -> int:
         run.journal.replace(run.folder / "journal.damaged.jsonl")
     rebuilt.replace(run.journal)
     return count
+
+
+def _folders(run: Run) -> list[Path]:
+    """The folders of the configs, in the order in which they were made."""
+    files = (run.folder / "configs").glob(f"*/{CONFIG_FILE}")
+    return [path.parent for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))]
 
 
 def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Report]:

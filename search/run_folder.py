@@ -25,7 +25,8 @@ STOP_FILE = "stop"
 ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"
-FREE = ("budget", "resources", "tracking")  # may be another at every launch: no score depends on them
+# What may be another at every launch: no score depends on it.
+FREE = ("budget", "resources", "tracking", "sampler.storage")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,9 @@ def _check_sampler(document: Document, settings: Settings, parameters: Parameter
             document.refuse(["parameters", name], rule)
     elif sampler.count is None and not settings.budget.ends:
         document.refuse(["sampler", "count"], "is required where no budget (gpu_hours, wall, trials) ends the run")
-    if isinstance(sampler, OptunaSampler) and sampler.name == "cmaes" and not ranges:
-        document.refuse(["sampler"], "moves along ranges only, and there is none: use tpe")
+    lasting = [name for name in ranges if not parameters.searched[name].when]
+    if isinstance(sampler, OptunaSampler) and sampler.name == "cmaes" and not lasting:
+        document.refuse(["sampler"], "moves along ranges without a condition only, and there is none: use tpe")
 
 
 def _check_scheduler(document: Document, settings: Settings, parameters: Parameters) -> None:
@@ -70,6 +71,9 @@ def _check_scheduler(document: Document, settings: Settings, parameters: Paramet
         choices = [name for name, parameter in parameters.searched.items() if isinstance(parameter, Choice)]
         if scheduler.stratify not in choices:
             document.refuse(["scheduler", "stratify"], one_of(scheduler.stratify, choices, "parameter with values"))
+    if isinstance(scheduler, Halving) and getattr(settings.sampler, "count", 0) is None:
+        rule = "is required: halving takes shares of all configs, so it must know how many will come"
+        document.refuse(["sampler", "count"], rule)
     if isinstance(scheduler, Halving) and scheduler.quotas is not None and len(scheduler.quotas) >= settings.folds:
         rule = f"must be at most {settings.folds - 1}, one for each fold after the first"
         document.refuse(["scheduler", "quotas"], rule)

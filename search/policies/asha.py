@@ -20,6 +20,8 @@ class Asha(Policy):
     Of the configs that reached a rung, the best 1/reduction may climb on; another horizon is another rung.
     """
 
+    screens_first = False
+
     def __init__(
         self,
         entrants: Iterable[Entrant],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.answer import best_first, best_of, usual_prior
-from search.forecast import forecast
+from search.forecast import forecast_all
 from search.mixed_model import Array, Prior, Table
 from search.policy import Policy
 from search.sheet import Sheet
@@ -75,6 +75,8 @@ class FoldRace(Policy):
         return new
 
     def choose(self) -> Job | None:
+        if not self.board.entrants:
+            return None
         return next(chain(self.eligible(), self._speculate()), None)
 
     def eligible(self) -> Iterator[Job]:
@@ -115,6 +117,8 @@ class FoldRace(Policy):
         )
 
     def answer(self) -> Answer:
+        if not self.board.entrants:
+            return Answer(None, ())
         return best_of(self._sheet, self._now().table, self.prior)
 
     def ranking(self) -> tuple[str, ...]:
@@ -170,16 +174,7 @@ class FoldRace(Policy):
 
     def _judge_all(self) -> Race:
         sheet = self._sheet
-        full = sheet.full
-        count = np.isfinite(full).sum(0)
-        levels = np.where(count, np.nansum(full, axis=0) / np.maximum(count, 1), np.nan)
-        table = Table(full.copy(), np.zeros_like(full), sheet.design)
-        for place in reversed(range(len(self.rungs))):
-            for block in range(sheet.blocks.max(initial=-1) + 1):
-                rows = np.flatnonzero(sheet.blocks == block)
-                rung, shapes = sheet.at(place)[rows], sheet.shapes(place)[rows]
-                part = forecast(table.part(rows), full[rows], rung, shapes, self.prior, levels)
-                table.scores[rows], table.extra[rows] = part.scores, part.extra
+        table = forecast_all(sheet, self.prior)
         candidates = sheet.alive & (np.isfinite(sheet.at(len(self.rungs) - 1)[:, 0]) if self.rungs else True)
         standings = stand(table, self.prior, candidates)
         ranks, places = self._rank(standings.mean)

@@ -10,6 +10,8 @@ from search.words import Answer, Job, Report
 
 
 class Grid(Policy):
+    screens_first = False
+
     def choose(self) -> Job | None:
         return next(self.eligible(), None)
 

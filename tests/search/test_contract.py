@@ -230,3 +230,9 @@ def drive_on(policy, world, seed):
             if isinstance(policy.report(world.report(said.config, said.fold, step)), Stop):
                 break
     return jobs
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_without_any_config_there_is_nothing_to_do_and_no_winner(name):
+    policy = build(name, [], 2)
+    assert isinstance(policy.next(), Finished) and policy.answer().winner is None

@@ -214,7 +214,10 @@ def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search,
     [
         (["launch", "nothing.yaml"], "nothing.yaml"),
         (["launch", "demo.yaml", "--set", "folds=1"], "folds"),
-        (["launch", "beyond", "--set", "data=x"], "only grid, and random with a count, can be launched"),
+        (
+            ["launch", "demo.yaml", "--set", "sampler={name: tpe, count: 2, storage: x}"],
+            "sampler.storage = x: Could not",
+        ),
         (["status", "nothing"], "no such run"),
         (["stop", "nothing"], "no such run"),
     ],
@@ -223,6 +226,48 @@ def test_a_mistake_is_one_line_and_exit_code_2(search, words, message):
     done = search(*words)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+TPE = ["--set", "sampler={name: tpe, count: 12}", "--set", "parameters.quality={min: 0.5, max: 0.9}"]
+
+
+def test_a_run_that_optuna_proposes_for_is_killed_and_goes_on_and_its_study_can_be_opened(
+    search, tmp_path, environment
+):
+    import optuna
+
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    with start(tmp_path, environment, *TPE) as process:
+        wait_for_reports(journal, 20, process)
+        process.send_signal(signal.SIGKILL)
+        _, talk = process.communicate()
+    done = search("launch", "demo.yaml", *TPE)
+    assert done.returncode == 0, done.stderr
+    assert "Optuna" not in talk + done.stderr and "[I " not in talk + done.stderr
+    told = reports(journal)
+    assert len(told) == len(set(told)) and len({config for config, _, _ in told}) == 12
+    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'runs/demo/optuna.db'}", study_name="demo")
+    latest = {trial.user_attrs["config"]: trial for trial in study.trials}
+    assert latest.keys() == {config for config, _, _ in told}
+    assert {trial.state.name for trial in latest.values()} == {"COMPLETE", "PRUNED"}
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
+    assert study.best_trial.user_attrs["config"] == winner["id"]
+    assert study.best_value == pytest.approx(winner["mean"])
+    rebuilt = search("launch", "demo.yaml", *TPE, "--recover")
+    assert rebuilt.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in rebuilt.stderr
+
+
+@pytest.mark.parametrize("sampler", ["{name: cmaes, count: 3, seed: 1}", "random"])
+def test_the_shipped_space_beyond_the_grid_runs_with_any_sampler(search, tmp_path, sampler):
+    words = ["trainable=scripted", f"sampler={sampler}", "parameters.steps=4", "parameters.evaluations=4"]
+    words += ["budget={trials: 8}", "resources={gpu: 0, cpu: 1}", "scheduler.keep=1"]
+    done = search("launch", "beyond", *[word for each in words for word in ("--set", each)])
+    assert done.returncode in (0, 3), done.stderr
+    configs = [json.loads(path.read_text()) for path in (tmp_path / "runs/beyond").glob("configs/*/config.json")]
+    assert len(configs) >= 2
+    assert all(
+        ("warmup_steps" in told["values"]) == (told["config"]["encoder"] == "efficientnet-b2") for told in configs
+    )
 
 
 def test_a_real_fold_is_trained_and_its_scores_race(search, tmp_path, small_folder):

@@ -37,6 +37,11 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
     ),
     ("data:", "sampler: random\ndata:", "2: sampler.count: is required where no budget"),
     ("data:", "sampler: tpe\nbudget: {cost_per_gpu_hour: 1}\ndata:", "2: sampler.count: is required where no budget"),
+    (
+        "data:",
+        "sampler: random\nscheduler: halving\nbudget: {trials: 9}\ndata:",
+        "2: sampler.count: is required: halving takes shares of all configs",
+    ),
     ("data:", "sampler: {name: cmaes, count: 9}\ndata:", "2: sampler = {name: 'cmaes', count: 9}: moves along ranges"),
     ("data:", "scheduler: race\ndata:", "2: scheduler = 'race': unknown scheduler. Did you mean 'foldrace'?"),
     ("data:", "scheduler: {name: foldrace, keep: 0}\ndata:", "2: scheduler.keep = 0: must be greater than 0"),

@@ -1,0 +1,67 @@
+"""A study that lets configs in while it runs: when a worker is free and nothing that is there should come first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from search.journal import Journal
+from search.policy import Policy
+from search.proposals import Proposals
+from search.study import Study
+from search.words import Entrant, Finished, Job, Wait
+from spaces.space import Point
+
+
+def entrant_of(point: Point) -> Entrant:
+    return Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
+
+
+class GrowingStudy(Study):
+    """Asks for a config only when it can start at once, so that each proposal has seen all that came before.
+
+    ``admit`` hears of every new config after the journal has it and before it can be handed out.
+    """
+
+    def __init__(self, policy: Policy, journal: Journal, proposals: Proposals, admit: Callable[[Point], None]) -> None:
+        super().__init__(policy, journal)
+        self.proposals, self.admit = proposals, admit
+        self.empty = False  # nothing is left to propose
+
+    def next(self) -> Job | Wait | Finished:
+        self.let_in()
+        said = super().next()
+        if isinstance(said, Finished) and self.empty and not self.policy.board.exhausted:
+            tried = len(self.policy.board.entrants)
+            return Finished(f"{said.reason}, and the space has no config beyond these {tried}")
+        return said
+
+    def let_in(self) -> None:
+        """Let in the configs whose time has come."""
+        while self._wanted():
+            point = self.proposals.propose(self.policy)
+            if point is None:
+                self.empty = True
+            else:
+                self.add(entrant_of(point))
+                self.admit(point)
+
+    def _wanted(self) -> bool:
+        board, count = self.policy.board, self.proposals.count
+        if self.empty or board.exhausted or (count is not None and len(board.entrants) >= count):
+            return False
+        if self.proposals.blind and count is not None:
+            return True
+        job = self.policy.choose()
+        if job is None:
+            return True
+        if not self.policy.screens_first or self._screens(job):
+            return False
+        # Without a count new configs would come for ever: the race gets as much time as the first folds.
+        first = sum(board.seconds(config, 0) for config in board.entrants)
+        return count is not None or 2 * first <= board.spent
+
+    def _screens(self, job: Job) -> bool:
+        """Whether this is the first that a policy wants to know of a config."""
+        entrant = self.policy.board.entrants[job.config]
+        first = entrant.step_at(self.policy.rungs[0]) if self.policy.rungs else entrant.horizon
+        return job.fold == 0 and job.until <= first
