@@ -72,7 +72,7 @@ class OptunaProposals:
         return draw(self.space, rng, known)
 
     def _as_it_stands(self, policy: Policy, rng: random.Random) -> optuna.Study:
-        sampler = _sampler(self.sampler.name, rng.randrange(2**32))
+        sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         scores = expected(policy)
         for config in policy.board.entrants:
@@ -188,7 +188,7 @@ def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> St
         raise UserError(f"sampler.storage = {_shown(url)}: {_first_line(error)}") from None
 
 
-def _sampler(name: str, seed: int) -> BaseSampler:
+def sampler_of(name: str, seed: int) -> BaseSampler:
     """What a sampler cannot do itself (CMA-ES: choices; both: conditions) TPE does for it."""
     tpe = TPESampler(seed=seed)
     if name == "gp":

@@ -7,6 +7,7 @@ import statistics
 import optuna
 import pytest
 
+from search.board import Board
 from search.growing import GrowingStudy
 from search.journal import Journal, read_journal
 from search.optuna_sampler import OptunaProposals, stored_study
@@ -14,7 +15,7 @@ from search.proposals import Drawn, Listed
 from search.schedulers import policy_of
 from search.study import replay_lines, verdicts
 from search.told import expected, trail
-from search.words import Finished, Job, Report, Stop
+from search.words import Entrant, Finished, Job, Report, Stop
 from spaces.load import make_space
 from spaces.samplers import GridSampler, OptunaSampler
 from trainable.errors import UserError
@@ -222,6 +223,11 @@ def test_at_the_same_step_intermediate_values_have_been_through_the_same_folds(t
     run.drive()
     first, *others = [trail(run.policy.board, config) for config in run.policy.board.entrants]
     assert list(first) == [1, 2, 3, 4, 8, 12]
+    board = Board(1)
+    board.add(Entrant("long", tuple(range(1, 101))))
+    for step in range(1, 51):
+        board.record(Report("long", 0, step, 0.5, 1.0))
+    assert list(trail(board, "long")) == list(range(5, 51, 5)), "a long curve is shown by every fifth point"
     for other in others:
         assert all(abs(other[step] - first[step]) < 0.02 for step in first), "the folds' own levels are in neither"
 
