@@ -15,6 +15,7 @@ from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
+from trainable.commands import INTERRUPTED
 from trainable.commands import run as run_program
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
@@ -107,13 +108,17 @@ def launch(
 
     Example: python -m search launch quickstart
     """
-    from search.narrate import Lines, close
+    from search.narrate import Lines, close, say_how_to_go_on
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
     from search.launch import launch_space  # late, so that a mistake is told before Ray is loaded
 
-    run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines())
+    try:
+        run, policy, outcome = launch_space(loaded, root, force_code, recover, Lines())
+    except KeyboardInterrupt:  # the second one, or one before the first job
+        say_how_to_go_on(sys.argv[1:])
+        raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 

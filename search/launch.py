@@ -49,11 +49,11 @@ def launch_space(
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
         asked = space.settings
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-        if (over := _already_over(policy)) is not None:
-            return run, policy, over
-        values = {point.id: point.config.model_dump(mode="json") for point in points}
-        wanted = space.settings.resources
-        outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
+        outcome = _already_over(policy)
+        if outcome is None:
+            values = {point.id: point.config.model_dump(mode="json") for point in points}
+            wanted = space.settings.resources
+            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
         journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
