@@ -1,10 +1,7 @@
 """Scripted studies through a real Ray on this machine: the winner is found, and no fault is the end of a run."""
 
 import json
-import logging
-import os
 import random
-from pathlib import Path
 
 import pytest
 
@@ -18,20 +15,6 @@ from search.words import Entrant
 from trainable.scripted import Script
 
 FOLDS = 2
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    import ray
-
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), before]))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    yield ray
-    ray.shutdown()
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture
