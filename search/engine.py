@@ -8,9 +8,10 @@ away, the journal and the fold folders are all that a resumed run reads.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.local import local_ray
-from search.feed import Feed, Outcome, Settings, Watcher
+from cluster.metrics import Metrics
+from search.feed import Audience, Feed, Outcome, Settings, to_each
+from search.fold_log import FoldLog
+from search.monitor import Monitor
 from search.study import Study
+from trainable.footprint import Footprint
+from trainable.printing import say
 from trainable.ray_trial import FoldTrial
 
 
@@ -38,21 +44,28 @@ def run_here(
     settings: Settings,
     cpu: float | str,
     gpu: float | str,
-    tell: Watcher,
+    dashboard: bool,
+    audience: Audience,
+    measure: Callable[[], Footprint] | None = None,
 ) -> Outcome:
     """Run a study to its end on a Ray of this machine."""
-    with local_ray(cpu, gpu) as share:
-        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots)
-        return run_study(study, values, shared, tell)
+    with local_ray(cpu, gpu, dashboard, measure) as share:
+        say(f"{share.slots} fold trials at once, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
+        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots, memory=share.memory)
+        return run_study(study, values, shared, audience)
 
 
-def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher) -> Outcome:
+def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
-    feed = Feed(study, values, settings, tell)
+    monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
+    everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
+    feed = Feed(study, values, settings, everybody)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
+        trainable = tune.with_resources(FoldTrial, lambda job: needs(settings, job))
+        trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
         tuner = tune.Tuner(
-            tune.with_resources(FoldTrial, {"cpu": settings.cpus, "gpu": settings.gpus}),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=Jobs(feed), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
             ),
@@ -62,12 +75,18 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=settings.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
-                callbacks=[Faults(feed)],
+                callbacks=[Faults(feed), Pulse(monitor)],
             ),
         )
         tuner.fit()
     feed.raise_if_broken()
     return feed.outcome
+
+
+def needs(settings: Settings, job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray keeps for a job. One that is alone gets whole GPUs: Ray waits until the actors of others have left."""
+    gpus = math.ceil(settings.gpus) if job.get("alone") else settings.gpus
+    return tune.PlacementGroupFactory([{"CPU": settings.cpus, "GPU": gpus}])
 
 
 class Jobs(Searcher):
@@ -116,10 +135,21 @@ class Faults(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         lines = _message(trial).splitlines()
-        self.feed.recovers(trial.trial_id, lines[-1] if lines else "the worker died")
+        last = lines[-1] if lines else "the worker died"
+        self.feed.recovers(trial.trial_id, last.partition(" Some common causes include")[0])
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.feed.failed_for_good(trial.trial_id, _message(trial))
+
+
+class Pulse(tune.Callback):
+    """Tune's callback: lets the monitor read the board now and then, also while no trial has anything to say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+
+    def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
+        self.monitor.pulse()
 
 
 def _message(trial: Any) -> str:

@@ -31,11 +31,17 @@ class Settings:
     cpus: float = 1.0
     gpus: float = 0.0
     slots: int = 1
+    memory: float = 1.0
     retries: int = 3
     hang_seconds: float = 600.0
     hang_factor: float = 20.0
     wall: float | None = None
     trials: int | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether fold trials share a device, and with it its memory."""
+        return 0 < self.gpus < 1 or (self.gpus == 0 and self.slots > 1)
 
 
 @dataclass
@@ -48,7 +54,32 @@ class Outcome:
     more: str = ""  # the override that lets the run go on
 
 
+OUT_OF_MEMORY = "out_of_memory"
 Watcher = Callable[[str, Mapping[str, Any]], None]
+Notice = Callable[[str], None]
+
+
+def at_once(text: str) -> None:
+    """By the system alone: a notice may come out of a signal handler, in the middle of somebody else's line."""
+    os.write(2, f"\n{text}\n".encode())
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who hears of a run: ``tell`` what happens to each fold, ``notice`` what concerns the person at the terminal."""
+
+    tell: Watcher
+    notice: Notice = at_once
+
+
+def to_each(*watchers: Watcher) -> Watcher:
+    """A watcher that tells several."""
+
+    def tell(event: str, facts: Mapping[str, Any]) -> None:
+        for watcher in watchers:
+            watcher(event, facts)
+
+    return tell
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -59,10 +90,13 @@ class Feed:
     """Between Tune and the study: which trial carries which job, and whether the run is to end."""
 
     def __init__(
-        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, tell: Watcher
+        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience
     ) -> None:
-        self.study, self.values, self.settings, self.tell = study, values, settings, tell
+        self.study, self.values, self.settings = study, values, settings
+        self.tell, self.notice = audience.tell, audience.notice
         self.jobs: dict[str, Job] = {}
+        self.crowded: list[Job] = []  # ran out of memory beside others; each waits to be tried alone
+        self.alone: str | None = None
         self.began = time.monotonic()
         self.outcome = Outcome("")
         self.ending: str | None = None
@@ -82,7 +116,12 @@ class Feed:
     def _next(self, trial: str) -> dict[str, Any] | str | None:
         self._look_for_an_end()
         if self.ending is not None:
+            while self.crowded:
+                self.study.lost(self.crowded.pop(), self.ending)
             return None if self.jobs else "FINISHED"
+        if self.crowded or self.alone in self.jobs:
+            # Whoever is to be alone waits for the others to end, and nobody new is let in meanwhile.
+            return None if self.jobs else self._hand_out(trial, self.crowded.pop(0), alone=True)
         if len(self.jobs) >= self.settings.slots or self._trials_spent:
             return None
         said = self.study.next()
@@ -92,16 +131,23 @@ class Feed:
             return "FINISHED"
         if not isinstance(said, Job):
             return None
-        self.jobs[trial] = said
-        self.tell("job", {"config": said.config, "fold": said.fold, "until": said.until})
+        return self._hand_out(trial, said)
+
+    def _hand_out(self, trial: str, job: Job, alone: bool = False) -> dict[str, Any]:
+        self.jobs[trial] = job
+        self.alone = trial if alone else None
+        self.tell("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
             "threads": max(1, int(self.settings.cpus)),
-            "values": dict(self.values[said.config]),
-            "config_id": said.config,
-            "fold": said.fold,
-            "until": said.until,
-            "folder": str(fold_folder(self.settings.folder, said).absolute()),
+            "memory": 1.0 if alone else self.settings.memory,
+            "alone": alone,
+            "values": dict(self.values[job.config]),
+            "run": self.settings.folder.name,
+            "config_id": job.config,
+            "fold": job.fold,
+            "until": job.until,
+            "folder": str(fold_folder(self.settings.folder, job).absolute()),
             "hang_seconds": self.settings.hang_seconds,
             "hang_factor": self.settings.hang_factor,
         }
@@ -115,6 +161,9 @@ class Feed:
             if "storage" in result:
                 # Every fold would end like this: better that the run waits for somebody to make room.
                 raise UserError(f"{result['storage']}; make room and launch again, nothing that was reported is lost")
+            if result.get("failed") == OUT_OF_MEMORY and self.settings.shared and trial != self.alone:
+                self._try_alone(trial, job, str(result["message"]))
+                return False
             if "failed" in result:
                 self._failed(trial, job, str(result["failed"]), str(result["message"]))
                 return False
@@ -163,7 +212,7 @@ class Feed:
                 raise KeyboardInterrupt
             self.ending = "interrupted"
             self.outcome = Outcome("interrupted", interrupted=True)
-            os.write(2, b"\nstopping after the reports that are under way; once more to stop at once\n")
+            self.notice("stopping after the reports that are under way; once more to stop at once")
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -186,8 +235,17 @@ class Feed:
         self.tell("failed", {"config": job.config, "fold": job.fold, "fault": reason})
         del self.jobs[trial]
 
+    def _try_alone(self, trial: str, job: Job, message: str) -> None:
+        """It may be the others who left too little memory, so it does not count yet; the job stays out meanwhile."""
+        fault = f"{message}, beside others: it is tried again alone"
+        self.study.fault(job, fault)
+        self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
+        self.crowded.append(self.jobs.pop(trial))
+
     def _give_back(self, trial: str, why: str) -> None:
-        self.study.lost(self.jobs.pop(trial), why)
+        job = self.jobs.pop(trial)
+        self.study.lost(job, why)
+        self.tell("lost", {"config": job.config, "fold": job.fold, "fault": why})
 
     @property
     def _trials_spent(self) -> bool:
@@ -203,7 +261,7 @@ class Feed:
         elif wall is not None and time.monotonic() - self.began > wall:
             reason = f"the wall clock budget of {wall:.0f} s is spent"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
-        elif self._trials_spent and not self.jobs:
+        elif self._trials_spent and not self.jobs and not self.crowded:
             trials = self.settings.trials or 0
             reason, more = f"the budget of {trials} fold trials is spent", f"budget.trials={2 * trials}"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, more=more)

@@ -79,14 +79,37 @@ class Journal:
             self._file.truncate(whole)
 
 
+class Tail:
+    """Reads a journal bit by bit: every look gives the records that it has gained since the last one.
+
+    A torn last line is passed over until it is whole, any other damage is an error. A journal that was put in the
+    place of the old one is read from its start: its records are numbered from 1 again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = self._number = self._inode = 0
+
+    def read(self) -> list[Line]:
+        try:
+            with self.path.open("rb") as file:
+                state = os.fstat(file.fileno())
+                if state.st_ino != self._inode or state.st_size < self._offset:
+                    self._offset, self._number, self._inode = 0, 0, state.st_ino
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content.split(b"\n")[:-1]
+        lines = [_parse(self.path, number, line) for number, line in enumerate(whole, self._number + 1)]
+        self._number += len(whole)
+        self._offset += sum(map(len, whole)) + len(whole)
+        return lines
+
+
 def read_journal(path: Path) -> list[Line]:
     """Every whole record; a torn last line is passed over, any other damage is an error."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    lines = content.split(b"\n")[:-1]
-    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
+    return Tail(path).read()
 
 
 def is_driven(path: Path) -> bool:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from search.engine import run_here
-from search.feed import Outcome, Settings, Watcher
+from search.feed import Audience, Notice, Outcome, Settings
 from search.journal import Journal
+from search.measure import measure_space
+from search.plan import Asked
 from search.policy import Policy
 from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
+from search.show_plan import show_first
 from search.study import Study, replay_lines
+from search.tracking.follow import followed
+from search.tracking.tracker import trackers_of
 from search.words import Entrant, Finished, Job
 from spaces.samplers import GridSampler, RandomSampler
 from spaces.space import Point, Space
@@ -25,21 +33,33 @@ from trainable.folds import folds_of, save_folds
 from trainable.printing import progress_bar, say
 
 
-def launch_space(
-    space: Space, root: Path, force_code: bool, rebuild: bool, tell: Watcher
-) -> tuple[Run, Policy, Outcome]:
+@dataclass(frozen=True)
+class Request:
+    """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
+
+    root: Path
+    force_code: bool
+    rebuild: bool
+    plan: Asked
+    dashboard: bool
+    show: Callable[[Run], AbstractContextManager[Notice]]
+
+
+def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     points = _points(space)
+    trackers = trackers_of(space.settings.tracking, request.root / space.settings.name)
     data = _prepare_data(space, points)
     data_hash = None if data is None else data.hash
-    run = open_run(space, root / space.settings.name, data_hash, force_code)
-    if rebuild:
+    run = open_run(space, request.root / space.settings.name, data_hash, request.force_code)
+    if request.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space, points)} reports")
     with Journal(run.journal) as journal:
         note_launch(run, space, data_hash)
         _write_folds(space, run, data)
         for point in points:
             run.note_config(point)
+        show_first(run.folder, space, request.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         policy = policy_of(space)
         replay_lines(policy, run.lines())
@@ -49,12 +69,17 @@ def launch_space(
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
         asked = space.settings
         say(f"{run.folder}: {len(points)} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-        outcome = _already_over(policy)
-        if outcome is None:
+        with followed(trackers, run.folder, policy.board.entrants, run.lines()) as track:
+            if (over := _already_over(policy)) is not None:
+                journal.append("end", reason=over.reason)
+                return run, policy, over
             values = {point.id: point.config.model_dump(mode="json") for point in points}
             wanted = space.settings.resources
-            outcome = run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, tell)
-        journal.append("end", reason=outcome.reason)
+            measure = partial(measure_space, space) if space.trainable.needs_data else None
+            with request.show(run) as notice:
+                audience, how = Audience(track, notice), _settings(space, run)
+                outcome = run_here(study, values, how, wanted.cpu, wanted.gpu, request.dashboard, audience, measure)
+                journal.append("end", reason=outcome.reason)
     return run, policy, outcome
 
 
@@ -71,14 +96,7 @@ def _points(space: Space) -> tuple[Point, ...]:
     if isinstance(sampler, GridSampler):
         return space.configs()
     if isinstance(sampler, RandomSampler) and sampler.count is not None:
-        rng = random.Random(sampler.seed)
-        drawn: dict[str, Point] = {}
-        for _ in range(100 * sampler.count):
-            point = space.sample(rng)
-            drawn.setdefault(point.id, point)
-            if len(drawn) == sampler.count:
-                break
-        return tuple(drawn.values())
+        return space.draw(sampler.count, sampler.seed)
     raise UserError(f"sampler {sampler.name!r}: only grid, and random with a count, can be launched so far")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.feed import Outcome
+from search.feed import Outcome, at_once
+from search.journal import Line
 from search.policy import Policy
 from search.run_folder import Run
+from search.view import clock
 from trainable.commands import INTERRUPTED
 from trainable.printing import print_table, say
 
@@ -17,14 +19,52 @@ FAILED, BUDGET = 1, 3
 
 
 class Lines:
-    """A line for each event; scores with four digits, reasons in the policy's own words."""
+    """A line for each event; scores with four digits, reasons in the policy's own words.
 
-    def __init__(self) -> None:
-        self.began = time.monotonic()
+    ``history`` tells also of what was before.
+    """
 
-    def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
-        minutes, seconds = divmod(round(time.monotonic() - self.began), 60)
-        say(f"{minutes}:{seconds:02d}  {facts['config']} fold {facts['fold']}  {_words(event, facts)}")
+    def __init__(self, history: bool = False) -> None:
+        self.history = history
+        self._began = 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
+
+    def catch_up(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            self._tell(line, self.history)
+
+    def show(self, lines: Sequence[Line]) -> None:
+        for line in lines:
+            self._tell(line, True)
+
+    def look(self, driven: bool) -> None:
+        """An end is a line of the journal; who died leaves none."""
+
+    def notice(self, text: str) -> None:
+        at_once(text)
+
+    def _tell(self, line: Line, aloud: bool) -> None:
+        if line.kind == "begin":
+            self._began = line.at
+        words = words_of(line)
+        if words and aloud:
+            say(f"{clock(line.at - self._began)}  {words}")
+
+
+def words_of(line: Line) -> str | None:
+    """What a line of the journal says to people; None where it says nothing new."""
+    fields = line.fields
+    if line.kind == "begin":
+        return f"a driver is at work on {fields['host']}" if "host" in fields else None
+    if line.kind == "end":
+        return f"ended: {fields['reason']}"
+    said = _SAID.get(line.kind)
+    return f"{fields['config']} fold {fields['fold']}  {said(fields)}" if said else None
 
 
 def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> int:
@@ -63,12 +103,17 @@ def _row(policy: Policy, config: str, wins: bool) -> dict[str, Any]:
     return {"config": config, "": "winner" if wins else "", "folds": len(scores), "mean": mean, **parameters}
 
 
-def _words(event: str, facts: Mapping[str, Any]) -> str:
-    if event == "job":
-        return f"trains until step {facts['until']}"
-    if event == "report":
-        score = f"step {facts['step']}  {facts['score']:.4f}"
-        return f"{score}  {facts['stop']}" if facts["stop"] else score
-    if event == "fault":
-        return f"is tried again: {facts['fault']}"
-    return f"failed for good: {facts['fault']}"
+def _reported(fields: Mapping[str, Any]) -> str:
+    if math.isnan(fields["score"]):
+        return str(fields.get("stop", "failed: its score is not a number"))
+    score = f"step {fields['step']}  {fields['score']:.4f}"
+    return f"{score}  {fields['stop']}" if "stop" in fields else score
+
+
+_SAID: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "job": lambda fields: f"trains until step {fields['until']}",
+    "report": _reported,
+    "stop": lambda fields: str(fields["reason"]),
+    "lost": lambda fields: f"gave its job back: {fields['fault']}",
+    "fault": lambda fields: f"fault: {fields['fault']}",
+}

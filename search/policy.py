@@ -5,9 +5,10 @@ cluster.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from search.answer import best_seen
 from search.board import Board
 from search.words import Answer, Continue, Entrant, Finished, Job, Record, Report, Stop, Verdict, Wait
 
@@ -42,6 +43,15 @@ class Policy(ABC):
     def why(self, config: str) -> str | None:
         """Why this config would not be trained as things stand, where the policy can say so."""
         return None
+
+    def eligible(self) -> Iterator[Job]:
+        """Every job that workers could be given now if there were enough of them; a lower bound of what is to come."""
+        job = self.choose()
+        yield from () if job is None else (job,)
+
+    def ranking(self) -> tuple[str, ...]:
+        """Those that can be compared so far, best first by what all their folds are expected to give."""
+        return best_seen(self.board)
 
     def add(self, entrant: Entrant) -> None:
         self.board.add(entrant)

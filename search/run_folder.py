@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from search.journal import Line, is_driven, read_journal
+from spaces.configspace import configspace
 from spaces.load import make_space
 from spaces.space import Point, Space
 from trainable.errors import UserError, did_you_mean
 from trainable.files import write_json, write_text
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
+CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
 ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
@@ -90,6 +92,7 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
 def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
     """Write down what was asked; only the one driver of a run may."""
     write_json(run.folder / ENVIRONMENT, environment(data_hash))
+    write_json(run.folder / CONFIGSPACE, configspace(space))
     # As JSON, which is YAML too, in the order of the space: it is the order in which configs come.
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
@@ -102,6 +105,10 @@ def find_run(name: str, root: Path) -> Run:
     known = [run.name for run in all_runs(root)]
     listed = f" Known: {', '.join(known)}." if known else ""
     raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, known)}{listed}")
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / SPACE).exists()
 
 
 def all_runs(root: Path) -> list[Run]:

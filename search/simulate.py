@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from search.board import Cell
 from search.policy import Policy
 from search.recorded import Curves
+from search.timetable import Stretch
 from search.words import Job, Stop
 
 
 @dataclass(frozen=True)
 class Spent:
-    """GPU-seconds that were trained, and the clock at the end."""
+    """GPU-seconds that were trained, the clock at the end, and every job in the order in which they were handed out."""
 
     seconds: float
     wall: float
+    stretches: tuple[Stretch, ...]
 
 
 def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
@@ -26,19 +28,25 @@ def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
     """
     done: dict[Cell, int] = {}  # reports that a fold trial has behind it
     events: list[tuple[float, int, Job]] = []
+    begun: dict[Cell, tuple[int, float, bool]] = {}  # of jobs: place in the order, begin, first of its cell
+    stretches: dict[int, Stretch] = {}
     clock, free, count = 0.0, workers, 0
     while True:
         while free and isinstance(job := policy.next(), Job):
             free, count = free - 1, count + 1
+            begun[job.config, job.fold] = (count, clock, (job.config, job.fold) not in done)
             heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
         if not events:
-            return Spent(math.fsum(curves[cell][place - 1].seconds for cell, place in done.items()), clock)
+            seconds = math.fsum(curves[cell][place - 1].seconds for cell, place in done.items())
+            return Spent(seconds, clock, tuple(stretches[place] for place in sorted(stretches)))
         clock, _, job = heapq.heappop(events)
         cell = (job.config, job.fold)
         place = done.get(cell, 0)
         done[cell] = place + 1
         if isinstance(policy.report(curves[cell][place]), Stop):
             free += 1
+            order, begin, first = begun[cell]
+            stretches[order] = Stretch(begin, clock, first)
         else:
             count += 1
             heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))

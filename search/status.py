@@ -1,176 +1,102 @@
-"""Where a run stands, from its journal alone: while it runs, after it ended, and after it died."""
+"""Where a run stands: a picture made of its journal's lines one by one, while it runs, after it ended, after it died.
+
+``status``, ``list``, ``watch`` and the live view are all drawn from it; there is no other reader of what happened.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from dataclasses import dataclass, field
+from statistics import fmean, stdev
 from typing import Any
 
+from search.fold_states import FoldStates
+from search.journal import Line
+from search.policy import Policy
 from search.run_folder import Run
 from search.schedulers import policy_of
 from search.study import replay_lines
 
-STATES = ("done", "running", "paused", "failed")
-COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
-COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")
 
-
-@dataclass
-class FoldState:
-    """One fold trial: what it is doing and the last thing that was decided about it."""
-
-    state: str = "waiting"
-    step: int = 0
-    score: float = math.nan
-    seconds: float = 0.0
-    reason: str = ""
-    faults: int = 0
-
-
-@dataclass
 class Status:
-    state: str
-    folds: int
-    trials: dict[tuple[str, int], FoldState]
-    horizons: dict[str, int]
-    leader: dict[str, Any] | None
-    peers: list[str] = field(default_factory=list)
+    """The policy as it stands after these lines, and what every fold trial is doing."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.board = policy, policy.board
+        self.trials = FoldStates()
+        self.workers = 0  # the most fold trials that the driver had running at once
+        self.driven = False
+        self.ended = ""
+        self._began = self._last = math.nan  # of this driver
+        self._before = 0.0  # seconds that the drivers before it worked
+
+    def note(self, line: Line) -> None:
+        replay_lines(self.policy, [line])
+        self.trials.note(line)
+        if line.kind == "begin":
+            self._before, self._began = self._worked, line.at
+            self.driven, self.ended, self.workers = True, "", 0
+        elif line.kind == "end":
+            self.ended = line.fields["reason"]
+        self.workers = max(self.workers, len(self.board.out))
+        self._last = line.at
+
+    def look(self, driven: bool) -> None:
+        """Whether a driver is at work, which no journal can tell; without one nothing is running."""
+        self.driven = driven
+        if not driven:
+            self.trials.put_down()
 
     @property
-    def gpu_seconds(self) -> float:
-        return sum(trial.seconds for trial in self.trials.values())
+    def state(self) -> str:
+        if self.ended:
+            return f"ended: {self.ended}"
+        if self.driven:
+            return "running"
+        return "not begun" if math.isnan(self._began) else "died: no driver is at work on it; launch it again to go on"
+
+    def elapsed(self, now: float) -> float:
+        """Seconds that drivers were at work."""
+        going_on = self.driven and not self.ended and not math.isnan(self._began)
+        return self._before + max(0.0, now - self._began) if going_on else self._worked
 
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.trials.values())
 
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        return self.policy.ranking() if self.board.entrants else ()
+
+    @property
+    def leader(self) -> dict[str, Any] | None:
+        """The best of the complete configs; before there is one, the best of all that can be compared."""
+        ranking = self.ranking
+        complete = (config for config in ranking if self.board.complete(config))
+        config = next(complete, ranking[0] if ranking else None)
+        if config is None:
+            return None
+        scores = self.board.scores(config)
+        return {
+            "id": config,
+            "folds": len(scores),
+            "mean": fmean(scores) if scores else None,
+            "sd": stdev(scores) if len(scores) > 1 else None,
+        }
+
+    def reason(self, config: str, fold: int) -> str:
+        """Why a fold trial is where it is, as things stand now: a config that was paused may be wanted again."""
+        trial = self.trials[config, fold]
+        return (self.policy.why(config) if trial.state == "paused" else None) or trial.reason
+
+    @property
+    def _worked(self) -> float:
+        return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
+
 
 def status_of(run: Run) -> Status:
     """Read the journal once; nothing of the run is touched."""
-    lines = run.lines()
-    space = run.space()
-    trials: dict[tuple[str, int], FoldState] = defaultdict(FoldState)
-    horizons: dict[str, int] = {}
-    ended = ""
-    for line in lines:
-        fields = line.fields
-        if line.kind == "begin":
-            ended = ""
-            for trial in trials.values():
-                trial.state = "paused" if trial.state == "running" else trial.state
-        elif line.kind == "end":
-            ended = fields["reason"]
-        elif line.kind == "config":
-            horizons[fields["config"]] = fields["steps"][-1]
-        elif line.kind in _TRIAL:
-            _TRIAL[line.kind](trials[fields["config"], fields["fold"]], fields, horizons)
-    driven = run.driven
-    if not driven:
-        for trial in trials.values():
-            trial.state = "paused" if trial.state == "running" else trial.state
-    policy = policy_of(space)
-    replay_lines(policy, lines)
-    for (config, _), trial in trials.items():
-        if trial.state == "paused":
-            trial.reason = policy.why(config) or trial.reason
-    answer = policy.answer()
-    leader = None
-    if answer.winner is not None:
-        scores = policy.board.scores(answer.winner)
-        leader = {"id": answer.winner, "folds": len(scores), "mean": sum(scores) / len(scores) if scores else None}
-    return Status(
-        _state(driven, ended, bool(lines)), space.settings.folds, dict(trials), horizons, leader, list(answer.peers)
-    )
-
-
-def document(status: Status) -> dict[str, Any]:
-    """For JSON."""
-    return {
-        "state": status.state,
-        "configs": len(status.horizons),
-        "trials": {state: status.count(state) for state in STATES}
-        | {"faults": sum(t.faults for t in status.trials.values())},
-        "gpu_seconds": status.gpu_seconds,
-        "leader": status.leader,
-        "peers": status.peers,
-    }
-
-
-def summary(status: Status) -> str:
-    """One line for people."""
-    counts = ", ".join(f"{status.count(state)} {state}" for state in STATES)
-    leader = ""
-    if status.leader is not None and status.leader["mean"] is not None:
-        leader = f", leader {status.leader['id']} with {status.leader['mean']:.4f} on {status.leader['folds']} folds"
-    return f"{status.state}; {len(status.horizons)} configs, fold trials: {counts}; {status.gpu_seconds:.0f} s{leader}"
-
-
-def overview(run: Run) -> dict[str, Any]:
-    """One row of a list of runs."""
-    status = status_of(run)
-    leader = status.leader["id"] if status.leader else None
-    counts = {state: status.count(state) for state in STATES}
-    return {
-        "run": run.name,
-        "state": status.state,
-        "configs": len(status.horizons),
-        **counts,
-        "gpu_seconds": round(status.gpu_seconds, 1),
-        "leader": leader,
-    }
-
-
-def rows(status: Status) -> list[dict[str, Any]]:
-    """A row per fold trial that was ever handed out."""
-    return [
-        {
-            "config": config,
-            "fold": fold,
-            "state": trial.state,
-            "step": trial.step,
-            "of": status.horizons[config],
-            "score": None if math.isnan(trial.score) else trial.score,
-            "seconds": round(trial.seconds, 1),
-            "faults": trial.faults,
-            "reason": trial.reason,
-        }
-        for (config, fold), trial in sorted(status.trials.items())
-    ]
-
-
-def _state(driven: bool, ended: str, begun: bool) -> str:
-    if driven:
-        return "running"
-    if not begun:
-        return "not begun"
-    return f"ended: {ended}" if ended else "died: no driver is at work on it; launch it again to go on"
-
-
-def _job(trial: FoldState, fields: Any, horizons: dict[str, int]) -> None:
-    trial.state, trial.reason = "running", ""
-
-
-def _report(trial: FoldState, fields: Any, horizons: dict[str, int]) -> None:
-    trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
-    if math.isnan(fields["score"]):
-        trial.state = "failed"
-    else:
-        trial.score = fields["score"]
-        if fields["step"] >= horizons[fields["config"]]:
-            trial.state = "done"
-        elif "stop" in fields:
-            trial.state = "paused"
-    trial.reason = fields.get("stop", trial.reason)
-
-
-def _stop(trial: FoldState, fields: Any, horizons: dict[str, int]) -> None:
-    if trial.state == "running":
-        trial.state, trial.reason = "paused", fields.get("reason", fields.get("fault", ""))
-
-
-def _fault(trial: FoldState, fields: Any, horizons: dict[str, int]) -> None:
-    trial.faults += 1
-    trial.reason = fields["fault"]
-
-
-_TRIAL = {"job": _job, "report": _report, "stop": _stop, "lost": _stop, "fault": _fault}
+    status = Status(policy_of(run.space()))
+    driven = run.driven  # before the lines are read: who ended in between has left word of it
+    for line in run.lines():
+        status.note(line)
+    status.look(driven or run.driven)
+    return status

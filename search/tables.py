@@ -1,4 +1,4 @@
-"""Read recorded curves from parquet or csv, and say in one line what is wrong with them."""
+"""Read recorded curves from tables and from runs, and say in one line what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from search.curves import curves_of
 from search.recorded import COLUMNS, Recorded, recorded
+from search.run_folder import Run, all_runs, is_run
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import say
 
 SUFFIXES = (".parquet", ".csv")
 
 
-def find_tables(paths: list[Path]) -> list[Path]:
-    """The tables that the paths name; a folder stands for all tables in it."""
+def find_tables(paths: list[Path], root: Path = Path("runs")) -> list[Path]:
+    """The tables and runs that the paths name; a folder stands for all in it, a name for the run that has it."""
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES and each.is_file())
+        if is_run(path):
+            found.append(path)
+        elif path.is_dir():
+            inside = sorted(each for each in path.iterdir() if is_run(each) or _is_table(each))
             if not inside:
-                raise UserError(f"{path}: no .parquet or .csv file in this folder")
+                raise UserError(f"{path}: no .parquet or .csv file in this folder, and no run")
             found += inside
+        elif is_run(root / path):
+            found.append(root / path)
         elif not path.is_file():
-            raise UserError(f"{path}: no such file or folder")
+            known = [run.name for run in all_runs(root)]
+            raise UserError(f"{path}: no such file or folder, and no run in {root}.{did_you_mean(str(path), known)}")
         elif path.suffix not in SUFFIXES:
             raise UserError(f"{path}: must end in .parquet or .csv")
         else:
@@ -38,19 +45,28 @@ def read_table(path: Path) -> Recorded:
         hint = did_you_mean(missing[0], [str(name) for name in frame.columns])
         raise UserError(f"{path}: column {missing[0]!r} is missing.{hint} Needed: {', '.join(COLUMNS)}.")
     if frame.empty:
-        raise UserError(f"{path}: the table has no rows")
+        raise UserError(f"{path}: {'nothing was reported yet' if is_run(path) else 'the table has no rows'}")
     study = recorded(_checked(path, frame))
     if len(study.entrants) < 2:
         why = f" ({study.left_out[0]})" if study.left_out else ""
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{why}")
     if study.left_out:
-        say(f"{path}: incomplete and left out: {len(study.left_out)} configs; first, {study.left_out[0]}")
+        say(
+            f"{path}: replays the {len(study.entrants)} complete configs only; "
+            f"incomplete and left out: {'; '.join(study.left_out)}"
+        )
     if max(study.means().values()) == float("-inf"):
         raise UserError(f"{path}: column 'score': every config has a score that is not a number")
     return study
 
 
+def _is_table(path: Path) -> bool:
+    return path.suffix in SUFFIXES and path.is_file()
+
+
 def _read(path: Path) -> pd.DataFrame:
+    if is_run(path):
+        return curves_of(Run(path).lines())
     try:
         if path.suffix == ".csv":
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -89,7 +105,7 @@ def _numbers(path: Path, table: pd.DataFrame, name: str) -> pd.Series[float]:
     """As numbers; only a score may be NaN, and only where that is what stands there."""
     raw = table[name]
     numbers = pd.to_numeric(raw, errors="coerce").astype(float)
-    said = raw.astype(str).str.strip().str.lower().isin(["nan", "none", "<na>"])
+    said = raw.isna() | raw.astype(str).str.strip().str.lower().isin(["nan", "none", "<na>"])
     allowed = said if name == "score" else pd.Series(False, index=table.index)
     _refuse(path, table, name, numbers.isna() & ~allowed, "is not a number")
     return numbers

@@ -5,6 +5,7 @@ that cross.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,27 +52,44 @@ def make_world(recipe: Recipe, seed: int) -> pd.DataFrame:
     """One recorded study: the columns config, fold, step, score, seconds and the parameters."""
     rng = np.random.default_rng(seed)
     points = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
-    count = len(points)
-    level = 0.855 + _configs(recipe, points, rng)[:, None] + rng.normal(0, recipe.fold_sd, recipe.folds)
-    final = level + rng.normal(0, recipe.noise_sd, (count, recipe.folds))
-    pace = recipe.pace_sd * rng.normal(size=(count, 1))
-    pace = pace + recipe.cell_pace_sd * rng.normal(size=(count, recipe.folds))
     time = np.arange(1, recipe.evaluations + 1) / recipe.evaluations
-    score = final[:, :, None] - _gap(recipe.shape, time, pace[:, :, None], rng)
-    score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (count, recipe.folds, recipe.evaluations - 1))
+    (score,) = make_scores(recipe, points, recipe.folds, [(np.arange(len(points)), time)], rng)
     return _table(points, score, time, recipe)
+
+
+def make_scores(
+    recipe: Recipe,
+    points: Sequence[Mapping[str, object]],
+    folds: int,
+    blocks: Sequence[tuple[NDArray[np.int_], Array]],
+    rng: np.random.Generator,
+) -> list[Array]:
+    """Configs x folds x reports for each block: the rows of configs that report at the same shares of their horizon."""
+    count = len(points)
+    level = 0.855 + _configs(recipe, points, rng)[:, None] + rng.normal(0, recipe.fold_sd, folds)
+    final = level + rng.normal(0, recipe.noise_sd, (count, folds))
+    pace = recipe.pace_sd * rng.normal(size=(count, 1))
+    pace = pace + recipe.cell_pace_sd * rng.normal(size=(count, folds))
+    scores = []
+    for rows, time in blocks:
+        score = final[rows][:, :, None] - _gap(recipe.shape, time, pace[rows][:, :, None], rng)
+        score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (len(rows), folds, len(time) - 1))
+        scores.append(score)
+    return scores
 
 
 def generated(recipe: Recipe, seed: int) -> Recorded:
     return recorded(make_world(recipe, seed))
 
 
-def _configs(recipe: Recipe, points: list[dict[str, object]], rng: np.random.Generator) -> Array:
+def _configs(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.random.Generator) -> Array:
     main = np.zeros(len(points))
-    for name, levels in SPACE.items():
-        effect = dict(zip(levels, rng.normal(size=len(levels)), strict=True))
-        main += np.array([effect[point[name]] for point in points])
-    main = (main - main.mean()) / main.std()
+    for name in dict.fromkeys(name for point in points for name in point):
+        levels = [str(point.get(name)) for point in points]
+        known = list(dict.fromkeys(levels))
+        effect = dict(zip(known, rng.normal(size=len(known)), strict=True))
+        main += np.array([effect[level] for level in levels])
+    main = (main - main.mean()) / (main.std() or 1.0)
     rest = rng.normal(size=len(points))
     return np.asarray(recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest))
 

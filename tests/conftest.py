@@ -12,6 +12,7 @@ os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # no test reads or writes a user's cac
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
+os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # a second and 150 MB for each launch
 
 
 @pytest.fixture(scope="session")

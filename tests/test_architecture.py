@@ -27,6 +27,11 @@ PURE = (
     "search.schedulers",
     "search.study",
     "search.status",
+    "search.show_plan",
+    "search.follow",
+    "search.ledger",
+    "search.curves",
+    "search.tracking.follow",
     "search.__main__",
     "spaces.__main__",
 )

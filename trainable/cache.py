@@ -28,6 +28,7 @@ from trainable import dataset, scribbles
 from trainable.config import STRIDE
 from trainable.dataset import BadFile, Pixels, Split
 from trainable.errors import UserError
+from trainable.files import cache_folder
 from trainable.printing import Progress
 
 VERSION = 1
@@ -89,13 +90,6 @@ def unpack(labels: Any) -> tuple[Any, Any]:
     return labels >> SCRIBBLE_SHIFT, labels & MASK_BIT
 
 
-def default_folder() -> Path:
-    chosen = os.environ.get("SCRIBBLE_SEARCH_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scribble-search"
-
-
 def open_data(
     folder: Path,
     size: tuple[int, int] | str = "auto",
@@ -108,8 +102,8 @@ def open_data(
     if not files.labelled:
         raise UserError(f"{files.root}: has no {dataset.TRUTH}/ folder, so there is nothing to train on")
     content = files.hash
-    width, height = _working_size(files) if isinstance(size, str) else size
-    entry = (cache or default_folder()) / f"v{VERSION}-{content[:20]}-{width}x{height}"
+    width, height = dataset.auto_size(files, STRIDE) if isinstance(size, str) else size
+    entry = (cache or cache_folder()) / f"v{VERSION}-{content[:20]}-{width}x{height}"
     opened = _open(entry, files, content, (width, height))
     if opened is None:
         with _lock(entry):
@@ -120,17 +114,6 @@ def open_data(
     if opened is None:
         raise UserError(f"{entry}: is damaged again right after it was built; is the disk sound?")
     return opened
-
-
-def _working_size(files: Split) -> tuple[int, int]:
-    sizes = []
-    for path in files.images.values():
-        try:
-            with Image.open(path) as image:
-                sizes.append(image.size)
-        except OSError as error:
-            raise BadFile(path, f"cannot be read as an image ({error})") from None
-    return dataset.working_size(sizes, STRIDE)
 
 
 def _open(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Data | None:

@@ -200,3 +200,15 @@ def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, in
     if width < stride or height < stride:
         raise UserError(f"images of {width}x{height} are smaller than {stride}x{stride}; give --set size=WIDTHxHEIGHT")
     return width // stride * stride, height // stride * stride
+
+
+def auto_size(files: Split, stride: int) -> tuple[int, int]:
+    """The working size of a split; the headers of its images are read, not their pixels."""
+    sizes = []
+    for path in files.images.values():
+        try:
+            with Image.open(path) as image:
+                sizes.append(image.size)
+        except OSError as error:
+            raise BadFile(path, f"cannot be read as an image ({error})") from None
+    return working_size(sizes, stride)

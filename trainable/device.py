@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 import torch
 
@@ -36,6 +37,19 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error) for words in ("can't allocate memory", "bad_alloc", "could not create a primitive"))
+
+
+def limit_memory(share: float) -> None:
+    """Hold this process to a share of its GPU's memory: Ray deals shares out and holds nobody to them."""
+    if torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
+def release_memory() -> None:
+    """Give back what a finished job held, also what only its error still holds, to the other processes on the GPU."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def _keep_freed_memory() -> None:

@@ -60,3 +60,11 @@ def remove_partial(folder: Path) -> None:
     """Remove what writes that were killed left behind."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what it can always make again."""
+    chosen = os.environ.get("SCRIBBLE_SEARCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scribble-search"

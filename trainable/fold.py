@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 from trainable import checkpoint
@@ -27,9 +26,10 @@ from trainable.errors import FoldFailed, UserError
 from trainable.files import append_line, remove_partial, write_json, write_text
 from trainable.finish import write_results
 from trainable.folds import Folds
+from trainable.log import note
 from trainable.trial import FoldTrial, Report
 
-METRICS_FILE, LOG_FILE, ERROR_FILE = "metrics.jsonl", "log.txt", "error.json"
+METRICS_FILE, ERROR_FILE = "metrics.jsonl", "error.json"
 
 
 def train_fold(
@@ -61,7 +61,7 @@ def train_fold(
         if state is not None:
             trial.restore(state, folder / checkpoint.LAST)
         _align_reports(folder / METRICS_FILE, trial.report)
-        _log(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
+        note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
         if trial.report is not None:
             yield trial.report
         if not trial.finished:
@@ -127,10 +127,10 @@ def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
     """Evaluate and put it on record; with the last report the fold's results are written too."""
     report = trial.evaluate()
     append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
-    _log(folder, f"step {report.step}: loss {report.loss:.4f}, miou {report.scores['miou']:.4f}")
+    note(folder, f"step {report.step}: loss {report.loss:.4f}, miou {report.scores['miou']:.4f}")
     if report.finished:
         write_results(trial, folder, keep_probabilities)
-        _log(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
+        note(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
     return report
 
 
@@ -152,8 +152,4 @@ def _whole_lines(path: Path) -> list[str]:
 
 def _write_failure(folder: Path, failure: FoldFailed) -> None:
     write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
-    _log(folder, f"failed: {failure.message}")
-
-
-def _log(folder: Path, text: str) -> None:
-    append_line(folder / LOG_FILE, f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}")
+    note(folder, f"failed: {failure.message}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -32,12 +33,18 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Progress]:
-    """A callable that is told (done, total); it draws a bar on a terminal, once there is something to wait for."""
+def progress_bar(label: str, after: float = 0.0) -> Iterator[Progress]:
+    """A callable that is told (done, total); it draws a bar on a terminal, once there is something to wait for.
+
+    What may be over at once draws none until so many seconds have passed.
+    """
+    began = time.monotonic()
     with rich.progress.Progress(console=talk, transient=True, disable=not talk.is_terminal) as bar:
         tasks: list[rich.progress.TaskID] = []
 
         def advance(done: int, total: int) -> None:
+            if not tasks and time.monotonic() - began < after:
+                return
             if not tasks:
                 tasks.append(bar.add_task(label, total=total))
             bar.update(tasks[0], completed=done)

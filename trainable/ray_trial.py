@@ -9,15 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import faulthandler
+import os
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import ray
 from ray import tune
 
 from trainable.errors import FoldFailed, StorageFull, UserError
+from trainable.log import note
 
 HANG_FILE = "hang.txt"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -30,10 +35,19 @@ class FoldTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.job = config
+        self.reports = _nothing()
         self.watchdog = Watchdog(Path(config["folder"]), config["hang_seconds"], config["hang_factor"])
-        self.reports = _LOOPS[config["trainable"]](config, self.watchdog.alive)
+        self.reports = _logged(config, _LOOPS[config["trainable"]](config, self.watchdog.alive))
 
     def step(self) -> Result:
+        # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
+        ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
+        result = self._step()
+        if "step" not in result:
+            self.cleanup()  # the actor may stand idle now, and must not keep memory from others
+        return result
+
+    def _step(self) -> Result:
         try:
             with self.watchdog.watching():
                 result: Result | None = next(self.reports, None)
@@ -55,8 +69,13 @@ class FoldTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self.reports.close()
+        """Let go of everything that the job held: the next one in this process finds the memory as the first did."""
+        self.reports.close()
+        self.reports = _nothing()
+        if "torch" in sys.modules:  # a scripted fold trial never loads it
+            from trainable.device import release_memory
+
+            release_memory()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The fold's folder is the checkpoint."""
@@ -80,6 +99,7 @@ class Watchdog:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_trace()
         with self.path.open("w") as self.file:
             self._arm()
             try:
@@ -97,9 +117,36 @@ class Watchdog:
             self._arm()
         return True
 
+    def _keep_trace(self) -> None:
+        """What the watchdog before this one wrote as it killed its process."""
+        trace = self.path.read_text() if self.path.exists() else ""
+        if trace:
+            note(self.path.parent, f"was killed by the watchdog, hanging here:\n{trace}")
+
     def _arm(self) -> None:
         self.armed = time.monotonic()
         faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file or sys.stderr)
+
+
+def _nothing() -> Generator[Result, None, None]:
+    yield from ()
+
+
+def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
+    """Where a fold is trained, and how it crashed if it did, in the log of the fold."""
+    folder = Path(job["folder"])
+    gpus = f", GPU {', '.join(map(str, ids))}" if (ids := ray.get_gpu_ids()) else ""
+    note(folder, f"process {os.getpid()} on {socket.gethostname()}{gpus}")
+    try:
+        yield from reports
+    except FoldFailed:
+        raise  # the fold has said so itself
+    except UserError as problem:
+        note(folder, f"refused: {problem}")
+        raise
+    except Exception:
+        note(folder, f"crashed:\n{traceback.format_exc()}")
+        raise
 
 
 def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
@@ -112,18 +159,22 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
 def _trained(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
+    from trainable.batches import default_workers
     from trainable.cache import open_data
     from trainable.config import make_config
+    from trainable.device import limit_memory, pick_device
     from trainable.fold import train_fold
     from trainable.folds import load_folds
 
-    if job["threads"]:
-        torch.set_num_threads(job["threads"])
+    torch.set_num_threads(job["threads"])
+    limit_memory(job["memory"])
+    workers = min(job["threads"], default_workers(pick_device("auto")))
     config = make_config(job["values"])
     data = open_data(Path(job["data"]), config.size, job["split"])
     folds = load_folds(Path(job["folds"]), data.hash)
     folder = Path(job["folder"])
-    reports = train_fold(config, data, folds, job["fold"], folder, until=job["until"], keep_going=alive)
+    fold, until = job["fold"], job["until"]
+    reports = train_fold(config, data, folds, fold, folder, until=until, workers=workers, keep_going=alive)
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:
             score = report.scores[job["metric"]]

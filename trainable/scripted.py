@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.errors import FoldFailed
 from trainable.files import TEMPORARY, append_line
+from trainable.log import note
 
 STATE = "last.json"
 
@@ -60,6 +61,7 @@ def run_script(
     """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
     folder.mkdir(parents=True, exist_ok=True)
     state = _load(folder / STATE)
+    note(folder, f"fold {fold} as the script says, from step {state['step']} of {script.steps}")
     if state["report"] is not None:
         yield state["report"]
     while state["step"] < min(until, script.steps):
@@ -78,6 +80,7 @@ def run_script(
             _write(folder / STATE, state)
             told = {**state["report"], "miou": state["report"]["score"]}
             append_line(folder / "metrics.jsonl", json.dumps(told))
+            note(folder, f"step {state['step']}: score {state['report']['score']:.4f}")
             yield state["report"]
         if not keep_going(state["step"]):
             return
@@ -114,4 +117,6 @@ def _misbehave(script: Script, fold: int, step: int, folder: Path) -> None:
         time.sleep(1e6)
     if script.fault == "disk_full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / STATE))
-    raise FoldFailed(script.fault, f"the script says {script.fault} at step {step}", step)
+    failure = FoldFailed(script.fault, f"the script says {script.fault} at step {step}", step)
+    note(folder, f"failed: {failure.message}")
+    raise failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from search.answer import best_complete
 from search.policy import Policy
@@ -56,14 +56,15 @@ class Asha(Policy):
     def choose(self) -> Job | None:
         """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
         best, chosen = (-1, 0.0), None
-        for entrant in self.board.standing():
-            ladder = self._ladders[entrant.steps]
-            level, score = self._height(entrant, ladder)
-            if level == len(ladder) or (level, score) <= best or (entrant.config, ladder[level][0]) in self.board.out:
-                continue
-            if level == 0 or self._climbs(entrant, ladder[level - 1], score):
-                best, chosen = (level, score), Job(entrant.config, *ladder[level])
+        for level, score, entrant in self._waiting():
+            if (level, score) > best and self._may_climb(entrant, level, score):
+                best, chosen = (level, score), Job(entrant.config, *self._ladders[entrant.steps][level])
         return chosen
+
+    def eligible(self) -> Iterator[Job]:
+        for level, score, entrant in self._waiting():
+            if self._may_climb(entrant, level, score):
+                yield Job(entrant.config, *self._ladders[entrant.steps][level])
 
     def judge(self, report: Report) -> str | None:
         entrant, rung = self.board.entrants[report.config], (report.fold, report.step)
@@ -73,13 +74,34 @@ class Asha(Policy):
         own = self.board.score(report.config, *rung)
         if own is None or self._climbs(entrant, rung, own):
             return None
-        rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
-        rank = rivals.index(own) + 1
-        rule = f"the best {self._places(rivals)} go on"
-        return f"paused: rank {rank} of {len(rivals)} at step {step} of fold {fold}, {rule}"
+        return self._place(entrant, rung, own)
+
+    def why(self, config: str) -> str | None:
+        entrant = self.board.entrants[config]
+        level, score = self._height(entrant, self._ladders[entrant.steps])
+        through = level == len(self._ladders[entrant.steps])
+        if config in self.board.failed or through or self._may_climb(entrant, level, score):
+            return None
+        return self._place(entrant, self._ladders[entrant.steps][level - 1], score)
 
     def answer(self) -> Answer:
         return best_complete(self.board)
+
+    def _waiting(self) -> Iterator[tuple[int, float, Entrant]]:
+        """Who stands before a rung that nobody is training it for: the rung's place, and the score behind it."""
+        for entrant in self.board.standing():
+            ladder = self._ladders[entrant.steps]
+            level, score = self._height(entrant, ladder)
+            if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.board.out:
+                yield level, score, entrant
+
+    def _may_climb(self, entrant: Entrant, level: int, score: float) -> bool:
+        return level == 0 or self._climbs(entrant, self._ladders[entrant.steps][level - 1], score)
+
+    def _place(self, entrant: Entrant, rung: Rung, score: float) -> str:
+        rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
+        rule = f"the best {self._places(rivals)} go on"
+        return f"paused: rank {rivals.index(score) + 1} of {len(rivals)} at step {step} of fold {fold}, {rule}"
 
     def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
         """How many rungs a config has behind it, and its score at the last one."""

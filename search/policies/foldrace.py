@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.answer import best_of, usual_prior
+from search.answer import best_first, best_of, usual_prior
 from search.forecast import forecast
 from search.mixed_model import Array, Prior, Table
 from search.policy import Policy
@@ -74,7 +75,11 @@ class FoldRace(Policy):
         return new
 
     def choose(self) -> Job | None:
-        return self._screen() or next(self._go_on(), None) or next(self._speculate(), None)
+        return next(chain(self.eligible(), self._speculate()), None)
+
+    def eligible(self) -> Iterator[Job]:
+        yield from self._screen()
+        yield from self._go_on()
 
     def judge(self, report: Report) -> str | None:
         """Rungs pause. In fold 0 every job ends at one, so that all configs get there first; later, only
@@ -112,7 +117,12 @@ class FoldRace(Policy):
     def answer(self) -> Answer:
         return best_of(self._sheet, self._now().table, self.prior)
 
-    def _screen(self) -> Job | None:
+    def ranking(self) -> tuple[str, ...]:
+        race = self._now()
+        rows = np.flatnonzero(race.standings.candidates & race.table.known.any(1))
+        return best_first(self._sheet, rows, race.standings.mean)
+
+    def _screen(self) -> Iterator[Job]:
         """Breadth first: whoever has not reached the first rung of fold 0, or may go on to the next one."""
         sheet = self._sheet
         for place in range(max(1, len(self.rungs))):
@@ -121,8 +131,7 @@ class FoldRace(Policy):
                 waiting &= np.isfinite(sheet.at(place - 1)[:, 0]) & self._leaves()
             for row in np.flatnonzero(waiting):
                 if (sheet.names[row], 0) not in self.board.out:
-                    return Job(sheet.names[row], 0, sheet.steps[row][place])
-        return None
+                    yield Job(sheet.names[row], 0, sheet.steps[row][place])
 
     def _go_on(self) -> Iterator[Job]:
         """The next fold of whoever may still win: the fewest folds first, then the best; one fold at a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from search.answer import best_complete
 from search.policy import Policy
@@ -45,18 +45,31 @@ class Halving(Policy):
         return super().note(report)
 
     def choose(self) -> Job | None:
-        self._open = self._open or self._stage()
-        fold, members = self._open
+        return next(self.eligible(), None)
+
+    def eligible(self) -> Iterator[Job]:
+        fold, members = self._now()
         for config in members:
             if fold in self.board.open_folds(config):
-                return Job(config, fold, self.board.entrants[config].horizon)
-        return None
+                yield Job(config, fold, self.board.entrants[config].horizon)
 
     def judge(self, report: Report) -> str | None:
         return None
 
+    def why(self, config: str) -> str | None:
+        """Why a config stays behind; that of those who are through with all folds is not asked."""
+        for fold in range(1, self._now()[0] + 1):
+            if self.board.full(config, fold) is None and config not in self._now()[1]:
+                folds = "fold 0" if fold == 1 else f"folds 0-{fold - 1}"
+                return f"paused: behind the best {self._quota(fold)} on {folds}"
+        return None
+
     def answer(self) -> Answer:
         return best_complete(self.board)
+
+    def _now(self) -> tuple[int, list[str]]:
+        self._open = self._open or self._stage()
+        return self._open
 
     def _stage(self) -> tuple[int, list[str]]:
         """The first fold that is not done, and who trains it."""

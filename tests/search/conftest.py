@@ -16,22 +16,29 @@ PATIENCE = 150.0  # seconds that a program may take on a busy machine
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A Ray of two cores; its address."""
+    """A Ray of two cores and a GPU that is only said to be there, which is all that scripted trials need; its address."""
     import ray
 
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), before]))
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
-    os.environ.pop("PYTHONPATH")
-    if before is not None:
-        os.environ["PYTHONPATH"] = before
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+        environment.setenv("CUDA_VISIBLE_DEVICES", "0")
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
 
 
 @pytest.fixture
-def environment(small_cache):
-    return os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+def environment(small_cache, cluster):
+    """Of programs: they use the shared Ray unless a test says RAY_ADDRESS="", which starts one of their own."""
+    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | ours | {"RAY_ADDRESS": cluster}
 
 
 @pytest.fixture

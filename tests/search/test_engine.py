@@ -2,11 +2,12 @@
 
 import json
 import random
+import re
 
 import pytest
 
-from search.engine import run_study
-from search.feed import Settings
+from search.engine import needs, run_study
+from search.feed import Audience, Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
@@ -25,14 +26,14 @@ def run(cluster, tmp_path):
         policy = SCHEDULERS[scheduler]([], FOLDS, budget=settings.pop("gpu_seconds", None))
         replay_lines(policy, read_journal(tmp_path / "journal.jsonl"))
         values = {f"c{k}": script for k, script in enumerate(scripts)}
-        settings = {"retries": 2, "hang_seconds": 60.0, **settings}
+        settings = {"retries": 2, "hang_seconds": 60.0, "cpus": 1, "gpus": 0, "slots": 2, **settings}
         with Journal(tmp_path / "journal.jsonl") as journal:
             running = Study(policy, journal)
             running.begin()
             for config, script in values.items():
                 running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
-            options = Settings(tmp_path, cpus=1, gpus=0, slots=2, job={"trainable": "scripted"}, **settings)
-            return policy, run_study(running, values, options, tell)
+            options = Settings(tmp_path, {"trainable": "scripted"}, **settings)
+            return policy, run_study(running, values, options, Audience(tell))
 
     return study
 
@@ -74,6 +75,9 @@ def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_go_on(
     assert set(policy.board.failed) == {"c0"} and policy.board.complete("c1")
     assert policy.answer().winner == "c1" and outcome.reason == "every job is done"
     assert "the script says crash at step 2" in (tmp_path / "configs/c0/fold_0/error.txt").read_text()
+    log = (tmp_path / "configs/c0/fold_0/log.txt").read_text()
+    assert log.count("crashed:\nTraceback") == 3 and log.count("is tried again: RuntimeError") == 2
+    assert log.splitlines()[-1].endswith("failed for good: crash")
 
 
 @pytest.mark.parametrize("fault", ["nan", "out_of_memory"])
@@ -82,6 +86,61 @@ def test_a_fold_that_cannot_be_trained_ends_its_config_not_the_run(run, tmp_path
     assert set(policy.board.failed) == {"c0"} and policy.answer().winner == "c1"
     assert (tmp_path / "configs/c0/fold_0/error.txt").read_text().startswith(fault)
     check_journal(tmp_path)
+
+
+class Witness:
+    """Sees which fold trials are out, and that no other is out with one that has run out of memory."""
+
+    def __init__(self):
+        self.out, self.short, self.retried = set(), set(), []
+
+    def __call__(self, event, facts):
+        cell = (facts["config"], facts["fold"])
+        if event == "job":
+            assert not self.out & self.short, f"{cell} is let in beside {self.out & self.short}"
+            self.out.add(cell)
+            if cell in self.short:
+                assert self.out == {cell}, f"{cell} is tried again beside {self.out - {cell}}"
+                self.retried.append(cell)
+        elif event == "fault":
+            self.short.add(cell)
+            self.out.remove(cell)
+        elif event == "failed" or facts["stop"]:
+            self.out.remove(cell)
+
+
+SHARING = [{"gpus": 0.5, "memory": 0.5}, {"gpus": 0}]
+
+
+@pytest.mark.parametrize("share", SHARING, ids=["half a GPU each", "a core each"])
+def test_out_of_memory_beside_another_is_tried_again_alone_and_may_win(run, tmp_path, share):
+    witness = Witness()
+    policy, outcome = run(
+        [good(0.7), good(0.8, fault="out_of_memory", fault_step=3), good(0.75, step_seconds=0.05), good(0.6)],
+        tell=witness,
+        **share,
+    )
+    assert outcome.reason == "every job is done" and policy.answer().winner == "c1"
+    assert sorted(witness.retried) == [("c1", 0), ("c1", 1)]
+    assert sum(line.kind == "fault" for line in check_journal(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("share", SHARING, ids=["half a GPU each", "a core each"])
+def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path, share):
+    witness = Witness()
+    hopeless = good(0.8, fault="out_of_memory", fault_step=3, fault_folds=(0,), fault_times=1000)
+    policy, outcome = run([good(0.7), hopeless, good(0.75), good(0.6)], tell=witness, **share)
+    assert outcome.reason == "every job is done" and set(policy.board.failed) == {"c1"}
+    assert witness.retried == [("c1", 0)] and policy.answer().winner == "c2"
+    check_journal(tmp_path)
+
+
+def test_who_is_alone_asks_for_whole_gpus_so_that_ray_lets_the_others_leave_first(tmp_path):
+    for gpus, whole in ((0.3333, 1), (1.0, 1), (2.0, 2)):
+        share = Settings(tmp_path, {}, cpus=2, gpus=gpus)
+        assert needs(share, {"alone": False}).bundles == [{"CPU": 2, "GPU": gpus}]
+        assert needs(share, {"alone": True}).bundles == [{"CPU": 2, "GPU": whole}]
+    assert needs(Settings(tmp_path, {}, cpus=1, gpus=0), {"alone": True}).bundles == [{"CPU": 1}]
 
 
 def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):
@@ -98,6 +157,8 @@ def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
     policy, _ = run([good(fault="hang", fault_step=2, fault_folds=(0,)), good(0.7)], hang_seconds=2.0)
     assert policy.board.complete("c0") and policy.board.complete("c1")
     assert any(line.kind == "fault" for line in check_journal(tmp_path))
+    log = (tmp_path / "configs/c0/fold_0/log.txt").read_text()
+    assert re.search(r"killed by the watchdog, hanging here:\nTimeout.*\n.*File .*scripted\.py", log, re.S)
 
 
 def test_a_budget_ends_the_run_in_order_and_more_of_it_goes_on(run, tmp_path):

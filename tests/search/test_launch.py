@@ -9,7 +9,9 @@ import time
 from contextlib import suppress
 
 import pytest
+from typer.testing import CliRunner
 
+from search.__main__ import app
 from search.journal import read_journal
 from search.run_folder import Run
 from search.schedulers import policy_of
@@ -27,6 +29,7 @@ parameters:
 scheduler: foldrace
 resources: {gpu: 0, cpu: 1}
 """
+OWN_RAY = {"RAY_ADDRESS": ""}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def demo(tmp_path):
 @pytest.fixture
 def launch(start):
     """Launch the demo and go on while it runs."""
-    return lambda *words: start("-m", "search", "launch", "demo.yaml", *words)
+    return lambda *words, **more: start("-m", "search", "launch", "demo.yaml", *words, **more)
 
 
 def wait_for_reports(path, count, process):
@@ -55,8 +58,11 @@ def reports(path):
 
 
 def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
-    done = search("launch", "demo.yaml")
+    done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
+    said = done.stderr.index
+    assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("trains until"), "the plan comes first"
+    assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
     assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m search status" in done.stderr
     document = json.loads(search("status", "demo", "--format", "json").stdout)
     assert {"state", "configs", "trials", "gpu_seconds", "leader"} <= set(document)
@@ -74,14 +80,14 @@ def test_the_driver_may_be_killed_at_any_time_with_a_ray_of_its_own(launch, sear
     journal = tmp_path / "runs/demo/journal.jsonl"
     rng = random.Random(1)
     for wanted in (3, 9):
-        process = launch()
+        process = launch(**OWN_RAY)
         wait_for_reports(journal, wanted, process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(rng.uniform(0, 0.5))
         process.kill()
         process.communicate()
         assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
-    done = search("launch", "demo.yaml")
+    done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
     told = reports(journal)
     assert len(told) == len(set(told)), "a report was recorded twice"
@@ -117,6 +123,45 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(launch, searc
     assert process.returncode == 130
     refused = search("stop", "demo")
     assert refused.returncode == 2 and "nobody is driving" in refused.stderr
+
+
+def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_told(search, tmp_path):
+    from ConfigSpace import ConfigurationSpace
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ("launch", "demo.yaml", "--set", "scheduler=grid", "--set", "tracking=tensorboard")
+    assert search(*words, "--set", "budget.trials=3").returncode == 3
+    done = search(*words)
+    assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
+    folder = tmp_path / "runs/demo"
+
+    def ask(*words):
+        asked = CliRunner().invoke(app, [*map(str, words)])
+        assert asked.exit_code == 0, asked.output
+        return asked.stdout
+
+    ledger = json.loads(ask("ledger", folder, "--format", "json"))
+    kept = json.loads(ask("status", folder, "--format", "json"))["gpu_seconds"]
+    assert ledger["parts"]["done"] == pytest.approx(kept) and ledger["parts"]["lost"] == ledger["unseen"] == 0
+    assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
+    assert kept < ledger["busy"] <= ledger["workers"] * ledger["wall"] and len(ledger["trials"]) == 8
+    assert ask("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in ask("ledger", folder)
+    ask("curves", folder, "--out", tmp_path / "curves.parquet")
+    for source in (folder, tmp_path / "curves.parquet", folder.parent):
+        (row,) = json.loads(ask("replay", source, "--scheduler", "grid", "--format", "json"))
+        assert row["cost"] == 1.0 and row["regret"] == 0.0
+    assert tuple(ConfigurationSpace.from_json(folder / "configspace.json")["quality"].sequence) == (
+        0.70,
+        0.72,
+        0.74,
+        0.76,
+    )
+    told = [
+        (path.parent.name, int(path.name.removeprefix("fold_")), event.step)
+        for path in folder.glob("tensorboard/*/fold_*")
+        for event in EventAccumulator(str(path)).Reload().Scalars("score")
+    ]
+    assert sorted(told) == sorted(reports(folder / "journal.jsonl")) and len(told) == 4 * 2 * 6
 
 
 def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders(search, tmp_path):

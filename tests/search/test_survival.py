@@ -32,14 +32,14 @@ ONE_SLOT = "resources.cpu=2"
 
 
 @pytest.fixture
-def launch(program, tmp_path, cluster):
-    """Launch the demo on the shared Ray; its fate first, where it has one."""
+def launch(program, tmp_path):
+    """Launch the demo; its fate first, where it has one."""
     (tmp_path / "demo.yaml").write_text(SPACE)
 
     def to_the_end(*fate, sets=()):
         words = [DOOMED, *map(str, fate)] if fate else ["-m", "search"]
         more = [word for one in sets for word in ("--set", one)]
-        return program(*words, "launch", "demo.yaml", *more, RAY_ADDRESS=cluster)
+        return program(*words, "launch", "demo.yaml", *more)
 
     return to_the_end
 

@@ -1,0 +1,71 @@
+"""TensorBoard: a folder of event files for each fold trial, in the run's own folder; no server is needed to write."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+from search.tracking.tracker import Followed, library
+
+
+def make(folder: Path) -> TensorBoard:
+    return TensorBoard(folder / "tensorboard")
+
+
+class TensorBoard:
+    """Score and seconds as scalars, the parameters for its HParams page, the state as text."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.library = library("tensorboardX", "tensorboard")
+        self.writers: dict[str, Any] = {}
+        self.steps: dict[str, int] = {}
+
+    @property
+    def place(self) -> str:
+        return f"tensorboard --logdir {self.folder}"
+
+    def open(self, trial: Followed) -> int:
+        folder = self.folder / trial.name
+        held = _last_step(folder)
+        # Files are named by the second: without the step, one opened again at once would take the place of the last.
+        writer = self.library.SummaryWriter(str(folder), filename_suffix=f".{held:09d}", flush_secs=10)
+        if not held:
+            values = {"config": trial.config, "fold": trial.fold, **trial.parameters}
+            plain = {name: value if isinstance(value, int | float) else str(value) for name, value in values.items()}
+            for summary in self.library.summary.hparams(plain, {"score": 0.0})[:2]:
+                writer.file_writer.add_summary(summary)
+        self.writers[trial.name], self.steps[trial.name] = writer, held
+        return held
+
+    def report(self, trial: Followed, step: int, score: float, seconds: float, at: float) -> None:
+        writer = self.writers[trial.name]
+        writer.add_scalar("score", score, step, walltime=at)
+        writer.add_scalar("seconds", seconds, step, walltime=at)
+        writer.flush()
+        self.steps[trial.name] = step
+
+    def close(self, trial: Followed, state: str, reason: str) -> None:
+        writer = self.writers.pop(trial.name)
+        writer.add_text("state", f"{state}: {reason}", self.steps.pop(trial.name))
+        writer.close()
+
+
+def _last_step(folder: Path) -> int:
+    """The last step with a score in the folder's event files; a record that a crash cut short is none.
+
+    A record is its length (8 bytes), a checksum (4), the event, and another checksum (4).
+    """
+    event_type = library("tensorboardX.proto.event_pb2", "tensorboard").Event
+    last = 0
+    for path in folder.glob("events.out.tfevents.*"):
+        content, place = path.read_bytes(), 0
+        while place + 16 <= len(content):
+            begin = place + 12
+            place = begin + struct.unpack_from("<Q", content, place)[0] + 4
+            if place <= len(content):
+                event = event_type.FromString(content[begin : place - 4])
+                if any(value.tag == "score" for value in event.summary.value):
+                    last = max(last, event.step)
+    return last

@@ -1,0 +1,43 @@
+"""What this machine computes with, asked of the system alone: torch takes seconds to load, and a GPU's memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+ASK_SECONDS = 20.0
+
+
+def accelerators() -> list[str]:
+    """The names of the GPUs that a program started now would see; none where there is no driver for them."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ASK_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode:
+        return []
+    cards = [[part.strip() for part in line.split(",", 2)] for line in done.stdout.splitlines() if line.strip()]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        wanted = [word.strip() for word in chosen.split(",")]
+        cards = [card for card in cards if card[0] in wanted or card[1] in wanted]
+    return [card[2] for card in cards]
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor by its maker's name, where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
