@@ -17,6 +17,7 @@ from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
+from trainable.commands import INTERRUPTED
 from trainable.commands import run as run_program
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
@@ -169,7 +170,7 @@ def launch(
     Example: python -m search launch quickstart
     """
     from search.follow import shown
-    from search.narrate import close
+    from search.narrate import close, say_how_to_go_on
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
@@ -184,7 +185,11 @@ def launch(
         dashboard=dashboard,
         show=partial(shown, plain=plain),
     )
-    run, policy, outcome = launch_space(loaded, request)
+    try:
+        run, policy, outcome = launch_space(loaded, request)
+    except KeyboardInterrupt:  # the second one, or one before the first job
+        say_how_to_go_on(sys.argv[1:])
+        raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 

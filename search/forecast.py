@@ -47,17 +47,18 @@ def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior
     moved[:, folds:] += design
     gain = design @ model.shared[folds:] + model.rest
     for fold in np.flatnonzero(need.any(0)):
-        rows, here = need[:, fold], moved.copy()
-        ends = rung[:, fold] + gain
-        variance = model.variances.noise + model.rest_variance
+        rows = np.flatnonzero(need[:, fold])
+        here = moved[rows]
+        ends = rung[rows, fold] + gain[rows]
+        variance = model.variances.noise + model.rest_variance[rows]
         if measured[fold]:
             here[:, fold] += 1.0
             ends += model.shared[fold]
         else:  # only the differences between these configs are known
-            ends += (levels[fold] if np.isfinite(levels[fold]) else 0.0) - ends[rows].mean()
+            ends += (levels[fold] if np.isfinite(levels[fold]) else 0.0) - ends.mean()
             variance = variance + (prior.variances.rest if np.isfinite(levels[fold]) else 0.0)
-        scores[rows, fold] = ends[rows]
-        extra[rows, fold] = (variance + model.spread(here))[rows]
+        scores[rows, fold] = ends
+        extra[rows, fold] = variance + model.spread(here)
     return Table(scores, extra, table.design)
 
 

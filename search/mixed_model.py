@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 ROUNDS = 6  # of expectation maximisation; the variances have settled by then
-ENOUGH = 256  # configs to estimate the variances from, where there are more
+ENOUGH = 128  # configs to estimate the variances from, where there are more
 FREE = 1e-4  # the precision of a fold's effect, in units of the score: as good as none
 
 
@@ -103,30 +103,37 @@ def _solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Var
     """
     folds, design = values.shape[1], table.design
     weights = known / (variances.noise + table.extra)
-    across = np.ones(folds)  # a product with ones is a much faster sum over few columns
+    evidence = weights * values
+    # a product with ones is a much faster sum over few rows or columns
+    across, down = np.ones(folds), np.ones(len(values))
     total = weights @ across
     shrunk = variances.rest / (1.0 + variances.rest * total)
-    left = 1.0 - shrunk * total  # the share of its evidence that a config's rest does not take
-    weighted = (weights * values) @ across
+    taken = shrunk * total  # the share of its evidence that a config's rest takes
+    left = 1.0 - taken
+    weighted = evidence @ across
     scaled = weights * shrunk[:, None]
     size = folds + design.shape[1]
     normal = np.empty((size, size))
-    normal[:folds, :folds] = np.diag(weights.sum(0) + FREE) - weights.T @ scaled
+    normal[:folds, :folds] = weights.T @ -scaled
     normal[:folds, folds:] = (weights * left[:, None]).T @ design
     normal[folds:, :folds] = normal[:folds, folds:].T
     normal[folds:, folds:] = (design * (total * left)[:, None]).T @ design
-    normal[range(folds, size), range(folds, size)] += 1.0 / variances.effect
-    right = np.concatenate([(weights * values).sum(0) - scaled.T @ weighted, design.T @ (weighted * left)])
+    diagonal = normal.reshape(-1)[:: size + 1]
+    diagonal[:folds] += down @ weights + FREE
+    diagonal[folds:] += 1.0 / variances.effect
+    right = np.concatenate([down @ evidence - scaled.T @ weighted, design.T @ (weighted * left)])
     covariance = np.linalg.inv(normal)
     shared = covariance @ right
-    loading = -np.concatenate([scaled, (shrunk * total)[:, None] * design], axis=1)
+    loading = np.empty((len(values), size))
+    np.negative(scaled, out=loading[:, :folds])
+    np.multiply(design, -taken[:, None], out=loading[:, folds:])
     return Fit(variances, shared, covariance, shrunk * weighted + loading @ shared, shrunk, loading)
 
 
 def _update(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_], prior: Prior) -> Variances:
     """One step of expectation maximisation; the prior counts as observations made before."""
     folds, noise, weight = values.shape[1], fit.variances.noise, prior.weight
-    rest = float((fit.rest**2 + fit.rest_variance + fit.spread(fit.loading)).sum())
+    rest = float(fit.rest @ fit.rest + fit.rest_variance.sum() + np.vdot(fit.loading @ fit.covariance, fit.loading))
     effects = fit.shared[folds:]
     effect = float(effects @ effects + np.trace(fit.covariance[folds:, folds:]))
     residual = values - fit.shared[:folds] - (table.design @ effects + fit.rest)[:, None]
@@ -136,7 +143,7 @@ def _update(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_], pri
     around = (fit.rest_variance + (shift * moved) @ np.ones(len(fit.shared)))[:, None]
     around = around + 2.0 * shift[:, :folds] + np.diag(fit.covariance)[:folds]
     trust = noise / (noise + table.extra)
-    missed = float((trust**2 * (residual**2 + around) + noise * (1.0 - trust))[known].sum())
+    missed = float(np.vdot(known, trust**2 * (residual**2 + around) + noise * (1.0 - trust)))
     return Variances(
         (weight * prior.variances.noise + missed) / (weight + float(known.sum())),
         (weight * prior.variances.rest + rest) / (weight + len(values)),

@@ -73,10 +73,8 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
     spent = f"{board.spent / 3600:.3f} GPU-hours"
     say(f"{outcome.reason}: {spent}, {len(board.failed)} of {len(board.entrants)} configs failed")
     if outcome.interrupted or outcome.budget_spent:
-        say("Nothing is lost. To go on:")
         hours = board.budget / 3600 if board.exhausted and board.budget else None
-        more = outcome.more if hours is None else f"budget.gpu_hours={2 * hours:g}"
-        say(f"  python -m search {shlex.join([*words, *(['--set', more] if more else [])])}")
+        say_how_to_go_on(words, outcome.more if hours is None else f"budget.gpu_hours={2 * hours:g}")
         return INTERRUPTED if outcome.interrupted else BUDGET
     if answer.winner is None:
         say("no config has all folds, so there is no winner")
@@ -91,6 +89,11 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
         say(f"The winner is {answer.winner}; {rest if others else 'all others can be told from it'}.")
     say(f"Next: python -m search status {run.folder}")
     return FAILED if board.failed else 0
+
+
+def say_how_to_go_on(words: Sequence[str], more: str = "") -> None:
+    say("Nothing is lost. To go on:")
+    say(f"  python -m search {shlex.join([*words, *(['--set', more] if more else [])])}")
 
 
 def _row(policy: Policy, config: str, wins: bool) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A fold trial that follows a script instead of training: curves, sleeps and faults on cue, in milliseconds.
 
 It keeps the fold loop's promises (a report per evaluation, a folder it resumes from, the last report again first), so
-that whatever drives fold trials can be tested with it, through every fault, without torch.
+that whatever drives fold trials can be tested with it, through every fault, without torch. Its files survive every
+process, as the fold loop's do, but are not synced: a power cut is no fault that it is there for, and a disk is slow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.errors import FoldFailed
-from trainable.files import append_line, write_json
+from trainable.files import TEMPORARY, append_line
 from trainable.log import note
 
 STATE = "last.json"
@@ -76,7 +77,7 @@ def run_script(
                 "seconds": state["seconds"],
                 "finished": state["step"] == script.steps,
             }
-            write_json(folder / STATE, state)
+            _write(folder / STATE, state)
             told = {**state["report"], "miou": state["report"]["score"]}
             append_line(folder / "metrics.jsonl", json.dumps(told))
             note(folder, f"step {state['step']}: score {state['report']['score']:.4f}")
@@ -92,6 +93,12 @@ def _load(path: Path) -> dict[str, Any]:
     return state
 
 
+def _write(path: Path, value: Any) -> None:
+    partial = path.with_name(f"{TEMPORARY}{path.name}")
+    partial.write_text(json.dumps(value))
+    partial.replace(path)
+
+
 def _misbehave(script: Script, fold: int, step: int, folder: Path) -> None:
     if script.fault == "none" or step != script.fault_step:
         return
@@ -101,7 +108,7 @@ def _misbehave(script: Script, fold: int, step: int, folder: Path) -> None:
     times = json.loads(marks.read_text()) if marks.exists() else 0
     if times >= script.fault_times:
         return
-    write_json(marks, times + 1)
+    _write(marks, times + 1)
     if script.fault == "crash":
         raise RuntimeError(f"the script says crash at step {step}")
     if script.fault == "kill":

@@ -1,11 +1,8 @@
 """Scripted studies through a real Ray on this machine: the winner is found, and no fault is the end of a run."""
 
 import json
-import logging
-import os
 import random
 import re
-from pathlib import Path
 
 import pytest
 
@@ -19,19 +16,6 @@ from search.words import Entrant
 from trainable.scripted import Script
 
 FOLDS = 2
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two cores and a GPU that is only said to be there, which is all that scripted trials need of one."""
-    import ray
-
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")])))
-        environment.setenv("CUDA_VISIBLE_DEVICES", "0")
-        ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-        yield ray
-        ray.shutdown()
 
 
 @pytest.fixture

@@ -1,0 +1,305 @@
+"""What a fold trial costs besides training, against plain Ray Tune with its ASHA, on trials that do nothing.
+
+    python benchmarks/overhead.py [--trials 5000] [--fresh 40]
+
+Every part runs in a process of its own, one after the other, and is kept as soon as it is measured: cut off, the same
+command goes on within the hour with the parts that are missing. Ray runs without loggers and checkpoints, so that it is
+not slowed by files that nobody asked for; the engine as a person launches it, with every record synced to disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from trainable.files import write_json
+from trainable.printing import print_table, say
+
+HOME = Path(__file__).parents[1]
+
+FOLDS = 5
+RUN = "overhead"
+GOES_ON = 3600.0  # seconds after which what was measured belongs to another run
+# figure: (what it is, whether it is a least or a most, the limit)
+TARGETS = {
+    "ray_over_engine": ("Ray without reuse / this engine, per fold trial", "at least", 10.0),
+    "engine_over_ray": ("this engine / Ray with reuse, per fold trial", "at most", 1.2),
+    "study_over_ray": ("this engine's whole command / Ray's whole script, with reuse", "at most", 1.2),
+    "driver_mb": ("memory of the driver, MB", "at most", 1500.0),
+    "resume_seconds": ("from launching again to the first fold trial that goes on, s", "at most", 5.0),
+    "decision_mean_ms": ("a decision of the slowest policy, mean, ms", "at most", 5.0),
+    "decision_p99_ms": ("a decision of the slowest policy, 99th percentile, ms", "at most", 5.0),
+    "status_seconds": ("python -m search status of this run, s", "at most", 1.0),
+}
+
+
+def plain_ray(trials: int, reuse: bool) -> dict[str, Any]:
+    """Ray Tune with its own ASHA, as its documentation has it."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    import logging
+
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    class Nothing(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {"score": self.config["quality"], "done": True}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(Nothing, {"cpu": 1}),
+            param_space={"quality": tune.uniform(0.5, 0.9)},
+            tune_config=tune.TuneConfig(
+                scheduler=ASHAScheduler(), metric="score", mode="max", num_samples=trials, reuse_actors=reuse
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch, verbose=0, checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)
+            ),
+        )
+        done = len(tuner.fit())
+        seconds = time.perf_counter() - began
+    ray.shutdown()
+    return {"trials": done, "trial_seconds": seconds / done, "driver_mb": peak_mb()}
+
+
+def engine(trials: int, runs: Path) -> dict[str, Any]:
+    """The same number of fold trials through ``python -m search launch``."""
+    shutil.rmtree(runs / RUN, ignore_errors=True)
+    driver = launch(runs, trials)
+    records = journal(runs)
+    jobs = [record["at"] for record in records if record["kind"] == "job"]
+    ended = next(record["at"] for record in records if record["kind"] == "end")
+    reports = {(r["config"], r["fold"], r["step"]) for r in records if r["kind"] == "report"}
+    return {
+        "trials": len(reports),
+        "trial_seconds": (ended - jobs[0]) / len(jobs),
+        "journal_mb": (runs / RUN / "journal.jsonl").stat().st_size / 2**20,
+        **driver,
+    }
+
+
+def resume(trials: int, runs: Path) -> dict[str, Any]:
+    """Launch the run again as if its driver had been killed before it heard of the last fold trials."""
+    path = runs / RUN / "journal.jsonl"
+    records = [line for line in path.read_text().splitlines(keepends=True) if '"kind":"end"' not in line]
+    last = max(number for number, line in enumerate(records) if '"kind":"report"' in line)
+    path.write_text("".join(records[:last]))
+    began = time.time()
+    launch(runs, trials)
+    after = [record for record in journal(runs)[last:] if record["at"] >= began - 0.01]
+    first = {kind: next(r["at"] for r in after if r["kind"] == kind) - began for kind in ("begin", "job")}
+    return {"replayed_seconds": first["begin"], "resume_seconds": first["job"]}
+
+
+def status(trials: int, runs: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "search", "status", RUN, "--runs", str(runs), "--format", "json"]
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        told = json.loads(subprocess.run(command, cwd=HOME, check=True, capture_output=True).stdout)
+        seconds.append(time.perf_counter() - began)
+        assert told["trials"]["done"] == trials, told
+    return {"status_seconds": statistics.median(seconds), "rounds": seconds}
+
+
+def decisions(configs: int) -> dict[str, Any]:
+    """How long a policy thinks when a fold trial ended and a worker is free: its report, then the next job."""
+    from search.schedulers import SCHEDULERS
+
+    found = {name: _decisions(build(_entrants(configs), FOLDS)) for name, build in SCHEDULERS.items()}
+    return {"configs": configs, "folds": FOLDS, "policies": found}
+
+
+def _entrants(configs: int) -> list[Any]:
+    from search.words import Entrant
+
+    rng, levels = random.Random(0), {"loss": 2, "augmentation": 3, "batch_size": 3, "pc": 4, "encoder": 4, "rate": 4}
+    drawn = [{name: rng.randrange(count) for name, count in levels.items()} for _ in range(configs)]
+    return [Entrant(f"c{number}", tuple(range(1, 11)), values) for number, values in enumerate(drawn)]
+
+
+def _decisions(policy: Any, workers: int = 8) -> dict[str, Any]:
+    """Drive the policy over curves that climb, with configs, folds and noise as segmentation has them."""
+    from search.words import Job, Report, Stop
+
+    def score(job: Job, step: int) -> float:
+        values = policy.board.entrants[job.config].parameters.items()
+        config = sum(random.Random(f"{item}").gauss(0, 0.005) for item in values)
+        noise = random.Random(f"{job.config} {job.fold}").gauss(0, 0.007)
+        return 0.85 + config + 0.01 * job.fold + noise - 0.3 * math.exp(-step / 3)
+
+    rng, done, times = random.Random(1), dict[tuple[str, int], int](), list[tuple[float, float]]()
+    busy = [policy.next() for _ in range(workers)]
+    while busy:
+        place = rng.randrange(len(busy))
+        job = busy[place]
+        step = done[job.config, job.fold] = done.get((job.config, job.fold), 0) + 1
+        report = Report(job.config, job.fold, step, score(job, step), float(step))
+        wall, cpu = time.perf_counter(), time.thread_time()
+        if isinstance(policy.report(report), Stop):
+            said = policy.next()
+            times.append((time.perf_counter() - wall, time.thread_time() - cpu))
+            busy[place : place + 1] = [said] if isinstance(said, Job) else []
+    told: dict[str, Any] = {"decisions": len(times)}
+    for clock, column in zip(("wall", "cpu"), zip(*times, strict=True), strict=True):
+        ranked = sorted(column)
+        told[f"{clock}_mean_ms"] = 1e3 * statistics.mean(ranked)
+        told[f"{clock}_p99_ms"] = 1e3 * ranked[int(0.99 * len(ranked))]
+    return told
+
+
+def sync() -> dict[str, Any]:
+    """What it costs to have a record on the disk; twice in each fold trial, for its job and for its report."""
+    from search.journal import Journal
+
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as opened:
+        began = time.perf_counter()
+        for number in range(500):
+            opened.append("job", config="0123456789ab", fold=0, until=number)
+        return {"record_ms": 1e3 * (time.perf_counter() - began) / 500}
+
+
+def launch(runs: Path, trials: int) -> dict[str, Any]:
+    """The command in this very process, which then knows how much memory it took."""
+    import contextlib
+    import runpy
+
+    runs.mkdir(parents=True, exist_ok=True)
+    space = runs / f"{RUN}.json"  # JSON is YAML
+    parameters = {"quality": {"min": 0.5, "max": 0.9}, "steps": 1, "evaluations": 1}
+    settings = {"name": RUN, "folds": FOLDS, "trainable": "scripted", "parameters": parameters, "scheduler": "grid"}
+    sampler = {"name": "random", "count": trials // FOLDS}
+    space.write_text(json.dumps({**settings, "sampler": sampler, "resources": {"gpu": 0, "cpu": 1}}))
+    sys.argv = ["search", "launch", str(space), "--runs", str(runs)]
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
+        runpy.run_module("search", run_name="__main__")
+    return {"driver_mb": peak_mb()}
+
+
+def journal(runs: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (runs / RUN / "journal.jsonl").read_text().splitlines()]
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+Part = Callable[[argparse.Namespace], dict[str, Any]]
+PARTS: dict[str, Part] = {
+    "ray": lambda asked: plain_ray(asked.fresh, reuse=False),
+    "ray, reuse": lambda asked: plain_ray(asked.trials, reuse=True),
+    "engine": lambda asked: engine(asked.trials, asked.runs),
+    "status": lambda asked: status(asked.trials, asked.runs),
+    "resume": lambda asked: resume(asked.trials, asked.runs),
+    "decisions": lambda asked: decisions(asked.trials // FOLDS),
+    "sync": lambda asked: sync(),
+}
+
+
+def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """A part in a process of its own; its talk goes to a file, because terminals cost time too."""
+    command = [sys.executable, __file__, "--part", name, "--runs", str(asked.runs)]
+    command += ["--trials", str(asked.trials), "--fresh", str(asked.fresh)]
+    began = time.perf_counter()
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    with (asked.runs / "talk.txt").open("w") as talk:
+        done = subprocess.run(command, cwd=HOME, stdout=subprocess.PIPE, stderr=talk, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{(asked.runs / 'talk.txt').read_text()[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0]}
+
+
+def summary(parts: dict[str, Any]) -> dict[str, float]:
+    """The figures that have a target."""
+    ray, reuse, ours = (parts[name] for name in ("ray", "ray, reuse", "engine"))
+    policies = parts["decisions"]["policies"].values()
+    return {
+        "ray_over_engine": ray["trial_seconds"] / ours["trial_seconds"],
+        "engine_over_ray": ours["trial_seconds"] / reuse["trial_seconds"],
+        "study_over_ray": ours["seconds"] / reuse["seconds"],
+        "driver_mb": ours["driver_mb"],
+        "resume_seconds": parts["resume"]["resume_seconds"],
+        "decision_mean_ms": max(policy["wall_mean_ms"] for policy in policies),
+        "decision_p99_ms": max(policy["wall_p99_ms"] for policy in policies),
+        "status_seconds": parts["status"]["status_seconds"],
+    }
+
+
+def judged(figures: dict[str, float]) -> list[dict[str, Any]]:
+    """Each figure beside its limit."""
+    rows = []
+    for name, (what, side, limit) in TARGETS.items():
+        met = figures[name] >= limit if side == "at least" else figures[name] <= limit
+        rows.append({"figure": what, "measured": round(figures[name], 3), "target": f"{side} {limit:g}", "met": met})
+    return rows
+
+
+def machine() -> dict[str, str | int]:
+    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpu = model[0].split(":")[1].strip() if model else platform.machine()
+    cores = len(os.sched_getaffinity(0))
+    return {"cpu": f"{cores} cores of {cpu}", "python": platform.python_version(), "ray": version("ray")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--trials", type=int, default=5000, help=f"with reuse, and of the engine; a multiple of {FOLDS}"
+    )
+    parser.add_argument("--fresh", type=int, default=40, help="of Ray without reuse, which takes a second for each")
+    parser.add_argument("--out", type=Path, default=HOME / "benchmarks/results/overhead_cpu2.json")
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "scribble-search-overhead")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part:
+        print(json.dumps(PARTS[asked.part](asked)))
+        return
+    counts = {"trials": asked.trials, "fresh": asked.fresh}
+    kept = asked.runs / "parts.json"
+    parts: dict[str, Any] = {}
+    if kept.exists() and time.time() - kept.stat().st_mtime < GOES_ON:
+        parts = json.loads(kept.read_text()) if json.loads(kept.read_text())["counts"] == counts else {}
+    parts["counts"] = counts
+    for name in PARTS:
+        if name not in parts:
+            parts[name] = measure(name, asked)
+            write_json(kept, parts)
+        say(f"{parts[name]['seconds']:.0f} s: {name}  {json.dumps(parts[name])}")
+    document = {
+        "command": f"python benchmarks/overhead.py --trials {asked.trials} --fresh {asked.fresh}",
+        "machine": machine(),
+        "seconds": round(sum(part["seconds"] for name, part in parts.items() if name != "counts")),
+        "targets": judged(summary(parts)),
+        "parts": parts,
+    }
+    write_json(asked.out, document)
+    kept.unlink()
+    print_table(document["targets"], f"{asked.trials} fold trials that do nothing, on {document['machine']['cpu']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""A Ray that many tests share, and programs that leave nothing behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 150.0  # seconds that a program may take on a busy machine
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Ray of two cores and a GPU that is only said to be there: all that scripted trials need; its address."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+        environment.setenv("CUDA_VISIBLE_DEVICES", "0")
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
+
+
+@pytest.fixture
+def environment(small_cache, cluster):
+    """Of programs: they use the shared Ray unless a test says RAY_ADDRESS="", which starts one of their own."""
+    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | ours | {"RAY_ADDRESS": cluster}
+
+
+@pytest.fixture
+def start(tmp_path, environment):
+    """Start a program of this project in a session of its own, of which nothing is left when the test is over."""
+    started = []
+
+    def begin(*words, **more):
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            env=environment | more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        end_session(process.pid)
+        process.communicate()
+
+
+@pytest.fixture
+def program(start):
+    """Run a program of this project to its end."""
+
+    def to_the_end(*words, **more):
+        process = start(*words, **more)
+        out, err = process.communicate(timeout=PATIENCE)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    return to_the_end
+
+
+@pytest.fixture
+def search(program):
+    return lambda *words, **more: program("-m", "search", *words, **more)
+
+
+def end_session(leader):
+    """Kill what a driver left running: Ray's agents outlive a driver that was killed by minutes."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ProcessLookupError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
