@@ -49,10 +49,11 @@ def test_reports_stand_in_the_folder_as_they_were_yielded(train, tmp_path):
 
 
 def test_training_learns(train):
-    reports = train(small_config(steps=60, evaluations=3, learning_rate=3e-3, ema=0.9, augmentation="none"))
-    losses = [report.loss for report in reports]
-    assert losses[2] < losses[0] - 0.1
-    assert reports[-1].scores["miou"] > 0.4
+    """By margins that no processor's rounding decides."""
+    quick = {"encoder": "test_resnet", "learning_rate": 3e-3, "ema": 0.9, "augmentation": "none"}
+    first, *_, last = train(small_config(steps=60, evaluations=3, **quick))
+    assert last.loss < first.loss - 0.2
+    assert last.scores["miou"] > first.scores["miou"] + 0.05
 
 
 def test_results_of_the_held_out_images_are_kept_for_best_and_last_at_both_sizes(train, tmp_path, small_folds):
