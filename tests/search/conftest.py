@@ -16,7 +16,7 @@ PATIENCE = 150.0  # seconds that a program may take on a busy machine
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A Ray of two cores and a GPU that is only said to be there, which is all that scripted trials need; its address."""
+    """The address of a Ray of two cores and a GPU that is only said to be there, which is all that scripts need."""
     import ray
 
     with pytest.MonkeyPatch.context() as environment:
