@@ -9,7 +9,7 @@ import typer
 
 from trainable.commands import run as run_program
 from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
+from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -23,6 +23,72 @@ SOME_FAILED = 1
 @app.callback()
 def analysis() -> None:
     """What a run found, and what can be made of it."""
+
+
+@app.command()
+def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+    """The winner, the set that it cannot be told from, how sure that is, and what the other configs lack.
+
+    JSON is the whole of selection.json; CSV a row for each config, the best first.
+
+    Example: python -m analysis best quickstart
+    """
+    from analysis.answer import lines, table
+    from analysis.selection import document, select, summary_rows
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        selection = select(tables)
+    if output is Format.json:
+        print_json(document(tables, selection))
+    elif output is Format.csv:
+        print_csv(summary_rows(tables, selection))
+    else:
+        for line in lines(tables, selection):
+            print(line)
+        print_table(table(tables, selection))
+    for note in selection.notes:
+        say(f"note: {note}")
+    if selection.winner is not None:
+        say(f"Next: python -m analysis ensemble {tables.run.folder}")
+
+
+@app.command()
+def ensemble(
+    run: RunName,
+    root: Root = RUNS,
+    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="The best K complete configs instead of the winner.")] = None,
+    tta: Annotated[str, typer.Option(help="none, or flips: average over the four mirrorings.")] = "none",
+    out: Annotated[Path | None, typer.Option(help="By default analysis/ensemble in the run's folder.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Average the fold models of the winner into one model, and say what its members scored.
+
+    The scores shown are of each member on the fold that it did not train on, at the images' own size: the ensemble
+    itself has seen every labelled image, so only new ones could tell how good it is.
+
+    Example: python -m analysis ensemble quickstart --tta flips
+    """
+    from analysis.assemble import assemble, chosen
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    flips = _flips(tta)
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
+    rows = [{"config": each["config"], "fold": each["fold"], **each["out_of_fold"]} for each in manifest["members"]]
+    if output is Format.json:
+        print_json(manifest)
+    elif output is Format.csv:
+        print_csv(rows)
+    else:
+        print_table(rows, "out-of-fold scores of the members")
+    say(f"{folder}: {len(rows)} models, averaged as probability maps, threshold {manifest['tau']:g}")
+    say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 
 @app.command()

@@ -11,6 +11,8 @@ from typing import Any
 
 from analysis.ensemble import FILE, MANIFEST, Ensemble, Flips, Member, read_member, same_threshold, save_ensemble
 from analysis.fingerprints import fingerprints
+from analysis.selection import needs_a_winner, scored_config, winner_of
+from analysis.tables import Tables
 from search.run_folder import Run
 from trainable.checkpoint import BEST
 from trainable.dataset import find_splits
@@ -20,6 +22,21 @@ from trainable.files import write_json
 FOLDER = Path("analysis", "ensemble")
 PACKAGES = ("scribble-search", "torch", "segmentation-models-pytorch", "timm")
 SPLIT = "train"
+
+
+def chosen(tables: Tables, config: str | None, top: int | None) -> list[str]:
+    """The winner, or the config or the best few complete ones that were asked for."""
+    if config is not None and top is not None:
+        raise UserError("--config names one config, --top asks for several: give one of them")
+    if config is not None:
+        return [scored_config(tables, config)]
+    complete = tables.complete()
+    if top is not None and top > len(complete):
+        raise UserError(f"--top {top}: only {len(complete)} configs have all {tables.folds} folds")
+    winner = needs_a_winner(tables, winner_of(tables)).config
+    means = tables.full().loc[complete].mean(axis=1)
+    others = sorted((each for each in complete if each != winner), key=lambda each: -means[each])
+    return [winner, *others][: top or 1]
 
 
 def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> tuple[Path, dict[str, Any]]:

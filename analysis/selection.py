@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -67,7 +68,7 @@ def select(tables: Tables) -> Selection:
     """Pick the best of the complete configs and say what it cannot be told from."""
     expected = expect(tables.trials, tables.curves)
     effects = config_effects(expected)
-    winner = _winner(tables)
+    winner = winner_of(tables)
     incomplete = tuple(_incomplete(tables))
     notes = list(tables.left_out)
     if effects.told:
@@ -103,7 +104,8 @@ def document(tables: Tables, selection: Selection) -> dict[str, Any]:
     if winner is not None:
         told = {
             "id": winner.config,
-            "config": dict(winner.values),
+            "config": full_config(tables, winner.config),
+            "values": dict(winner.values),
             "mean": winner.mean,
             "sd": _number(winner.sd),
             "folds": list(winner.folds),
@@ -123,6 +125,12 @@ def document(tables: Tables, selection: Selection) -> dict[str, Any]:
         "gpu_seconds": float(tables.trials["seconds"].sum()),
         "notes": list(selection.notes),
     }
+
+
+def full_config(tables: Tables, config: str) -> dict[str, Any]:
+    """Every hyperparameter of a config, as it was written down when the config was let in."""
+    path = tables.run.folder / "configs" / config / "config.json"
+    return dict(json.loads(path.read_text())["config"])
 
 
 def summary_rows(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
@@ -161,21 +169,21 @@ def scored_config(tables: Tables, name: str) -> str:
     return found[0]
 
 
-def needs_a_winner(tables: Tables, selection: Selection) -> Winner:
+def needs_a_winner(tables: Tables, winner: Winner | None) -> Winner:
     """The winner, or how there would come to be one."""
-    if selection.winner is None:
+    if winner is None:
         raise UserError(
             f"{tables.run.folder}: no config has all {tables.folds} folds at full length, so there is no winner yet; "
             f"{how_to_complete(tables)}"
         )
-    return selection.winner
+    return winner
 
 
 def how_to_complete(tables: Tables) -> str:
     return f"python -m search launch {tables.run.folder}/space.yaml goes on with the run"
 
 
-def _winner(tables: Tables) -> Winner | None:
+def winner_of(tables: Tables) -> Winner | None:
     """The highest mean; of those with the same, the one with the cheaper steps, then the fewer choices that are not
     the default, then the one that came first.
     """
@@ -206,7 +214,7 @@ def _unusual(tables: Tables, config: str) -> int:
 def _incomplete(tables: Tables) -> Sequence[Incomplete]:
     """Every config that lacks a fold at full length, those with most folds first."""
     full, failed = tables.full(), tables.failed()
-    trials = {config: rows for config, rows in tables.trials.groupby("config")}
+    trials = dict(iter(tables.trials.groupby("config")))
     complete = set(tables.complete())
     found = []
     for config in tables.configs["config"]:
@@ -242,12 +250,15 @@ def _corrected(tables: Tables) -> tuple[Corrected | None, str]:
     if images.empty:
         return None, "no per-image counts are left in the fold folders, so the winner's score is not bias-corrected"
     images = images.sort_values(["fold", "stem"])
-    grouped = {config: rows for config, rows in images.groupby("config")}
+    grouped = dict(iter(images.groupby("config")))
     reference = next(iter(grouped.values()))
     cells = reference[["fold", "stem"]].to_numpy().tolist()
     alike = [c for c in complete if c in grouped and grouped[c][["fold", "stem"]].to_numpy().tolist() == cells]
     if len(alike) < len(complete):
-        return None, "some per-image counts of complete configs are missing, so the winner's score is not bias-corrected"
+        return (
+            None,
+            "some per-image counts of complete configs are missing, so the winner's score is not bias-corrected",
+        )
     counts = np.stack([grouped[config][["tp", "fp", "fn", "tn"]].to_numpy(np.int64) for config in alike])
     return bias_corrected(counts, reference["fold"].to_numpy(np.int64), tables.metric), ""
 
@@ -258,7 +269,7 @@ def _member(tables: Tables, selection: Selection, config: str) -> dict[str, Any]
     effect = selection.effects.table.loc[config] if config in selection.effects.table.index else None
     return {
         "id": config,
-        "config": {name: _plain(row[name]) for name in tables.parameters},
+        "values": {name: _plain(row[name]) for name in tables.parameters},
         "folds": len(scores),
         "mean": _number(scores.mean()) if len(scores) else None,
         "expected": None if effect is None else _number(effect["score"]),
