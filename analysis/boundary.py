@@ -30,9 +30,10 @@ def boundary_f1(predicted: Pixels, truth: Pixels, tolerance: float = TOLERANCE) 
 def outline(mask: Pixels) -> npt.NDArray[np.bool_]:
     """Foreground pixels with a neighbour that is not; the edge of the picture is no outline."""
     inside = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), borderValue=1)
-    return (mask > 0) & (inside == 0)
+    return np.asarray((mask > 0) & (inside == 0))
 
 
 def _distance(line: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """From every pixel to the nearest one of the line."""
-    return cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    away = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away, np.float32)

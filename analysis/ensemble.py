@@ -123,7 +123,8 @@ def same_threshold(members: Sequence[Member]) -> float:
     if len(thresholds) > 1:
         told = ", ".join(f"{config} has {tau:g}" for tau, config in thresholds.items())
         raise UserError(f"the configs have different thresholds tau ({told}): they cannot be one ensemble")
-    return next(iter(thresholds))
+    (tau,) = thresholds
+    return tau
 
 
 def _size(state: checkpoint.State) -> tuple[int, int]:

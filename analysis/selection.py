@@ -196,7 +196,7 @@ def winner_of(tables: Tables) -> Winner | None:
     first = min(tied, key=lambda config: (_cost(tables, config), _unusual(tables, config), complete.index(config)))
     row = tables.configs.set_index("config").loc[first]
     values = {name: _plain(row[name]) for name in tables.parameters}
-    folds = tuple(float(score) for score in full.loc[first])
+    folds = tuple(full.loc[first].astype(float).tolist())
     return Winner(first, values, folds, tuple(config for config in tied if config != first))
 
 
@@ -229,13 +229,14 @@ def _incomplete(tables: Tables) -> Sequence[Incomplete]:
 
 def _missing(tables: Tables, config: str, rows: pd.DataFrame, failed: bool) -> str:
     if failed:
-        row = rows[rows["state"] == "failed"].iloc[0]
-        return f"failed in fold {row['fold']}: {row['reason']}"
+        row = rows[rows["state"] == "failed"].to_dict("records")[0]
+        return f"failed in fold {row['fold']}: {row['reason'].removeprefix('failed: ')}"
     begun = set(rows["fold"])
     words = [
-        f"fold {row.fold} {row.state} at step {row.step} of {row.of}" + (f" ({row.reason})" if row.reason else "")
-        for row in rows.itertuples()
-        if math.isnan(row.full)
+        f"fold {row['fold']} {row['state']} at step {row['step']} of {row['of']}"
+        + (f" ({row['reason']})" if row["reason"] else "")
+        for row in rows.to_dict("records")
+        if math.isnan(row["full"])
     ]
     never = [str(fold) for fold in range(tables.folds) if fold not in begun]
     if never:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,15 +90,9 @@ def read_run(run: Run) -> Tables:
     """Read the journal once; records that are damaged, or do not fit what stands before them, are left out."""
     space = run.space()
     driven = run.driven
-    lines, left_out = _lines(run)
     status = Status(policy_of(space))
-    kept = []
-    for line in lines:
-        try:
-            status.note(line)
-            kept.append(line)
-        except (UserError, KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{run.journal}, line {line.number}: does not fit what stands before it ({error})")
+    with _without_collecting():
+        kept, left_out = _told(run, status)
     status.look(driven or run.driven)
     curves = _curves(kept)
     return Tables(
@@ -111,9 +107,31 @@ def read_run(run: Run) -> Tables:
     )
 
 
-def _lines(run: Run) -> tuple[list[Line], list[str]]:
-    damaged: list[str] = []
-    return Tail(run.journal, skipped=damaged.append).read(), damaged
+def _told(run: Run, status: Status) -> tuple[list[Line], list[str]]:
+    """The records that the status took, and why it did not take the others."""
+    left_out: list[str] = []
+    kept = []
+    for line in Tail(run.journal, skipped=left_out.append).read():
+        try:
+            status.note(line)
+            kept.append(line)
+        except UserError as error:
+            left_out.append(f"{run.journal}, {str(error).removeprefix('journal, ')}")
+        except (KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{run.journal}, line {line.number}: does not fit what stands before it ({error!r})")
+    return kept, left_out
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Half a million records hold no cycles, and looking for some over and over takes as long as reading them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _configs(space: Space, status: Status) -> pd.DataFrame:
@@ -135,8 +153,10 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
 
 
 def _trials(status: Status) -> pd.DataFrame:
+    place = {config: number for number, config in enumerate(status.board.entrants)}
     rows = []
-    for (config, fold), trial in status.trials.items():
+    for config, fold in sorted(status.trials, key=lambda cell: (place[cell[0]], cell[1])):
+        trial = status.trials[config, fold]
         full = status.board.full(config, fold)
         rows.append(
             {
@@ -152,8 +172,6 @@ def _trials(status: Status) -> pd.DataFrame:
                 "faults": trial.faults,
             }
         )
-    place = {config: number for number, config in enumerate(status.board.entrants)}
-    rows.sort(key=lambda row: (place[row["config"]], row["fold"]))
     return pd.DataFrame(rows, columns=list(TRIALS))
 
 

@@ -19,6 +19,7 @@ from trainable.errors import UserError
 
 VERSION = 1
 Fields = dict[str, Any]
+_decode = json.JSONDecoder().decode  # json.loads guesses the encoding of every line anew
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def is_driven(path: Path) -> bool:
 
 def _parse(path: Path, number: int, line: bytes) -> Line:
     try:
-        value = json.loads(line)
+        value = _decode(line.decode())
         if (version := value.pop("v")) != VERSION:
             raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
         return Line(number, str(value.pop("kind")), value, float(value.pop("at")))
