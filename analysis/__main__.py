@@ -16,6 +16,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
 Output = Annotated[Format, typer.Option("--format", help="How to print.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 RUNS = Path("runs")
 SOME_FAILED = 1
 
@@ -109,7 +110,7 @@ def predict(
     ] = False,
     tta: Annotated[str | None, typer.Option(help="none or flips; by default what the ensemble was made with.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size that go through at once.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Masks at the images' own size; the same command goes on where it was stopped.
 
@@ -129,6 +130,49 @@ def predict(
     if done.seen:
         say(f"{len(done.seen)} of these images were trained on: their masks look better than those of new images will")
     raise typer.Exit(SOME_FAILED if done.problems else 0)
+
+
+@app.command()
+def compare(
+    run: RunName,
+    first: Annotated[str, typer.Argument(metavar="A", help="A config by the start of its id, or winner or default.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    root: Root = RUNS,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture; by default analysis/compare-A-B.png in the run's folder.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="How many images the picture and the table show.")] = 8,
+    device: Device = "auto",
+    output: Output = Format.table,
+) -> None:
+    """Two configs side by side: parameters, folds, images, and a picture of the images on which they differ most.
+
+    Images are scored and drawn as the best weights of the fold that held them out predict them. CSV is a row for
+    each image, the largest difference first.
+
+    Example: python -m analysis compare quickstart winner default
+    """
+    from analysis.compare import compare_configs, document, fold_rows, image_rows, lines
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        compared = compare_configs(tables, first, second)
+    if output is Format.json:
+        print_json(document(tables, compared))
+    elif output is Format.csv:
+        print_csv(image_rows(compared), ("stem", "fold", "a", "b", "difference"))
+    else:
+        for line in lines(tables, compared):
+            print(line)
+        print_table(fold_rows(compared), f"{tables.metric} on each fold")
+        if rows := image_rows(compared)[:worst]:
+            print_table(rows, "images that differ most")
+    for note in compared.notes:
+        say(f"note: {note}")
+    if worst:
+        _draw(tables, compared, worst, out, device)
 
 
 @app.command()
@@ -164,6 +208,20 @@ def _flips(name: str | None) -> Any:
     if name not in (None, "none", "flips"):
         raise UserError(f"--tta {name!r}: allowed are none and flips")
     return name
+
+
+def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str) -> None:
+    """Pictures, where data and models are on this machine; numbers stand without them."""
+    from analysis.disagreements import NoPictures, draw_disagreements
+
+    path = out or tables.run.folder / "analysis" / f"compare-{compared.config}-{compared.other}.png"
+    try:
+        with talk.status("drawing"):
+            count = draw_disagreements(tables, compared, worst, path, device)
+    except NoPictures as error:
+        say(f"no pictures: {error}")
+    else:
+        say(f"{path}: the {count} images on which they differ most")
 
 
 def _tell_problems(problems: Any) -> None:
