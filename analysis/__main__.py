@@ -9,7 +9,7 @@ import typer
 
 from trainable.commands import run as run_program
 from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say, talk
+from trainable.printing import Format, print_csv, print_json, print_rows, print_table, progress_bar, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -202,6 +202,32 @@ def evaluate(
         print_table([{"image": f"all {len(rows)}, pooled", **_without(found.pooled(), "images")}, *rows[:worst]])
     _tell_problems(found.problems)
     raise typer.Exit(SOME_FAILED if found.problems else 0)
+
+
+@app.command()
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="An empty folder, or one of the same export: it is made anew.")],
+    root: Root = RUNS,
+    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also the ensemble as an ONNX file.")] = True,
+    output: Output = Format.table,
+) -> None:
+    """One folder to train the winner again and to predict with it, with a README for whoever gets it.
+
+    Example: python -m analysis export quickstart --out winner
+    """
+    from analysis.export import export as write_export
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("exporting"):
+        facts = write_export(read_run(find_run(run, root)), config, out, onnx)
+    if output is Format.json:
+        print_json(facts)
+    else:
+        print_rows([{"fact": key, "is": str(value)} for key, value in facts.items()], output)
+    say(f"{out}: config {facts['config']}, to be trained again and to predict with; {out}/README.md says how")
 
 
 def _flips(name: str | None) -> Any:

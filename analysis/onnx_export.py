@@ -7,6 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,17 @@ TOLERANCE = 1e-4
 OPSET = 20
 SIZES = ((375, 500), (97, 131), (640, 480))  # heights and widths that the file is checked at
 INPUT, OUTPUT = "pixels", "probability"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def need_onnx() -> None:
+    """Say what is missing before any work is done."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"an ONNX file needs {', '.join(missing)}: pip install 'scribble-search[onnx]' brings them; "
+            "--no-onnx does without the file"
+        )
 
 
 def export_onnx(ensemble: Ensemble, path: Path) -> float:

@@ -196,7 +196,7 @@ def winner_of(tables: Tables) -> Winner | None:
     first = min(tied, key=lambda config: (_cost(tables, config), _unusual(tables, config), complete.index(config)))
     row = tables.configs.set_index("config").loc[first]
     values = {name: _plain(row[name]) for name in tables.parameters}
-    folds = tuple(full.loc[first].astype(float).tolist())
+    folds = tuple(float(score) for score in full.loc[[first]].to_numpy(dtype=float)[0])
     return Winner(first, values, folds, tuple(config for config in tied if config != first))
 
 

@@ -76,7 +76,7 @@ def _blank(data: Data) -> Pixels:
 
 
 def caption(words: Sequence[str], width: int = TILE) -> Pixels:
-    """A line of text over tiles of this width."""
+    """A line of text over each of as many tiles."""
     tiles = []
     for word in words:
         line = np.full((CAPTION, width, 3), 255, np.uint8)
