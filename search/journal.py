@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trainable.errors import UserError
 
 VERSION = 1
 Fields = dict[str, Any]
+_decode = json.JSONDecoder().decode  # json.loads guesses the encoding of every line anew
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ class Tail:
     """Reads a journal bit by bit: every look gives the records that it has gained since the last one.
 
     A torn last line is passed over until it is whole, any other damage is an error. A journal that was put in the
-    place of the old one is read from its start: its records are numbered from 1 again.
+    place of the old one is read from its start: its records are numbered from 1 again. ``skipped`` hears of damaged
+    records where somebody would rather have the rest than an error.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, skipped: Callable[[str], None] | None = None) -> None:
+        self.path, self.skipped = path, skipped
         self._offset = self._number = self._inode = 0
 
     def read(self) -> list[Line]:
@@ -101,10 +103,19 @@ class Tail:
         except FileNotFoundError:
             return []
         whole = content.split(b"\n")[:-1]
-        lines = [_parse(self.path, number, line) for number, line in enumerate(whole, self._number + 1)]
+        lines = list(self._parsed(whole))
         self._number += len(whole)
         self._offset += sum(map(len, whole)) + len(whole)
         return lines
+
+    def _parsed(self, whole: list[bytes]) -> Iterator[Line]:
+        for number, line in enumerate(whole, self._number + 1):
+            try:
+                yield _parse(self.path, number, line)
+            except UserError as damage:
+                if self.skipped is None:
+                    raise
+                self.skipped(str(damage))
 
 
 def read_journal(path: Path) -> list[Line]:
@@ -126,7 +137,7 @@ def is_driven(path: Path) -> bool:
 
 def _parse(path: Path, number: int, line: bytes) -> Line:
     try:
-        value = json.loads(line)
+        value = _decode(line.decode())
         if (version := value.pop("v")) != VERSION:
             raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
         return Line(number, str(value.pop("kind")), value, float(value.pop("at")))

@@ -84,7 +84,7 @@ def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
         freedom = prior.weight + max(0, int(known.sum()) - len(seen))
         noise = variances.noise * (1.0 + caution * (2.0 / freedom) ** 0.5)
         variances = Variances(noise, variances.rest, variances.effect)
-    final = _solve(table, np.where(known, table.scores - centre, 0.0), known, variances)
+    final = solve(table, np.where(known, table.scores - centre, 0.0), known, variances)
     final.shared[: known.shape[1]] += centre
     return final
 
@@ -93,11 +93,11 @@ def _variances(table: Table, centre: float, prior: Prior) -> Variances:
     known, variances = table.known, prior.variances
     values = np.where(known, table.scores - centre, 0.0)
     for _ in range(ROUNDS):
-        variances = _update(_solve(table, values, known, variances), table, values, known, prior)
+        variances = _update(solve(table, values, known, variances), table, values, known, prior)
     return variances
 
 
-def _solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Variances) -> Fit:
+def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Variances) -> Fit:
     """Generalised least squares with the rest of every config integrated out (Sherman-Morrison, config by
     config).
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -26,15 +27,15 @@ def draw_samples(data: Data, count: int, seed: int) -> Pixels:
     """
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
     augmentations = {level: Augmentation(level, data.size) for level in LEVELS}
-    rows = [_caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in LEVELS)], data)]
+    rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in LEVELS)])]
     for index in sorted(chosen.tolist()):
         for epoch in range(2):
             tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3
             for augmentation in augmentations.values():
                 key = (SAMPLE, seed, 0, epoch, index)
-                tiles.append(_tile(overlay(*augmentation(data.images[index], data.labels[index], key))))
-            rows.append(_join(tiles, axis=1))
-    return _join(rows, axis=0)
+                tiles.append(tile(overlay(*augmentation(data.images[index], data.labels[index], key))))
+            rows.append(join(tiles, axis=1))
+    return join(rows, axis=0)
 
 
 def save_samples(data: Data, path: Path, count: int, seed: int) -> None:
@@ -62,10 +63,10 @@ def _plain(data: Data, index: int) -> list[Pixels]:
     strokes = np.full_like(image, 40)
     strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_COLOUR
     strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_COLOUR
-    return [_tile(picture) for picture in (image, strokes, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))]
+    return [tile(picture) for picture in (image, strokes, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))]
 
 
-def _tile(picture: Pixels) -> Pixels:
+def tile(picture: Pixels) -> Pixels:
     height, width = picture.shape[:2]
     return np.asarray(cv2.resize(picture, (TILE, round(TILE * height / width)), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -74,17 +75,18 @@ def _blank(data: Data) -> Pixels:
     return np.full((round(TILE * data.size[1] / data.size[0]), TILE, 3), 255, np.uint8)
 
 
-def _caption(words: list[str], data: Data) -> Pixels:
+def caption(words: Sequence[str], width: int = TILE) -> Pixels:
+    """A line of text over each of as many tiles."""
     tiles = []
     for word in words:
-        tile = np.full((CAPTION, TILE, 3), 255, np.uint8)
-        cv2.putText(tile, word, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
-        tiles.append(tile)
-    return _join(tiles, axis=1)
+        line = np.full((CAPTION, width, 3), 255, np.uint8)
+        cv2.putText(line, word, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+        tiles.append(line)
+    return join(tiles, axis=1)
 
 
-def _join(tiles: list[Pixels], axis: int) -> Pixels:
+def join(tiles: list[Pixels], axis: int) -> Pixels:
     shape = list(tiles[0].shape)
     shape[axis] = GAP
     gap = np.full(shape, 255, np.uint8)
-    return np.concatenate([part for tile in tiles for part in (tile, gap)][:-1], axis=axis)
+    return np.concatenate([part for each in tiles for part in (each, gap)][:-1], axis=axis)

@@ -1,0 +1,263 @@
+"""``python -m analysis``: the command line of the analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainable.commands import run as run_program
+from trainable.errors import UserError
+from trainable.printing import Format, print_csv, print_json, print_rows, print_table, progress_bar, say, talk
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+Output = Annotated[Format, typer.Option("--format", help="How to print.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+RUNS = Path("runs")
+SOME_FAILED = 1
+
+
+@app.callback()
+def analysis() -> None:
+    """What a run found, and what can be made of it."""
+
+
+@app.command()
+def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+    """The winner, the set that it cannot be told from, how sure that is, and what the other configs lack.
+
+    JSON is the whole of selection.json; CSV a row for each config, the best first.
+
+    Example: python -m analysis best quickstart
+    """
+    from analysis.answer import lines, table
+    from analysis.selection import document, select, summary_rows
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        selection = select(tables)
+    if output is Format.json:
+        print_json(document(tables, selection))
+    elif output is Format.csv:
+        print_csv(summary_rows(tables, selection))
+    else:
+        for line in lines(tables, selection):
+            print(line)
+        print_table(table(tables, selection))
+    for note in selection.notes:
+        say(f"note: {note}")
+    if selection.winner is not None:
+        say(f"Next: python -m analysis ensemble {tables.run.folder}")
+
+
+@app.command()
+def ensemble(
+    run: RunName,
+    root: Root = RUNS,
+    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="The best K complete configs instead of the winner.")] = None,
+    tta: Annotated[str, typer.Option(help="none, or flips: average over the four mirrorings.")] = "none",
+    out: Annotated[Path | None, typer.Option(help="By default analysis/ensemble in the run's folder.")] = None,
+    output: Output = Format.table,
+) -> None:
+    """Average the fold models of the winner into one model, and say what its members scored.
+
+    The scores shown are of each member on the fold that it did not train on, at the images' own size: the ensemble
+    itself has seen every labelled image, so only new ones could tell how good it is.
+
+    Example: python -m analysis ensemble quickstart --tta flips
+    """
+    from analysis.assemble import assemble, chosen
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    flips = _flips(tta)
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
+    rows = [{"config": each["config"], "fold": each["fold"], **each["out_of_fold"]} for each in manifest["members"]]
+    if output is Format.json:
+        print_json(manifest)
+    elif output is Format.csv:
+        print_csv(rows)
+    else:
+        print_table(rows, "out-of-fold scores of the members")
+    say(f"{folder}: {len(rows)} models, averaged as probability maps, threshold {manifest['tau']:g}")
+    say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
+
+
+@app.command()
+def predict(
+    ensemble: Annotated[Path, typer.Argument(metavar="ENSEMBLE", help="An ensemble's folder or file.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="A split, a folder of images, or single files.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where the masks go, as PNG with the images' stems.")],
+    scribbles: Annotated[
+        Path | None, typer.Option(help="The folder of the scribbles; by default the one beside the images.")
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also 16-bit PNGs of the probability, 65535 being 1.")
+    ] = False,
+    respect_scribbles: Annotated[
+        bool, typer.Option("--respect-scribbles", help="Pixels under a scribble get its label.")
+    ] = False,
+    tta: Annotated[str | None, typer.Option(help="none or flips; by default what the ensemble was made with.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one size that go through at once.")] = 8,
+    device: Device = "auto",
+) -> None:
+    """Masks at the images' own size; the same command goes on where it was stopped.
+
+    Example: python -m analysis predict runs/quickstart/analysis/ensemble runs/quickstart-data/test1 --out masks
+    """
+    from analysis.predict import Request
+    from analysis.predict import predict as run_prediction
+
+    request = Request(
+        ensemble, tuple(images), scribbles, out, probabilities, respect_scribbles, _flips(tta), batch, device
+    )
+    with progress_bar("predicting") as progress:
+        done = run_prediction(request, progress)
+    _tell_problems(done.problems)
+    kept = f", {done.kept} were there already" if done.kept else ""
+    say(f"{done.written} masks written to {out}{kept}; {len(done.problems)} images left out")
+    if done.seen:
+        say(f"{len(done.seen)} of these images were trained on: their masks look better than those of new images will")
+    raise typer.Exit(SOME_FAILED if done.problems else 0)
+
+
+@app.command()
+def compare(
+    run: RunName,
+    first: Annotated[str, typer.Argument(metavar="A", help="A config by the start of its id, or winner or default.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    root: Root = RUNS,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture; by default analysis/compare-A-B.png in the run's folder.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="How many images the picture and the table show.")] = 8,
+    device: Device = "auto",
+    output: Output = Format.table,
+) -> None:
+    """Two configs side by side: parameters, folds, images, and a picture of the images on which they differ most.
+
+    Images are scored and drawn as the best weights of the fold that held them out predict them. CSV is a row for
+    each image, the largest difference first.
+
+    Example: python -m analysis compare quickstart winner default
+    """
+    from analysis.compare import compare_configs, document, fold_rows, image_rows, lines
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        compared = compare_configs(tables, first, second)
+    if output is Format.json:
+        print_json(document(tables, compared))
+    elif output is Format.csv:
+        print_csv(image_rows(compared), ("stem", "fold", "a", "b", "difference"))
+    else:
+        for line in lines(tables, compared):
+            print(line)
+        print_table(fold_rows(compared), f"{tables.metric} on each fold")
+        if rows := image_rows(compared)[:worst]:
+            print_table(rows, "images that differ most")
+    for note in compared.notes:
+        say(f"note: {note}")
+    if worst:
+        _draw(tables, compared, worst, out, device)
+
+
+@app.command()
+def evaluate(
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of predicted masks.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks, or a split that has one.")],
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images the table shows.")] = 10,
+    output: Output = Format.table,
+) -> None:
+    """Scores of masks, pooled and for each image, the worst first.
+
+    Masks and truths belong together by their stem. JSON holds the pooled scores and every image's; CSV every image's.
+
+    Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
+    """
+    from analysis.evaluate import evaluate_masks
+
+    with progress_bar("scoring") as progress:
+        found = evaluate_masks(masks, truth, progress)
+    rows = [each.row() for each in found.images]
+    if output is Format.json:
+        problems = [{"file": str(each.file), "problem": each.problem} for each in found.problems]
+        print_json({**found.pooled(), "problems": problems, "per_image": rows})
+    elif output is Format.csv:
+        print_csv(rows)
+    else:
+        print_table([{"image": f"all {len(rows)}, pooled", **_without(found.pooled(), "images")}, *rows[:worst]])
+    _tell_problems(found.problems)
+    raise typer.Exit(SOME_FAILED if found.problems else 0)
+
+
+@app.command()
+def export(
+    run: RunName,
+    out: Annotated[Path, typer.Option(help="An empty folder, or one of the same export: it is made anew.")],
+    root: Root = RUNS,
+    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also the ensemble as an ONNX file.")] = True,
+    output: Output = Format.table,
+) -> None:
+    """One folder to train the winner again and to predict with it, with a README for whoever gets it.
+
+    Example: python -m analysis export quickstart --out winner
+    """
+    from analysis.export import export as write_export
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("exporting"):
+        facts = write_export(read_run(find_run(run, root)), config, out, onnx)
+    if output is Format.json:
+        print_json(facts)
+    else:
+        print_rows([{"fact": key, "is": str(value)} for key, value in facts.items()], output)
+    say(f"{out}: config {facts['config']}, to be trained again and to predict with; {out}/README.md says how")
+
+
+def _flips(name: str | None) -> Any:
+    if name not in (None, "none", "flips"):
+        raise UserError(f"--tta {name!r}: allowed are none and flips")
+    return name
+
+
+def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str) -> None:
+    """Pictures, where data and models are on this machine; numbers stand without them."""
+    from analysis.disagreements import NoPictures, draw_disagreements
+
+    path = out or tables.run.folder / "analysis" / f"compare-{compared.config}-{compared.other}.png"
+    try:
+        with talk.status("drawing"):
+            count = draw_disagreements(tables, compared, worst, path, device)
+    except NoPictures as error:
+        say(f"no pictures: {error}")
+    else:
+        say(f"{path}: the {count} images on which they differ most")
+
+
+def _tell_problems(problems: Any) -> None:
+    for problem in problems:
+        say(f"{problem}")
+
+
+def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+if __name__ == "__main__":
+    run_program(app)

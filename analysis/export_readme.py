@@ -1,0 +1,76 @@
+"""What an exported folder says to whoever opens it: the commands, step by step, and what must come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spaces.space import Space
+
+TEXT = """# Config {config} of the run {run}
+
+Everything that is needed to train this config again, and the ensemble of its {folds} fold models.
+
+| file | holds |
+|---|---|
+| `space.yaml`, `config.json` | the config, every hyperparameter said out |
+| `folds.json` | which image was held out in which fold |
+| `env.json`, `requirements.txt` | versions, git commit and code hashes of the run; exact package versions |
+| `selection.json` | how the run's configs compared |
+| `ensemble.pt`, `ensemble.json` | the models averaged as probability maps, and what they are made of |
+{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds; of these files |
+
+## Train it again
+
+```
+sha256sum -c SHA256SUMS                                  # the files are those that were written
+git clone <scribble-search> code && cd code && git checkout {commit}
+python{python} -m venv .venv && . .venv/bin/activate     # Python {full_python}
+pip install -r ../requirements.txt && pip install --no-deps -e .
+python -m trainable doctor DATA --format json            # "hash" must be {data_hash}
+python -m spaces check ../space.yaml --set data=DATA
+python -m search launch ../space.yaml --set data=DATA
+cmp runs/{name}/folds.json ../folds.json                 # the same folds
+python -m analysis best {name}
+```
+
+These commands take this folder to be the one above `code`; DATA is the folder of the data set (this run: `{data}`).
+{metric} at full length, by fold (working size, last weights):
+
+| fold | {metric} |
+|---|---|
+{scores}
+| mean | {mean:.4f} |
+
+On a CPU with the same versions the scores are the same to the last bit; on GPUs they differ by rounding.
+
+## Predict with it
+
+```
+python -m analysis predict .. IMAGES --scribbles SCRIBBLES --out masks
+{onnx_command}```
+"""
+ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, RGB and scribble) in, \
+probability out, {difference:.1e} from torch at most; 20 lines that use it |
+"""
+ONNX_COMMAND = "python ../predict_onnx.py IMAGE SCRIBBLE MASK.png    # needs numpy, pillow and onnxruntime only\n"
+
+
+def readme(facts: Mapping[str, Any], space: Space, scores: Mapping[int, float], metric: str) -> str:
+    onnx = "onnx_difference" in facts
+    return TEXT.format(
+        config=facts["config"],
+        run=facts["run"],
+        folds=space.settings.folds,
+        commit=facts["commit"] or "COMMIT   # it was not known: env.json has hashes of the code",
+        python=".".join(facts["python"].split(".")[:2]),
+        full_python=facts["python"],
+        data_hash=facts["data_hash"],
+        name=space.settings.name,
+        data=space.settings.data,
+        metric=metric,
+        scores="\n".join(f"| {fold} | {score:.4f} |" for fold, score in sorted(scores.items())),
+        mean=sum(scores.values()) / len(scores),
+        onnx_row=ONNX_ROW.format(difference=facts["onnx_difference"]) if onnx else "",
+        onnx_command=ONNX_COMMAND if onnx else "",
+    )

@@ -1,0 +1,182 @@
+"""A run as tables: one reader for runs that are finished, going on, or damaged; what it left out it says."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from search.journal import Line, Tail
+from search.run_folder import Run
+from search.schedulers import policy_of
+from search.status import Status
+from spaces.space import Space
+from trainable.errors import UserError
+
+IMAGES_FILE = "images.parquet"
+CURVES = ("config", "fold", "step", "score", "seconds")
+TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
+COUNTS = ("config", "fold", "stem", "weights", "size", "tp", "fp", "fn", "tn", "step")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that a run's journal tells, and its fold folders on demand.
+
+    ``configs`` has a row for each config in the order of their coming, with the parameters that vary; ``trials`` one
+    for each fold trial that was ever handed out; ``curves`` one for each report.
+    """
+
+    run: Run
+    space: Space
+    status: Status
+    lines: tuple[Line, ...]
+    configs: pd.DataFrame
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    left_out: tuple[str, ...]
+
+    @property
+    def folds(self) -> int:
+        return self.space.settings.folds
+
+    @property
+    def metric(self) -> str:
+        return self.space.settings.metric.name
+
+    @property
+    def parameters(self) -> list[str]:
+        """Those that vary, in the order of the space."""
+        return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
+
+    def full(self) -> pd.DataFrame:
+        """Scores at full length: a row for each config, a column for each fold, NaN where there is none."""
+        table = self.trials.pivot(index="config", columns="fold", values="full")
+        return table.reindex(index=self.configs["config"], columns=range(self.folds)).astype(float)
+
+    def failed(self) -> set[str]:
+        return set(self.trials.loc[self.trials["state"] == "failed", "config"])
+
+    def complete(self) -> list[str]:
+        """All folds at full length, in the order of their coming."""
+        full = self.full()
+        return [config for config in full.index[full.notna().all(axis=1)] if config not in self.failed()]
+
+    def images(self, configs: Iterable[str], weights: str = "last", size: str = "working") -> pd.DataFrame:
+        """Counts of the images that each fold held out. By default those that the race's scores are made of."""
+        frames = [frame for config in configs for frame in self._images(config)]
+        if not frames:
+            return pd.DataFrame(columns=list(COUNTS))
+        table = pd.concat(frames, ignore_index=True)
+        return table[(table["weights"] == weights) & (table["size"] == size)].reset_index(drop=True)
+
+    def folder(self, config: str, fold: int) -> Path:
+        return self.run.folder / "configs" / config / f"fold_{fold}"
+
+    def _images(self, config: str) -> Iterator[pd.DataFrame]:
+        for fold in range(self.folds):
+            path = self.folder(config, fold) / IMAGES_FILE
+            if path.exists():
+                yield pd.read_parquet(path).assign(config=config, fold=fold)
+
+
+def read_run(run: Run) -> Tables:
+    """Read the journal once; records that are damaged, or do not fit what stands before them, are left out."""
+    space = run.space()
+    driven = run.driven
+    status = Status(policy_of(space))
+    with _without_collecting():
+        kept, left_out = _told(run, status)
+    status.look(driven or run.driven)
+    curves = _curves(kept)
+    return Tables(
+        run=run,
+        space=space,
+        status=status,
+        lines=tuple(kept),
+        configs=_configs(space, status),
+        trials=_trials(status),
+        curves=curves,
+        left_out=tuple(left_out),
+    )
+
+
+def _told(run: Run, status: Status) -> tuple[list[Line], list[str]]:
+    """The records that the status took, and why it did not take the others."""
+    left_out: list[str] = []
+    kept = []
+    for line in Tail(run.journal, skipped=left_out.append).read():
+        try:
+            status.note(line)
+            kept.append(line)
+        except UserError as error:
+            left_out.append(f"{run.journal}, {str(error).removeprefix('journal, ')}")
+        except (KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{run.journal}, line {line.number}: does not fit what stands before it ({error!r})")
+    return kept, left_out
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Half a million records hold no cycles, and looking for some over and over takes as long as reading them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _configs(space: Space, status: Status) -> pd.DataFrame:
+    entrants = status.board.entrants.values()
+    names = list(space.parameters) or list(dict.fromkeys(name for e in entrants for name in e.parameters))
+    spent: dict[str, float] = {}
+    for (config, _), trial in status.trials.items():
+        spent[config] = spent.get(config, 0.0) + trial.seconds
+    rows: list[dict[str, Any]] = [
+        {
+            "config": each.config,
+            **{name: each.parameters.get(name) for name in names},
+            "steps": each.horizon,
+            "seconds": spent.get(each.config, 0.0),
+        }
+        for each in entrants
+    ]
+    return pd.DataFrame(rows, columns=["config", *(n for n in names if n != "steps"), "steps", "seconds"])
+
+
+def _trials(status: Status) -> pd.DataFrame:
+    place = {config: number for number, config in enumerate(status.board.entrants)}
+    rows = []
+    for config, fold in sorted(status.trials, key=lambda cell: (place[cell[0]], cell[1])):
+        trial = status.trials[config, fold]
+        full = status.board.full(config, fold)
+        rows.append(
+            {
+                "config": config,
+                "fold": fold,
+                "state": trial.state,
+                "step": trial.step,
+                "of": status.board.entrants[config].horizon,
+                "score": trial.score,
+                "full": math.nan if full is None else full,
+                "seconds": trial.seconds,
+                "reason": status.reason(config, fold),
+                "faults": trial.faults,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(TRIALS))
+
+
+def _curves(lines: Iterable[Line]) -> pd.DataFrame:
+    reports = [line.fields for line in lines if line.kind == "report"]
+    columns = {name: [report[name] for report in reports] for name in CURVES}
+    table = pd.DataFrame(columns).drop_duplicates(["config", "fold", "step"])
+    return table.sort_values(["config", "fold", "step"], ignore_index=True)
