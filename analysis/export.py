@@ -71,7 +71,7 @@ def pinned(tables: Tables, config: str) -> Space:
     told = tables.space.canonical()
     values = {name: _written(value) for name, value in full_config(tables, config).items()}
     kept = {key: told[key] for key in ("data", "folds", "fold_seed", "metric", "resources", "trainable") if key in told}
-    tree = {"name": f"{tables.run.name[:40]}-{config}", **kept, "parameters": values}
+    tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}", **kept, "parameters": values}
     space = make_space(tree)
     (point,) = space.configs()
     if point.id != config:
