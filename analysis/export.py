@@ -70,7 +70,9 @@ def pinned(tables: Tables, config: str) -> Space:
     """The run's space with every hyperparameter of one config said out, so that no default can change it."""
     told = tables.space.canonical()
     values = {name: _written(value) for name, value in full_config(tables, config).items()}
-    kept = {key: told[key] for key in ("data", "folds", "fold_seed", "metric", "resources", "trainable") if key in told}
+    kept: dict[str, Any] = {
+        key: told[key] for key in ("data", "folds", "fold_seed", "metric", "resources", "trainable") if key in told
+    }
     tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}", **kept, "parameters": values}
     space = make_space(tree)
     (point,) = space.configs()
