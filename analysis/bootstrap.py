@@ -51,8 +51,9 @@ def bias_corrected(
     within their fold, so that every fold keeps its size. The images left out are scored in the same way. They are
     about a third of a fold, and a pooled IoU of few images is a little off one of many; how much is seen from all
     configs, whom nobody picked, and taken off. The images left out are too few to say how certain all of them are:
-    the interval is the studentised bootstrap's of the winner's score, because scores of images are skewed, widened by
-    how far apart the winners of the draws are.
+    the interval is the studentised bootstrap's of the winner's score, because scores of images are skewed. Its error
+    is that of whoever wins a draw, and how far apart these are, because the winner might have been another. In
+    simulations of 20 images a fold it covered 92 to 93 % where configs differ and 98 % where they are equal, not 95.
     """
     if counts.ndim != 3 or counts.shape[2] != 4 or counts.shape[1] != len(folds) or not counts.size:
         raise ValueError(f"counts must be configs x images x 4 for {len(folds)} images, not {counts.shape}")
@@ -61,24 +62,25 @@ def bias_corrected(
     parts = [_parts(counts[:, folds == fold], metric) for fold in np.unique(folds)]
     actual = _mean_over_folds([_score(part, np.ones((1, part.shape[1])), metric) for part in parts])[0]
     winner = int(actual.argmax())
-    moved = _weights_of_images(parts, winner, metric)
+    moved = [_weights_of_images(parts, config, metric) for config in range(len(actual))]
     inside, outside, chosen = [], [], []
     for drawn in _draw(parts, draws, np.random.default_rng(seed)):
         within = _mean_over_folds([_score(part, times, metric) for part, times in zip(parts, drawn, strict=True)])
         left = _mean_over_folds([_score(part, times == 0, metric) for part, times in zip(parts, drawn, strict=True)])
         picked = within.argmax(axis=1)
         rows = np.arange(len(picked))
-        inside.append((within[:, winner] - actual[winner]) / np.maximum(_error(moved, drawn), TINY))
+        inside.append((within[:, winner] - actual[winner]) / np.maximum(_error(moved[winner], drawn), TINY))
         outside.append(np.stack([left[rows, picked], left.mean(axis=1)], axis=1))
         chosen.append(picked)
     beyond = np.concatenate(outside)
     shift = float(np.nanmean(beyond[:, 1])) - float(actual.mean())
     estimate = float(np.nanmean(beyond[:, 0])) - shift
     tail = 50 * (1 - LEVEL)
-    error = float(_error(moved, [np.ones((1, part.shape[1])) for part in parts])[0])
-    error = float(np.hypot(error, actual[np.concatenate(chosen)].std()))  # the winner might have been another
-    low, high = estimate - error * np.percentile(np.concatenate(inside), [100 - tail, tail])
     share = np.bincount(np.concatenate(chosen), minlength=len(counts)) / draws
+    once = [np.ones((1, part.shape[1])) for part in parts]
+    errors = np.array([_error(each, once)[0] for each in moved])
+    error = float(np.sqrt(share @ (errors**2 + (actual - share @ actual) ** 2)))
+    low, high = estimate - error * np.percentile(np.concatenate(inside), [100 - tail, tail])
     return Corrected(winner, float(actual[winner]), estimate, float(low), float(high), share)
 
 

@@ -71,6 +71,7 @@ def _fanova(parameters: pd.DataFrame, means: pd.Series[float], seed: int) -> dic
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     distributions = {name: _distribution(parameters[name].tolist()) for name in parameters.columns}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would announce the study
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
     for config, mean in means.items():
         values = {name: _plain(parameters.at[config, name], distributions[name]) for name in parameters.columns}

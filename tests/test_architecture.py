@@ -36,6 +36,9 @@ PURE = (
     "search.curves",
     "search.tracking.follow",
     "search.__main__",
+    "analysis.effects",
+    "analysis.parameters",
+    "analysis.bootstrap",
     "spaces.__main__",
 )
 SPACES_STAND_ON = {"commands", "config", "errors", "files", "metrics", "printing"}  # of trainable
@@ -76,6 +79,12 @@ def test_only_the_adapters_know_ray_and_optuna():
                 assert str(path.relative_to(ROOT)) in allowed, f"{path}:{line} imports {package}"
 
 
+def test_only_importance_and_nothing_else_of_the_analysis_knows_optuna():
+    for path in sources("analysis"):
+        for package, line in imports(path):
+            assert package != "ray" and (package != "optuna" or path.name == "importance.py"), f"{path}:{line}"
+
+
 def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
     for path in sources("spaces"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -91,6 +100,7 @@ def test_only_the_ray_adapter_knows_the_machines():
 
 @pytest.mark.parametrize("module", PURE)
 def test_a_pure_part_loads_without_frameworks(module):
-    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'ray', 'optuna', 'cv2'}} & set(sys.modules)) or 0)"
+    unwanted = {"torch", "ray", "optuna", "cv2", "statsmodels"}
+    code = f"import sys, {module}; sys.exit(' '.join({unwanted} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"
