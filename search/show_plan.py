@@ -109,12 +109,16 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
 
 
 def brief(plan: Plan) -> list[str]:
-    """Two lines, or three with a budget, before a launch."""
-    grid = "" if plan.grid is None else f", full grid {hours(plan.grid.gpu_seconds)} GPU-hours"
-    found = [
-        f"{_counts(plan)}{grid}; expected {_expected(plan)}",
-        "; ".join([f"a step {plan.paces.told}", *plan.paces.notes]),
-    ]
+    """A few lines before a launch. What is only assumed of a step says nothing of the machine that it starts on."""
+    if plan.paces.source == "assumed":
+        share = "" if plan.grid is None else f", {_share(plan)} of which is expected to be trained"
+        found = [f"{_counts(plan)}{share}; what a step takes here is not known, --calibrate measures it"]
+    else:
+        grid = "" if plan.grid is None else f", full grid {hours(plan.grid.gpu_seconds)} GPU-hours"
+        found = [
+            f"{_counts(plan)}{grid}; expected {_expected(plan)}",
+            "; ".join([f"a step {plan.paces.told}", *plan.paces.notes]),
+        ]
     return [*found, f"budget {ends}"] if (ends := _budget(plan)) else found
 
 
@@ -154,7 +158,12 @@ def _expected(plan: Plan) -> str:
     )
     if plan.grid is None or not plan.grid.gpu_seconds:
         return text
-    return f"{text}, {100 * plan.mean(lambda usage: usage.gpu_seconds) / plan.grid.gpu_seconds:.0f} % of the grid"
+    return f"{text}, {_share(plan)} of the grid"
+
+
+def _share(plan: Plan) -> str:
+    grid = plan.grid.gpu_seconds if plan.grid is not None else 0.0
+    return f"{100 * plan.mean(lambda usage: usage.gpu_seconds) / grid:.0f} %" if grid else "all"
 
 
 def _rehearsed(plan: Plan) -> str:
