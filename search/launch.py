@@ -84,12 +84,13 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
             asked = space.settings
             count = "as many as the budget allows" if proposals.count is None else proposals.count
             say(f"{run.folder}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
-            outcome = _already_over(policy)
-            if outcome is None:
-                with request.show(run) as notice:
-                    audience = Audience(to_each(track, lambda event, facts: learn()), notice)
-                    outcome = _run(space, run, study, values, request.dashboard, audience)
-            journal.append("end", reason=outcome.reason)
+            if (over := _already_over(policy)) is not None:
+                journal.append("end", reason=over.reason)
+                return run, policy, over
+            with request.show(run) as notice:
+                audience = Audience(to_each(track, lambda event, facts: learn()), notice)
+                outcome = _run(space, run, study, values, request.dashboard, audience)
+                journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
     return run, policy, outcome
 
 
