@@ -111,7 +111,7 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folde
     assert [line for line in seen if line.startswith("demo, foldrace")] == titles
     assert "Next: python -m search status runs/demo" in seen
     for text in (driver.text, watcher.text):
-        assert "\x1b" not in ALLOWED.sub("", text) and text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+        assert "\x1b" not in ALLOWED.sub("", text) and text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1
         assert max(map(len, screen_of(text))) <= 100
 
 
