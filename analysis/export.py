@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from analysis.assemble import assemble, chosen
+from analysis.assemble import assemble, chosen, needs_models
 from analysis.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.export_readme import readme
 from analysis.onnx_export import export_onnx, need_onnx
@@ -45,10 +45,11 @@ def export(tables: Tables, name: str | None, folder: Path, onnx: bool) -> dict[s
         need_onnx()
     (config,) = chosen(tables, name, None)
     run = tables.run
+    needs_models(run, config)
+    space = pinned(tables, config)
     facts = _facts(run, config)
     _take(folder, facts)
     assemble(run, [config], "none", folder)
-    space = pinned(tables, config)
     write_text(folder / SPACE, yaml.safe_dump(space.canonical(), sort_keys=False, allow_unicode=True))
     for kept in (FOLDS, ENVIRONMENT):
         shutil.copyfile(run.folder / kept, folder / kept)
