@@ -102,7 +102,7 @@ def _take(folder: Path, facts: Mapping[str, Any]) -> None:
         raise UserError(f"{folder}: is a file; an export is a folder")
     if folder.is_dir() and any(folder.iterdir()):
         path = folder / FACTS
-        before = json.loads(path.read_text()) if path.exists() else {}
+        before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if any(before.get(key) != facts[key] for key in ("version", "run", "config", "data_hash", "folds_hash")):
             raise UserError(f"{folder}: is not empty and no export of {facts['config']}; choose another folder")
         for name in FILES:
