@@ -50,7 +50,8 @@ def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> 
     return folder, document
 
 
-def _members(run: Run, config: str) -> list[Member]:
+def needs_models(run: Run, config: str) -> list[Path]:
+    """The fold folders of a config, or what they lack to be an ensemble."""
     place = run.folder / "configs" / config
     if not place.is_dir():
         raise UserError(f"{config}: no such config in {run.folder}")
@@ -64,7 +65,11 @@ def _members(run: Run, config: str) -> list[Member]:
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
             f"python -m search launch {run.folder}/space.yaml goes on with the run"
         )
-    return [read_member(config, fold, folder) for fold, folder in enumerate(folds)]
+    return folds
+
+
+def _members(run: Run, config: str) -> list[Member]:
+    return [read_member(config, fold, folder) for fold, folder in enumerate(needs_models(run, config))]
 
 
 def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:

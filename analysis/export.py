@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from analysis.assemble import assemble, chosen
+from analysis.assemble import assemble, chosen, needs_models
 from analysis.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.export_readme import readme
 from analysis.onnx_export import export_onnx, need_onnx
@@ -35,6 +35,8 @@ FACTS, CONFIG, REQUIREMENTS, SELECTION, SUMS = (
 )
 ONNX, SCRIPT, README = "ensemble.onnx", "predict_onnx.py", "README.md"
 FILES = (CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, ONNX, SCRIPT, README, SUMS)
+SAME = ("version", "run", "config", "data_hash", "folds_hash")  # what makes it the same export
+KEPT = ("data", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
 HERE = Path(__file__).parent
 VERSION = 1
 
@@ -45,10 +47,11 @@ def export(tables: Tables, name: str | None, folder: Path, onnx: bool) -> dict[s
         need_onnx()
     (config,) = chosen(tables, name, None)
     run = tables.run
+    needs_models(run, config)
+    space = pinned(tables, config)
     facts = _facts(run, config)
     _take(folder, facts)
     assemble(run, [config], "none", folder)
-    space = pinned(tables, config)
     write_text(folder / SPACE, yaml.safe_dump(space.canonical(), sort_keys=False, allow_unicode=True))
     for kept in (FOLDS, ENVIRONMENT):
         shutil.copyfile(run.folder / kept, folder / kept)
@@ -70,11 +73,9 @@ def pinned(tables: Tables, config: str) -> Space:
     """The run's space with every hyperparameter of one config said out, so that no default can change it."""
     told = tables.space.canonical()
     values = {name: _written(value) for name, value in full_config(tables, config).items()}
-    kept: dict[str, Any] = {
-        key: told[key] for key in ("data", "folds", "fold_seed", "metric", "resources", "trainable") if key in told
-    }
-    tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}", **kept, "parameters": values}
-    space = make_space(tree)
+    tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
+    tree |= {key: told[key] for key in KEPT if key in told}
+    space = make_space(tree | {"parameters": values})
     (point,) = space.configs()
     if point.id != config:
         raise UserError(f"{config}: its hyperparameters give the id {point.id} with this version of the program")
@@ -102,13 +103,19 @@ def _take(folder: Path, facts: Mapping[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; an export is a folder")
     if folder.is_dir() and any(folder.iterdir()):
-        path = folder / FACTS
-        before = json.loads(path.read_text()) if path.exists() else {}
-        if any(before.get(key) != facts[key] for key in ("version", "run", "config", "data_hash", "folds_hash")):
+        if any(_before(folder).get(key) != facts[key] for key in SAME):
             raise UserError(f"{folder}: is not empty and no export of {facts['config']}; choose another folder")
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
     write_json(folder / FACTS, facts)
+
+
+def _before(folder: Path) -> dict[str, Any]:
+    """What an export that lies there says; nothing where there is none, or a damaged one."""
+    try:
+        return dict(json.loads((folder / FACTS).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
 
 
 def _own(folder: Path) -> list[Path]:

@@ -39,9 +39,10 @@ class FoldStates(dict[Cell, FoldState]):
         elif line.kind == "config":
             self._horizons[line.fields["config"]] = line.fields["steps"][-1]
         elif line.kind in _CHANGES:
+            horizon = self._horizons[line.fields["config"]]  # nothing of a config that nobody knows may stay
             trial = self.setdefault((line.fields["config"], line.fields["fold"]), FoldState("waiting"))
             before = trial.state
-            _CHANGES[line.kind](trial, line.fields, self._horizons[line.fields["config"]])
+            _CHANGES[line.kind](trial, line.fields, horizon)
             trial.changed = line.number if trial.state != before else trial.changed
 
     def put_down(self) -> None:

@@ -1,0 +1,101 @@
+"""Runs as tables: finished, going on, damaged, and with scripted fold trials."""
+
+import math
+
+import pytest
+from scored_run import NAN, record
+
+from analysis.tables import CURVES, TRIALS, read_run
+from search.journal import Journal
+
+LOSSES = {"loss": {"values": ["iou", "dice"]}}
+
+
+@pytest.fixture
+def told(tmp_path):
+    return record(tmp_path, LOSSES, [([0.8, 0.82, (0.6,)], 20.0), ([0.7, NAN, None], 10.0)])
+
+
+def test_a_finished_run_with_models_has_every_table(small_run):
+    tables = read_run(small_run)
+    assert list(tables.configs["learning_rate"]) == [1e-3, 1e-2] and tables.parameters == ["learning_rate"]
+    assert set(tables.trials["state"]) == {"done"} and len(tables.trials) == 6
+    assert len(tables.complete()) == 2 and tables.left_out == ()
+    images = tables.images(tables.complete())
+    assert len(images) == 2 * 20, "every image once for each config"
+    assert set(images["size"]) == {"working"} and set(images["weights"]) == {"last"}
+    one = images[images["config"] == tables.complete()[0]]
+    assert set(one["stem"]) == {f"train_{number:05d}" for number in range(20)} or one["stem"].is_unique
+
+
+def test_every_report_is_a_row_of_its_curve_and_every_fold_trial_one_of_the_table(told):
+    run, (iou, dice) = told
+    tables = read_run(run)
+    assert tuple(tables.curves) == CURVES and tuple(tables.trials) == TRIALS
+    assert len(tables.curves) == 2 + 2 + 1 + 2 + 1
+    states = {(row["config"], row["fold"]): row["state"] for row in tables.trials.to_dict("records")}
+    assert states == {(iou, 0): "done", (iou, 1): "done", (iou, 2): "paused", (dice, 0): "done", (dice, 1): "failed"}
+    assert dict(zip(tables.configs["config"], tables.configs["seconds"], strict=True)) == {iou: 50.0, dice: 20.0}
+    assert list(tables.configs["loss"]) == ["iou", "dice"] and tables.parameters == ["loss"]
+
+
+def test_full_length_is_nan_where_there_is_none(told):
+    run, (iou, dice) = told
+    full = read_run(run).full()
+    assert list(full.index) == [iou, dice] and list(full.columns) == [0, 1, 2]
+    assert full.loc[iou].tolist()[:2] == [0.8, 0.82] and math.isnan(full.loc[iou, 2])
+    assert full.loc[dice].isna().tolist() == [False, True, True]
+    assert read_run(run).complete() == [] and read_run(run).failed() == {dice}
+
+
+def test_counts_that_are_not_there_are_an_empty_table(told):
+    run, configs = told
+    assert read_run(run).images(configs).empty
+
+
+def test_a_run_that_is_going_on_is_read_beside_its_driver(tmp_path):
+    run, (iou, _) = record(tmp_path, LOSSES, [([0.8, None, None], 1.0), ([None] * 3, 1.0)], ended=False)
+    with Journal(run.journal) as driver:
+        driver.append("job", config=iou, fold=1, until=2)
+        tables = read_run(run)
+        assert tables.status.state == "running"
+        assert tables.trials["state"].tolist() == ["done", "running"]
+        assert math.isnan(tables.trials["full"].iloc[1])
+    assert read_run(run).trials["state"].tolist() == ["done", "paused"], "without a driver nothing is running"
+
+
+def test_a_damaged_line_in_the_middle_costs_itself_and_is_told(told):
+    run, (iou, _) = told
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    number = next(place for place, line in enumerate(lines, 1) if b'"step":2' in line and iou.encode() in line)
+    lines[number - 1] = lines[number - 1][:20] + b"\xff\xfe\n"
+    run.journal.write_bytes(b"".join(lines))
+    tables = read_run(run)
+    (word,) = tables.left_out
+    assert f"line {number}: is damaged" in word
+    assert len(tables.curves) == 7 and math.isnan(tables.full().loc[iou, 0])
+
+
+def test_records_without_their_config_are_left_out_with_their_line(told):
+    run, (iou, dice) = told
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    gone = next(place for place, line in enumerate(lines) if b'"kind":"config"' in line and dice.encode() in line)
+    run.journal.write_bytes(b"".join([*lines[:gone], b"{}\n", *lines[gone + 1 :]]))
+    tables = read_run(run)
+    assert set(tables.trials["config"]) == {iou} == set(tables.curves["config"])
+    assert all(str(run.journal) in word for word in tables.left_out)
+    assert any("does not fit what stands before it" in word for word in tables.left_out)
+
+
+def test_a_torn_last_line_never_happened_and_is_nothing_to_tell(told):
+    run, _ = told
+    with run.journal.open("ab") as file:
+        file.write(b'{"v":1,"at":1.0,"kind":"rep')
+    assert read_run(run).left_out == ()
+
+
+def test_a_run_without_a_config_has_empty_tables(tmp_path):
+    run, _ = record(tmp_path, LOSSES, [([None] * 3, 1.0)] * 2)
+    run.journal.write_bytes(run.journal.read_bytes().splitlines(keepends=True)[0])
+    tables = read_run(run)
+    assert tables.configs.empty and tables.trials.empty and tables.curves.empty and tables.complete() == []
