@@ -1,4 +1,4 @@
-"""What was paid: GPU-seconds by what became of them, against what the full grid would have cost; and how to repeat it."""
+"""What was paid, GPU-seconds by what became of them, against the full grid; and how to do it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was trained: the curves of the fold trials with where and why each ended, and the table of all folds."""
+"""What was trained: curves of the fold trials with where and why each ended, and the table of all folds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from analysis.report.figure import (
     axis,
     count,
     label,
+    sentence,
     values_of,
 )
 from analysis.selection import Selection
@@ -63,11 +64,12 @@ def folds(tables: Tables, selection: Selection) -> Section:
     grid = len(order) * tables.folds
     title = f"{count(int((tables.trials['state'] == 'done').sum()), 'fold trial')} of {grid:,} ran to full length"
     caption = (
-        f"Scores at full length, the darker the better; otherwise how far it came. Hover for the reason. n: {counted}, "
-        f"{grid - len(tables.trials):,} never begun.{rest}"
+        f"Scores at full length, the stronger the colour the better; otherwise how far it came (hover: why). "
+        f"n: {counted}, {grid - len(tables.trials):,} never begun.{rest}"
     )
     html = (
-        f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll" tabindex="0"><table class="folds"><thead><tr>'
+        f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll" tabindex="0"><table class="folds"><thead>'
+        "<tr>"
         f"{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div><figcaption>{escape(caption)}</figcaption></figure>"
     )
     return Section("folds", "Folds", [Markup(html)])
@@ -107,9 +109,7 @@ def _curves(tables: Tables, selection: Selection) -> Figure:
     drawn = (
         f"{len(shown):,} of {began:,} curves are drawn, the winner's and the set's first" if len(shown) < began else ""
     )
-    caption = (
-        f"A line is a fold trial; hover a mark for its config and the reason. n = {count(began, 'fold trial')}. {drawn}"
-    )
+    caption = f"A line is a fold trial; a mark tells config and reason. n = {count(began, 'fold trial')}. {drawn}"
     steps = axis("training steps", rangemode="tozero")
     return Figure(
         "curves", title, caption, traces, {"xaxis": steps, "yaxis": axis(f"{tables.metric} of the fold")}, 440
@@ -166,6 +166,9 @@ def _stops(tables: Tables) -> Figure | Markup:
         return Markup("<p>No fold trial was stopped before its end.</p>")
     counted = stopped.groupby(["step", "state"]).size().unstack(fill_value=0)
     of = int(tables.trials["of"].max())
+    if len(counted) == 1:
+        step, number = counted.index[0], len(stopped)
+        return sentence(f"All {number} stopped fold trials were stopped at step {step} of {of}.")
     traces = [
         {
             "type": "bar",

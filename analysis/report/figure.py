@@ -64,7 +64,8 @@ def table(rows: Sequence[Mapping[str, Any]], note: str = "") -> Markup:
     body = "".join(f"<tr>{''.join(_cell(value) for value in row.values())}</tr>" for row in rows)
     below = f'<p class="caption">{escape(note)}</p>' if note else ""
     return Markup(
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{below}'
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>{below}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Images that the winner did not train on: the best and the worst of them, and whether its probabilities can be believed.
+"""Images that the winner did not train on, the best and the worst; and whether its probabilities can be believed.
 
 Each is predicted again by the model of the fold that held it out. Probabilities are not kept by a run, so a sample of
 images, evenly spread, stands for all where they are compared with the truth.
@@ -77,7 +77,7 @@ def pictures(tables: Tables, selection: Selection) -> Section:
     worst = [seen[stem] for stem in counts["stem"].head(half)]
     best = [seen[stem] for stem in counts["stem"].iloc[::-1].head(half)]
     pooled = counts[["tp", "fp", "fn"]].sum()
-    note = f"of {len(counts)} out-of-fold images; foreground IoU at original size, pooled {pooled['tp'] / pooled.sum():.4f}"
+    note = f"of {len(counts)} out-of-fold images; IoU at original size, pooled {pooled['tp'] / pooled.sum():.4f}"
     return Section(
         "images",
         "Images the winner did not train on",
@@ -102,9 +102,10 @@ def _why_not(tables: Tables, selection: Selection) -> Split | str:
     try:
         split = dataset.open_split(Path(str(tables.space.settings.data)), TRAIN)
         known = json.loads((tables.run.folder / ENVIRONMENT).read_text()).get("data_hash")
-        return split if split.hash == known else f"{split.root} is not what the run was trained on any more"
+        same = split.hash == known
     except (UserError, OSError, ValueError) as error:
         return str(error).splitlines()[0].rstrip(".")
+    return split if same else f"{split.root} is not what the run was trained on any more"
 
 
 def _predict(tables: Tables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:

@@ -22,9 +22,9 @@ MOST = 400  # configs in the figure, the best ones
 def overview(tables: Tables, selection: Selection) -> Section:
     figure = configs_figure(tables, selection)
     blocks: list[Figure | Markup] = [Markup('<div class="facts">' + "".join(_facts(tables, selection)) + "</div>")]
-    said = [f"<p>{escape(line)}</p>" for line in lines(tables, selection)]
-    first = "".join(said[:4])
-    rest = f"<details><summary>Tests against the others</summary>{''.join(said[4:])}</details>" if said[4:] else ""
+    said = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
+    first, tests = ("".join(line for test, line in said if test is kind) for kind in (False, True))
+    rest = f"<details><summary>Tests against the others</summary>{tests}</details>" if tests else ""
     blocks.append(Markup(f'<div class="words">{first}{rest}</div>'))
     blocks += [figure] if figure else []
     return Section("answer", "", blocks)
@@ -32,7 +32,7 @@ def overview(tables: Tables, selection: Selection) -> Section:
 
 def ranking(tables: Tables, selection: Selection) -> Section:
     """The best configs as a table, and what was left out or could not be told."""
-    rows = answer_table(tables, selection)
+    rows = [{k: v for k, v in row.items() if k != "missing"} for row in answer_table(tables, selection)]
     what = f"The best {len(rows)} of {count(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
     note = f"{what} full length only. expected: what all folds would give, shrunken, with its 95 % interval."
     notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)
@@ -57,7 +57,8 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
         ("the winner", WINNER, shown.index == winner),
     )
     traces = [_dots(tables, name, colour, shown[here]) for name, colour, here in groups if here.any()]
-    n = f"n = {count(len(known), 'config')}, {count(int(tables.trials['full'].notna().sum()), 'fold trial')} at full length"
+    full = count(int(tables.trials["full"].notna().sum()), "fold trial")
+    n = f"n = {count(len(known), 'config')}, {full} at full length"
     cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
     caption = (
         f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds. {n}{cut}."
@@ -101,7 +102,8 @@ def _dots(tables: Tables, name: str, colour: str, rows: pd.DataFrame) -> dict[st
             "symbol": "diamond" if colour == WINNER else 0,
         },
         "text": [
-            f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>{row['score']:.4f}, {int(row['folds'])} full folds"
+            f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
+            f"{row['score']:.4f}, {int(row['folds'])} full folds"
             for config, row in zip(rows.index, rows.to_dict("records"), strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",

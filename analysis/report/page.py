@@ -36,7 +36,8 @@ def page(title: str, subtitle: str, sections: Sequence[Section], following: str)
 
 def _section(section: Section) -> str:
     blocks = "".join(_block(block) for block in section.blocks)
-    return f'<section id="{escape(section.name)}"><h2>{escape(section.title)}</h2><div class="grid">{blocks}</div></section>'
+    title = f"<h2>{escape(section.title)}</h2>"
+    return f'<section id="{escape(section.name)}">{title}<div class="grid">{blocks}</div></section>'
 
 
 def _block(block: Figure | Markup) -> str:
@@ -45,6 +46,7 @@ def _block(block: Figure | Markup) -> str:
     return (
         f'<figure class="{"half" if block.half else "wide"}"><h3>{escape(block.title)}</h3>'
         f'<div class="scroll"><div class="plot" data-figure="{escape(block.name, quote=True)}" role="img" '
-        f'aria-label="{escape(block.title, quote=True)}" style="height:{block.height}px;min-width:{block.least_width}px">'
+        f'aria-label="{escape(block.title, quote=True)}" '
+        f'style="height:{block.height}px;min-width:{block.least_width}px">'
         f"</div></div><figcaption>{escape(block.caption)}</figcaption></figure>"
     )

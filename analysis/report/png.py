@@ -29,7 +29,8 @@ addEventListener("load", async () => {
     const title = plot.closest("figure").querySelector("h3").textContent.replace(/&/g, "&amp;").replace(/</g, "&lt;");
     const layout = { ...plot.layout, title: { text: title, x: 0.01, xanchor: "left", font: { size: 15 } },
       margin: { ...plot.layout.margin, t: 76 } };
-    const image = await Plotly.toImage({ data: plot.data, layout }, { format: "png", width, height: plot.layout.height + 42, scale: 2 });
+    const size = { width, height: plot.layout.height + 42, scale: 2 };
+    const image = await Plotly.toImage({ data: plot.data, layout }, { format: "png", ...size });
     const told = document.createElement("i");
     told.dataset.png = plot.dataset.figure; told.textContent = image;
     document.body.append(told);
