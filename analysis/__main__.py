@@ -57,6 +57,44 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
 
 
 @app.command()
+def report(
+    run: RunName,
+    root: Root = RUNS,
+    out: Annotated[Path | None, typer.Option(help="By default analysis/ in the run's folder.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Also every figure as a PNG, into this folder (needs Chromium).")
+    ] = None,
+) -> None:
+    """One HTML file that says what the run found; it opens offline, and beside it lie summary.csv and selection.json.
+
+    Also of a run that is going on.
+
+    Example: python -m analysis report quickstart
+    """
+    from analysis.report.write import following, write_report
+    from analysis.selection import select
+    from analysis.tables import read_run
+    from search.run_folder import find_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+        selection = select(tables)
+    with talk.status("drawing"):
+        path, sections = write_report(tables, selection, out)
+    if png is not None:
+        from analysis.report.png import write_pngs
+
+        figures = [figure for each in sections for figure in each.figures]
+        with talk.status("rendering"):
+            write_pngs(path, [figure.name for figure in figures], png)
+        say(f"{len(figures)} figures written to {png}")
+    for note in selection.notes:
+        say(f"note: {note}")
+    print(path)
+    say(f"Next: {following(tables, selection)}")
+
+
+@app.command()
 def ensemble(
     run: RunName,
     root: Root = RUNS,

@@ -1,0 +1,97 @@
+"""What was paid, GPU-seconds by what became of them, against the full grid; and how to do it again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
+from analysis.tables import Tables
+from search.ledger import ledger
+from search.ledger_table import summary
+from search.outlook import outlook
+from search.run_folder import ENVIRONMENT
+
+NAMES = {"done": "full length", "under_way": "since the last report", "lost": "lost to faults"}
+COLOURS = {"done": SET, "failed": FAILED, "lost": FAILED}
+
+
+def costs(tables: Tables) -> Section:
+    found = ledger(tables.lines, time.time() if tables.status.driven and not tables.status.ended else None)
+    if not found.accounts:
+        return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
+    spent = {part: seconds / 1e6 for part, seconds in found.totals().items() if seconds}
+    seen = outlook(tables.status)
+    saved = 0.0 if seen is None else seen.saved
+    scale, unit = (3600, "GPU-hours") if sum(spent.values()) >= 3600 else (1, "GPU-seconds")
+    bars = [(NAMES.get(part, part), value / scale, COLOURS.get(part, OTHER)) for part, value in spent.items()]
+    bars += [("saved against the grid", saved / scale, LINE)] if saved else []
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [name for name, _, _ in bars],
+        "x": [value for _, value, _ in bars],
+        "marker": {"color": [colour for _, _, colour in bars]},
+        "text": [f"{value:,.1f}" for _, value, _ in bars],
+        "textposition": "auto",
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    busy = found.busy / 1e6
+    against = f", {duration(saved)} less than the full grid" if saved else ""
+    layout = {"xaxis": axis(unit, rangemode="tozero"), "yaxis": {"type": "category", "autorange": "reversed"}}
+    caption = (
+        f"Time of the workers by the state of the fold trials it went into. n = {len(found.accounts):,} fold trials. "
+    )
+    caption += f"{summary(found)}."
+    title = f"The search took {duration(busy)}{against}"
+    return Section(
+        "costs", "Cost", [Figure("costs", title, caption, [trace], layout, 150 + 36 * len(bars)), *_dear(tables)]
+    )
+
+
+def _dear(tables: Tables) -> list[Markup]:
+    """The money, where the space says what an hour costs."""
+    price = tables.space.settings.budget.cost_per_gpu_hour
+    if price is None:
+        return []
+    hours = float(tables.trials["seconds"].sum()) / 3600
+    return [Markup(f"<p>At {price:g} per GPU-hour that is {hours * price:,.2f}.</p>")]
+
+
+def provenance(tables: Tables) -> Section:
+    try:
+        environment: dict[str, Any] = json.loads((tables.run.folder / ENVIRONMENT).read_text())
+    except (OSError, ValueError) as error:
+        return Section("provenance", "Provenance", [Markup(f"<p>{escape(f'{ENVIRONMENT}: {error}')}</p>")])
+    rows = [{"what": name, "value": value} for name, value in _facts(tables, environment)]
+    space = json.dumps(tables.space.canonical(), indent=2)
+    commands = f"python -m search launch {tables.run.folder}/space.yaml\npython -m analysis report {tables.run.folder}"
+    return Section(
+        "provenance",
+        "Provenance",
+        [
+            table(rows),
+            Markup(f"<h3>Commands that give this again</h3><pre>{escape(commands)}</pre>"),
+            details("The space, as it was launched", Markup(f"<pre>{escape(space)}</pre>")),
+        ],
+    )
+
+
+def _facts(tables: Tables, environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = tables.space.settings
+    yield "run", str(tables.run.folder)
+    yield "state", tables.status.state
+    yield "data", str(settings.data)
+    yield "hash of the data", str(environment.get("data_hash"))
+    yield "folds", f"{settings.folds}, seed {settings.fold_seed}"
+    yield "scheduler", str(settings.scheduler.name)
+    yield "commit", str(environment.get("commit"))
+    yield "python", str(environment.get("python"))
+    for name, version in sorted(environment.get("packages", {}).items()):
+        yield name, str(version)
+    for room, digest in sorted(environment.get("code", {}).items()):
+        yield f"hash of {room}/", str(digest)

@@ -1,0 +1,169 @@
+"""What each parameter does: its levels one by one, two of them crossed, and how much of the differences it explains."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from analysis.importance import importance
+from analysis.parameters import cell_means, main_effects
+from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, count, label, sentence
+from analysis.selection import Selection
+from analysis.tables import Tables
+from spaces.parameters import Range
+
+CROSSED = 3  # heat maps at most
+FIRST = ("loss", "augmentation")  # crossed before any others
+
+
+def ablations(tables: Tables, selection: Selection) -> Section:
+    effects = main_effects(selection.expected, _parameters(tables))
+    span = _span(effects.table)
+    blocks: list[Figure | Markup] = [
+        _levels(tables, str(name), rows, span) for name, rows in effects.table.groupby("parameter", sort=False)
+    ]
+    blocks += [sentence(f"Not shown: {'; '.join(effects.untold)}.")] if effects.untold else []
+    for row, column in _pairs(tables, effects.table):
+        blocks.append(_heat_map(tables, selection, row, column))
+    return Section("ablations", "What each parameter does", [*blocks, _importance(tables, selection)])
+
+
+def _parameters(tables: Tables) -> pd.DataFrame:
+    return tables.configs.set_index("config")[tables.parameters]
+
+
+def _span(effects: pd.DataFrame) -> list[float] | None:
+    """One scale for all parameters, so that what matters more looks it."""
+    if effects.empty:
+        return None
+    low, high = float(effects["low"].min()), float(effects["high"].max())
+    margin = 0.08 * (high - low) or 0.001
+    return [low - margin, high + margin]
+
+
+def _levels(tables: Tables, name: str, rows: pd.DataFrame, span: list[float] | None) -> Figure:
+    labels = [label(level) for level in rows["level"]]
+    numeric = tables.configs[name].map(lambda value: isinstance(value, int | float)).all()
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers" if numeric else "markers",
+        "x": labels,
+        "y": rows["effect"].tolist(),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": (rows["high"] - rows["effect"]).tolist(),
+            "arrayminus": (rows["effect"] - rows["low"]).tolist(),
+            "color": SET,
+            "thickness": 2,
+            "width": 5,
+        },
+        "line": {"color": LINE, "width": 2},
+        "marker": {"color": SET, "size": 9},
+        "text": [f"{row.configs} configs, {row.trials} full fold trials" for row in rows.itertuples()],
+        "hovertemplate": "%{x}: %{y:+.4f}<br>%{text}<extra></extra>",
+        "showlegend": False,
+    }
+    n = ", ".join(f"{row.level}: {row.trials}" for row in rows.itertuples())
+    layout = {
+        "xaxis": axis(label(name), type="category"),
+        "yaxis": axis(f"{tables.metric}, from the average", range=span, tickformat="+.3f"),
+    }
+    caption = f"Main effect with 95 % interval, all other parameters averaged. Full fold trials behind it: {n}."
+    return Figure(f"effect-{name}", _better(name, rows), caption, [trace], layout, 300, half=True)
+
+
+def _better(name: str, rows: pd.DataFrame) -> str:
+    best, worst = rows.loc[rows["effect"].idxmax()], rows.loc[rows["effect"].idxmin()]
+    apart = best["effect"] - worst["effect"]
+    if best["low"] <= worst["high"]:
+        return f"{name}: no level stands out; the widest gap is {apart:.4f}"
+    return f"{name}: {best['level']} is best, {apart:.4f} above {worst['level']}"
+
+
+def _pairs(tables: Tables, effects: pd.DataFrame) -> list[tuple[str, str]]:
+    """Choices only: loss x augmentation, then those whose levels differ most."""
+    if effects.empty:
+        return []
+    spans = effects.groupby("parameter", sort=False)["effect"].agg(lambda column: column.max() - column.min())
+    names = [str(name) for name in spans.sort_values(ascending=False).index]
+    names = [name for name in names if not isinstance(tables.space.parameters.get(name), Range)]
+    pairs = list(combinations(names, 2))
+    first = [FIRST] if set(FIRST) <= set(names) else []
+    return [*first, *(pair for pair in pairs if set(pair) != set(FIRST))][:CROSSED]
+
+
+def _heat_map(tables: Tables, selection: Selection, row: str, column: str) -> Figure | Markup:
+    cells = cell_means(selection.expected, _parameters(tables), row, column)
+    if cells.table.empty or not cells.table["mean"].notna().any():
+        why = "; ".join(cells.untold) or "no score"
+        return sentence(f"{row} x {column}: not shown, {why}.")
+    means = cells.table.pivot(index="row", columns="column", values="mean")
+    order = {name: list(dict.fromkeys(cells.table[name])) for name in ("row", "column")}
+    means = means.reindex(index=order["row"], columns=order["column"])
+    told = cells.table.set_index(["row", "column"])
+    words = [[_cell_words(told.loc[(one, other)]) for other in means.columns] for one in means.index]
+    trace = {
+        "type": "heatmap",
+        "x": [label(each) for each in means.columns],
+        "y": [label(each) for each in means.index],
+        "z": means.to_numpy(),
+        "text": words,
+        "texttemplate": "%{text}",
+        "hoverinfo": "skip",
+        "colorscale": SCALE,
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".3f"},
+        "xgap": 3,
+        "ygap": 3,
+    }
+    best = told["mean"].idxmax()
+    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {told['mean'].max():.4f}"
+    caption = (
+        f"{tables.metric} at the average of the other parameters; in each cell its mean and n, the fold trials at full "
+        "length. Cells with few rest on forecasts of paused ones."
+    )
+    layout = {
+        "xaxis": axis(label(column), type="category"),
+        "yaxis": axis(label(row), type="category", autorange="reversed"),
+    }
+    return Figure(
+        f"cells-{row}-{column}",
+        title,
+        caption,
+        [trace],
+        layout,
+        160 + 62 * len(means),
+        70 * len(means.columns) + 140,
+        True,
+    )
+
+
+def _cell_words(cell: Any) -> str:
+    return "" if pd.isna(cell["mean"]) else f"{cell['mean']:.4f}<br>n = {int(cell['trials'])}"
+
+
+def _importance(tables: Tables, selection: Selection) -> Figure | Markup:
+    found = importance(selection.expected, _parameters(tables))
+    if not found.shares:
+        return sentence(f"Importance of the parameters is not shown: {found.why_not}.")
+    names, shares = list(found.shares)[::-1], list(found.shares.values())[::-1]
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "x": shares,
+        "y": [label(name) for name in names],
+        "marker": {"color": SET},
+        "text": [f"{share:.0%}" for share in shares],
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    left = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
+    caption = f"Share of the variance between configs, by fANOVA. n = {count(found.configs, 'complete config')}.{left}"
+    layout = {
+        "xaxis": axis("share of the variance", tickformat=".0%", rangemode="tozero"),
+        "yaxis": {"type": "category"},
+    }
+    title = f"{names[-1]} explains most of the difference between configs: {shares[-1]:.0%}"
+    return Figure("importance", title, caption, [trace], layout, 140 + 34 * len(names), half=True)

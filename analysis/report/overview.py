@@ -1,0 +1,137 @@
+"""The first screen: the answer in words, and every config with what it is expected to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from analysis.answer import lines
+from analysis.answer import table as answer_table
+from analysis.report.figure import OTHER, SET, WINNER, Figure, Markup, Section, axis, count, duration, table, values_of
+from analysis.selection import Selection
+from analysis.tables import Tables
+from search.outlook import outlook
+
+MOST = 400  # configs in the figure, the best ones
+
+
+def overview(tables: Tables, selection: Selection) -> Section:
+    figure = configs_figure(tables, selection)
+    blocks: list[Figure | Markup] = [Markup('<div class="facts">' + "".join(_facts(tables, selection)) + "</div>")]
+    said = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
+    first, tests = ("".join(line for test, line in said if test is kind) for kind in (False, True))
+    rest = f"<details><summary>Tests against the others</summary>{tests}</details>" if tests else ""
+    blocks.append(Markup(f'<div class="words">{first}{rest}</div>'))
+    blocks += [figure] if figure else []
+    return Section("answer", "", blocks)
+
+
+def ranking(tables: Tables, selection: Selection) -> Section:
+    """The best configs as a table, and what was left out or could not be told."""
+    rows = [{k: v for k, v in row.items() if k != "missing"} for row in answer_table(tables, selection)]
+    what = f"The best {len(rows)} of {count(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
+    note = f"{what} full length only. expected: what all folds would give, shrunken, with its 95 % interval."
+    notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)
+    return Section(
+        "configs",
+        "The best configs",
+        [table(rows, note), *([Markup(f"<ul class='notes'>{notes}</ul>")] if notes else [])],
+    )
+
+
+def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
+    """Expected score and interval by rank, the winner and those it cannot be told from standing out."""
+    known = selection.effects.table.join(tables.configs.set_index("config")[tables.parameters])
+    known = known.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
+    if known.empty:
+        return None
+    shown = known.head(MOST).assign(rank=range(1, min(MOST, len(known)) + 1))
+    winner = None if selection.winner is None else selection.winner.config
+    groups = (
+        ("the others", OTHER, ~shown.index.isin(selection.peers)),
+        ("cannot be told from the winner", SET, shown.index.isin(selection.peers) & (shown.index != winner)),
+        ("the winner", WINNER, shown.index == winner),
+    )
+    traces = [_dots(tables, name, colour, shown[here]) for name, colour, here in groups if here.any()]
+    full = count(int(tables.trials["full"].notna().sum()), "fold trial")
+    n = f"n = {count(len(known), 'config')}, {full} at full length"
+    cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
+    caption = (
+        f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds. {n}{cut}."
+    )
+    layout = {
+        "xaxis": axis("place among the configs", range=[0.2, len(shown) + 0.8], tickformat="d"),
+        "yaxis": axis(f"{tables.metric}, mean over {tables.folds} folds"),
+    }
+    return Figure("configs", _finding(selection, len(known)), caption, traces, layout, 400)
+
+
+def _finding(selection: Selection, configs: int) -> str:
+    if selection.winner is None:
+        return f"No winner yet: what {count(configs, 'config')} would give as far as can be told"
+    others = len(selection.peers) - 1
+    if selection.effects.told:
+        return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
+    told = f"{count(others, 'other config')} cannot be told from it" if others else "all others can be told from it"
+    return f"The winner scores {selection.winner.mean:.4f}, and {told}"
+
+
+def _dots(tables: Tables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": rows["rank"].tolist(),
+        "y": rows["score"].tolist(),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": (rows["high"] - rows["score"]).tolist(),
+            "arrayminus": (rows["score"] - rows["low"]).tolist(),
+            "color": colour,
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "marker": {
+            "color": colour,
+            "size": 10 if colour == WINNER else 6,
+            "symbol": "diamond" if colour == WINNER else 0,
+        },
+        "text": [
+            f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
+            f"{row['score']:.4f}, {int(row['folds'])} full folds"
+            for config, row in zip(rows.index, rows.to_dict("records"), strict=True)
+        ],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _facts(tables: Tables, selection: Selection) -> Iterator[str]:
+    winner, corrected = selection.winner, selection.corrected
+    if winner is not None:
+        sd = "" if math.isnan(winner.sd) else f"± {winner.sd:.4f} between {len(winner.folds)} folds"
+        yield _fact(f"{winner.mean:.4f}", f"{tables.metric} of the winner", sd)
+        if corrected is not None:
+            interval = f"95 % {corrected.low:.4f} to {corrected.high:.4f}"
+            yield _fact(f"{corrected.estimate:.4f}", "corrected for having been picked", interval)
+        yield _fact(
+            str(len(selection.peers)), "in the set with the best one", f"of {count(len(tables.configs), 'config')}"
+        )
+    else:
+        yield _fact("–", "no winner yet", f"{count(len(tables.configs), 'config')}, none complete")
+    seen = outlook(tables.status)
+    if seen is not None:
+        share = f"{seen.spent / seen.grid:.0%} of the full grid's {duration(seen.grid)}" if seen.grid else ""
+        number, unit = duration(seen.spent).split(" ", 1)
+        yield _fact(number, unit, share)
+
+
+def _fact(number: str, what: str, more: str) -> str:
+    return (
+        f'<div class="fact"><div class="value">{escape(number)}</div><div>{escape(what)}</div>'
+        f'<div class="more">{escape(more)}</div></div>'
+    )

@@ -1,0 +1,67 @@
+"""From a run's tables to the report on disk, with the same answer for machines beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from analysis.report import costs, curves, effects, images, overview, ranges
+from analysis.report.figure import Section, count
+from analysis.report.page import page
+from analysis.selection import Selection, document, how_to_complete, summary_rows
+from analysis.tables import Tables
+from trainable.files import write_json, write_text
+
+FOLDER = "analysis"
+REPORT, SUMMARY, SELECTION = "report.html", "summary.csv", "selection.json"
+
+
+def write_report(tables: Tables, selection: Selection, out: Path | None = None) -> tuple[Path, list[Section]]:
+    """Write all three files, each whole or not at all; returns the report's path and what is on it."""
+    folder = out or tables.run.folder / FOLDER
+    found = sections(tables, selection)
+    settings = tables.space.settings
+    subtitle = (
+        f"{count(len(tables.configs), 'config')} on {settings.folds} folds, {count(len(tables.trials), 'fold trial')} "
+        f"begun, {settings.scheduler.name} scheduler · {tables.status.state}"
+    )
+    write_json(folder / SELECTION, document(tables, selection))
+    write_text(folder / SUMMARY, _csv(tables, selection))
+    write_text(folder / REPORT, page(tables.run.name, subtitle, found, following(tables, selection)))
+    return folder / REPORT, found
+
+
+def sections(tables: Tables, selection: Selection) -> list[Section]:
+    """The first one is the first screen."""
+    more: list[Callable[[], Section | None]] = [
+        lambda: overview.ranking(tables, selection),
+        lambda: effects.ablations(tables, selection),
+        lambda: ranges.ranges(tables, selection),
+        lambda: ranges.parallel(tables, selection),
+        lambda: curves.learning(tables, selection),
+        lambda: curves.folds(tables, selection),
+        lambda: images.pictures(tables, selection),
+        lambda: costs.costs(tables),
+        lambda: costs.provenance(tables),
+    ]
+    made = [make() for make in more]
+    return [overview.overview(tables, selection), *(each for each in made if each is not None)]
+
+
+def following(tables: Tables, selection: Selection) -> str:
+    """The command that comes next."""
+    if selection.winner is None:
+        return how_to_complete(tables).removesuffix(" goes on with the run")
+    return f"python -m analysis ensemble {tables.run.folder}"
+
+
+def _csv(tables: Tables, selection: Selection) -> str:
+    rows = summary_rows(tables, selection)
+    columns = list(rows[0]) if rows else ["config"]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
