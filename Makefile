@@ -10,7 +10,7 @@ DEMO := runs/quickstart-data
 help:
 	@echo "make test        set up .venv and run the tests"
 	@echo "make check       lint, format check, types"
-	@echo "make quickstart  make a small synthetic data set and search the best model for it"
+	@echo "make quickstart  make a small synthetic data set, search, write the report, predict masks"
 	@echo "make format      rewrite the sources as the formatter wants them"
 	@echo "make setup       only set up .venv (PYTHON=python3.12 to choose the interpreter)"
 	@echo "make clean       remove .venv and what the tools left behind"
@@ -39,7 +39,10 @@ quickstart: $(READY)
 	test -d $(DEMO) || $(BIN)/python -m trainable synthesize $(DEMO) --images 40 --test 8 --size 160x128 --seed 0
 	$(BIN)/python -m trainable doctor $(DEMO)
 	$(BIN)/python -m search launch quickstart
-	$(BIN)/python -m search status quickstart
+	$(BIN)/python -m analysis report quickstart
+	$(BIN)/python -m analysis ensemble quickstart
+	$(BIN)/python -m analysis predict runs/quickstart/analysis/ensemble $(DEMO)/test1 --out runs/quickstart/masks
+	@echo "The report: runs/quickstart/analysis/report.html; the masks of the test images: runs/quickstart/masks"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -63,7 +63,7 @@ def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
     said = done.stderr.index
     assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("trains until"), "the plan comes first"
     assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
-    assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m search status" in done.stderr
+    assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m analysis report" in done.stderr
     document = json.loads(search("status", "demo", "--format", "json").stdout)
     assert {"state", "configs", "trials", "gpu_seconds", "leader"} <= set(document)
     assert document["configs"] == 4 and set(document["trials"]) >= {"done", "running", "paused", "failed"}
