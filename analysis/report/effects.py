@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.importance import importance
@@ -76,7 +77,7 @@ def _levels(tables: Tables, name: str, rows: pd.DataFrame, span: list[float] | N
 
 
 def _better(name: str, rows: pd.DataFrame) -> str:
-    best, worst = rows.loc[rows["effect"].idxmax()], rows.loc[rows["effect"].idxmin()]
+    best, worst = rows.iloc[int(rows["effect"].argmax())], rows.iloc[int(rows["effect"].argmin())]
     apart = best["effect"] - worst["effect"]
     if best["low"] <= worst["high"]:
         return f"{name}: no level stands out; the widest gap is {apart:.4f}"
@@ -118,7 +119,7 @@ def _heat_map(tables: Tables, selection: Selection, row: str, column: str) -> Fi
         "xgap": 3,
         "ygap": 3,
     }
-    best = told["mean"].idxmax()
+    best = told.index[int(np.nanargmax(told["mean"]))]
     title = f"{row} x {column}: best at {best[0]} with {best[1]}, {told['mean'].max():.4f}"
     caption = (
         f"{tables.metric} at the average of the other parameters; in each cell its mean and n, the fold trials at full "

@@ -56,7 +56,7 @@ def sentence(text: str) -> Markup:
     return Markup(f"<p>{escape(text)}</p>")
 
 
-def table(rows: Sequence[Mapping[str, Any]], note: str = "") -> Markup:
+def table(rows: Sequence[Mapping[Any, Any]], note: str = "") -> Markup:
     """Rows under a header; numbers are rounded to what can be told apart."""
     if not rows:
         return Markup("")
@@ -81,12 +81,17 @@ def as_json(value: Any) -> str:
 
 def label(value: Any) -> str:
     """A value in a figure, where plotly would read markup in it."""
+    return escape(short(value))
+
+
+def short(value: Any) -> str:
+    """A value as far as people care for its digits."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def values_of(row: Mapping[str, Any], names: Sequence[str]) -> str:
+def values_of(row: Mapping[Any, Any], names: Sequence[str]) -> str:
     """A config's values on one line of a hover label."""
     return "<br>".join(f"{label(name)}: {label(row[name])}" for name in names)
 

@@ -203,7 +203,7 @@ def _calibration(images: list[Predicted]) -> Figure:
         "hovertemplate": "said %{x:.3f}, true %{y:.3f}<br>%{text}<extra></extra>",
         "name": "the winner",
     }
-    ideal = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "name": "ideal"}
+    ideal: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "name": "ideal"}
     ideal |= {"line": {"color": MUTED, "width": 1, "dash": "dash"}, "hoverinfo": "skip"}
     layout = {
         "xaxis": axis("predicted probability of foreground", range=[-0.02, 1.02]),

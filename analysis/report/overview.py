@@ -11,7 +11,20 @@ import pandas as pd
 
 from analysis.answer import lines
 from analysis.answer import table as answer_table
-from analysis.report.figure import OTHER, SET, WINNER, Figure, Markup, Section, axis, count, duration, table, values_of
+from analysis.report.figure import (
+    OTHER,
+    SET,
+    WINNER,
+    Figure,
+    Markup,
+    Section,
+    axis,
+    count,
+    duration,
+    short,
+    table,
+    values_of,
+)
 from analysis.selection import Selection
 from analysis.tables import Tables
 from search.outlook import outlook
@@ -32,7 +45,12 @@ def overview(tables: Tables, selection: Selection) -> Section:
 
 def ranking(tables: Tables, selection: Selection) -> Section:
     """The best configs as a table, and what was left out or could not be told."""
-    rows = [{k: v for k, v in row.items() if k != "missing"} for row in answer_table(tables, selection)]
+    values = tables.configs.set_index("config")[tables.parameters].to_dict("index")
+    rows = [
+        {name: value for name, value in row.items() if name != "missing"}
+        | {name: short(value) for name, value in values[row["config"]].items()}
+        for row in answer_table(tables, selection)
+    ]
     what = f"The best {len(rows)} of {count(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
     note = f"{what} full length only. expected: what all folds would give, shrunken, with its 95 % interval."
     notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)

@@ -60,15 +60,23 @@ def parallel(tables: Tables, selection: Selection) -> Section | None:
     heights = pd.DataFrame({name: [places[name](value) for value in known[name]] for name in names}, index=known.index)
     heights["score"] = (scores - scores.min()) / span
     winner = None if selection.winner is None else selection.winner.config
-    shown = known.sort_values("score", ascending=False).index[:: max(1, math.ceil(len(known) / THIN))]
-    shown = list(dict.fromkeys([*shown, *(each for each in selection.peers if each in known.index)]))
+    best = known.sort_values("score", ascending=False).index
+    shown = list(
+        dict.fromkeys(
+            [*best[:: max(1, math.ceil(len(known) / THIN))], *(each for each in selection.peers if each in known.index)]
+        )
+    )
     groups = (
         ("the others", OTHER, 1.0, [each for each in shown if each not in selection.peers]),
         ("cannot be told from the winner", SET, 1.5, [each for each in selection.peers if each != winner][:THIN]),
         ("the winner", WINNER, 3.5, [each for each in [winner] if each in known.index]),
     )
     columns = [*names, "score"]
-    traces = [_lines(name, colour, width, heights.loc[here, columns]) for name, colour, width, here in groups if here]
+    traces = [
+        _lines(name, colour, width, heights[columns].reindex(pd.Index(here)))
+        for name, colour, width, here in groups
+        if here
+    ]
     words = [(x, at, text) for x, name in enumerate(names) for at, text in _ticks(known[name], places[name])]
     words += [(len(names), 0.0, f"{scores.min():.4f}"), (len(names), 1.0, f"{scores.max():.4f}")]
     layout = {
@@ -77,7 +85,6 @@ def parallel(tables: Tables, selection: Selection) -> Section | None:
             "ticktext": [*(label(name) for name in names), label(tables.metric)],
             "range": [-0.25, len(names) + 0.35],
             "showgrid": False,
-            "side": "top",
         },
         "yaxis": {"visible": False, "range": [-0.08, 1.08]},
         "shapes": [_upright(x) for x in range(len(columns))],
@@ -120,8 +127,8 @@ def _slice(tables: Tables, selection: Selection, known: pd.DataFrame, parameter:
     }
     top = rows.nlargest(max(2, len(rows) // 5), "score")[name].astype(float)
     title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
-    caption = f"Expected mean over folds of each config. Diamond colours as above. n = {count(len(rows), 'config')}."
-    caption = caption.replace("Diamond colours as above", "Orange is the winner, blue cannot be told from it")
+    caption = "Expected mean of each config; orange is the winner, blue cannot be told from it. "
+    caption += f"n = {count(len(rows), 'config')}."
     layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.metric}, expected")}
     return Figure(f"slice-{name}", title, caption, [trace], layout, 300, half=True)
 
@@ -190,7 +197,8 @@ def _log(parameter: Range) -> bool:
 
 def _scale(parameter: Range) -> dict[str, Any]:
     if _log(parameter):
-        return axis(f"{label(parameter.name)} (log scale)", type="log", tickformat=".0e", nticks=6)
+        every = "D2" if parameter.high < 50 * parameter.low else 1  # 1, 2, 5 of each decade, or its beginning
+        return axis(f"{label(parameter.name)} (log scale)", type="log", tickformat=".0e", dtick=every)
     return axis(label(parameter.name))
 
 

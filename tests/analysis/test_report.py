@@ -44,7 +44,7 @@ def test_the_numbers_on_the_page_are_those_of_the_run(pruned):
 def test_the_tables_beside_it_hold_every_config_and_the_whole_answer(pruned):
     _, selection, _, _ = made(pruned)
     folder = pruned.folder / "analysis"
-    rows = list(csv.DictReader((folder / "summary.csv").open()))
+    rows = list(csv.DictReader((folder / "summary.csv").read_text().splitlines()))
     assert len(rows) == 72 and rows[0]["config"] == selection.winner.config
     assert json.loads((folder / "selection.json").read_text())["winner"]["id"] == selection.winner.config
 
@@ -63,7 +63,7 @@ def test_ranges_are_shown_as_slices_and_contours_on_their_own_scale(tmp_path):
     assert "type" not in figures["slice-dropout"].layout["xaxis"]
 
 
-@pytest.mark.parametrize("until", [1, 20, 75, 110, 160])
+@pytest.mark.parametrize("until", [1, 75, 110, 160])
 def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
     run = write_run(tmp_path / "part", GRID, folds=3, until=until)
     tables, selection, text, _ = made(run)
