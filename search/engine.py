@@ -35,7 +35,7 @@ from search.monitor import Monitor
 from search.study import Study
 from trainable.footprint import Footprint
 from trainable.printing import say
-from trainable.ray_trial import FoldTrial
+from trainable.ray_trial import FoldTrial, packed, unpacked
 
 
 def run_here(
@@ -62,7 +62,7 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
     everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
     feed = Feed(study, values, settings, everybody)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
-        trainable = tune.with_resources(FoldTrial, lambda job: needs(settings, job))
+        trainable = tune.with_resources(FoldTrial, lambda job: needs(settings, unpacked(job)))
         trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
         tuner = tune.Tuner(
             trainable,
@@ -97,7 +97,8 @@ class Jobs(Searcher):
         self.feed = feed
 
     def suggest(self, trial_id: str) -> Any:
-        return self.feed.next(trial_id)
+        said = self.feed.next(trial_id)
+        return packed(said) if isinstance(said, dict) else said
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The scheduler has heard of it."""
@@ -117,7 +118,7 @@ class Verdicts(FIFOScheduler):
         self.feed = feed
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
-        go_on = self.feed.result(trial.trial_id, result)
+        go_on = self.feed.result(trial.trial_id, unpacked(result))
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:

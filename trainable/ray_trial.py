@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import faulthandler
+import json
 import os
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,22 +31,32 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 Result = dict[str, Any]
 
 
+def packed(told: Mapping[str, Any]) -> dict[str, str]:
+    """A job or a result as one word: Tune copies, flattens, averages and writes down every value that it can see."""
+    return {"told": json.dumps(told)}
+
+
+def unpacked(told: Mapping[str, Any]) -> Result:
+    found: Result = json.loads(told["told"])
+    return found
+
+
 class FoldTrial(tune.Trainable):
     """One job: (config, fold, until), as the search hands it out."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.job = config
+        self.job = job = unpacked(config)
         self.reports = _nothing()
-        self.watchdog = Watchdog(Path(config["folder"]), config["hang_seconds"], config["hang_factor"])
-        self.reports = _logged(config, _LOOPS[config["trainable"]](config, self.watchdog.alive))
+        self.watchdog = Watchdog(Path(job["folder"]), job["hang_seconds"], job["hang_factor"])
+        self.reports = _logged(job, _LOOPS[job["trainable"]](job, self.watchdog.alive))
 
-    def step(self) -> Result:
+    def step(self) -> dict[str, str]:
         # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
         ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
         result = self._step()
         if "step" not in result:
             self.cleanup()  # the actor may stand idle now, and must not keep memory from others
-        return result
+        return packed(result)
 
     def _step(self) -> Result:
         try:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from search.answer import best_complete
 from search.policy import Policy
-from search.words import Answer, Job, Report
+from search.words import Answer, Entrant, Job, Report
 
 
 class Grid(Policy):
     screens_first = False
 
+    def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
+        super().__init__(entrants, folds, budget)
+        self._behind = [0] * folds  # how many configs, in their order, a fold is through with: they never come back
+
     def choose(self) -> Job | None:
         return next(self.eligible(), None)
 
     def eligible(self) -> Iterator[Job]:
-        board = self.board
-        for fold in range(board.folds):
-            for entrant in board.standing():
-                if (entrant.config, fold) not in board.out and board.full(entrant.config, fold) is None:
+        entrants = list(self.board.entrants.values())
+        for fold in range(self.board.folds):
+            while self._behind[fold] < len(entrants) and self._over(entrants[self._behind[fold]], fold):
+                self._behind[fold] += 1
+            for entrant in entrants[self._behind[fold] :]:
+                if (entrant.config, fold) not in self.board.out and not self._over(entrant, fold):
                     yield Job(entrant.config, fold, entrant.horizon)
+
+    def _over(self, entrant: Entrant, fold: int) -> bool:
+        return entrant.config in self.board.failed or self.board.full(entrant.config, fold) is not None
 
     def judge(self, report: Report) -> str | None:
         return None

@@ -7,7 +7,7 @@ import torch
 from conftest import small_config
 
 from trainable.folds import save_folds
-from trainable.ray_trial import FoldTrial
+from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.trial import FoldTrial as Training
 
 
@@ -27,6 +27,8 @@ def job(small_folder, small_cache, small_folds, tmp_path, monkeypatch):
             "memory": 1.0,
             "alone": False,
             "values": small_config().model_dump(mode="json"),
+            "run": "demo",
+            "config_id": "0123456789ab",
             "fold": 0,
             "until": 8,
             "folder": str(tmp_path / name),
@@ -46,11 +48,11 @@ def trainings():
 def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job):
     gc.collect()
     before = len(trainings())
-    actor = FoldTrial(job("first"))
-    assert actor.step()["step"] == 2 and len(trainings()) == before + 1
-    actor.reset_config(job("second"))
+    actor = FoldTrial(packed(job("first")))
+    assert unpacked(actor.step())["step"] == 2 and len(trainings()) == before + 1
+    actor.reset_config(packed(job("second")))
     assert len(trainings()) == before
-    assert actor.step()["step"] == 2 and len(trainings()) == before + 1
+    assert unpacked(actor.step())["step"] == 2 and len(trainings()) == before + 1
     actor.cleanup()
     assert len(trainings()) == before
 
@@ -62,13 +64,13 @@ def test_a_fold_that_ran_out_of_memory_has_let_go_of_it_when_it_is_told(job, mon
 
     gc.collect()
     before = len(trainings())
-    actor = FoldTrial(job("first"))
+    actor = FoldTrial(packed(job("first")))
     with monkeypatch.context() as patch:
         patch.setattr(Training, "train_step", step)
-        assert actor.step()["failed"] == "out_of_memory"
+        assert unpacked(actor.step())["failed"] == "out_of_memory"
     assert len(trainings()) == before
-    actor.reset_config(job("first"))
-    assert actor.step()["step"] == 2, "the same fold, tried again in the same process"
+    actor.reset_config(packed(job("first")))
+    assert unpacked(actor.step())["step"] == 2, "the same fold, tried again in the same process"
     actor.cleanup()
 
 
@@ -92,10 +94,10 @@ def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_n
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
     monkeypatch.setattr("trainable.device.pick_device", lambda name: torch.device("cpu"))
-    actor = FoldTrial(job("first", memory=0.24))
+    actor = FoldTrial(packed(job("first", memory=0.24)))
     actor.step()
     assert calls == [0.24, "empty"]
-    actor.reset_config(job("first", memory=1.0))
+    actor.reset_config(packed(job("first", memory=1.0)))
     actor.step()
     assert calls == [0.24, "empty", "empty", 1.0, "empty"], "one that is alone may take all of it"
 
@@ -104,6 +106,6 @@ def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_co
     threads = torch.get_num_threads()
     monkeypatch.setattr("trainable.batches.default_workers", lambda device: 8)
     for cores in (1, 3, 16):
-        assert FoldTrial(job("first", threads=cores)).step() == {"ended": True}
+        assert FoldTrial(packed(job("first", threads=cores))).step() == packed({"ended": True})
     assert [more["workers"] for more in loop] == [1, 3, 8]
     torch.set_num_threads(threads)
