@@ -146,7 +146,8 @@ def _nothing() -> Generator[Result, None, None]:
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
     """Where a fold is trained, and how it crashed if it did, in the log of the fold."""
     folder = Path(job["folder"])
-    gpus = f", GPU {', '.join(map(str, ids))}" if (ids := ray.get_gpu_ids()) else ""
+    ids = ray.get_gpu_ids() if ray.is_initialized() else []  # asking would start a Ray where there is none
+    gpus = f", GPU {', '.join(map(str, ids))}" if ids else ""
     note(folder, f"process {os.getpid()} on {socket.gethostname()}{gpus}")
     try:
         yield from reports
