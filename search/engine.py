@@ -24,6 +24,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -116,6 +117,13 @@ class Verdicts(FIFOScheduler):
     def __init__(self, feed: Feed) -> None:
         super().__init__()
         self.feed = feed
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """A free actor takes the job that was handed out for it: the oldest would lose the actor it is starting."""
+        waiting = {
+            trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
+        }
+        return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
         go_on = self.feed.result(trial.trial_id, unpacked(result))

@@ -3,10 +3,11 @@
 import json
 import random
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from search.engine import needs, run_study
+from search.engine import Verdicts, needs, run_study
 from search.feed import Audience, Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
@@ -51,6 +52,14 @@ def check_journal(path, scheduler="grid"):
 
 def good(quality=0.8, **more):
     return {"quality": quality, "steps": 4, "evaluations": 4, **more}
+
+
+def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
+    states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "not ours": "PENDING"}
+    live = [SimpleNamespace(trial_id=name, status=status) for name, status in states.items()]
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
+        assert Verdicts(SimpleNamespace(jobs=dict.fromkeys(jobs))).choose_trial_to_run(controller) is chosen
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
