@@ -161,7 +161,9 @@ def _importance(tables: Tables, selection: Selection) -> Figure | Markup:
         "showlegend": False,
     }
     left = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
-    caption = f"Share of the variance between configs, by fANOVA. n = {count(found.configs, 'complete config')}.{left}"
+    drawn = " drawn at random" if found.configs < len(selection.expected.full.dropna()) else ""
+    asked = f"{count(found.configs, 'complete config')}{drawn}"
+    caption = f"Share of the variance between configs, by fANOVA. n = {asked}.{left}"
     layout = {
         "xaxis": axis("share of the variance", tickformat=".0%", rangemode="tozero"),
         "yaxis": {"type": "category"},

@@ -43,6 +43,14 @@ def test_a_pruned_table_is_not_asked(parameters):
     assert found.shares == {}
 
 
+def test_of_very_many_configs_some_are_drawn_at_random(parameters, monkeypatch):
+    pytest.importorskip("sklearn", reason="fANOVA grows scikit-learn's forests")
+    monkeypatch.setattr(room, "MOST", 12)
+    found = importance(full(scores(parameters)), parameters)
+    assert found.configs == 12
+    assert max(found.shares, key=found.shares.get) == "loss"
+
+
 def test_few_configs_are_not_asked(parameters):
     found = importance(full(scores(parameters)[:5]), parameters.iloc[:5])
     assert found.why_not == "5 complete configs are too few, at least 10 are needed"

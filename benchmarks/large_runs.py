@@ -1,0 +1,107 @@
+"""How long a large run takes to read, and its report to write and to open; writes results/large_runs_cpu2.json.
+
+    python benchmarks/large_runs.py [--configs 1000] [--reports 100]
+
+The run is written down, not trained: every fold trial at full length, as the grid leaves it. Each part runs in a process
+of its own, as the command does. The page is opened by Chromium where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HOME = Path(__file__).parents[1]
+sys.path.insert(0, str(HOME))
+
+from benchmarks.overhead import machine
+from tests.written_runs import GRID, RANGES, write_run
+from trainable.files import write_json
+from trainable.printing import print_table, say
+
+FOLDS = 5
+
+
+def read(run: Path) -> dict[str, Any]:
+    from analysis.tables import read_run
+    from search.run_folder import Run
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    tables = read_run(Run(run))
+    rows = {"fold_trials": len(tables.trials), "reports": len(tables.curves)}
+    return {**rows, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+
+
+def report(run: Path) -> dict[str, Any]:
+    wall = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "analysis", "report", str(run)], cwd=HOME, check=True, capture_output=True)
+    seconds = time.perf_counter() - wall
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    page = run / "analysis" / "report.html"
+    told = {"seconds": seconds, "cpu_seconds": cpu.ru_utime + cpu.ru_stime, "mb": page.stat().st_size / 2**20}
+    return {**told, "open_seconds": opened(page)}
+
+
+def opened(page: Path) -> float | None:
+    """Until the page has everything on it, as the browser's own clock has it, without the browser's start."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        return None
+    clock = "<script>addEventListener('load',()=>setTimeout(()=>document.title='ready '+performance.now(),0))</script>"
+    with tempfile.TemporaryDirectory() as folder:
+        timed = Path(folder) / "timed.html"
+        timed.write_text(page.read_text() + clock)
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,900", "--dump-dom"]
+        seconds = []
+        for _ in range(3):
+            done = subprocess.run([browser, *flags, timed.as_uri()], check=True, capture_output=True, text=True)
+            found = re.search(r"<title>ready ([\d.]+)</title>", done.stdout)
+            seconds.append(float(found[1]) / 1e3 if found else float("nan"))
+        return statistics.median(seconds)
+
+
+PARTS = {"read": read, "report": report}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--configs", type=int, default=1000, help=f"each on {FOLDS} folds")
+    parser.add_argument("--reports", type=int, default=100, help="of each fold trial")
+    parser.add_argument("--out", type=Path, default=HOME / "benchmarks/results/large_runs_cpu2.json")
+    parser.add_argument("--part", nargs=2, metavar=("PART", "RUN"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.part:
+        name, run = asked.part
+        print(json.dumps(PARTS[name](Path(run))))
+        return
+    large = RANGES.replace("count: 30", f"count: {asked.configs}").replace("folds: 3", "folds: {folds}")
+    steps = tuple(120 * number for number in range(1, asked.reports + 1))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {
+            "full grid": write_run(Path(folder) / "grid", GRID, scheduler="grid", folds=FOLDS, steps=steps),
+            "large": write_run(Path(folder) / "large", large, scheduler="grid", folds=FOLDS, steps=steps),
+        }
+        for run_name, run in runs.items():
+            for part in PARTS:
+                say(f"{run_name}: {part}")
+                command = [sys.executable, __file__, "--part", part, str(run.folder)]
+                done = subprocess.run(command, cwd=HOME, check=True, capture_output=True, text=True)
+                rows.append({"run": run_name, "part": part, **json.loads(done.stdout.splitlines()[-1])})
+    command = f"python benchmarks/large_runs.py --configs {asked.configs} --reports {asked.reports}"
+    write_json(asked.out, {"command": command, "machine": machine(), "parts": rows})
+    print_table(rows, "reading a run, its report, and opening the page")
+
+
+if __name__ == "__main__":
+    main()
