@@ -2,8 +2,8 @@
 
     python benchmarks/large_runs.py [--configs 1000] [--reports 100]
 
-The run is written down, not trained: every fold trial at full length, as the grid leaves it. Each part runs in a process
-of its own, as the command does. The page is opened by Chromium where there is one.
+The run is written down, not trained: every fold trial at full length, as the grid leaves it. Each part runs in a
+process of its own, as the command does. The page is opened by Chromium where there is one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-HOME = Path(__file__).parents[1]
-sys.path.insert(0, str(HOME))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.overhead import machine
 from tests.written_runs import GRID, RANGES, write_run
 from trainable.files import write_json
 from trainable.printing import print_table, say
 
+HOME = Path(__file__).parents[1]
 FOLDS = 5
 
 

@@ -1,10 +1,10 @@
-"""A Ray of this machine alone, silent, and what share of it each fold trial gets."""
+"""A Ray of this machine alone, silent."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,12 @@ from typing import Any
 import ray
 
 from cluster.gaps import filled_in
-from cluster.packing import Share, share_of
 from cluster.token import ensure_token
-from trainable.footprint import Footprint
 from trainable.printing import say
 
 
 @contextmanager
-def local_ray(
-    cpu: float | str, gpu: float | str, dashboard: bool, measure: Callable[[], Footprint] | None = None
-) -> Iterator[Share]:
+def local_ray(dashboard: bool) -> Iterator[None]:
     """Start Ray on this machine and end it again; workers find this project wherever it was started from."""
     home = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
@@ -30,6 +26,7 @@ def local_ray(
     with filled_in():
         # Port 0 is a free one, so that several launches may share a machine.
         started = ray.init(
+            "local",  # or Ray would join any other that was started on this machine, whoever it is meant for
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             dashboard_port=0,
@@ -38,7 +35,7 @@ def local_ray(
         )
         try:
             _say_where(started.address_info, token)
-            yield share_of(ray.cluster_resources(), cpu, gpu, measure)
+            yield
         finally:
             ray.shutdown()
 

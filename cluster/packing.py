@@ -1,59 +1,91 @@
 """How many fold trials run at once: arithmetic on what one of them takes and on what cards and cores there are.
 
-All cards are taken to be alike. It knows neither Ray nor CUDA.
+It knows neither Ray nor CUDA.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from trainable.errors import UserError
 from trainable.footprint import Footprint
+from trainable.share import Share
 
 MARGIN = 1.1  # hours of training may need a little more than the seconds that were measured
 MOST = 8  # fold trials on a card: more of them only wait for each other
 GRAIN = 10_000  # Ray counts a card in ten-thousandths, so that is what a share is cut to
+KIND = "accelerator_type:"  # how Ray says which cards a machine has
+
+Machine = Mapping[str, float]  # what one machine has, in Ray's words
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one fold trial gets, how many run at once, and which part of its card's memory one may fill."""
+def shares_of(
+    machines: Sequence[Machine], cpu: float | str, gpu: float | str, measure: Callable[[str], Footprint] | None = None
+) -> list[Share]:
+    """Resources as a space asks for them, on the machines that there are; a share for each kind of card.
 
-    cpus: float
-    gpus: float
-    slots: int
-    memory: float = 1.0
+    ``auto`` is as many fold trials on a GPU as are measured to fit on that kind, or one where there is nothing to
+    measure; and as many cores for each as there are for it. Without a GPU it is one core for each: two fold trials on
+    a core apiece train more images than one on both. Where any machine has a GPU, those without one are left alone.
+    No machine that has what is asked for is no share.
+    """
+    least = float(gpu) if not isinstance(gpu, str) else min(1.0, max(map(cards, machines), default=0.0))
+    machines = [machine for machine in machines if machine.get("CPU", 0.0) > 0 and cards(machine) >= least]
+    alike: dict[str, list[Machine]] = {}
+    for machine in machines:
+        alike.setdefault(kind_of(machine) if gpu != 0 else "", []).append(machine)
+    return [_share(kind, alike[kind], cpu, gpu, measure) for kind in sorted(alike)]
 
 
 def share_of(
-    have: Mapping[str, float], cpu: float | str, gpu: float | str, measure: Callable[[], Footprint] | None = None
+    have: Machine, cpu: float | str, gpu: float | str, measure: Callable[[str], Footprint] | None = None
 ) -> Share:
-    """Resources as a space asks for them, on what there is.
+    """The share of a fold trial on this one machine."""
+    if not (shares := shares_of([have], cpu, gpu, measure)):
+        raise UserError(f"resources.gpu = {gpu:g}: a fold trial asks for more GPUs than there are ({cards(have):g})")
+    return shares[0]
 
-    ``auto`` is as many fold trials on a GPU as are measured to fit, or one where there is nothing to measure; and as
-    many cores for each as there are for it. Without a GPU it is one core for each: two fold trials on a core apiece
-    train more images than one on both.
-    """
-    cores, cards = have.get("CPU", 1.0), have.get("GPU", 0.0)
-    least = 1.0 if isinstance(cpu, str) else min(cpu, cores)
+
+def cards(machine: Machine) -> float:
+    return machine.get("GPU", 0.0)
+
+
+def kind_of(machine: Machine) -> str:
+    return next((name.removeprefix(KIND) for name in sorted(machine) if name.startswith(KIND)), "")
+
+
+def _share(
+    kind: str,
+    machines: Sequence[Machine],
+    cpu: float | str,
+    gpu: float | str,
+    measure: Callable[[str], Footprint] | None,
+) -> Share:
+    """On machines with one kind of card, or with none."""
+    cores = [machine["CPU"] for machine in machines]
+    least = 1.0 if isinstance(cpu, str) else min(cpu, *cores)
     memory = 1.0
     if not isinstance(gpu, str):
         gpus = gpu
         memory = min(1.0, gpus) or 1.0
-    elif cards and measure:
-        gpus, memory = packed(measure(), int(cores / cards / least + 1e-9))
+    elif cards(machines[0]) and measure:
+        by_cores = min(int(each / cards(machine) / least + 1e-9) for machine, each in zip(machines, cores, strict=True))
+        gpus, memory = packed(measure(kind), by_cores)
     else:
-        gpus = min(1.0, cards)
-    if gpus > cards:
-        raise UserError(f"resources.gpu = {gpus:g}: a fold trial asks for more GPUs than there are ({cards:g})")
-    slots = int(cores / least + 1e-9)
+        gpus = min(1.0, cards(machines[0]))
+    slots = [max(1, _slots(machine, least, gpus)) for machine in machines]
+    even = min(int(each / count) for each, count in zip(cores, slots, strict=True))
+    cpus = float(even) or least if isinstance(cpu, str) and gpus else least
+    return Share(cpus, gpus, sum(slots), memory, kind)
+
+
+def _slots(machine: Machine, cpus: float, gpus: float) -> int:
+    slots = int(machine["CPU"] / cpus + 1e-9)
     if gpus:
         # Shares of one fold trial lie on one card: what is left of two cards is not a third share.
-        slots = min(slots, int(cards) * int(1 / gpus + 1e-9) if gpus < 1 else int(cards / gpus + 1e-9))
-    slots = max(1, slots)
-    cpus = float(int(cores / slots)) or least if isinstance(cpu, str) and gpus else least
-    return Share(cpus, gpus, slots, memory)
+        has = cards(machine)
+        slots = min(slots, int(has) * int(1 / gpus + 1e-9) if gpus < 1 else int(has / gpus + 1e-9))
+    return slots
 
 
 def packed(footprint: Footprint, by_cores: int) -> tuple[float, float]:

@@ -155,6 +155,10 @@ def launch(
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto."),
+    ] = None,
     plain: Plain = False,
     dashboard: Annotated[
         bool,
@@ -182,6 +186,7 @@ def launch(
         force_code,
         rebuild=recover,
         plan=Asked(step_seconds, calibrate),
+        address=address or None,
         dashboard=dashboard,
         show=partial(shown, plain=plain),
     )

@@ -8,10 +8,9 @@ away, the journal and the fold folders are all that a resumed run reads.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,60 +22,78 @@ os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
 
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from cluster.local import local_ray
+from cluster.capacity import Capacity
 from cluster.metrics import Metrics
+from cluster.packing import KIND
+from cluster.place import Measure, opened
 from search.feed import Audience, Feed, Outcome, Settings, to_each
 from search.fold_log import FoldLog
 from search.monitor import Monitor
+from search.patience import Death
 from search.study import Study
-from trainable.footprint import Footprint
 from trainable.printing import say
 from trainable.ray_trial import FoldTrial, packed, unpacked
+from trainable.share import Place
+from trainable.shipment import Shipment
+
+# What Ray says where it was the machine, or where an actor had none yet.
+BLAMELESS = ("node has died", "node was terminated", "node died", "The actor never ran")
 
 
-def run_here(
+def run_study(
     study: Study,
     values: Mapping[str, Mapping[str, Any]],
     settings: Settings,
-    cpu: float | str,
-    gpu: float | str,
-    dashboard: bool,
+    place: Place,
     audience: Audience,
-    measure: Callable[[], Footprint] | None = None,
+    shipment: Shipment | None = None,
+    measure: Measure | None = None,
 ) -> Outcome:
-    """Run a study to its end on a Ray of this machine."""
-    with local_ray(cpu, gpu, dashboard, measure) as share:
-        say(f"{share.slots} fold trials at once, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
-        shared = replace(settings, cpus=share.cpus, gpus=share.gpus, slots=share.slots, memory=share.memory)
-        return run_study(study, values, shared, audience)
+    """Run a study to its end where it is to run; real fold trials need ``shipment``, scripted ones have none."""
+    with opened(place, shipment, measure) as (capacity, shipment):
+        return drive(study, values, settings, capacity, audience, shipment)
 
 
-def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience) -> Outcome:
+def drive(
+    study: Study,
+    values: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    capacity: Capacity,
+    audience: Audience,
+    shipment: Shipment | None = None,
+) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
+    for share in capacity():
+        on = f" on {share.kind}" if share.kind else ""
+        say(f"{share.slots} fold trials at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
     everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
-    feed = Feed(study, values, settings, everybody)
+    feed = Feed(study, values, settings, capacity, everybody)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
-        trainable = tune.with_resources(FoldTrial, lambda job: needs(settings, unpacked(job)))
+        trainable = tune.with_resources(
+            FoldTrial if shipment is None else tune.with_parameters(FoldTrial, shipment=shipment),
+            lambda job: needs(unpacked(job)),
+        )
         trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Jobs(feed), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
+                search_alg=Jobs(feed, capacity), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
             ),
             run_config=tune.RunConfig(
                 name="run",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=settings.retries),
+                failure_config=tune.FailureConfig(max_failures=0),  # who is tried again, the feed decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
-                callbacks=[Faults(feed), Pulse(monitor)],
+                callbacks=[Deaths(feed), Pulse(monitor)],
             ),
         )
         tuner.fit()
@@ -84,21 +101,22 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
     return feed.outcome
 
 
-def needs(settings: Settings, job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray keeps for a job. One that is alone gets whole GPUs: Ray waits until the actors of others have left."""
-    gpus = math.ceil(settings.gpus) if job.get("alone") else settings.gpus
-    return tune.PlacementGroupFactory([{"CPU": settings.cpus, "GPU": gpus}])
+def needs(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray keeps for a job."""
+    kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
+    return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}])
 
 
 class Jobs(Searcher):
     """Tune's searcher: gives it a job whenever it asks for a trial."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, capacity: Capacity) -> None:
         super().__init__()
-        self.feed = feed
+        self.feed, self.capacity = feed, capacity
 
     def suggest(self, trial_id: str) -> Any:
         said = self.feed.next(trial_id)
+        self.capacity.hint(len(self.feed.jobs), lambda: self.feed.wants_more)
         return packed(said) if isinstance(said, dict) else said
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -136,19 +154,33 @@ class Verdicts(FIFOScheduler):
         self.feed.over(trial.trial_id)
 
 
-class Faults(tune.Callback):
-    """Tune's callback: tells trials that are tried again from those given up, which its scheduler does not."""
+class Deaths(tune.Callback):
+    """Tune's callback: tells why the process of a trial is gone, which its scheduler does not hear of."""
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
 
-    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        lines = _message(trial).splitlines()
-        last = lines[-1] if lines else "the worker died"
-        self.feed.recovers(trial.trial_id, last.partition(" Some common causes include")[0])
-
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.feed.failed_for_good(trial.trial_id, _message(trial))
+        path = trial.pickled_error_file  # written by this very process, a moment ago
+        error = cloudpickle.loads(Path(path).read_bytes()) if path else None
+        self.feed.died(trial.trial_id, said_by(error), death_of(error))
+
+
+def death_of(error: BaseException | None) -> Death:
+    """An actor may be out of reach for many reasons, none of which is its own."""
+    if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
+        return Death.LEFT
+    if isinstance(error, ActorDiedError):
+        if error._actor_init_failed:
+            return Death.UNSTARTED
+        if any(words in str(error) for words in BLAMELESS):
+            return Death.LEFT
+    return Death.CRASHED
+
+
+def said_by(error: BaseException | None) -> str:
+    """The error's own words, without Ray's list of what else it might have been."""
+    return str(error or "").strip().partition(" Some common causes include")[0]
 
 
 class Pulse(tune.Callback):
@@ -159,11 +191,3 @@ class Pulse(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         self.monitor.pulse()
-
-
-def _message(trial: Any) -> str:
-    path = trial.error_file
-    try:
-        return Path(path).read_text().strip() if path else ""
-    except OSError:
-        return ""

@@ -9,39 +9,33 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from search.patience import Death, Patience
 from search.run_folder import STOP_FILE
 from search.study import Study
 from search.words import Finished, Job, Report, Stop
 from trainable.errors import UserError
 from trainable.files import write_text
+from trainable.share import Share
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How jobs become trials: what they need of a machine, and how much trouble is taken over a failing one."""
+    """How jobs become trials, and how much trouble is taken over a failing one."""
 
     folder: Path
     job: Mapping[str, Any]
-    cpus: float = 1.0
-    gpus: float = 0.0
-    slots: int = 1
-    memory: float = 1.0
     retries: int = 3
     hang_seconds: float = 600.0
     hang_factor: float = 20.0
     wall: float | None = None
     trials: int | None = None
-
-    @property
-    def shared(self) -> bool:
-        """Whether fold trials share a device, and with it its memory."""
-        return 0 < self.gpus < 1 or (self.gpus == 0 and self.slots > 1)
 
 
 @dataclass
@@ -87,16 +81,27 @@ def fold_folder(folder: Path, job: Job) -> Path:
 
 
 class Feed:
-    """Between Tune and the study: which trial carries which job, and whether the run is to end."""
+    """Between Tune and the study: which trial carries which job, and whether the run is to end.
+
+    ``shares`` says where fold trials may run; it may be another at every moment, for machines come and go.
+    """
 
     def __init__(
-        self, study: Study, values: Mapping[str, Mapping[str, Any]], settings: Settings, audience: Audience
+        self,
+        study: Study,
+        values: Mapping[str, Mapping[str, Any]],
+        settings: Settings,
+        shares: Callable[[], Sequence[Share]],
+        audience: Audience,
     ) -> None:
-        self.study, self.values, self.settings = study, values, settings
+        self.study, self.values, self.settings, self.shares = study, values, settings, shares
         self.tell, self.notice = audience.tell, audience.notice
         self.jobs: dict[str, Job] = {}
+        self.places: dict[str, Share] = {}  # of the trials in ``jobs``
+        self.again: list[Job] = []  # died; each is to be tried once more
         self.crowded: list[Job] = []  # ran out of memory beside others; each waits to be tried alone
         self.alone: str | None = None
+        self.patience = Patience(settings.retries)
         self.began = time.monotonic()
         self.outcome = Outcome("")
         self.ending: str | None = None
@@ -116,13 +121,19 @@ class Feed:
     def _next(self, trial: str) -> dict[str, Any] | str | None:
         self._look_for_an_end()
         if self.ending is not None:
-            while self.crowded:
-                self.study.lost(self.crowded.pop(), self.ending)
+            for job in self.crowded + self.again:
+                self.study.lost(job, self.ending)
+            self.crowded, self.again = [], []
             return None if self.jobs else "FINISHED"
+        share = self._free_share()
+        if share is None:
+            return None
         if self.crowded or self.alone in self.jobs:
             # Whoever is to be alone waits for the others to end, and nobody new is let in meanwhile.
-            return None if self.jobs else self._hand_out(trial, self.crowded.pop(0), alone=True)
-        if len(self.jobs) >= self.settings.slots or self._trials_spent:
+            return None if self.jobs else self._hand_out(trial, self.crowded.pop(0), share, alone=True)
+        if self.again:
+            return self._hand_out(trial, self.again.pop(0), share)
+        if self._trials_spent:
             return None
         said = self.study.next()
         if isinstance(said, Finished):
@@ -131,16 +142,30 @@ class Feed:
             return "FINISHED"
         if not isinstance(said, Job):
             return None
-        return self._hand_out(trial, said)
+        return self._hand_out(trial, said, share)
 
-    def _hand_out(self, trial: str, job: Job, alone: bool = False) -> dict[str, Any]:
-        self.jobs[trial] = job
+    def _free_share(self) -> Share | None:
+        """Where the next job goes: to the first kind of machine that has room."""
+        taken = Counter(self.places[trial].kind for trial in self.jobs)
+        return next((share for share in self.shares() if taken[share.kind] < share.slots), None)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether another job could be handed out if there were room for it."""
+        return self.ending is None and bool(self.again or self.study.policy.choose() is not None)
+
+    def _hand_out(self, trial: str, job: Job, share: Share, alone: bool = False) -> dict[str, Any]:
+        self.jobs[trial], self.places[trial] = job, share
         self.alone = trial if alone else None
         self.tell("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
-            "threads": max(1, int(self.settings.cpus)),
-            "memory": 1.0 if alone else self.settings.memory,
+            "cpus": share.cpus,
+            # One that is alone gets whole GPUs: Ray waits until the actors of others have left.
+            "gpus": math.ceil(share.gpus) if alone else share.gpus,
+            "kind": share.kind,
+            "threads": max(1, int(share.cpus)),
+            "memory": 1.0 if alone else share.memory,
             "alone": alone,
             "values": dict(self.values[job.config]),
             "run": self.settings.folder.name,
@@ -161,7 +186,7 @@ class Feed:
             if "storage" in result:
                 # Every fold would end like this: better that the run waits for somebody to make room.
                 raise UserError(f"{result['storage']}; make room and launch again, nothing that was reported is lost")
-            if result.get("failed") == OUT_OF_MEMORY and self.settings.shared and trial != self.alone:
+            if result.get("failed") == OUT_OF_MEMORY and self.places[trial].crowded and trial != self.alone:
                 self._try_alone(trial, job, str(result["message"]))
                 return False
             if "failed" in result:
@@ -171,6 +196,7 @@ class Feed:
                 self._give_back(trial, "ended early")
                 return False
             report = Report(job.config, job.fold, int(result["step"]), float(result["score"]), float(result["seconds"]))
+            self.patience.reported((job.config, job.fold))
             verdict = self.study.report(report)
             stopped = verdict.reason if isinstance(verdict, Stop) else None
             self.tell("report", {**asdict(report), "stop": stopped})
@@ -183,19 +209,20 @@ class Feed:
             self._give_back(trial, self.ending)
         return False
 
-    def failed_for_good(self, trial: str, message: str) -> None:
-        """Tune gave up on a trial after all its retries."""
+    def died(self, trial: str, message: str, death: Death) -> None:
+        """The process of a trial is gone: it is tried again from its checkpoint, unless that was tried often enough."""
         job = self.jobs.get(trial)
-        if job is not None:
-            with self._told():
+        if job is None:
+            return
+        with self._told():
+            last = message.splitlines()[-1] if message else "the worker died"
+            if not self.patience.lets_again((job.config, job.fold), death, last):
                 self._failed(trial, job, "crash", message)
-
-    def recovers(self, trial: str, message: str) -> None:
-        job = self.jobs.get(trial)
-        if job is not None:
-            with self._told():
-                self.study.fault(job, message)
-                self.tell("fault", {"config": job.config, "fold": job.fold, "fault": message})
+                return
+            fault = "its machine left the cluster" if death is Death.LEFT else last
+            self.study.fault(job, fault)
+            self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
+            (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
 
     def over(self, trial: str) -> None:
         """A trial is gone without a verdict."""
@@ -261,7 +288,7 @@ class Feed:
         elif wall is not None and time.monotonic() - self.began > wall:
             reason = f"the wall clock budget of {wall:.0f} s is spent"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
-        elif self._trials_spent and not self.jobs and not self.crowded:
+        elif self._trials_spent and not (self.jobs or self.crowded or self.again):
             trials = self.settings.trials or 0
             reason, more = f"the budget of {trials} fold trials is spent", f"budget.trials={2 * trials}"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, more=more)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.engine import run_here
+from search.engine import run_study
 from search.feed import Audience, Notice, Outcome, Settings, to_each
 from search.growing import GrowingStudy
 from search.journal import Journal
@@ -23,7 +23,7 @@ from search.recover import recover
 from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
 from search.schedulers import policy_of
 from search.show_plan import show_first
-from search.study import Study, replay_lines
+from search.study import replay_lines
 from search.tracking.follow import followed
 from search.tracking.tracker import trackers_of
 from search.words import Finished, Job
@@ -31,8 +31,10 @@ from spaces.parameters import Choice
 from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.cache import Data, open_data
-from trainable.folds import folds_of, save_folds
+from trainable.folds import folds_of, load_folds, save_folds
 from trainable.printing import progress_bar, say
+from trainable.share import Place
+from trainable.shipment import Shipment
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Request:
     force_code: bool
     rebuild: bool
     plan: Asked
+    address: str | None
     dashboard: bool
     show: Callable[[Run], AbstractContextManager[Notice]]
 
@@ -59,7 +62,7 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
         policy = policy_of(space)
         replay_lines(policy, run.lines())
         note_launch(run, space, data_hash)
-        _write_folds(space, run, data)
+        shipment = None if data is None else _shipment(space, run, data)
         show_first(run.folder, space, request.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
@@ -89,7 +92,15 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                 return run, policy, over
             with request.show(run) as notice:
                 audience = Audience(to_each(track, lambda event, facts: learn()), notice)
-                outcome = _run(space, run, study, values, request.dashboard, audience)
+                outcome = run_study(
+                    study,
+                    values,
+                    _settings(space, run),
+                    Place(request.address, request.dashboard, asked.resources.cpu, asked.resources.gpu),
+                    audience,
+                    shipment,
+                    partial(measure_space, space),
+                )
                 journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
     return run, policy, outcome
 
@@ -122,14 +133,6 @@ def _already_over(policy: Policy) -> Outcome | None:
     return Outcome(said.reason, budget_spent=policy.board.exhausted) if isinstance(said, Finished) else None
 
 
-def _run(
-    space: Space, run: Run, study: Study, values: Mapping[str, Any], dashboard: bool, audience: Audience
-) -> Outcome:
-    wanted = space.settings.resources
-    measure = partial(measure_space, space) if space.trainable.needs_data else None
-    return run_here(study, values, _settings(space, run), wanted.cpu, wanted.gpu, dashboard, audience, measure)
-
-
 def _prepare_data(space: Space) -> Data | None:
     """Decode the images at every size that a config may ask for before the first one does."""
     if not space.trainable.needs_data:
@@ -144,21 +147,17 @@ def _prepare_data(space: Space) -> Data | None:
     return opened[0]
 
 
-def _write_folds(space: Space, run: Run, data: Data | None) -> None:
+def _shipment(space: Space, run: Run, data: Data) -> Shipment:
     """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
-    if data is not None and not (run.folder / FOLDS).exists():
-        save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), run.folder / FOLDS)
+    path = run.folder / FOLDS
+    if not path.exists():
+        save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), path)
+    return Shipment(load_folds(path, data.hash), data.split.root.parent.absolute(), data.split.name)
 
 
 def _settings(space: Space, run: Run) -> Settings:
     settings = space.settings
-    job: dict[str, Any] = {
-        "trainable": settings.trainable,
-        "data": str(Path(str(settings.data)).absolute()),
-        "split": "train",
-        "folds": str((run.folder / FOLDS).absolute()),
-        "metric": settings.metric.name,
-    }
+    job = {"metric": settings.metric.name}
     return Settings(
         folder=run.folder,
         job=job,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from spaces.parameters import Parameter, Range
@@ -13,14 +12,15 @@ from spaces.space import Space
 from trainable.config import Config
 from trainable.footprint import Footprint
 from trainable.probe import largest_footprint
+from trainable.shipment import Shipment
 
 DRAWS = 200
 
 
-def measure_space(space: Space) -> Footprint:
+def measure_space(space: Space, shipment: Shipment) -> Footprint:
     """What the fold trial that takes the most takes, measured on this machine's GPU."""
     asked = space.settings
-    return largest_footprint(extremes(space), Path(str(asked.data)), asked.folds, asked.fold_seed)
+    return largest_footprint(extremes(space), shipment.place(), asked.folds, asked.fold_seed)
 
 
 def extremes(space: Space) -> Iterator[Config]:

@@ -24,6 +24,7 @@ from ray import tune
 
 from trainable.errors import FoldFailed, StorageFull, UserError
 from trainable.log import note
+from trainable.shipment import Shipment
 
 HANG_FILE = "hang.txt"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -44,11 +45,12 @@ def unpacked(told: Mapping[str, Any]) -> Result:
 class FoldTrial(tune.Trainable):
     """One job: (config, fold, until), as the search hands it out."""
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
         self.job = job = unpacked(config)
         self.reports = _nothing()
         self.watchdog = Watchdog(Path(job["folder"]), job["hang_seconds"], job["hang_factor"])
-        self.reports = _logged(job, _LOOPS[job["trainable"]](job, self.watchdog.alive))
+        alive = self.watchdog.alive
+        self.reports = _logged(job, _scripted(job, alive) if shipment is None else _trained(job, shipment, alive))
 
     def step(self) -> dict[str, str]:
         # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
@@ -168,7 +170,7 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
     yield from run_script(Script(**told), job["fold"], Path(job["folder"]), job["until"], alive)
 
 
-def _trained(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
+def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
     from trainable.batches import default_workers
@@ -176,25 +178,19 @@ def _trained(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Res
     from trainable.config import make_config
     from trainable.device import limit_memory, pick_device
     from trainable.fold import train_fold
-    from trainable.folds import load_folds
 
     torch.set_num_threads(job["threads"])
     limit_memory(job["memory"])
     workers = min(job["threads"], default_workers(pick_device("auto")))
     config = make_config(job["values"])
-    data = open_data(Path(job["data"]), config.size, job["split"])
-    folds = load_folds(Path(job["folds"]), data.hash)
+    data = open_data(shipment.place(), config.size, shipment.split)
+    if data.hash != shipment.folds.data_hash:
+        raise UserError(f"{data.split.root}: the data have changed since the search was launched")
     folder = Path(job["folder"])
     fold, until = job["fold"], job["until"]
-    reports = train_fold(config, data, folds, fold, folder, until=until, workers=workers, keep_going=alive)
+    reports = train_fold(config, data, shipment.folds, fold, folder, until=until, workers=workers, keep_going=alive)
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:
             score = report.scores[job["metric"]]
             step = config.steps if report.finished else report.step
             yield {"step": step, "score": score, "seconds": report.seconds, "finished": report.finished}
-
-
-_LOOPS: dict[str, Callable[[dict[str, Any], Callable[[int], bool]], Generator[Result, None, None]]] = {
-    "scripted": _scripted,
-    "fold": _trained,
-}

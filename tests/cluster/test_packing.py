@@ -4,16 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.packing import GRAIN, MARGIN, MOST, Share, share_of
+from cluster.packing import GRAIN, MARGIN, MOST, share_of, shares_of
 from trainable.errors import UserError
 from trainable.footprint import GIB, Card, Footprint
+from trainable.share import Share
 
 
 def footprint(tensors, context, memory):
     return Footprint(int(tensors * GIB), int(context * GIB), Card("a card", int(memory * GIB)))
 
 
-def never():
+def never(kind):
     raise AssertionError("nobody asked for a measurement")
 
 
@@ -62,7 +63,7 @@ def test_where_nothing_can_be_measured_each_gets_a_gpu_and_its_part_of_the_cores
     ],
 )
 def test_auto_packs_what_was_measured_to_fit(have, cpu, taken, share):
-    found = share_of(have, cpu, "auto", lambda: taken)
+    found = share_of(have, cpu, "auto", lambda kind: taken)
     assert (found.cpus, found.gpus, found.slots) == (share.cpus, share.gpus, share.slots)
     assert found.memory == pytest.approx(share.memory, abs=1e-6)
 
@@ -78,7 +79,7 @@ def test_auto_packs_what_was_measured_to_fit(have, cpu, taken, share):
 )
 def test_what_is_packed_fits(cores, cards, cpu, tensors, context, memory):
     taken = footprint(min(tensors, memory), context, memory)
-    share = share_of({"CPU": float(cores), "GPU": float(cards)}, cpu, "auto", lambda: taken)
+    share = share_of({"CPU": float(cores), "GPU": float(cards)}, cpu, "auto", lambda kind: taken)
     assert share.slots >= 1 and share.cpus >= 1 and share.slots * share.cpus <= cores
     assert share.gpus * GRAIN == pytest.approx(round(share.gpus * GRAIN), abs=1e-6), "Ray would round it"
     on_card = round(1 / share.gpus)
@@ -93,3 +94,26 @@ def test_what_is_packed_fits(cores, cards, cpu, tensors, context, memory):
 def test_more_gpus_than_there_are_is_an_error(measure):
     with pytest.raises(UserError, match=r"resources\.gpu = 2: .* more GPUs than there are \(1\)"):
         share_of({"CPU": 8.0, "GPU": 1.0}, 1.0, 2.0, measure)
+
+
+A100, T4 = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 4.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
+HEAD = {"memory": 1e9}  # Ray leaves out what a machine has none of
+
+
+def test_each_kind_of_card_is_packed_by_what_was_measured_on_it():
+    measured = {"A100": footprint(9.5, 0.5, 80), "T4": footprint(9.5, 0.5, 16)}
+    a100, t4 = shares_of([HEAD, A100, T4, A100, {"CPU": 64.0}], "auto", "auto", measured.__getitem__)
+    # 80 / 11 holds seven on each of 2 x 2 cards, 16 cores for 14 are one each; a card of 16 holds one.
+    assert (a100.kind, a100.gpus, a100.cpus, a100.slots) == ("A100", 1428 / GRAIN, 1.0, 28)
+    assert (t4.kind, t4.gpus, t4.cpus, t4.slots) == ("T4", 1.0, 4.0, 1)
+
+
+def test_machines_that_cannot_hold_a_fold_trial_are_no_room():
+    assert shares_of([HEAD], "auto", "auto") == []
+    assert shares_of([HEAD, T4, {"CPU": 64.0}], 1.0, 2.0) == []
+    assert [share.kind for share in shares_of([T4, A100], 1.0, 2.0)] == ["A100"]
+    assert shares_of([{"CPU": 4.0}, {"CPU": 2.0}], 2.0, "auto") == [Share(2.0, 0.0, 3)]
+
+
+def test_without_gpus_in_a_fold_trial_their_kind_is_no_matter():
+    assert shares_of([A100, T4, {"CPU": 4.0}], 2.0, 0.0) == [Share(2.0, 0.0, 12)]

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from search.engine import Verdicts, needs, run_study
+from cluster.capacity import Capacity
+from search.engine import Verdicts, drive, needs
 from search.feed import Audience, Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
@@ -27,14 +28,14 @@ def run(cluster, tmp_path):
         policy = SCHEDULERS[scheduler]([], FOLDS, budget=settings.pop("gpu_seconds", None))
         replay_lines(policy, read_journal(tmp_path / "journal.jsonl"))
         values = {f"c{k}": script for k, script in enumerate(scripts)}
-        settings = {"retries": 2, "hang_seconds": 60.0, "cpus": 1, "gpus": 0, "slots": 2, **settings}
+        capacity = Capacity(1.0, settings.pop("gpu", 0.0), None)
+        settings = {"retries": 2, "hang_seconds": 60.0, **settings}
         with Journal(tmp_path / "journal.jsonl") as journal:
             running = Study(policy, journal)
             running.begin()
             for config, script in values.items():
                 running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
-            options = Settings(tmp_path, {"trainable": "scripted"}, **settings)
-            return policy, run_study(running, values, options, Audience(tell))
+            return policy, drive(running, values, Settings(tmp_path, {}, **settings), capacity, Audience(tell))
 
     return study
 
@@ -83,8 +84,9 @@ def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_go_on(
     policy, outcome = run([good(fault="crash", fault_step=2, fault_times=1000), good(0.7)])
     assert set(policy.board.failed) == {"c0"} and policy.board.complete("c1")
     assert policy.answer().winner == "c1" and outcome.reason == "every job is done"
-    assert "the script says crash at step 2" in (tmp_path / "configs/c0/fold_0/error.txt").read_text()
-    log = (tmp_path / "configs/c0/fold_0/log.txt").read_text()
+    (error,) = tmp_path.glob("configs/c0/fold_*/error.txt")
+    assert "the script says crash at step 2" in error.read_text()
+    log = error.with_name("log.txt").read_text()
     assert log.count("crashed:\nTraceback") == 3 and log.count("is tried again: RuntimeError") == 2
     assert log.splitlines()[-1].endswith("failed for good: crash")
 
@@ -118,7 +120,7 @@ class Witness:
             self.out.remove(cell)
 
 
-SHARING = [{"gpus": 0.5, "memory": 0.5}, {"gpus": 0}]
+SHARING = [{"gpu": 0.5}, {"gpu": 0.0}]
 
 
 @pytest.mark.parametrize("share", SHARING, ids=["half a GPU each", "a core each"])
@@ -144,12 +146,11 @@ def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path,
     check_journal(tmp_path)
 
 
-def test_who_is_alone_asks_for_whole_gpus_so_that_ray_lets_the_others_leave_first(tmp_path):
-    for gpus, whole in ((0.3333, 1), (1.0, 1), (2.0, 2)):
-        share = Settings(tmp_path, {}, cpus=2, gpus=gpus)
-        assert needs(share, {"alone": False}).bundles == [{"CPU": 2, "GPU": gpus}]
-        assert needs(share, {"alone": True}).bundles == [{"CPU": 2, "GPU": whole}]
-    assert needs(Settings(tmp_path, {}, cpus=1, gpus=0), {"alone": True}).bundles == [{"CPU": 1}]
+def test_a_job_asks_for_its_share_on_its_kind_of_machine():
+    job = {"cpus": 2.0, "gpus": 0.3333, "kind": ""}
+    assert needs(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
+    assert needs(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
+    assert needs(job | {"kind": "A100"}).bundles == [{"CPU": 2, "GPU": 0.3333, "accelerator_type:A100": 0.001}]
 
 
 def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):

@@ -1,6 +1,7 @@
 """Out of memory beside others is tried again alone, whoever runs the trials: no Ray, a cluster of a dozen lines."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,10 +9,13 @@ from hypothesis import strategies as st
 
 from search.feed import Audience, Feed, Settings
 from search.journal import Journal, read_journal
+from search.patience import Death
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
 from search.study import Study
 from search.words import Entrant
+from trainable.errors import UserError
+from trainable.share import Share
 
 FOLDS, STEPS = 2, (1, 2)
 
@@ -20,17 +24,17 @@ class Cluster:
     """Runs what a feed hands out, a report at a time in random order; trials of ``hungry`` configs need what they say
     of a card: out of memory is whoever is held to less."""
 
-    def __init__(self, folder, hungry, configs=3, scheduler="grid", seed=0, **options):
+    def __init__(self, folder, hungry, configs=3, scheduler="grid", seed=0, shares=None, **options):
         self.journal = Journal(folder / "journal.jsonl")
         policy = SCHEDULERS[scheduler]([], FOLDS)
         study = Study(policy, self.journal)
         study.begin()
         for k in range(configs):
             study.add(Entrant(f"c{k}", STEPS))
-        options = {"gpus": 0.25, "slots": 4, "memory": 0.25, **options}
-        self.feed = Feed(
-            study, {f"c{k}": {} for k in range(configs)}, Settings(folder, {}, **options), Audience(self.hear)
-        )
+        shares = shares or [Share(1.0, 0.25, 4, 0.25)]
+        values = {f"c{k}": {} for k in range(configs)}
+        self.shares = shares
+        self.feed = Feed(study, values, Settings(folder, {}, **options), lambda: self.shares, Audience(self.hear))
         self.policy, self.hungry, self.rng = policy, hungry, random.Random(seed)
         self.out, self.steps, self.heard, self.alone = {}, {}, [], []
 
@@ -91,15 +95,15 @@ def test_what_runs_out_of_memory_alone_fails_its_config_and_no_other(tmp_path):
     assert "out_of_memory" in (tmp_path / "configs/c1" / f"fold_{cluster.alone[0][1]}" / "error.txt").read_text()
 
 
-@pytest.mark.parametrize("whole", [{"gpus": 1.0, "slots": 2}, {"gpus": 2.0, "slots": 2}, {"gpus": 0.0, "slots": 1}])
+@pytest.mark.parametrize("whole", [Share(1.0, 1.0, 2), Share(1.0, 2.0, 2), Share(1.0, 0.0, 1)])
 def test_whoever_has_a_device_to_itself_is_not_tried_again(tmp_path, whole):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, **whole)
+    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[replace(whole, memory=0.25)])
     cluster.run()
     assert set(cluster.policy.board.failed) == {"c1"} and not cluster.alone
 
 
 def test_cores_share_the_memory_of_their_machine(tmp_path):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, gpus=0.0, slots=2)
+    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[Share(1.0, 0.0, 2, 0.25)])
     cluster.run()
     assert not cluster.policy.board.failed and cluster.alone
 
@@ -133,14 +137,73 @@ def test_one_that_crashes_while_it_is_alone_stays_alone(tmp_path):
         first, second = cluster.out
         cluster.feed.result(first, cluster.result(first))
         del cluster.out[first]
-        cluster.feed.failed_for_good(second, "RuntimeError")
+        cluster.feed.died(second, "RuntimeError", Death.CRASHED)
         del cluster.out[second]
         assert cluster.start() and cluster.alone == [("c0", 0)]
         (alone,) = cluster.out
-        cluster.feed.recovers(alone, "the worker died")
-        assert cluster.feed.next("t99") is None, "it is still alone"
-        out_of_memory = {"failed": "out_of_memory", "message": "out of memory"}
-        assert not cluster.feed.result(alone, out_of_memory) and not cluster.feed.crowded, "this one counts"
+        cluster.feed.died(alone, "the worker died", Death.CRASHED)
+        del cluster.out[alone]
+        assert cluster.start() and cluster.alone == [("c0", 0)] * 2
+        (again,) = cluster.out
+        assert not cluster.feed.result(again, {"failed": "out_of_memory", "message": "out of memory"})
+        assert set(cluster.policy.board.failed) == {"c0"}, "this one counts"
+
+
+def test_a_machine_that_leaves_is_no_failure_and_its_fold_trials_go_on_first(tmp_path):
+    cluster = Cluster(tmp_path, {}, retries=0)
+    with cluster.journal:
+        cluster.start()
+        first, *_ = cluster.out
+        for _ in range(3):
+            gone = cluster.out.pop(first)
+            cluster.feed.died(first, "The actor is unavailable", Death.LEFT)
+            cluster.start()
+            first = next(reversed(cluster.out))
+            assert (cluster.out[first]["config_id"], cluster.out[first]["fold"]) == (gone["config_id"], gone["fold"])
+    assert not cluster.policy.board.failed
+    assert [fault["fault"] for fault in faults(tmp_path)] == ["its machine left the cluster"] * 3
+
+
+def test_one_that_takes_down_every_machine_it_comes_to_ends_some_day(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0)
+    with cluster.journal:
+        for count in range(11):
+            cluster.start()
+            trial = next(trial for trial, job in cluster.out.items() if job["fold"] == 0)
+            del cluster.out[trial]
+            assert not cluster.policy.board.failed, count
+            cluster.feed.died(trial, "The actor is unavailable", Death.LEFT)
+    assert set(cluster.policy.board.failed) == {"c0"}
+
+
+def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
+    cluster = Cluster(tmp_path, {})
+    with cluster.journal:
+        for _ in range(5):
+            cluster.start()
+            trial = next(iter(cluster.out))
+            del cluster.out[trial]
+            cluster.feed.died(trial, "No module named 'trainable'", Death.UNSTARTED)
+        assert not cluster.start()
+    with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No module named 'trainable'"):
+        cluster.feed.raise_if_broken()
+    assert not cluster.policy.board.failed
+
+
+def test_jobs_go_where_there_is_room_and_machines_may_come_and_go(tmp_path):
+    cluster = Cluster(tmp_path, {}, shares=[Share(2.0, 0.5, 2, 0.5, "A100"), Share(1.0, 1.0, 1, 1.0, "T4")])
+    with cluster.journal:
+        cluster.start()
+        told = [(job["kind"], job["gpus"], job["cpus"], job["memory"]) for job in cluster.out.values()]
+        assert told == [("A100", 0.5, 2.0, 0.5)] * 2 + [("T4", 1.0, 1.0, 1.0)]
+        cluster.shares = []
+        trial = next(iter(cluster.out))
+        while cluster.feed.result(trial, cluster.result(trial)):
+            pass
+        del cluster.out[trial]
+        assert cluster.start() and len(cluster.out) == 2 and cluster.feed.wants_more
+        cluster.shares = [Share(2.0, 0.5, 4, 0.5, "A100")]
+        assert cluster.start() and len(cluster.out) == 5, "one of A100 is out, three come; the one of T4 goes on"
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)

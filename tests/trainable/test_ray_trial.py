@@ -1,27 +1,23 @@
 """The worker between jobs and on a shared GPU; what a run makes of its results is tested with the engine."""
 
 import gc
+from functools import partialmethod
 
 import pytest
 import torch
 from conftest import small_config
 
-from trainable.folds import save_folds
 from trainable.ray_trial import FoldTrial, packed, unpacked
+from trainable.shipment import Shipment
 from trainable.trial import FoldTrial as Training
 
 
 @pytest.fixture
-def job(small_folder, small_cache, small_folds, tmp_path, monkeypatch):
+def job(small_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
-    save_folds(small_folds, tmp_path / "folds.json")
 
     def make(name, **more):
         return {
-            "trainable": "fold",
-            "data": str(small_folder),
-            "split": "train",
-            "folds": str(tmp_path / "folds.json"),
             "metric": "miou",
             "threads": 1,
             "memory": 1.0,
@@ -40,15 +36,25 @@ def job(small_folder, small_cache, small_folds, tmp_path, monkeypatch):
     return make
 
 
+@pytest.fixture
+def worker(small_folder, small_folds):
+    """An actor that has what all fold trials of its run are trained on, as Tune gives it."""
+
+    class Worker(FoldTrial):
+        setup = partialmethod(FoldTrial.setup, shipment=Shipment(small_folds, small_folder, "train"))
+
+    return lambda job: Worker(packed(job))
+
+
 def trainings():
     """Fold trials with their networks that are still in memory."""
     return [thing for thing in gc.get_objects() if isinstance(thing, Training)]
 
 
-def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job):
+def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job, worker):
     gc.collect()
     before = len(trainings())
-    actor = FoldTrial(packed(job("first")))
+    actor = worker(job("first"))
     assert unpacked(actor.step())["step"] == 2 and len(trainings()) == before + 1
     actor.reset_config(packed(job("second")))
     assert len(trainings()) == before
@@ -57,14 +63,14 @@ def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job):
     assert len(trainings()) == before
 
 
-def test_a_fold_that_ran_out_of_memory_has_let_go_of_it_when_it_is_told(job, monkeypatch):
+def test_a_fold_that_ran_out_of_memory_has_let_go_of_it_when_it_is_told(job, worker, monkeypatch):
     def step(self, images, labels):
         self.circle = self  # as autograd and tracebacks make them
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     gc.collect()
     before = len(trainings())
-    actor = FoldTrial(packed(job("first")))
+    actor = worker(job("first"))
     with monkeypatch.context() as patch:
         patch.setattr(Training, "train_step", step)
         assert unpacked(actor.step())["failed"] == "out_of_memory"
@@ -87,14 +93,14 @@ def loop(monkeypatch):
     return given
 
 
-def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_not_use(job, loop, monkeypatch):
+def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_not_use(job, worker, loop, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
     monkeypatch.setattr("trainable.device.pick_device", lambda name: torch.device("cpu"))
-    actor = FoldTrial(packed(job("first", memory=0.24)))
+    actor = worker(job("first", memory=0.24))
     actor.step()
     assert calls == [0.24, "empty"]
     actor.reset_config(packed(job("first", memory=1.0)))
@@ -102,10 +108,10 @@ def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_n
     assert calls == [0.24, "empty", "empty", 1.0, "empty"], "one that is alone may take all of it"
 
 
-def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_cores(job, loop, monkeypatch):
+def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_cores(job, worker, loop, monkeypatch):
     threads = torch.get_num_threads()
     monkeypatch.setattr("trainable.batches.default_workers", lambda device: 8)
     for cores in (1, 3, 16):
-        assert FoldTrial(packed(job("first", threads=cores))).step() == packed({"ended": True})
+        assert worker(job("first", threads=cores)).step() == packed({"ended": True})
     assert [more["workers"] for more in loop] == [1, 3, 8]
     torch.set_num_threads(threads)

@@ -1,0 +1,43 @@
+"""Where a run is to run: a Ray of this machine, or a cluster that is there already; the data lie ready on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from cluster.capacity import Capacity, wait_for_room
+from cluster.local import local_ray
+from cluster.remote import joined, measured_there, put_data
+from trainable.dataset import open_split
+from trainable.errors import UserError
+from trainable.footprint import Footprint
+from trainable.share import Place
+from trainable.shipment import Shipment
+
+Measure = Callable[[Shipment], Footprint]
+
+
+@contextmanager
+def opened(
+    place: Place, shipment: Shipment | None, measure: Measure | None
+) -> Iterator[tuple[Capacity, Shipment | None]]:
+    """A Ray that is there while this is held, and the data where every node of it finds them."""
+    ray_there = joined(place.address) if place.address else local_ray(place.dashboard)
+    with ray_there:
+        at: Callable[[str], Footprint] | None = None
+        if place.address and shipment is not None:
+            shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))
+        if measure is not None and shipment is not None:
+            here = partial(measure, shipment)
+            at = partial(measured_there, here) if place.address else lambda kind: here()
+        capacity = Capacity(place.cpu, place.gpu, at)
+        if place.address:
+            wait_for_room(capacity)
+        elif not capacity():
+            raise UserError(f"resources.gpu = {place.gpu}: a fold trial asks for more GPUs than there are")
+        try:
+            yield capacity, shipment
+        finally:
+            capacity.no_more()
