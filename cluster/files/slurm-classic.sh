@@ -55,7 +55,7 @@ start() {
 
 start 1 --nodelist="$first" --head --node-ip-address="$address" --port="$port" --dashboard-host=127.0.0.1
 tries=60
-until ray health-check --address "$address:$port"; do
+until ray health-check --address "$address:$port" &> /dev/null; do
   if ((--tries == 0)); then
     echo "error: no Ray came up at $address:$port; the lines above say why" >&2
     exit 1
