@@ -85,6 +85,39 @@ def test_ec2_knows_what_is_asked_of_it(spoilt):
         assert report.has_errors() == bool(spoilt), report.generate_report()
 
 
+def test_ray_launches_a_spot_worker_on_an_emulated_ec2(tmp_path, monkeypatch):
+    """Ray's own way from the file to a machine: key pair, security group, profile, and what EC2 says a p4d has."""
+    import boto3
+    from moto import mock_aws
+    from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray keeps the private key there
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "emulated")
+    with mock_aws():
+        for name in ("scribble-search-head", "scribble-search-worker"):
+            boto3.client("iam").create_instance_profile(InstanceProfileName=name)
+        config = bootstrap_aws(prepared(read("aws-p4d.yaml")))
+        wanted = config["available_node_types"]["p4d-spot"]
+        detected = copy.deepcopy(config)
+        for machine in detected["available_node_types"].values():
+            machine["resources"] = {}
+        detected = AWSNodeProvider.fillout_available_node_types_resources(detected)
+        found = detected["available_node_types"]["p4d-spot"]["resources"]
+        assert {key: found[key] for key in ("CPU", "GPU")} == wanted["resources"]
+
+        provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+        provider.create_node(wanted["node_config"], {"ray-node-type": "worker", "ray-node-name": "worker"}, 1)
+        ec2 = boto3.client("ec2", region_name=config["provider"]["region"])
+        (machine,) = ec2.describe_instances()["Reservations"][0]["Instances"]
+        assert (machine["InstanceType"], machine["InstanceLifecycle"]) == ("p4d.24xlarge", "spot")
+        assert machine["IamInstanceProfile"]["Arn"].endswith("/scribble-search-worker")
+        (group,) = ec2.describe_security_groups(GroupIds=[machine["SecurityGroups"][0]["GroupId"]])["SecurityGroups"]
+        from_outside = [rule["FromPort"] for rule in group["IpPermissions"] if rule["IpRanges"]]
+        assert from_outside == [22]
+
+
 def test_on_gcp_the_workers_are_spot_machines_and_the_head_is_not():
     head, (worker,) = machines(read("gcp-a2.yaml"))
     assert worker["node_config"]["scheduling"]["provisioningModel"] == "SPOT"
