@@ -40,6 +40,7 @@ PURE = (
     "analysis.parameters",
     "analysis.bootstrap",
     "spaces.__main__",
+    "cluster.__main__",
 )
 SPACES_STAND_ON = {"commands", "config", "errors", "files", "metrics", "printing"}  # of trainable
 

@@ -27,7 +27,7 @@ def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypa
     assert (tmp_path / "runs/mine/best.pt").exists()
 
 
-@pytest.mark.parametrize("program", ["trainable", "spaces", "search", "analysis"])
+@pytest.mark.parametrize("program", ["trainable", "spaces", "search", "cluster", "analysis"])
 def test_the_tables_name_every_command_and_no_other(program):
     app = importlib.import_module(f"{program}.__main__").app
     tables = "\n".join(line for line in README.splitlines() if line.startswith("|"))
