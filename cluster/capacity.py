@@ -104,11 +104,12 @@ class Capacity:
         return self.measured[kind].result()
 
 
-def wait_for_room(capacity: Callable[[], Sequence[Share]], sleep: Callable[[float], Any] = time.sleep) -> None:
+def wait_for_room(capacity: Capacity, sleep: Callable[[float], Any] = time.sleep) -> None:
     """Until some machine can hold a fold trial; a cluster may begin with none, and get them as they are asked for."""
     told = False
     while not capacity():
         if not told:
-            say("no machine of the cluster can hold a fold trial yet; waiting for one (Ctrl-C ends it)")
+            say("no machine of the cluster can hold a fold trial yet; one is asked for (Ctrl-C ends the waiting)")
             told = True
+        capacity.hint(0, lambda: True)
         sleep(SECONDS)

@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from cluster.token import show_token
 from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
+from search.submit import submit
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
 from trainable.commands import INTERRUPTED
@@ -178,6 +180,8 @@ def launch(
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
+    if address:
+        show_token()
     from search.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
     from search.plan import Asked
 
@@ -196,6 +200,9 @@ def launch(
         say_how_to_go_on(sys.argv[1:])
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
+
+
+app.command()(submit)
 
 
 @app.command()

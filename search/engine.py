@@ -141,6 +141,8 @@ class Verdicts(FIFOScheduler):
         waiting = {
             trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
         }
+        for name in [name for name in waiting if self.feed.strands(name)]:
+            tune_controller.request_stop_trial(waiting[name])
         return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:

@@ -224,6 +224,14 @@ class Feed:
             self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
             (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
 
+    def strands(self, trial: str) -> bool:
+        """Whether a trial waits for a kind of machine of which none is left; its job is then for another kind."""
+        kinds = {share.kind for share in self.shares()}
+        if trial not in self.jobs or not kinds or self.places[trial].kind in kinds:
+            return False
+        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+        return True
+
     def over(self, trial: str) -> None:
         """A trial is gone without a verdict."""
         if trial in self.jobs:

@@ -25,8 +25,8 @@ STOP_FILE = "stop"
 ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"
-# What may be another at every launch: no score depends on it.
-FREE = ("budget", "resources", "tracking", "sampler.storage")
+# What may be another at every launch: no score depends on it. Data may have moved; what they are, their hash tells.
+FREE = ("data", "budget", "resources", "tracking", "sampler.storage")
 
 
 @dataclass(frozen=True)

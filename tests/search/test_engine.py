@@ -58,9 +58,12 @@ def good(quality=0.8, **more):
 def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
     states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "not ours": "PENDING"}
     live = [SimpleNamespace(trial_id=name, status=status) for name, status in states.items()]
-    controller = SimpleNamespace(get_live_trials=lambda: live)
+    stopped = []
+    controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
-        assert Verdicts(SimpleNamespace(jobs=dict.fromkeys(jobs))).choose_trial_to_run(controller) is chosen
+        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), strands=lambda trial: trial == "not ours")
+        assert Verdicts(feed).choose_trial_to_run(controller) is chosen
+    assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
