@@ -47,5 +47,62 @@ def files(
         say(f"\nNext: the three commands at the top of {paths[0]}")
 
 
+@app.command()
+def plan(
+    machine: Annotated[
+        list[str] | None,
+        typer.Option("--machine", metavar="WORDS", help="Machines to plan for, as '4 x 96 cores + 8 A100'."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", envvar="RAY_ADDRESS", help="The Ray cluster to look at: HOST:PORT, or auto."),
+    ] = None,
+    cpu: Annotated[
+        str, typer.Option("--cpu", help="resources.cpu of the space: cores of a fold trial, or auto.")
+    ] = "auto",
+    gpu: Annotated[
+        str, typer.Option("--gpu", help="resources.gpu of the space: GPUs of a fold trial, or auto.")
+    ] = "auto",
+    fold_trial: Annotated[
+        float | None, typer.Option("--fold-trial", metavar="GIB", help="GPU memory that a fold trial takes.")
+    ] = None,
+    card: Annotated[float, typer.Option("--card", metavar="GIB", help="Memory of a GPU.")] = 80.0,
+    output: Output = Format.table,
+) -> None:
+    """Say how many fold trials would run on which machine, and with what; start nothing.
+
+    A launch measures what a fold trial takes of each kind of GPU; here it is stated, or each gets a GPU of its own.
+
+    Example: python -m cluster plan --machine "4 x 96 cores + 8 A100" --fold-trial 9.5 --card 80
+    """
+    from cluster.layout import layout, machines_of, stated
+
+    if machine:
+        there = machines_of(machine)
+    else:
+        from cluster.capacity import machines_at
+
+        there = machines_at(address or None)
+    measure = None if fold_trial is None else stated(fold_trial, card)
+    rows = layout(there, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
+    print_rows(rows, output)
+    total = sum(row["fold_trials"] for row in rows)
+    say(f"\n{total} fold trials at once on {len(rows)} machines")
+    if measure is None and gpu == "auto" and any(row["gpus"] for row in rows):
+        say("each has a GPU of its own, for nothing says what one takes: --fold-trial GIB would")
+
+
+def _amount(option: str, said: str) -> float | str:
+    if said == "auto":
+        return said
+    try:
+        amount = float(said)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise UserError(f"{option} {said}: must be a number of at least 0, or auto")
+    return amount
+
+
 if __name__ == "__main__":
     run(app)

@@ -11,7 +11,9 @@ from typing import Any
 import ray
 from ray.autoscaler.sdk import request_resources
 
+from cluster.local import local_ray
 from cluster.packing import Machine, cards, kind_of, shares_of
+from cluster.remote import joined
 from trainable.errors import UserError
 from trainable.footprint import Footprint
 from trainable.printing import say
@@ -25,6 +27,12 @@ Measure = Callable[[str], Footprint]
 def machines() -> list[Machine]:
     """What each machine of the cluster has."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def machines_at(address: str | None) -> list[tuple[str, Machine]]:
+    """The machines of a cluster by their addresses, or this one."""
+    with joined(address) if address else local_ray(dashboard=False):
+        return [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 class Capacity:

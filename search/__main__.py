@@ -13,10 +13,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from cluster.token import show_token
 from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
-from search.submit import submit
+from search.submit import bring_token, submit
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
 from trainable.commands import INTERRUPTED
@@ -181,7 +180,7 @@ def launch(
 
     loaded = load_space(space, assignments or [])
     if address:
-        show_token()
+        bring_token()
     from search.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
     from search.plan import Asked
 
