@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from cluster.gaps import filled_in
+from cluster.gaps import filled_in, on_loopback
 from cluster.packing import Share, share_of
 from cluster.token import ensure_token
 from trainable.footprint import Footprint
 from trainable.printing import say
+
+LOCAL = "local"
 
 
 @contextmanager
@@ -27,9 +29,12 @@ def local_ray(
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
-    with filled_in():
+    # Ray would join any other that was started on this machine, whoever it is meant for, unless it is told not to.
+    address = os.environ.get("RAY_ADDRESS") or LOCAL
+    with filled_in(), on_loopback() if address == LOCAL else nullcontext():
         # Port 0 is a free one, so that several launches may share a machine.
         started = ray.init(
+            address,
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             dashboard_port=0,

@@ -28,6 +28,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from cluster.gaps import credentials_kept
 from cluster.local import local_ray
 from cluster.metrics import Metrics
 from search.feed import Audience, Feed, Outcome, Settings, to_each
@@ -79,7 +80,8 @@ def run_study(study: Study, values: Mapping[str, Mapping[str, Any]], settings: S
                 callbacks=[Faults(feed), Pulse(monitor)],
             ),
         )
-        tuner.fit()
+        with credentials_kept():
+            tuner.fit()
     feed.raise_if_broken()
     return feed.outcome
 
