@@ -11,9 +11,9 @@ from typing import Any
 import ray
 from ray.autoscaler.sdk import request_resources
 
+from cluster.connect import connected
 from cluster.local import local_ray
 from cluster.packing import Machine, cards, kind_of, shares_of
-from cluster.remote import joined
 from trainable.errors import UserError
 from trainable.footprint import Footprint
 from trainable.printing import say
@@ -31,7 +31,7 @@ def machines() -> list[Machine]:
 
 def machines_at(address: str | None) -> list[tuple[str, Machine]]:
     """The machines of a cluster by their addresses, or this one."""
-    with joined(address) if address else local_ray(dashboard=False):
+    with connected(address) if address else local_ray(dashboard=False):
         return [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from cluster.connect import show_token
 from trainable.errors import UserError
 from trainable.printing import say
 
@@ -31,6 +32,7 @@ class Submission:
             raise UserError(f"--address {address}: must be the dashboard's, as in http://127.0.0.1:8265")
         self.address, self.name = address, name
         self.told = 0  # letters of the log that were printed
+        show_token()
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._told():
             self.client = JobSubmissionClient(address)

@@ -37,16 +37,6 @@ def ensure_token() -> str:
     return f"the token: cat {path}"
 
 
-def show_token() -> None:
-    """Answer with this user's token wherever a cluster asks for one; to be called before Ray is loaded.
-
-    Ray's clients show a token only where they are told that there is one to show.
-    """
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or HOME.expanduser())
-    if os.environ.get("RAY_AUTH_TOKEN") or path.is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
 def _make(path: Path) -> None:
     """Whole or not at all, also when two launches do this at once: the first one wins."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

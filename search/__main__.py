@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from search.compare import Outcome, Source, compare, mean_of
 from search.schedulers import SCHEDULERS, scheduler
-from search.submit import bring_token, submit
+from search.submit import submit
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
 from trainable.commands import INTERRUPTED
@@ -179,8 +179,6 @@ def launch(
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
-    if address:
-        bring_token()
     from search.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
     from search.plan import Asked
 

@@ -29,6 +29,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.capacity import Capacity
+from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
 from cluster.packing import KIND
 from cluster.place import Measure, opened
@@ -96,7 +97,8 @@ def drive(
                 callbacks=[Deaths(feed), Pulse(monitor)],
             ),
         )
-        tuner.fit()
+        with credentials_kept():
+            tuner.fit()
     feed.raise_if_broken()
     return feed.outcome
 

@@ -26,11 +26,12 @@ from search.show_plan import show_first
 from search.study import replay_lines
 from search.tracking.follow import followed
 from search.tracking.tracker import trackers_of
-from search.words import Finished, Job
+from search.words import Entrant, Finished, Job
 from spaces.parameters import Choice
 from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.cache import Data, open_data
+from trainable.errors import UserError
 from trainable.folds import folds_of, load_folds, save_folds
 from trainable.printing import progress_bar, say
 from trainable.share import Place
@@ -80,7 +81,7 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                 learn()
 
             for entrant in list(policy.board.entrants.values()):
-                admit(space.resolve(entrant.parameters))
+                admit(_again(space, entrant, run))
             study = GrowingStudy(policy, journal, proposals, admit_new)
             study.begin(host=socket.gethostname(), pid=os.getpid())
             study.let_in()
@@ -96,13 +97,21 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                     study,
                     values,
                     _settings(space, run),
-                    Place(request.address, request.dashboard, asked.resources.cpu, asked.resources.gpu),
+                    _place(space, request),
                     audience,
                     shipment,
                     partial(measure_space, space),
                 )
                 journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
     return run, policy, outcome
+
+
+def _again(space: Space, entrant: Entrant, run: Run) -> Point:
+    """A config that the journal tells of; its id is made of its parameters and nothing else."""
+    point = space.resolve(entrant.parameters)
+    if point.id != entrant.config:
+        raise UserError(f"{run.journal}: config {entrant.config} has parameters that make config {point.id}")
+    return point
 
 
 @contextmanager
@@ -123,6 +132,11 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         yield Listed(space.configs()), lambda: None
     else:
         yield Drawn(space, sampler.seed, sampler.count), lambda: None
+
+
+def _place(space: Space, request: Request) -> Place:
+    wanted = space.settings.resources
+    return Place(request.address, str(request.root.absolute()), request.dashboard, wanted.cpu, wanted.gpu)
 
 
 def _already_over(policy: Policy) -> Outcome | None:

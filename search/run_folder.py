@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,11 @@ from spaces.load import make_space
 from spaces.space import Point, Space
 from trainable.errors import UserError, did_you_mean
 from trainable.files import write_json, write_text
+from trainable.versions import code_hashes, versions
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
-ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
-PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"
 # What may be another at every launch: no score depends on it. Data may have moved; what they are, their hash tells.
 FREE = ("data", "budget", "resources", "tracking", "sampler.storage")
@@ -120,24 +116,14 @@ def all_runs(root: Path) -> list[Run]:
 
 def environment(data_hash: str | None) -> dict[str, Any]:
     """What a result depends on besides the space: versions, the code and the data."""
+    packages = versions()
     return {
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "python": packages.pop("python"),
+        "packages": packages,
         "commit": _commit(),
-        CODE: _code_hashes(),
+        CODE: code_hashes(),
         DATA: data_hash,
     }
-
-
-def _code_hashes() -> dict[str, str]:
-    """A hash for each room of the project, so that a change is told by the room it happened in."""
-    home = Path(__file__).parents[1]
-    hashes = {}
-    for room in ROOMS:
-        files = sorted((home / room).rglob("*.py"))
-        content = b"".join(f"{file.relative_to(home)}\0".encode() + file.read_bytes() for file in files)
-        hashes[room] = hashlib.sha256(content).hexdigest()[:16]
-    return hashes
 
 
 def _commit() -> str | None:

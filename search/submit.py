@@ -52,7 +52,6 @@ def submit(
     if "://" not in runs and not Path(runs).is_absolute():
         raise UserError(f"--runs {runs}: must be a path from the root that all nodes share, or s3://BUCKET/PREFIX")
     asked = load_space(space, assignments or [])
-    bring_token()
     from cluster.submission import Submission  # late, so that a mistake is told before Ray is loaded
 
     submission = Submission(address, asked.settings.name)
@@ -79,13 +78,6 @@ def submit(
         say(f"\nthe search goes on without this terminal; python -m search stop {name} --runs {runs} would end it")
         say(f"Next: {shlex.join(['python', '-m', 'search', *sys.argv[1:]])}")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def bring_token() -> None:
-    """To be called before Ray is loaded by whoever is to talk to a cluster."""
-    from cluster.token import show_token
-
-    show_token()
 
 
 def _take_along(space: Space, folder: Path) -> dict[str, str]:

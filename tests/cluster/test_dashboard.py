@@ -1,146 +1,13 @@
 """Two searches at once on one machine: the dashboard and the metrics of each tell what it trains, and to whom."""
 
-import contextlib
 import json
-import os
 import re
-import signal
-import stat
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
+from launched import ask, wait_for
 
 from search.journal import read_journal
-
-ROOT = Path(__file__).parents[2]
-PATIENCE = 240.0
-# One has a config whose worker is killed once in each fold, one that fails, and one whose folds train for as long as
-# anybody looks; two has the last one alone.
-SPACES = {
-    "one": """
-name: one
-folds: 2
-trainable: scripted
-parameters:
-  fault: {values: [kill, nan, none]}
-  step_seconds: {values: [0.01, 600]}
-  fault_step: 2
-  quality: 0.8
-  steps: 2
-  evaluations: 2
-forbid:
-  - {fault: [kill, nan], step_seconds: 600}
-  - {fault: none, step_seconds: 0.01}
-resources: {gpu: 0, cpu: 1}
-""",
-    "two": """
-name: two
-folds: 2
-trainable: scripted
-parameters:
-  fault: {values: [none]}
-  step_seconds: 600
-  steps: 2
-  evaluations: 2
-resources: {gpu: 0, cpu: 1}
-""",
-}
-
-
-class Search:
-    """A launched search, and what it says of itself."""
-
-    def __init__(self, folder, name, environment):
-        self.talk, self.out, self.run = folder / f"{name}.err", folder / f"{name}.out", folder / "runs" / name
-        (folder / f"{name}.yaml").write_text(SPACES[name])
-        command = [sys.executable, "-m", "search", "launch", f"{name}.yaml"]
-        with self.talk.open("w") as talk, self.out.open("w") as out:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=talk)
-
-    def address(self, of):
-        found = re.search(rf"^{of}: (http://\S+)", self.talk.read_text(), re.M)
-        return found and found[1]
-
-    def end(self):
-        """Ctrl-C twice: nobody waits for a step of ten minutes."""
-        for _ in range(2):
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-        try:
-            self.process.wait(60)
-        finally:
-            self.process.kill()
-
-    def config(self, fault):
-        for path in self.run.glob("configs/*/config.json"):
-            document = json.loads(path.read_text())
-            if document["values"]["fault"] == fault:
-                return document["id"]
-        raise AssertionError(fault)
-
-    def log(self, fault, fold):
-        return (self.run / "configs" / self.config(fault) / f"fold_{fold}" / "log.txt").read_text()
-
-
-@pytest.fixture(scope="module")
-def token_file(tmp_path_factory):
-    return tmp_path_factory.mktemp("token") / "token"
-
-
-@pytest.fixture(scope="module")
-def searches(tmp_path_factory, token_file):
-    folder = tmp_path_factory.mktemp("searches")
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "NO_COLOR": "1",
-        "SCRIBBLE_SEARCH_DASHBOARD": "1",
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
-        "RAY_metrics_report_interval_ms": "5000",
-    }
-    started = []
-    try:
-        for name in SPACES:
-            started.append(Search(folder, name, environment))
-        for search in started:
-            wait_for(lambda search=search: out_now(search.run) == {("none", 0), ("none", 1)}, search)
-        yield started
-    finally:
-        for search in started:
-            search.end()
-
-
-def wait_for(true, search):
-    """Until something is so; a search that died or takes for ever is told with what it said."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert search.process.poll() is None and time.monotonic() < end, search.talk.read_text()
-        time.sleep(0.2)
-
-
-def out_now(run):
-    """(fault, fold) of the jobs that the journal knows to be out."""
-    out, faults = set(), {}
-    for line in read_journal(run / "journal.jsonl"):
-        fields = line.fields
-        if line.kind == "config":
-            faults[fields["config"]] = fields["parameters"]["fault"]
-        elif line.kind == "job":
-            out.add((faults[fields["config"]], fields["fold"]))
-        elif "stop" in fields or line.kind in ("stop", "lost"):
-            out.discard((faults[fields["config"]], fields["fold"]))
-    return out
-
-
-def ask(url, token=None):
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
-        return answer.read().decode()
 
 
 def node_of(search, token):
@@ -183,18 +50,6 @@ def test_nobody_gets_in_without_the_token(searches, token_file):
                 ask(searches[0].address("dashboard") + path, token)
             assert refused.value.code in (401, 403)
             refused.value.close()
-
-
-def test_the_token_is_in_its_file_and_nowhere_else(searches, token_file):
-    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-    token = token_file.read_bytes().strip()
-    for search in searches:
-        assert f"cat {token_file}" in search.talk.read_text()
-        for path in (search.talk, search.out, *search.run.rglob("*")):
-            assert path.is_dir() or token not in path.read_bytes(), path
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            assert token not in process.read_bytes(), process
 
 
 def test_the_dashboard_shows_the_job_of_each_worker_also_of_one_that_had_others_before(searches, token_file):
