@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from cluster.board import provide_board
 from cluster.gaps import filled_in, on_loopback
 from cluster.packing import Share, share_of
 from cluster.token import ensure_token
@@ -29,6 +30,8 @@ def local_ray(
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
+    if dashboard:
+        provide_board()
     # Ray would join any other that was started on this machine, whoever it is meant for, unless it is told not to.
     address = os.environ.get("RAY_ADDRESS") or LOCAL
     with filled_in(), on_loopback() if address == LOCAL else nullcontext():
