@@ -29,8 +29,8 @@ def connected(address: str) -> Iterator[None]:
     """A node that has no copy of this project, or another one, runs the one of this machine."""
     if address.startswith(("ray://", "http://", "https://")):
         raise UserError(
-            f"--address {address}: a search is driven from inside the cluster; from outside, "
-            "python -m search submit SPACE --address http://HEAD:8265 sends it there"
+            f"--address {address}: must be HOST:PORT of a cluster that this machine is a part of; from outside, "
+            "python -m search submit SPACE --address http://HEAD:8265 sends a search there"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     show_token()

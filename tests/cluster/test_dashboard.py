@@ -3,10 +3,12 @@
 import json
 import re
 import urllib.error
+from pathlib import Path
 
 import pytest
 from launched import ask, wait_for
 
+from cluster.board import BOARD
 from search.journal import read_journal
 
 
@@ -29,7 +31,7 @@ def samples(search):
         r"^ray_scribble_(\w+)\{(.*)\} (\S+)$", ask(search.address("metrics for Prometheus")), re.M
     ):
         told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        key = [told[label] for label in ("config", "fold", "state") if label in told]
+        key = [told[label] for label in ("config", "fold", "state", "outcome") if label in told]
         assert told["run"] == search.run.name
         found[name, *key] = float(value)
     return found
@@ -92,8 +94,57 @@ def test_prometheus_reads_the_numbers_of_the_journal(searches):
     assert told["run_gpu_seconds",] == pytest.approx(
         sum(value for key, value in told.items() if key[0] == "gpu_seconds"), abs=1e-5
     )
+    spent = {key[1]: value for key, value in told.items() if key[0] == "run_gpu_seconds_by"}
+    assert spent.keys() == {"running", "paused", "done", "failed"}
+    assert sum(spent.values()) == pytest.approx(told["run_gpu_seconds",], abs=1e-5)
     counts = {key[1]: value for key, value in told.items() if key[0] == "run_folds"}
     assert counts == {"running": 2, "paused": 0, "done": 2, "failed": 1}
+
+
+def series(search):
+    """The labels that each metric at the endpoint has."""
+    found = {}
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} \S+$", ask(search.address("metrics for Prometheus")), re.M):
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+def asked():
+    """(metric, label) of all that the board asks for: to pick by, to group by, to choose from."""
+    board = json.loads(BOARD.read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    queries += [each["query"]["query"] for each in board["templating"]["list"] if each["type"] == "query"]
+    for query in queries:
+        names = re.findall(r"\bray_\w+", query)
+        assert len(names) == 1, query
+        picked = re.findall(r"(\w+)=~?\"", query)
+        grouped = re.findall(r"by \(([^)]*)\)", query) + re.findall(r"label_values\(.*, (\w+)\)", query)
+        yield from ((names[0], label) for label in picked + ", ".join(grouped).split(", ") if label)
+
+
+def test_all_that_the_board_asks_for_is_told_at_the_endpoint(searches):
+    from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
+
+    search = searches[0]
+    wait_for(lambda: "ray_scribble_run_best_mean" in series(search) and "ray_resources" in series(search), search)
+    told = series(search)
+    # Only a machine with a GPU tells this one; its labels are those that Ray declares, and the one that all have.
+    told.setdefault("ray_node_gpus_utilization", {*METRICS_GAUGES["node_gpus_utilization"].view.columns, "SessionName"})
+    wanted = set(asked())
+    assert {name for name, _ in wanted} >= {"ray_scribble_score", "ray_scribble_faults_total", "ray_resources"}
+    for name, label in wanted:
+        assert label in told.get(name, ()), f"{name} has no label {label}, only {sorted(told.get(name, ()))}"
+
+
+def test_ray_tells_grafana_of_the_board_and_keeps_it(searches):
+    for search in searches:
+        kept = search.run.parents[1] / "cache/grafana"
+        wait_for(lambda kept=kept: (kept / "default_grafana_dashboard.json").exists(), search)
+        assert (kept / BOARD.name).read_text() == BOARD.read_text()
+    told = [
+        path.read_text() for path in Path("/tmp/ray").glob("session_2*/metrics/grafana/provisioning/dashboards/*.yml")
+    ]
+    assert any(str(kept) in text for text in told)
 
 
 def test_every_fold_has_a_readable_log_of_what_happened_to_it(searches):
