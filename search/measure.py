@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from spaces.parameters import Parameter, Range
 from spaces.problems import Forbidden
 from spaces.space import Space
 from trainable.config import Config
+from trainable.fetched import data_folder
 from trainable.footprint import Footprint
 from trainable.probe import largest_footprint
 
@@ -20,7 +20,7 @@ DRAWS = 200
 def measure_space(space: Space) -> Footprint:
     """What the fold trial that takes the most takes, measured on this machine's GPU."""
     asked = space.settings
-    return largest_footprint(extremes(space), Path(str(asked.data)), asked.folds, asked.fold_seed)
+    return largest_footprint(extremes(space), data_folder(str(asked.data)), asked.folds, asked.fold_seed)
 
 
 def extremes(space: Space) -> Iterator[Config]:

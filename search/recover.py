@@ -14,8 +14,9 @@ from typing import Any
 from search.growing import entrant_of
 from search.journal import Journal
 from search.run_folder import Run
+from search.study import Study
 from search.words import Entrant, Report
-from spaces.space import Space
+from spaces.space import Point, Space
 from trainable.errors import UserError
 from trainable.files import TEMPORARY
 
@@ -32,7 +33,7 @@ def recover(run: Run, space: Space) -> int:
     with Journal(rebuilt) as journal:
         journal.append("begin", recovered=True)
         for folder in _folders(run):
-            point = space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+            point = _point(folder, space)
             entrant = entrant_of(point)
             journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
             for fold in range(space.settings.folds):
@@ -43,6 +44,24 @@ def recover(run: Run, space: Space) -> int:
         run.journal.replace(run.folder / "journal.damaged.jsonl")
     rebuilt.replace(run.journal)
     return count
+
+
+def bring_in(study: Study, run: Run, space: Space) -> int:
+    """Tell a study what the fold folders hold beyond its journal; how many reports that was."""
+    count = 0
+    for folder in _folders(run):
+        entrant = entrant_of(_point(folder, space))
+        for fold in range(space.settings.folds):
+            for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
+                study.add(entrant)
+                if report.step not in study.policy.board.curve(report.config, report.fold):
+                    study.report(report)
+                    count += 1
+    return count
+
+
+def _point(folder: Path, space: Space) -> Point:
+    return space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
 
 
 def _folders(run: Run) -> list[Path]:
