@@ -50,18 +50,17 @@ def is_held(store: Store, note: Path) -> bool:
     found = driver_of(store)
     if found is None or found[1] >= STALE:
         return False
-    return found[0].get("id") != _noted(note) or is_locked(note.with_suffix(".lock"))
+    return not _is_noted(found[0], note) or is_locked(note.with_suffix(".lock"))
 
 
-def _noted(note: Path) -> Any:
-    try:
-        return json.loads(note.read_text())["id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _is_noted(holder: Mapping[str, Any], note: Path) -> bool:
+    """Whether this is the driver that this machine remembers."""
+    return note.exists() and "id" in holder and _told(note.read_bytes()).get("id") == holder["id"]
 
 
 class Lease:
-    """Held from ``with`` to its end; ``lost`` once another driver has taken it.
+    """Held from ``with`` to its end; ``lost`` once another driver has taken it, ``inherited`` from one that died
+    on another machine.
 
     ``note`` is a file of this machine that remembers the lease: who holds its lock as well knows that the driver
     that it names is dead, and need not wait.
@@ -70,7 +69,7 @@ class Lease:
     def __init__(self, store: Store, note: Path) -> None:
         self.store, self.note = store, note
         self.id = secrets.token_hex(8)
-        self.lost = False
+        self.lost = self.inherited = False
         self._lock: int | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -105,7 +104,8 @@ class Lease:
         if found is None:
             return
         holder, seconds = found
-        if seconds < STALE and holder.get("id") != _noted(self.note):
+        self.inherited = not _is_noted(holder, self.note)
+        if seconds < STALE and self.inherited:
             raise UserError(
                 f"{self.store.address.plain}: this run is being driven by another process already, on "
                 f"{holder.get('host')}, and was {seconds:.0f} s ago; if that has died, launch again in "

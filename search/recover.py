@@ -74,10 +74,13 @@ def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Rep
     """What a fold has reported, in its own words; a fold that failed for good is told as NaN at its horizon."""
     reports = []
     path = folder / METRICS_FILE
-    for line in path.read_text().split("\n")[:-1] if path.exists() else ():
-        told: dict[str, Any] = json.loads(line)
-        step = entrant.horizon if told["finished"] else int(told["step"])
-        reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+    for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else (), 1):
+        try:
+            told: dict[str, Any] = json.loads(line)
+            step = entrant.horizon if told["finished"] else int(told["step"])
+            reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}, line {number}: is damaged, so what this fold reported is not known") from None
     if (folder / FAILURE_FILE).exists():
         reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
     return reports

@@ -27,8 +27,8 @@ REPORTED = ("configs/*/config.json", "configs/*/fold_*/metrics.jsonl", "configs/
 
 @dataclass(frozen=True)
 class StoredRun(Run):
-    """``folder`` is this machine's; ``mine`` where this process drives the run, ``behind`` where it had to fetch
-    the journal, which the fold folders may be ahead of.
+    """``folder`` is this machine's; ``mine`` where this process drives the run, ``behind`` where another machine
+    drove it before: fold folders may be ahead of what it sent of its journal.
     """
 
     store: Store
@@ -121,9 +121,9 @@ def driving(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
     folder = folder_of(store)
     with Lease(store, note_of(folder)) as lease:
         with locked(note_of(folder).with_suffix(".reading")):
-            behind = _bring(store, folder, rebuild)
+            behind = _bring(store, folder, rebuild) or lease.inherited
         run = StoredRun(folder, store, mine=True, behind=behind)
-        if behind or rebuild:
+        if (behind or rebuild) and (folder / SPACE).exists():
             run.fetch(*REPORTED)
         with Mirror(store, folder, lease, rebuild):
             yield run
