@@ -104,7 +104,7 @@ def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -
     folder = run.folder
     now = environment(data_hash)
     if not (folder / SPACE).exists():
-        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT) for path in folder.iterdir()):
+        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT, CONFIGSPACE) for path in folder.iterdir()):
             raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
         return
     changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]

@@ -132,12 +132,13 @@ def driving(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
 def _bring(store: Store, folder: Path, rebuild: bool) -> bool:
     """Whether something of the run is in the store that was not here."""
     new = not (folder / SPACE).exists()
+    begun = store.entry(SPACE) is not None  # what was sent before it is of a run that has done nothing
     try:
         gained = pull(store, folder / JOURNAL)
     except UserError:
         if not rebuild:
             raise
         gained = False
-    if new or gained:
+    if begun and (new or gained):
         fetch(store, _own_files(store), folder)
-    return (new or gained) and (folder / SPACE).exists()
+    return begun and (new or gained)

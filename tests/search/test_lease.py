@@ -83,6 +83,7 @@ def test_a_lease_that_is_written_again_and_again_stays_fresh(store, note, object
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"\xff"])
 def test_what_is_no_lease_is_waited_for_all_the_same(store, note, object_store, content):
+    left_by(store, note("first"))
     store.write("driver.json", content)
     with pytest.raises(UserError, match="on None, and was"):
         Lease(store, note("first")).__enter__()

@@ -12,7 +12,7 @@ from search.journal import Journal
 from search.lease import Lease
 from search.mirror import Mirror
 from search.recover import bring_in
-from search.run_folder import Run, note_launch
+from search.run_folder import Run, check_run, note_launch
 from search.schedulers import policy_of
 from search.stored_run import StoredRun, all_stored, driving, find_stored
 from search.study import Study, replay_lines
@@ -35,7 +35,6 @@ parameters: {quality: {values: [0.7, 0.8]}, steps: 3, evaluations: 3}
 @pytest.fixture
 def root(object_store, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("trainable.store.PATIENCE", 0.0)
     return object_store.url("runs")
 
 
@@ -115,6 +114,9 @@ def test_a_stop_reaches_the_driver_once_and_one_meant_for_an_earlier_driver_does
     store.write("stop", b"")
     monkeypatch.setattr(mirrors, "EVERY", 0.0)
     with Mirror(store, folder, lease, anew=False):
+        (folder / "space.yaml").write_text("a round is over when it is in the store")
+        while store.entry("space.yaml") is None:
+            time.sleep(0.01)
         assert not (folder / "stop").exists()
         StoredRun(folder, store).ask_to_stop()
         wait_for(folder / "stop")
@@ -184,6 +186,16 @@ def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, ob
     all_stored(root)
     with driving(root, "demo", rebuild=False) as again:
         assert again.behind, "it died elsewhere, although nothing of its journal is missing here"
+
+
+def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_launched(root, space, object_store):
+    store = Store(root).under("demo")
+    store.write("configspace.json", b"{}")
+    store.write("env.json", b"{}")
+    with driving(root, "demo", rebuild=False) as run:
+        check_run(space, run, None, force_code=False)
+        note_launch(run, space, None)
+    assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
 
 
 def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):

@@ -199,9 +199,7 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
         "hang_seconds": 600.0,
         "hang_factor": 20.0,
     }
-    monkeypatch.setattr("trainable.store.time.sleep", lambda seconds: None)
     monkeypatch.setattr("trainable.workplace.EVERY", 0.0)
-    monkeypatch.setattr("trainable.store.PATIENCE", 0.0)
     actor = FoldTrial(packed(told_job))
     assert unpacked(actor.step())["step"] == 1
     put = Store.put
