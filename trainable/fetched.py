@@ -15,7 +15,8 @@ from trainable.errors import UserError
 from trainable.files import cache_folder, remove_partial
 from trainable.locks import locked
 from trainable.printing import Progress, progress_bar
-from trainable.store import Entry, NotThere, Store
+from trainable.s3 import NotThere
+from trainable.store import Entry, Store
 from trainable.store_url import inside, is_url
 
 AT_ONCE = 8

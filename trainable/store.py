@@ -6,39 +6,25 @@ An object is there whole or not at all, so nothing needs a rename; it cannot be 
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from trainable.errors import StorageFull
 from trainable.files import write_atomically
-from trainable.store_url import CHAIN, StoreUrl, read_url
+from trainable.s3 import NotThere, Trouble, brief, filesystem, lasting, said
+from trainable.store_url import StoreUrl, read_url
 
 PATIENCE = 90.0  # seconds for which a store may be away
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
-DENIED = re.compile(
-    r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|EXPIRED_TOKEN|CLIENT_TOKEN|UNRECOGNIZED_CLIENT"
-    r"|AUTHENTICATION|INVALID_TOKEN|\(HTTP status 40[13]\)"
-)
-PASSING = re.compile(r"\(HTTP status (408|429|5\d\d)\)")
 
 Result = TypeVar("Result")
 
 
 class StoreFailed(StorageFull):
     """A store that cannot be used, for now or as it is set up: nothing is wrong with what was asked of it."""
-
-
-class NotThere(Exception):
-    """There is no such object."""
-
-
-class _Trouble(Exception):
-    """What pyarrow said of the store; apart from the errors of the disk that a file is written to."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +68,14 @@ class Store:
             with self._files.open_output_stream(self._key(name)) as target:
                 target.write(content)
 
-        self._tried(lambda: _said(send))
+        self._tried(lambda: said(send))
 
     def get(self, name: str, local: Path) -> None:
         """Into a file that is whole or not there."""
 
         def receive(file: IO[bytes]) -> None:
             with self._opened(name) as source:
-                while chunk := _said(lambda: source.read(1 << 20)):
+                while chunk := said(lambda: source.read(1 << 20)):
                     file.write(chunk)
 
         self._tried(lambda: write_atomically(local, receive))
@@ -99,7 +85,7 @@ class Store:
 
         def receive() -> bytes:
             with self._opened(name) as source:
-                content: bytes = _said(source.read)
+                content: bytes = said(source.read)
                 return content
 
         try:
@@ -108,7 +94,7 @@ class Store:
             return None
 
     def entry(self, name: str) -> Entry | None:
-        found = self._tried(lambda: _said(lambda: self._files.get_file_info(self._key(name))))
+        found = self._tried(lambda: said(lambda: self._files.get_file_info(self._key(name))))
         return _entry(found) if found.is_file else None
 
     def names(self, below: str = "", deep: bool = True) -> dict[str, Entry]:
@@ -123,13 +109,13 @@ class Store:
     def delete(self, name: str) -> None:
         """An object that is gone already is no error."""
         try:
-            self._tried(lambda: _said(lambda: self._files.delete_file(self._key(name))))
+            self._tried(lambda: said(lambda: self._files.delete_file(self._key(name))))
         except NotThere:
             return
 
     @property
     def _files(self) -> Any:
-        return _filesystem(self.address.endpoint, self.address.region, self.address.bucket)
+        return filesystem(self.address.endpoint, self.address.region, self.address.bucket)
 
     def _key(self, name: str) -> str:
         return "/".join(filter(None, (self.address.bucket, self.address.prefix, name)))
@@ -144,77 +130,30 @@ class Store:
         # Allowed not to be found, a bucket that does not exist would be an empty one.
         selector = FileSelector(self._key(below), recursive=deep, allow_not_found=False)
         try:
-            found: list[Any] = self._tried(lambda: _said(lambda: self._files.get_file_info(selector)))
+            found: list[Any] = self._tried(lambda: said(lambda: self._files.get_file_info(selector)))
         except NotThere:
             return []
         return found
 
     def _opened(self, name: str) -> Any:
-        return _said(lambda: self._files.open_input_stream(self._key(name)))
+        return said(lambda: self._files.open_input_stream(self._key(name)))
 
     def _tried(self, work: Callable[[], Result]) -> Result:
         began, pause = self.clock(), FIRST_PAUSE
         while True:
             try:
                 return work()
-            except _Trouble as trouble:
-                self._raise_if_lasting(str(trouble))
+            except Trouble as trouble:
+                if problem := lasting(trouble, self.address):
+                    raise StoreFailed(problem) from None
                 waited = self.clock() - began
                 if waited + pause > self.patience:
                     raise StoreFailed(
-                        f"{self.address.plain}: cannot be reached, tried for {waited:.0f} s ({_brief(str(trouble))})"
+                        f"{self.address.plain}: cannot be reached, tried for {waited:.0f} s ({brief(trouble)})"
                     ) from None
             self.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _raise_if_lasting(self, said: str) -> None:
-        bucket = f"s3://{self.address.bucket}"
-        if re.search("NO_SUCH_BUCKET|Bucket '.*' not found", said):
-            raise StoreFailed(f"{bucket}: this bucket does not exist; make it first, or name another one")
-        if DENIED.search(said):
-            raise StoreFailed(f"{self.address.plain}: access denied: {CHAIN}")
-        if "HTTP status 301" in said:
-            raise StoreFailed(f"{bucket}: is in another region; name it: ?region=...")
-        if re.search(r"\(HTTP status 4\d\d\)", said) and not PASSING.search(said):
-            raise StoreFailed(f"{self.address.plain}: refuses the request ({_brief(said)})")
-
-
-def _said(work: Callable[[], Result]) -> Result:
-    """Tell what goes wrong with the store from what goes wrong with a file of this machine."""
-    try:
-        return work()
-    except FileNotFoundError as error:
-        if error.filename is not None:  # a file of this machine, by the system's own words
-            raise
-        raise NotThere(str(error)) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise _Trouble(str(error)) from None
-
 
 def _entry(found: Any) -> Entry:
     return Entry(int(found.size), found.mtime_ns / 1e9)
-
-
-def _brief(said: str) -> str:
-    """The part of pyarrow's message that names the fault."""
-    match = re.search(r"AWS Error ([A-Z_]+(?: \(HTTP status \d+\))?)", said)
-    return match.group(1) if match else said.splitlines()[0][:120]
-
-
-@cache
-def _filesystem(endpoint: str, region: str, bucket: str) -> Any:
-    from pyarrow import fs  # late: it takes a while, and most runs lie on a disk
-
-    scheme, _, host = endpoint.partition("://")
-    if not region and not endpoint:
-        region = _said(lambda: fs.resolve_s3_region(bucket))
-    return fs.S3FileSystem(
-        endpoint_override=host or None,
-        scheme=scheme or "https",
-        region=region or "us-east-1",
-        connect_timeout=5,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
-        allow_delayed_open=True,  # a small object is sent in one request
-    )

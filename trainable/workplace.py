@@ -19,7 +19,8 @@ from typing import Any
 
 from trainable.files import TEMPORARY, cache_folder, write_json
 from trainable.locks import is_locked, try_lock
-from trainable.store import Entry, NotThere, Store, StoreFailed
+from trainable.s3 import NotThere
+from trainable.store import Entry, Store, StoreFailed
 from trainable.store_url import inside
 
 EVERY = 60.0  # seconds between two pushes, at least
