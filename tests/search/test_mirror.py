@@ -11,7 +11,7 @@ from search import mirror as mirrors
 from search.journal import Journal
 from search.lease import Lease
 from search.mirror import Mirror
-from search.recover import bring_in
+from search.recover import bring_in, recover
 from search.run_folder import Run, check_run, note_launch
 from search.schedulers import policy_of
 from search.stored_run import StoredRun, all_stored, driving, find_stored
@@ -186,6 +186,25 @@ def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, ob
     all_stored(root)
     with driving(root, "demo", rebuild=False) as again:
         assert again.behind, "it died elsewhere, although nothing of its journal is missing here"
+
+
+def test_a_journal_that_lacks_a_piece_is_rebuilt_from_the_fold_folders_of_the_store(
+    root, space, object_store, tmp_path
+):
+    store, trained = Store(root).under("demo"), Run(tmp_path / "trained/demo")
+    note_launch(trained, space, None)
+    train(space, trained, until=3)
+    for path in trained.folder.rglob("*.*"):
+        if path.is_file():
+            store.put(path, path.relative_to(trained.folder).as_posix())
+    store.write("journal/000000007.jsonl", b"{}\n")
+    with pytest.raises(UserError, match=r"lines 1 to 6 of its journal are missing; launch --recover"):
+        driving(root, "demo", rebuild=False).__enter__()
+    with driving(root, "demo", rebuild=True) as run:
+        assert recover(run, space) == 12
+    assert object_store.names("runs/demo/journal/") == ["runs/demo/journal/000000001.jsonl"]
+    found = find_stored("demo", root)
+    assert [line.kind for line in found.lines()].count("report") == 12 and not found.driven
 
 
 def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_launched(root, space, object_store):
