@@ -58,7 +58,7 @@ def open_storage(root: str) -> Storage:
     """By its address; a path is a folder."""
     if "://" not in root:
         return Folder(Path(root))
-    from trainable.store import Store  # type: ignore[import-not-found, unused-ignore]
+    from trainable.store import Store
 
     store: Storage = Store(root)
     return store

@@ -31,11 +31,11 @@ def search() -> None:
     """Decide what to train next, and what to stop."""
 
 
-Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+Root = Annotated[str, typer.Option("--runs", help="The folder that holds all runs, or s3://bucket/prefix.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or its s3:// URL.")]
 Output = Annotated[Format, typer.Option("--format", help="How to print.")]
 Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
-RUNS = Path("runs")
+RUNS = "runs"
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
@@ -51,7 +51,7 @@ Calibrate = Annotated[
 @app.command()
 def replay(
     tables: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
     ] = None,
     schedulers: Annotated[
@@ -99,7 +99,7 @@ def replay(
         print_table(rows, f"{len(found[names[0]])} replays with {workers} workers")
 
 
-def _sources(tables: list[Path], worlds: str | None, count: int, seed: int, root: Path) -> list[Source]:
+def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str) -> list[Source]:
     if bool(tables) == bool(worlds):
         raise UserError("replay needs either tables or --worlds")
     if worlds is None:
@@ -219,7 +219,7 @@ def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
     elif output is Format.csv:
         print_csv(rows(now), COLUMNS)
     else:
-        print_table(rows(now), f"{found.folder}: {summary(now)}")
+        print_table(rows(now), f"{found.address}: {summary(now)}")
 
 
 @app.command()
@@ -261,7 +261,7 @@ def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
     elif output is Format.csv:
         print_csv(printed.rows(drawn), printed.COLUMNS)
     else:
-        print_table(printed.table(drawn), f"{found.folder}: {printed.summary(drawn)}")
+        print_table(printed.table(drawn), f"{found.address}: {printed.summary(drawn)}")
 
 
 @app.command()
@@ -308,13 +308,13 @@ def stop(run: RunName, root: Root = RUNS) -> None:
 
     Example: python -m search stop quickstart
     """
-    from search.run_folder import STOP_FILE, find_run
+    from search.run_folder import find_run
 
     found = find_run(run, root)
     if not found.driven:
-        raise UserError(f"{found.folder}: nobody is driving this run, there is nothing to stop")
-    (found.folder / STOP_FILE).touch()
-    say(f"{found.folder}: stops after the reports that are under way")
+        raise UserError(f"{found.address}: nobody is driving this run, there is nothing to stop")
+    found.ask_to_stop()
+    say(f"{found.address}: stops after the reports that are under way")
 
 
 if __name__ == "__main__":

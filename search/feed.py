@@ -184,8 +184,8 @@ class Feed:
             return False
         with self._told():
             if "storage" in result:
-                # Every fold would end like this: better that the run waits for somebody to make room.
-                raise UserError(f"{result['storage']}; make room and launch again, nothing that was reported is lost")
+                # Every fold would end like this: better that the run waits for somebody to mend it.
+                raise UserError(f"{result['storage']}; mend it and launch again, nothing that was reported is lost")
             if result.get("failed") == OUT_OF_MEMORY and self.places[trial].crowded and trial != self.alone:
                 self._try_alone(trial, job, str(result["message"]))
                 return False

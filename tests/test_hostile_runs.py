@@ -98,7 +98,7 @@ def run(tmp_path):
 
 def launched(run):
     space = run.space()
-    request = Request(run.folder.parent, True, rebuild=False, plan=Asked(1.0, False), dashboard=False, show=None)
+    request = Request(str(run.folder.parent), True, False, Asked(1.0, False), address=None, dashboard=False, show=None)
     return launch_space(space, request)
 
 

@@ -33,9 +33,7 @@ def test_a_node_with_a_disk_of_its_own_is_named(nodes, tmp_path):
     def on_its_own_disk(root):
         return Folder(Path(root) / os.environ.get("DISK", "shared"))
 
-    with pytest.raises(
-        UserError, match=r"not every node reaches it: .*does not see there what this machine wrote"
-    ):
+    with pytest.raises(UserError, match=r"not every node reaches it: .*does not see there what this machine wrote"):
         check_runs(str(tmp_path), on_its_own_disk)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

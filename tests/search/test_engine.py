@@ -160,7 +160,7 @@ def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_p
     from trainable.errors import UserError
 
     scripts = [good(fault="disk_full", fault_step=3, fault_folds=(1,)), good(0.7)]
-    with pytest.raises(UserError, match=r"No space left on device.*make room and launch again"):
+    with pytest.raises(UserError, match=r"No space left on device.*mend it and launch again"):
         run(scripts)
     policy, _ = run(scripts)
     assert not policy.board.failed and policy.answer().winner == "c0"
