@@ -33,7 +33,8 @@ from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
 from cluster.packing import KIND
 from cluster.place import Measure, opened
-from search.feed import Audience, Feed, Outcome, Settings, to_each
+from search.audience import Audience, Outcome, to_each
+from search.feed import Feed, Settings
 from search.fold_log import FoldLog
 from search.monitor import Monitor
 from search.patience import Death

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.console import Console, Group
 
-from search.feed import Notice
+from search.audience import Notice
 from search.journal import Line, Tail
 from search.narrate import Lines
 from search.run_folder import Run

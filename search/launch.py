@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from search.audience import Audience, Notice, Outcome, to_each
 from search.engine import run_study
-from search.feed import Audience, Notice, Outcome, Settings, to_each
+from search.feed import Settings
 from search.growing import GrowingStudy
 from search.journal import Journal
 from search.measure import measure_space

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.feed import Outcome, at_once
+from search.audience import Outcome, at_once
 from search.journal import Line
 from search.policy import Policy
 from search.run_folder import Run

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.capacity import Capacity
+from search.audience import Audience
 from search.engine import Verdicts, drive, needs
-from search.feed import Audience, Settings
+from search.feed import Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.feed import Audience, Feed, Settings
+from search.audience import Audience
+from search.feed import Feed, Settings
 from search.journal import Journal, read_journal
 from search.patience import Death
 from search.run_folder import STOP_FILE
