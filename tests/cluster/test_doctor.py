@@ -204,7 +204,8 @@ def test_gpus_that_are_only_said_to_be_there_end_it_with_2(doctor, address):
     assert done.returncode == 2, done.stderr
     told = json.loads(done.stdout)
     assert [node["ray_gpus"] for node in told["nodes"]] == [GPUS, GPUS, 0.0], "those with problems come first"
-    assert [(each["node"], each["problem"]) for each in told["problems"]] == [
+    found = [(each["node"], each["problem"]) for each in told["problems"]]
+    assert [each for each in found if "GPU" in each[1]] == [
         (node["node"], "Ray deals out 2 GPUs, nvidia-smi finds 0") for node in told["nodes"][:2]
     ]
     assert all(each["hint"] for each in told["problems"])
