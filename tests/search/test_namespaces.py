@@ -1,5 +1,4 @@
-"""Three machines with addresses of their own, a link between two of them that is cut in the middle of a search, and
-its healing.
+"""Three machines with addresses of their own, and links between them that are cut in the middle of a search and heal.
 
 Each machine is a network namespace; they meet at a bridge in a fourth one, so that nothing of the host's network is
 touched, and a namespace that goes takes its links along.
@@ -30,8 +29,8 @@ folds: 2
 trainable: scripted
 parameters:
   quality: {values: [0.70, 0.72, 0.74, 0.76]}
-  steps: 28
-  evaluations: 28
+  steps: 24
+  evaluations: 24
   step_seconds: 0.3
 scheduler: grid
 resources: {gpu: 0, cpu: 1}
@@ -167,7 +166,7 @@ def cluster(network, tmp_path):
         made.close()
 
 
-def test_a_link_is_cut_and_heals_and_the_machine_that_was_given_up_comes_back(cluster, network, tmp_path):
+def test_links_are_cut_and_one_heals_and_the_machine_that_was_given_up_comes_back(cluster, network, tmp_path):
     (tmp_path / "demo.yaml").write_text(SPACE)
     run, driver = Run(tmp_path / "runs/demo"), cluster.launch()
 
@@ -186,6 +185,7 @@ def test_a_link_is_cut_and_heals_and_the_machine_that_was_given_up_comes_back(cl
     network.link(2, "down")
     until(faults)
     assert network.titles(2, RAYLET), "the machine itself is well"
+    network.link(1, "down")  # for good: whatever is left to do, it is for the one that comes back
     network.link(2, "up")
     until(lambda: not network.titles(2, RAYLET))
     assert cluster.start(2).wait(PATIENCE) == 0, "as whatever keeps Ray running on a machine would"
@@ -193,5 +193,5 @@ def test_a_link_is_cut_and_heals_and_the_machine_that_was_given_up_comes_back(cl
     assert driver.wait(PATIENCE) == 0, (tmp_path / "machine-0.txt").read_text()
     after = aftermath(run)
     assert after.ended and after.winner["quality"] == 0.76
-    assert after.reports == 4 * 2 * 28 and not after.lost and not after.doubled and after.decided_otherwise == 0
+    assert after.reports == 4 * 2 * 24 and not after.lost and not after.doubled and after.decided_otherwise == 0
     assert set(faults()) == {"its machine left the cluster"}
