@@ -13,11 +13,11 @@ from trainable.printing import Format, print_csv, print_json, print_rows, print_
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+Root = Annotated[str, typer.Option("--runs", help="The folder that holds all runs, or s3://bucket/prefix.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or its s3:// URL.")]
 Output = Annotated[Format, typer.Option("--format", help="How to print.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-RUNS = Path("runs")
+RUNS = "runs"
 SOME_FAILED = 1
 
 
@@ -53,7 +53,7 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     for note in selection.notes:
         say(f"note: {note}")
     if selection.winner is not None:
-        say(f"Next: python -m analysis ensemble {tables.run.folder}")
+        say(f"Next: python -m analysis ensemble {tables.run.address}")
 
 
 @app.command()
@@ -81,6 +81,7 @@ def report(
         selection = select(tables)
     with talk.status("drawing"):
         path, sections = write_report(tables, selection, out)
+        tables.run.publish()
     if png is not None:
         from analysis.report.png import write_pngs
 
@@ -119,6 +120,7 @@ def ensemble(
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
         folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
+        tables.run.publish()
     rows = [{"config": each["config"], "fold": each["fold"], **each["out_of_fold"]} for each in manifest["members"]]
     if output is Format.json:
         print_json(manifest)
@@ -282,6 +284,7 @@ def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str)
     try:
         with talk.status("drawing"):
             count = draw_disagreements(tables, compared, worst, path, device)
+            tables.run.publish()
     except NoPictures as error:
         say(f"no pictures: {error}")
     else:

@@ -17,7 +17,9 @@ from search.run_folder import Run
 from trainable.checkpoint import BEST
 from trainable.dataset import find_splits
 from trainable.errors import UserError
+from trainable.fetched import data_folder
 from trainable.files import write_json
+from trainable.finish import SCORES_FILE
 
 FOLDER = Path("analysis", "ensemble")
 PACKAGES = ("scribble-search", "torch", "segmentation-models-pytorch", "timm")
@@ -52,6 +54,7 @@ def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> 
 
 def needs_models(run: Run, config: str) -> list[Path]:
     """The fold folders of a config, or what they lack to be an ensemble."""
+    run.fetch(f"configs/{config}/*/{BEST}", f"configs/{config}/*/{SCORES_FILE}")
     place = run.folder / "configs" / config
     if not place.is_dir():
         raise UserError(f"{config}: no such config in {run.folder}")
@@ -63,7 +66,7 @@ def needs_models(run: Run, config: str) -> list[Path]:
     if missing:
         raise UserError(
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
-            f"python -m search launch {run.folder}/space.yaml goes on with the run"
+            f"{run.relaunch} goes on with the run"
         )
     return folds
 
@@ -94,13 +97,13 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
 def _row(run: Run, member: Member) -> dict[str, Any]:
     """A member, and what it scored on the fold that it did not train on."""
     folder = run.folder / "configs" / member.config / f"fold_{member.fold}"
-    told = json.loads((folder / "scores.json").read_text())["best"]
+    told = json.loads((folder / SCORES_FILE).read_text())["best"]
     return {"config": member.config, "fold": member.fold, "step": told["step"], "out_of_fold": told["original"]}
 
 
 def _training_images(run: Run) -> dict[str, Path]:
     """Where the training images lie now; empty where the data is not on this machine."""
-    data = Path(str(run.space().settings.data))
+    data = data_folder(str(run.space().settings.data))
     try:
         return dict(find_splits(data)[SPLIT].images)
     except (UserError, KeyError):

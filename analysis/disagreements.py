@@ -21,6 +21,7 @@ from trainable.dataset import Pixels, Split, read_image, read_mask, read_scribbl
 from trainable.device import pick_device
 from trainable.errors import UserError
 from trainable.evaluate import original_probabilities
+from trainable.fetched import data_folder
 from trainable.files import write_atomically
 from trainable.show import BACKGROUND_COLOUR, FOREGROUND_COLOUR, GAP, TILE, caption, join, overlay, tile
 
@@ -65,6 +66,7 @@ def _masks(tables: Tables, config: str, rows: list[dict[str, Any]], device: torc
     for row in rows:
         stems[row["fold"]].append(row["stem"])
     data, masks = _data(tables, config), dict[str, Pixels]()
+    tables.run.fetch(*(f"configs/{config}/fold_{fold}/{BEST}" for fold in stems))
     for fold, wanted in stems.items():
         path = tables.folder(config, fold) / BEST
         if not path.exists():
@@ -80,7 +82,7 @@ def _masks(tables: Tables, config: str, rows: list[dict[str, Any]], device: torc
 
 def _data(tables: Tables, config: str) -> Data:
     try:
-        return open_data(Path(str(tables.space.settings.data)), make_config(full_config(tables, config)).size)
+        return open_data(data_folder(str(tables.space.settings.data)), make_config(full_config(tables, config)).size)
     except UserError as error:
         raise NoPictures(str(error)) from None
 

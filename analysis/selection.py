@@ -180,7 +180,7 @@ def needs_a_winner(tables: Tables, winner: Winner | None) -> Winner:
 
 
 def how_to_complete(tables: Tables) -> str:
-    return f"python -m search launch {tables.run.folder}/space.yaml goes on with the run"
+    return f"{tables.run.relaunch} goes on with the run"
 
 
 def winner_of(tables: Tables) -> Winner | None:

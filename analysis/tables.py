@@ -88,6 +88,7 @@ class Tables:
 
 def read_run(run: Run) -> Tables:
     """Read the journal once; records that are damaged, or do not fit what stands before them, are left out."""
+    run.fetch("configs/*/config.json", f"configs/*/{IMAGES_FILE}")
     space = run.space()
     driven = run.driven
     status = Status(policy_of(space))

@@ -11,6 +11,8 @@ from typing import Any
 import ray
 from ray.autoscaler.sdk import request_resources
 
+from cluster.connect import connected
+from cluster.local import local_ray
 from cluster.packing import Machine, cards, kind_of, shares_of
 from trainable.errors import UserError
 from trainable.footprint import Footprint
@@ -26,6 +28,12 @@ def machines() -> list[Machine]:
     """What each machine of the cluster has; one that is about to be taken away gets no more fold trials."""
     leaving = ray._private.state.state.get_draining_nodes()
     return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+
+
+def machines_at(address: str | None) -> list[tuple[str, Machine]]:
+    """The machines of a cluster by their addresses, or this one."""
+    with connected(address) if address else local_ray(dashboard=False):
+        return [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 class Capacity:
@@ -105,11 +113,12 @@ class Capacity:
         return self.measured[kind].result()
 
 
-def wait_for_room(capacity: Callable[[], Sequence[Share]], sleep: Callable[[float], Any] = time.sleep) -> None:
+def wait_for_room(capacity: Capacity, sleep: Callable[[float], Any] = time.sleep) -> None:
     """Until some machine can hold a fold trial; a cluster may begin with none, and get them as they are asked for."""
     told = False
     while not capacity():
         if not told:
-            say("no machine of the cluster can hold a fold trial yet; waiting for one (Ctrl-C ends it)")
+            say("no machine of the cluster can hold a fold trial yet; one is asked for (Ctrl-C ends the waiting)")
             told = True
+        capacity.hint(0, lambda: True)
         sleep(SECONDS)

@@ -11,7 +11,8 @@ from typing import Any
 
 import ray
 
-from cluster.gaps import filled_in
+from cluster.board import provide_board
+from cluster.gaps import filled_in, on_loopback
 from cluster.token import ensure_token
 from trainable.printing import say
 
@@ -23,7 +24,9 @@ def local_ray(dashboard: bool) -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
-    with filled_in():
+    if dashboard:
+        provide_board()
+    with filled_in(), on_loopback():
         # Port 0 is a free one, so that several launches may share a machine.
         started = ray.init(
             "local",  # or Ray would join any other that was started on this machine, whoever it is meant for

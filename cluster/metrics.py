@@ -18,6 +18,7 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
     "run_folds": ((*RUN, "state"), "fold trials of a run in each state"),
     "run_jobs_out": (RUN, "jobs that workers of a run have now"),
     "run_gpu_seconds": (RUN, "GPU-seconds spent on a run"),
+    "run_gpu_seconds_by": ((*RUN, "outcome"), "GPU-seconds spent on the fold trials of a run that are in each state"),
     "run_best_mean": (RUN, "the best mean score of a config that has all folds"),
 }
 

@@ -54,6 +54,13 @@ def kind_of(machine: Machine) -> str:
     return next((name.removeprefix(KIND) for name in sorted(machine) if name.startswith(KIND)), "")
 
 
+def slots_on(machine: Machine, share: Share) -> int:
+    """How many fold trials with this share run on a machine at once."""
+    if machine.get("CPU", 0.0) <= 0 or (share.gpus and not cards(machine)):
+        return 0
+    return max(1, _slots(machine, min(share.cpus, machine["CPU"]), share.gpus))
+
+
 def _share(
     kind: str,
     machines: Sequence[Machine],

@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 
 from cluster.capacity import Capacity, wait_for_room
+from cluster.connect import connected
 from cluster.local import local_ray
-from cluster.remote import joined, measured_there, put_data
+from cluster.reach import check_runs
+from cluster.remote import measured_there, put_data
 from trainable.dataset import open_split
 from trainable.errors import UserError
 from trainable.footprint import Footprint
@@ -24,8 +26,10 @@ def opened(
     place: Place, shipment: Shipment | None, measure: Measure | None
 ) -> Iterator[tuple[Capacity, Shipment | None]]:
     """A Ray that is there while this is held, and the data where every node of it finds them."""
-    ray_there = joined(place.address) if place.address else local_ray(place.dashboard)
+    ray_there = connected(place.address) if place.address else local_ray(place.dashboard)
     with ray_there:
+        if place.address:
+            check_runs(place.runs)
         at: Callable[[str], Footprint] | None = None
         if place.address and shipment is not None:
             shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))

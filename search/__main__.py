@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
+from search import looking
 from search.compare import Outcome, Source, compare, mean_of
+from search.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
 from search.schedulers import SCHEDULERS, scheduler
+from search.submit import submit
 from search.tables import find_tables, read_table
 from search.worlds import RECIPES, generated
 from trainable.commands import INTERRUPTED
@@ -30,27 +31,10 @@ def search() -> None:
     """Decide what to train next, and what to stop."""
 
 
-Root = Annotated[Path, typer.Option("--runs", help="The folder that holds all runs.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
-Output = Annotated[Format, typer.Option("--format", help="How to print.")]
-Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
-RUNS = Path("runs")
-SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
-]
-StepSeconds = Annotated[
-    float | None, typer.Option("--step-seconds", help="Seconds that a step of the space's largest config takes.")
-]
-Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Measure steps on this machine for the plan, and remember them.")
-]
-
-
 @app.command()
 def replay(
     tables: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
     ] = None,
     schedulers: Annotated[
@@ -98,7 +82,7 @@ def replay(
         print_table(rows, f"{len(found[names[0]])} replays with {workers} workers")
 
 
-def _sources(tables: list[Path], worlds: str | None, count: int, seed: int, root: Path) -> list[Source]:
+def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str) -> list[Source]:
     if bool(tables) == bool(worlds):
         raise UserError("replay needs either tables or --worlds")
     if worlds is None:
@@ -198,119 +182,9 @@ def launch(
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 
-@app.command()
-def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """Where a run stands, also while it is driven from elsewhere, also after it died.
-
-    Example: python -m search status quickstart --format json
-    """
-    from search.listing import COLUMNS, document, rows, summary
-    from search.run_folder import find_run
-    from search.status import status_of
-
-    found = find_run(run, root)
-    now = status_of(found)
-    if output is Format.json:
-        print_json(document(now))
-    elif output is Format.csv:
-        print_csv(rows(now), COLUMNS)
-    else:
-        print_table(rows(now), f"{found.folder}: {summary(now)}")
-
-
-@app.command()
-def watch(
-    run: RunName,
-    root: Root = RUNS,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
-    plain: Plain = False,
-    once: Annotated[bool, typer.Option("--once", help="Print the picture as it is now, and exit.")] = False,
-) -> None:
-    """Look on while a run goes on, wherever it is driven from; Ctrl-C leaves the run alone.
-
-    Without a terminal it prints the picture once, or with --plain the events until the run's end.
-
-    Example: python -m search watch quickstart
-    """
-    from search.follow import watch as look_on
-    from search.run_folder import find_run
-
-    raise typer.Exit(look_on(find_run(run, root), interval, plain, once, sys.argv[1:]))
-
-
-@app.command()
-def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """What the time of a run's workers went into: what was kept by state, lost to faults, and overhead.
-
-    Of all, and of each config; csv and json tell it of each fold trial. In seconds.
-
-    Example: python -m search ledger quickstart
-    """
-    from search import ledger_table as printed
-    from search.ledger import ledger as draw_up
-    from search.run_folder import find_run
-
-    found = find_run(run, root)
-    drawn = draw_up(found.lines(), time.time() if found.driven else None)
-    if output is Format.json:
-        print_json(printed.document(drawn))
-    elif output is Format.csv:
-        print_csv(printed.rows(drawn), printed.COLUMNS)
-    else:
-        print_table(printed.table(drawn), f"{found.folder}: {printed.summary(drawn)}")
-
-
-@app.command()
-def curves(
-    run: RunName,
-    out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
-    root: Root = RUNS,
-) -> None:
-    """Write the curves of a run as a table: config, fold, step, score, seconds, and the config's parameters.
-
-    Example: python -m search curves quickstart --out curves.parquet
-    """
-    from search.curves import curves_of, write_table
-    from search.run_folder import find_run
-
-    table = curves_of(find_run(run, root).lines())
-    write_table(table, out)
-    say(f"{out}: {len(table)} reports of {table['config'].nunique()} configs; next: python -m search replay {out}")
-
-
-@app.command("list")
-def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
-    """All runs, and where each stands.
-
-    Example: python -m search list --runs runs
-    """
-    from search.listing import COUNTS, overview
-    from search.run_folder import all_runs
-
-    rows = [overview(run) for run in all_runs(root)]
-    if output is Format.json:
-        print_json(rows)
-    elif output is Format.csv:
-        print_csv(rows, COUNTS)
-    elif rows:
-        print_table(rows)
-    else:
-        say(f"{root}: holds no run yet; python -m search launch quickstart makes one")
-
-
-@app.command()
-def stop(run: RunName, root: Root = RUNS) -> None:
-    """Ask a running search to stop after the reports that are under way; launching it again goes on.
-
-    Example: python -m search stop quickstart
-    """
-    from search.run_folder import STOP_FILE, find_run
-
-    found = find_run(run, root)
-    if not found.driven:
-        raise UserError(f"{found.folder}: nobody is driving this run, there is nothing to stop")
-    (found.folder / STOP_FILE).touch()
-    say(f"{found.folder}: stops after the reports that are under way")
+for command in (submit, looking.status, looking.watch, looking.ledger, looking.curves, looking.stop):
+    app.command()(command)
+app.command("list")(looking.list_runs)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from search.words import Entrant, Job, Report
 from trainable.errors import UserError
 
 Cell = tuple[str, int]
+NAME = re.compile(r"[A-Za-z0-9][\w-]*")  # what a config may be called: its folder is called the same
 
 
 class Board:
@@ -33,6 +35,8 @@ class Board:
 
     def add(self, entrant: Entrant) -> None:
         """A config that is known already changes nothing: equal configs are one config."""
+        if not NAME.fullmatch(entrant.config):
+            raise UserError(f"config {entrant.config!r}: is no id of a config, and no name for a folder")
         self.entrants.setdefault(entrant.config, entrant)
 
     def record(self, report: Report) -> bool:
@@ -108,5 +112,8 @@ class Board:
             raise UserError(f"report of config {report.config!r}: no such config was added")
         if report.step not in self.entrants[report.config].steps:
             raise UserError(f"report of config {report.config!r}: step {report.step} is none of its report steps")
-        if not 0 <= report.fold < self.folds:
-            raise UserError(f"report of config {report.config!r}: fold {report.fold} is not 0 to {self.folds - 1}")
+        self.check_fold(report.config, report.fold)
+
+    def check_fold(self, config: str, fold: object) -> None:
+        if type(fold) is not int or not 0 <= fold < self.folds:
+            raise UserError(f"config {config!r}: fold {fold!r} is not 0 to {self.folds - 1}")

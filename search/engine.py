@@ -29,10 +29,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.capacity import Capacity
+from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
 from cluster.packing import KIND
 from cluster.place import Measure, opened
-from search.feed import Audience, Feed, Outcome, Settings, to_each
+from search.audience import Audience, Outcome, to_each
+from search.feed import Feed, Settings
 from search.fold_log import FoldLog
 from search.monitor import Monitor
 from search.patience import Death
@@ -96,7 +98,8 @@ def drive(
                 callbacks=[Deaths(feed), Pulse(monitor)],
             ),
         )
-        tuner.fit()
+        with credentials_kept():
+            tuner.fit()
     feed.raise_if_broken()
     return feed.outcome
 
@@ -141,6 +144,8 @@ class Verdicts(FIFOScheduler):
         waiting = {
             trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
         }
+        for name in [name for name in waiting if self.feed.strands(name)]:
+            tune_controller.request_stop_trial(waiting[name])
         return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:

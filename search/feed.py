@@ -6,7 +6,6 @@ It knows no Ray: the adapter asks it for jobs and shows it results, and so could
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from search.audience import Audience, Outcome
 from search.patience import Death, Patience
 from search.run_folder import STOP_FILE
 from search.study import Study
@@ -38,42 +38,7 @@ class Settings:
     trials: int | None = None
 
 
-@dataclass
-class Outcome:
-    """Why a run came to its end."""
-
-    reason: str
-    interrupted: bool = False
-    budget_spent: bool = False
-    more: str = ""  # the override that lets the run go on
-
-
 OUT_OF_MEMORY = "out_of_memory"
-Watcher = Callable[[str, Mapping[str, Any]], None]
-Notice = Callable[[str], None]
-
-
-def at_once(text: str) -> None:
-    """By the system alone: a notice may come out of a signal handler, in the middle of somebody else's line."""
-    os.write(2, f"\n{text}\n".encode())
-
-
-@dataclass(frozen=True)
-class Audience:
-    """Who hears of a run: ``tell`` what happens to each fold, ``notice`` what concerns the person at the terminal."""
-
-    tell: Watcher
-    notice: Notice = at_once
-
-
-def to_each(*watchers: Watcher) -> Watcher:
-    """A watcher that tells several."""
-
-    def tell(event: str, facts: Mapping[str, Any]) -> None:
-        for watcher in watchers:
-            watcher(event, facts)
-
-    return tell
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -184,8 +149,8 @@ class Feed:
             return False
         with self._told():
             if "storage" in result:
-                # Every fold would end like this: better that the run waits for somebody to make room.
-                raise UserError(f"{result['storage']}; make room and launch again, nothing that was reported is lost")
+                # Every fold would end like this: better that the run waits for somebody to mend it.
+                raise UserError(f"{result['storage']}; mend it and launch again, nothing that was reported is lost")
             if result.get("failed") == OUT_OF_MEMORY and self.places[trial].crowded and trial != self.alone:
                 self._try_alone(trial, job, str(result["message"]))
                 return False
@@ -223,6 +188,14 @@ class Feed:
             self.study.fault(job, fault)
             self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
             (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+
+    def strands(self, trial: str) -> bool:
+        """Whether a trial waits for a kind of machine of which none is left; its job is then for another kind."""
+        kinds = {share.kind for share in self.shares()}
+        if trial not in self.jobs or not kinds or self.places[trial].kind in kinds:
+            return False
+        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+        return True
 
     def over(self, trial: str) -> None:
         """A trial is gone without a verdict."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.console import Console, Group
 
-from search.feed import Notice
+from search.audience import Notice
 from search.journal import Line, Tail
 from search.narrate import Lines
 from search.run_folder import Run
@@ -79,9 +79,10 @@ def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[st
         say("\nThe run is left alone. To come back:")
         say(f"  python -m search {shlex.join(words)}")
         return INTERRUPTED
+    run.refresh()
     status = status_of(run)
-    say(f"{run.folder}: {status.state}")
-    say(f"Next: python -m search status {run.folder}")
+    say(f"{run.address}: {status.state}")
+    say(f"Next: python -m search status {run.address}")
     return 0
 
 
@@ -99,7 +100,9 @@ def _look_on(run: Run, screen: Screen, interval: float) -> None:
             elif time.monotonic() >= patience:
                 return
             time.sleep(interval)
-            driven, lines = run.driven, tail.read()
+            driven = run.driven
+            run.refresh()
+            lines = tail.read()
             driven = driven or bool(lines)
             screen.look(driven)
             screen.show(lines)

@@ -11,37 +11,41 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from search.audience import Audience, Notice, Outcome, to_each
 from search.engine import run_study
-from search.feed import Audience, Notice, Outcome, Settings, to_each
+from search.feed import Settings
 from search.growing import GrowingStudy
 from search.journal import Journal
 from search.measure import measure_space
 from search.plan import Asked
 from search.policy import Policy
 from search.proposals import Drawn, Listed, Proposals
-from search.recover import recover
-from search.run_folder import FOLDS, STOP_FILE, Run, note_launch, open_run
+from search.recover import bring_in, recover
+from search.run_folder import FOLDS, STOP_FILE, Run, check_run, note_launch
 from search.schedulers import policy_of
 from search.show_plan import show_first
-from search.study import replay_lines
+from search.study import Study, replay_lines
 from search.tracking.follow import followed
 from search.tracking.tracker import trackers_of
-from search.words import Finished, Job
+from search.words import Entrant, Finished, Job
 from spaces.parameters import Choice
 from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.cache import Data, open_data
+from trainable.errors import UserError
+from trainable.fetched import data_folder
 from trainable.folds import folds_of, load_folds, save_folds
 from trainable.printing import progress_bar, say
 from trainable.share import Place
 from trainable.shipment import Shipment
+from trainable.store_url import is_url
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
 
-    root: Path
+    root: str
     force_code: bool
     rebuild: bool
     plan: Asked
@@ -52,15 +56,26 @@ class Request:
 
 def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
-    trackers = trackers_of(space.settings.tracking, request.root / space.settings.name)
+    if not is_url(request.root):
+        return _launch(space, request, Run(Path(request.root, space.settings.name)))
+    from search.stored_run import driving
+
+    with driving(request.root, space.settings.name, request.rebuild) as run:
+        return _launch(space, request, run)
+
+
+def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outcome]:
+    trackers = trackers_of(space.settings.tracking, run.folder)
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
-    run = open_run(space, request.root / space.settings.name, data_hash, request.force_code)
+    check_run(space, run, data_hash, request.force_code)
     if request.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:
         policy = policy_of(space)
         replay_lines(policy, run.lines())
+        if run.behind and (ahead := bring_in(Study(policy, journal), run, space)):
+            say(f"{run.address}: its fold folders were {ahead} reports ahead of its journal")
         note_launch(run, space, data_hash)
         shipment = None if data is None else _shipment(space, run, data)
         show_first(run.folder, space, request.plan)
@@ -80,13 +95,13 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                 learn()
 
             for entrant in list(policy.board.entrants.values()):
-                admit(space.resolve(entrant.parameters))
+                admit(_again(space, entrant, run))
             study = GrowingStudy(policy, journal, proposals, admit_new)
             study.begin(host=socket.gethostname(), pid=os.getpid())
             study.let_in()
             asked = space.settings
             count = "as many as the budget allows" if proposals.count is None else proposals.count
-            say(f"{run.folder}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+            say(f"{run.address}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
             if (over := _already_over(policy)) is not None:
                 journal.append("end", reason=over.reason)
                 return run, policy, over
@@ -96,13 +111,21 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
                     study,
                     values,
                     _settings(space, run),
-                    Place(request.address, request.dashboard, asked.resources.cpu, asked.resources.gpu),
+                    _place(space, request),
                     audience,
                     shipment,
                     partial(measure_space, space),
                 )
                 journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
     return run, policy, outcome
+
+
+def _again(space: Space, entrant: Entrant, run: Run) -> Point:
+    """A config that the journal tells of; its id is made of its parameters and nothing else."""
+    point = space.resolve(entrant.parameters)
+    if point.id != entrant.config:
+        raise UserError(f"{run.journal}: config {entrant.config} has parameters that make config {point.id}")
+    return point
 
 
 @contextmanager
@@ -125,6 +148,12 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
+def _place(space: Space, request: Request) -> Place:
+    wanted = space.settings.resources
+    root = request.root if is_url(request.root) else str(Path(request.root).absolute())
+    return Place(request.address, root, request.dashboard, wanted.cpu, wanted.gpu)
+
+
 def _already_over(policy: Policy) -> Outcome | None:
     """A run that has nothing left to do needs no Ray to say so."""
     said = policy.next()
@@ -142,8 +171,9 @@ def _prepare_data(space: Space) -> Data | None:
     if size is None or size.when:
         asked.append(space.constants.get("size", space.trainable.default("size")))
     sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in asked)
+    folder = data_folder(str(space.settings.data))
     with progress_bar("decoding images") as progress:
-        opened = [open_data(Path(str(space.settings.data)), size, progress=progress) for size in sizes]
+        opened = [open_data(folder, size, progress=progress) for size in sizes]
     return opened[0]
 
 
@@ -157,7 +187,7 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
 
 def _settings(space: Space, run: Run) -> Settings:
     settings = space.settings
-    job = {"metric": settings.metric.name}
+    job = {"metric": settings.metric.name, **run.job}
     return Settings(
         folder=run.folder,
         job=job,

@@ -92,6 +92,12 @@ def run_readings(board: Board) -> Iterator[Reading]:
     ]
     if any(map(math.isfinite, means)):
         yield "run_best_mean", max(filter(math.isfinite, means)), {}
-    counts = Counter(state_of(board, cell) for cell in begun(board))
+    counts: Counter[int] = Counter()
+    seconds = dict.fromkeys(STATES, 0.0)
+    for cell in begun(board):
+        state = state_of(board, cell)
+        counts[state] += 1
+        seconds[state] += board.seconds(*cell)
     for state, name in STATES.items():
         yield "run_folds", counts[state], {"state": name}
+        yield "run_gpu_seconds_by", seconds[state], {"outcome": name}

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.feed import Outcome, at_once
+from search.audience import Outcome, at_once
 from search.journal import Line
 from search.policy import Policy
 from search.run_folder import Run
@@ -87,7 +87,7 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
             else "the other one cannot be told from it"
         )
         say(f"The winner is {answer.winner}; {rest if others else 'all others can be told from it'}.")
-    say(f"Next: python -m analysis report {run.folder}")
+    say(f"Next: python -m analysis report {run.address}")
     return FAILED if board.failed else 0
 
 

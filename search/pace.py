@@ -12,6 +12,7 @@ from spaces.space import Point, Space
 from trainable.config import STRIDE, Config
 from trainable.dataset import auto_size, open_split
 from trainable.errors import UserError
+from trainable.fetched import data_folder
 from trainable.step_times import Shape, StepTime, shape_of
 
 # An estimate of an A100 from the network's arithmetic and memory traffic, not a measurement.
@@ -54,7 +55,7 @@ class Paces:
 
 def images_of(space: Space, points: Iterable[Point]) -> Images:
     """Count the images, and read their sizes where a config leaves its own to them."""
-    folder = Path(str(space.settings.data))
+    folder = data_folder(str(space.settings.data))
     if not folder.is_dir():
         return Images(None)
     files, auto = open_split(folder), any(isinstance(point.config.size, str) for point in points)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search.pace import Paces, paces
+from search.proposals import drawn
 from search.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
 from search.timetable import Limits, Usage, in_order, usage
 from spaces.samplers import GridSampler
@@ -75,7 +76,7 @@ def make_plan(space: Space, asked: Asked) -> Plan:
     limits = limits_of(space)
     points = planned(space)
     if points is None:
-        some = space.draw(OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0))
+        some = drawn(space, OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0))
         return _open_ended(space, some, paces(space, some, asked.step_seconds, asked.calibrate), slots)
     at = paces(space, points, asked.step_seconds, asked.calibrate)
     folds = range(space.settings.folds)
@@ -93,7 +94,7 @@ def planned(space: Space) -> Sequence[Point] | None:
     sampler = space.settings.sampler
     if isinstance(sampler, GridSampler):
         return space.configs()
-    return None if sampler.count is None else space.draw(sampler.count, sampler.seed)
+    return None if sampler.count is None else drawn(space, sampler.count, sampler.seed)
 
 
 def limits_of(space: Space) -> Limits:

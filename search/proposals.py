@@ -53,6 +53,14 @@ class Drawn:
         return draw(self.space, number_rng(self.seed, len(known)), known)
 
 
+def drawn(space: Space, count: int, seed: int) -> tuple[Point, ...]:
+    """The configs that a run of so many at random has, or all that there are where they are fewer."""
+    points: dict[str, Point] = {}
+    while len(points) < count and (point := draw(space, number_rng(seed, len(points)), points)) is not None:
+        points[point.id] = point
+    return tuple(points.values())
+
+
 def number_rng(seed: int, number: int) -> random.Random:
     """Chance of its own for each proposal, so that it does not matter what was drawn in this process before."""
     return random.Random(f"{seed} {number}")

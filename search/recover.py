@@ -14,8 +14,9 @@ from typing import Any
 from search.growing import entrant_of
 from search.journal import Journal
 from search.run_folder import Run
+from search.study import Study
 from search.words import Entrant, Report
-from spaces.space import Space
+from spaces.space import Point, Space
 from trainable.errors import UserError
 from trainable.files import TEMPORARY
 
@@ -32,7 +33,7 @@ def recover(run: Run, space: Space) -> int:
     with Journal(rebuilt) as journal:
         journal.append("begin", recovered=True)
         for folder in _folders(run):
-            point = space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+            point = _point(folder, space)
             entrant = entrant_of(point)
             journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
             for fold in range(space.settings.folds):
@@ -45,6 +46,24 @@ def recover(run: Run, space: Space) -> int:
     return count
 
 
+def bring_in(study: Study, run: Run, space: Space) -> int:
+    """Tell a study what the fold folders hold beyond its journal; how many reports that was."""
+    count = 0
+    for folder in _folders(run):
+        entrant = entrant_of(_point(folder, space))
+        for fold in range(space.settings.folds):
+            for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
+                study.add(entrant)
+                if report.step not in study.policy.board.curve(report.config, report.fold):
+                    study.report(report)
+                    count += 1
+    return count
+
+
+def _point(folder: Path, space: Space) -> Point:
+    return space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+
+
 def _folders(run: Run) -> list[Path]:
     """The folders of the configs, in the order in which they were made."""
     files = (run.folder / "configs").glob(f"*/{CONFIG_FILE}")
@@ -55,10 +74,13 @@ def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Rep
     """What a fold has reported, in its own words; a fold that failed for good is told as NaN at its horizon."""
     reports = []
     path = folder / METRICS_FILE
-    for line in path.read_text().split("\n")[:-1] if path.exists() else ():
-        told: dict[str, Any] = json.loads(line)
-        step = entrant.horizon if told["finished"] else int(told["step"])
-        reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+    for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else (), 1):
+        try:
+            told: dict[str, Any] = json.loads(line)
+            step = entrant.horizon if told["finished"] else int(told["step"])
+            reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}, line {number}: is damaged, so what this fold reported is not known") from None
     if (folder / FAILURE_FILE).exists():
         reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
     return reports

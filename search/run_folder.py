@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,15 @@ from spaces.load import make_space
 from spaces.space import Point, Space
 from trainable.errors import UserError, did_you_mean
 from trainable.files import write_json, write_text
+from trainable.store_url import is_url
+from trainable.versions import code_hashes, versions
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
-ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
-PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "ray", "numpy")
 CODE, DATA = "code", "data_hash"
-# What may be another at every launch: no score depends on it.
-FREE = ("budget", "resources", "tracking", "sampler.storage")
+# What may be another at every launch: no score depends on it. Data may have moved; what they are, their hash tells.
+FREE = ("data", "budget", "resources", "tracking", "sampler.storage")
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,38 @@ class Run:
         """Whether a driver is at work on it now, on this machine."""
         return is_driven(self.journal)
 
+    @property
+    def address(self) -> str:
+        """What names it in a command."""
+        return str(self.folder)
+
+    @property
+    def relaunch(self) -> str:
+        """The command that goes on with it."""
+        return f"python -m search launch {self.folder}/space.yaml"
+
+    @property
+    def job(self) -> dict[str, str]:
+        """What every job of it has to know besides its folder."""
+        return {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether fold folders may hold reports that its journal lacks."""
+        return False
+
+    def refresh(self) -> None:
+        """Bring the folder up to date: on a disk it is."""
+
+    def fetch(self, *patterns: str) -> None:
+        """Bring files of such names into the folder: on a disk they are there."""
+
+    def publish(self) -> None:
+        """Send what was made of the run to where it lives: on a disk it is there."""
+
+    def ask_to_stop(self) -> None:
+        (self.folder / STOP_FILE).touch()
+
     def lines(self) -> list[Line]:
         return read_journal(self.journal)
 
@@ -63,17 +92,17 @@ class Run:
             )
 
 
-def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool) -> Run:
-    """The folder of a run, new or gone on with; one made for something else is refused with the difference.
+def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -> None:
+    """Whether a run, new or gone on with, may be driven; one made for something else is refused with the difference.
 
     Nothing is written yet: another driver may be at work there.
     """
-    run = Run(folder)
+    folder = run.folder
     now = environment(data_hash)
     if not (folder / SPACE).exists():
-        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT) for path in folder.iterdir()):
+        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT, CONFIGSPACE) for path in folder.iterdir()):
             raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
-        return run
+        return
     changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]
     if changed:
         raise UserError(
@@ -87,7 +116,6 @@ def open_run(space: Space, folder: Path, data_hash: str | None, force_code: bool
         raise UserError(
             f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
         )
-    return run
 
 
 def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
@@ -98,9 +126,13 @@ def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
 
-def find_run(name: str, root: Path) -> Run:
-    """A run by its folder or by its name."""
-    for folder in (Path(name), root / name):
+def find_run(name: str, root: str) -> Run:
+    """A run by its folder or by its name, or by its URL."""
+    if is_url(name) or is_url(root):
+        from search.stored_run import find_stored
+
+        return find_stored(name, root)
+    for folder in (Path(name), Path(root, name)):
         if (folder / SPACE).exists():
             return Run(folder)
     known = [run.name for run in all_runs(root)]
@@ -112,32 +144,26 @@ def is_run(folder: Path) -> bool:
     return (folder / SPACE).exists()
 
 
-def all_runs(root: Path) -> list[Run]:
-    if not root.is_dir():
+def all_runs(root: str) -> list[Run]:
+    if is_url(root):
+        from search.stored_run import all_stored
+
+        return all_stored(root)
+    if not Path(root).is_dir():
         return []
-    return [Run(path) for path in sorted(root.iterdir()) if (path / SPACE).exists()]
+    return [Run(path) for path in sorted(Path(root).iterdir()) if (path / SPACE).exists()]
 
 
 def environment(data_hash: str | None) -> dict[str, Any]:
     """What a result depends on besides the space: versions, the code and the data."""
+    packages = versions()
     return {
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "python": packages.pop("python"),
+        "packages": packages,
         "commit": _commit(),
-        CODE: _code_hashes(),
+        CODE: code_hashes(),
         DATA: data_hash,
     }
-
-
-def _code_hashes() -> dict[str, str]:
-    """A hash for each room of the project, so that a change is told by the room it happened in."""
-    home = Path(__file__).parents[1]
-    hashes = {}
-    for room in ROOMS:
-        files = sorted((home / room).rglob("*.py"))
-        content = b"".join(f"{file.relative_to(home)}\0".encode() + file.read_bytes() for file in files)
-        hashes[room] = hashlib.sha256(content).hexdigest()[:16]
-    return hashes
 
 
 def _commit() -> str | None:

@@ -98,6 +98,7 @@ def _add(policy: Policy, fields: Any) -> None:
 def _hand_out(policy: Policy, fields: Any) -> None:
     if fields["config"] not in policy.board.entrants:
         raise UserError(f"job of config {fields['config']!r}: no such config was added")
+    policy.board.check_fold(fields["config"], fields["fold"])
     policy.board.out[fields["config"], fields["fold"]] = Job(fields["config"], fields["fold"], fields["until"])
 
 

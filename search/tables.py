@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,22 @@ import pandas as pd
 
 from search.curves import curves_of
 from search.recorded import COLUMNS, Recorded, recorded
-from search.run_folder import Run, all_runs, is_run
+from search.run_folder import Run, all_runs, find_run, is_run
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import say
+from trainable.store_url import is_url
 
 SUFFIXES = (".parquet", ".csv")
 
 
-def find_tables(paths: list[Path], root: Path = Path("runs")) -> list[Path]:
+def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
     """The tables and runs that the paths name; a folder stands for all in it, a name for the run that has it."""
     found: list[Path] = []
-    for path in paths:
-        if is_run(path):
+    for named in paths:
+        path = Path(named)
+        if is_url(named) or (is_url(root) and not path.exists()):
+            found.append(find_run(str(named), root).folder)
+        elif is_run(path):
             found.append(path)
         elif path.is_dir():
             inside = sorted(each for each in path.iterdir() if is_run(each) or _is_table(each))

@@ -82,17 +82,6 @@ class Space:
                 continue
         raise UserError(f"{self.settings.name}: forbid excluded {DRAWS} configs drawn at random, one after the other")
 
-    def draw(self, count: int, seed: int) -> tuple[Point, ...]:
-        """So many different configs at random, or all that there are where they are fewer."""
-        rng = random.Random(seed)
-        drawn: dict[str, Point] = {}
-        for _ in range(100 * count):
-            point = self.sample(rng)
-            drawn.setdefault(point.id, point)
-            if len(drawn) == count:
-                break
-        return tuple(drawn.values())
-
     def resolve(self, values: Mapping[str, Any]) -> Point:
         """The config of values that somebody proposes; those of parameters that are off are left out."""
         for name in values.keys() - self.parameters.keys():

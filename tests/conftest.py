@@ -50,3 +50,25 @@ def small_config(**values: Any) -> Any:
 
     defaults = {"encoder": "mobilenetv3_small_050", "batch_size": 4, "steps": 8, "evaluations": 4, "attention": None}
     return make_config({**defaults, **values})
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Any:
+    from object_store import ObjectStore
+
+    store = ObjectStore()
+    store.start()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def object_store(object_store_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An S3 with an empty bucket, and the right to use it."""
+    from object_store import CREDENTIALS
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    object_store_server.make_bucket()
+    yield object_store_server
+    object_store_server.empty()

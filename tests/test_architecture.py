@@ -23,6 +23,9 @@ PURE = (
     "trainable.metrics",
     "trainable.dataset",
     "trainable.files",
+    "trainable.store",
+    "trainable.fetched",
+    "trainable.workplace",
     "spaces.load",
     "search.schedulers",
     "search.study",
@@ -32,6 +35,7 @@ PURE = (
     "search.status",
     "search.show_plan",
     "search.follow",
+    "search.stored_run",
     "search.ledger",
     "search.curves",
     "search.tracking.follow",
@@ -96,7 +100,7 @@ def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
 def test_only_the_ray_adapter_knows_the_machines():
     for path in sources("search"):
         for package, line in imports(path):
-            assert package != "cluster" or path.name == "engine.py", f"{path}:{line} imports {package}"
+            assert package != "cluster" or path.name in ("engine.py", "submit.py"), f"{path}:{line} imports {package}"
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -105,3 +109,16 @@ def test_a_pure_part_loads_without_frameworks(module):
     code = f"import sys, {module}; sys.exit(' '.join({unwanted} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"
+
+
+@pytest.mark.parametrize("module", ["trainable.store", "trainable.workplace", "search.stored_run"])
+def test_what_knows_object_stores_loads_their_library_only_when_there_is_one(module):
+    code = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_run_on_a_disk_is_found_and_read_without_any_of_it(tmp_path):
+    code = (
+        f"import sys, search.run_folder as r; r.all_runs({str(tmp_path)!r}); sys.exit('trainable.store' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

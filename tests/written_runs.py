@@ -5,6 +5,7 @@ import json
 import math
 import random
 
+from search.proposals import drawn
 from search.run_folder import Run, note_launch
 from search.schedulers import policy_of
 from search.words import Entrant, Job, Report, Stop
@@ -62,7 +63,7 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
     space = load_space(str(folder / "asked.yaml"), [])
     run = Run(folder)
     note_launch(run, space, "0" * 64)
-    points = space.configs() if space.enumerable else space.draw(space.settings.sampler.count, 1)
+    points = space.configs() if space.enumerable else drawn(space, space.settings.sampler.count, 1)
     for point in points:
         run.note_config(point)
     records = list(_records(space, points, steps, set(fails)))[:until]

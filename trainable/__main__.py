@@ -20,7 +20,10 @@ app = typer.Typer(
 )
 
 DataFolder = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A data set: a folder with splits such as train/images.")
+    str,
+    typer.Argument(
+        metavar="DATA", help="A data set: a folder with splits such as train/images, or s3://bucket/folder."
+    ),
 ]
 SplitName = Annotated[str, typer.Option("--split", help="The split that has ground truth.")]
 CacheFolder = Annotated[
@@ -37,10 +40,12 @@ def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format
     """
     from trainable.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
     from trainable.doctor import examine
+    from trainable.fetched import data_folder
     from trainable.printing import print_csv, print_json, progress_bar
 
+    folder = data_folder(data)
     with progress_bar("reading images") as progress:
-        diagnosis = examine(data, split, progress)
+        diagnosis = examine(folder, split, progress)
     if output is Format.json:
         print_json(as_document(diagnosis))
     elif output is Format.csv:
@@ -91,12 +96,14 @@ def show(
     """
     from trainable.cache import open_data
     from trainable.config import make_config
+    from trainable.fetched import data_folder
     from trainable.printing import progress_bar
     from trainable.show import save_samples
 
     working = make_config({"size": size}).size
+    folder = data_folder(data)
     with progress_bar("decoding images") as progress:
-        opened = open_data(data, working, split, cache, progress)
+        opened = open_data(folder, working, split, cache, progress)
     save_samples(opened, out, count, seed)
     say(f"{out}: {min(count, len(opened.stems))} images, two epochs of each level")
 
@@ -141,10 +148,11 @@ def fit(
 
     Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
     """
+    from trainable.fetched import data_folder
     from trainable.fit import Request, fit_fold
 
     request = Request(
-        data=data,
+        data=data_folder(data),
         fold=fold,
         folds=folds,
         fold_seed=fold_seed,

@@ -30,6 +30,7 @@ HANG_FILE = "hang.txt"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 Result = dict[str, Any]
+Reports = Generator[Result, None, None]
 
 
 def packed(told: Mapping[str, Any]) -> dict[str, str]:
@@ -46,11 +47,13 @@ class FoldTrial(tune.Trainable):
     """One job: (config, fold, until), as the search hands it out."""
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
-        self.job = job = unpacked(config)
         self.reports = _nothing()
+        self.job, carried = _settled(unpacked(config))
+        job = self.job
         self.watchdog = Watchdog(Path(job["folder"]), job["hang_seconds"], job["hang_factor"])
         alive = self.watchdog.alive
-        self.reports = _logged(job, _scripted(job, alive) if shipment is None else _trained(job, shipment, alive))
+        training = _scripted(job, alive) if shipment is None else _trained(job, shipment, alive)
+        self.reports = carried(_logged(job, training))
 
     def step(self) -> dict[str, str]:
         # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
@@ -143,6 +146,16 @@ class Watchdog:
 
 def _nothing() -> Generator[Result, None, None]:
     yield from ()
+
+
+def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
+    """Where the job trains: in its fold's own folder; of a run in an object store, in one of this node."""
+    if "store" not in job:
+        return job, lambda reports: reports
+    from trainable.workplace import Workplace
+
+    place = Workplace(job)
+    return {**job, "folder": str(place.folder)}, place.carry
 
 
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:

@@ -61,6 +61,7 @@ def run_script(
     """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
     folder.mkdir(parents=True, exist_ok=True)
     state = _load(folder / STATE)
+    _align_reports(folder / "metrics.jsonl", state["step"])
     note(folder, f"fold {fold} as the script says, from step {state['step']} of {script.steps}")
     if state["report"] is not None:
         yield state["report"]
@@ -77,9 +78,9 @@ def run_script(
                 "seconds": state["seconds"],
                 "finished": state["step"] == script.steps,
             }
-            _write(folder / STATE, state)
             told = {**state["report"], "miou": state["report"]["score"]}
             append_line(folder / "metrics.jsonl", json.dumps(told))
+            _write(folder / STATE, state)
             note(folder, f"step {state['step']}: score {state['report']['score']:.4f}")
             yield state["report"]
         if not keep_going(state["step"]):
@@ -93,9 +94,20 @@ def _load(path: Path) -> dict[str, Any]:
     return state
 
 
+def _align_reports(path: Path, step: int) -> None:
+    """Drop reports that are newer than the state: they will come again, the same."""
+    if path.exists():
+        lines = path.read_text().split("\n")[:-1]
+        _write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+
+
 def _write(path: Path, value: Any) -> None:
+    _write_text(path, json.dumps(value))
+
+
+def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(f"{TEMPORARY}{path.name}")
-    partial.write_text(json.dumps(value))
+    partial.write_text(text)
     partial.replace(path)
 
 

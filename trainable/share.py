@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is to run: on the cluster at ``address``, or on a Ray of this machine; and what each trial gets."""
+    """Where a run is to run: on the cluster at ``address``, or on a Ray of this machine; and what each trial gets.
+
+    ``runs`` is the place of all runs, which every machine must reach.
+    """
 
     address: str | None
+    runs: str
     dashboard: bool
     cpu: float | str
     gpu: float | str

@@ -36,7 +36,7 @@ class Shipment:
 
     def place(self) -> Path:
         """The folder with the data on this machine."""
-        return data_folder(self.folder, self.split, self.folds.data_hash, self.fetch)
+        return located(self.folder, self.split, self.folds.data_hash, self.fetch)
 
 
 def parts_of(split: Split) -> Iterator[bytes]:
@@ -58,7 +58,7 @@ def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:
     return buffer, tarfile.open(fileobj=buffer, mode="w", dereference=True)
 
 
-def data_folder(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
+def located(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
     """The folder with the data on this machine: the one that was asked for, or what was sent in its place."""
     if fetch is None or _holds(asked, split, content):
         return asked

@@ -69,7 +69,7 @@ def provenance(tables: Tables) -> Section:
         return Section("provenance", "Provenance", [Markup(f"<p>{escape(f'{ENVIRONMENT}: {error}')}</p>")])
     rows = [{"what": name, "value": value} for name, value in _facts(tables, environment)]
     space = json.dumps(tables.space.canonical(), indent=2)
-    commands = f"python -m search launch {tables.run.folder}/space.yaml\npython -m analysis report {tables.run.folder}"
+    commands = f"{tables.run.relaunch}\npython -m analysis report {tables.run.address}"
     return Section(
         "provenance",
         "Provenance",
@@ -83,7 +83,7 @@ def provenance(tables: Tables) -> Section:
 
 def _facts(tables: Tables, environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
     settings = tables.space.settings
-    yield "run", str(tables.run.folder)
+    yield "run", tables.run.address
     yield "state", tables.status.state
     yield "data", str(settings.data)
     yield "hash of the data", str(environment.get("data_hash"))

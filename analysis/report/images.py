@@ -11,7 +11,6 @@ import io
 import json
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from trainable import dataset
 from trainable.checkpoint import BEST
 from trainable.dataset import Split
 from trainable.errors import UserError
+from trainable.fetched import data_folder
 
 if TYPE_CHECKING:
     from analysis.ensemble import Ensemble
@@ -96,11 +96,12 @@ def _why_not(tables: Tables, selection: Selection) -> Split | str:
     if tables.space.settings.trainable != "fold":
         return f"fold trials that are {tables.space.settings.trainable} leave no model behind"
     config = selection.winner.config
+    tables.run.fetch(f"configs/{config}/*/{BEST}")
     missing = [fold for fold in range(tables.folds) if not (tables.folder(config, fold) / BEST).exists()]
     if missing:
         return f"the winner's models of fold {', '.join(map(str, missing))} are not in the run's folder"
     try:
-        split = dataset.open_split(Path(str(tables.space.settings.data)), TRAIN)
+        split = dataset.open_split(data_folder(str(tables.space.settings.data)), TRAIN)
         known = json.loads((tables.run.folder / ENVIRONMENT).read_text()).get("data_hash")
         same = split.hash == known
     except (UserError, OSError, ValueError) as error:

@@ -54,7 +54,7 @@ def following(tables: Tables, selection: Selection) -> str:
     """The command that comes next."""
     if selection.winner is None:
         return how_to_complete(tables).removesuffix(" goes on with the run")
-    return f"python -m analysis ensemble {tables.run.folder}"
+    return f"python -m analysis ensemble {tables.run.address}"
 
 
 def _csv(tables: Tables, selection: Selection) -> str:

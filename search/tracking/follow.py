@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.audience import Watcher
 from search.board import Cell
-from search.feed import Watcher
 from search.fold_states import FoldState, fold_states
 from search.journal import Line
 from search.tracking.identity import Settled, settle, settled

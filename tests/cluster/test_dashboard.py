@@ -1,146 +1,15 @@
 """Two searches at once on one machine: the dashboard and the metrics of each tell what it trains, and to whom."""
 
-import contextlib
 import json
-import os
 import re
-import signal
-import stat
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
+from launched import ask, wait_for
 
+from cluster.board import BOARD
 from search.journal import read_journal
-
-ROOT = Path(__file__).parents[2]
-PATIENCE = 240.0
-# One has a config whose worker is killed once in each fold, one that fails, and one whose folds train for as long as
-# anybody looks; two has the last one alone.
-SPACES = {
-    "one": """
-name: one
-folds: 2
-trainable: scripted
-parameters:
-  fault: {values: [kill, nan, none]}
-  step_seconds: {values: [0.01, 600]}
-  fault_step: 2
-  quality: 0.8
-  steps: 2
-  evaluations: 2
-forbid:
-  - {fault: [kill, nan], step_seconds: 600}
-  - {fault: none, step_seconds: 0.01}
-resources: {gpu: 0, cpu: 1}
-""",
-    "two": """
-name: two
-folds: 2
-trainable: scripted
-parameters:
-  fault: {values: [none]}
-  step_seconds: 600
-  steps: 2
-  evaluations: 2
-resources: {gpu: 0, cpu: 1}
-""",
-}
-
-
-class Search:
-    """A launched search, and what it says of itself."""
-
-    def __init__(self, folder, name, environment):
-        self.talk, self.out, self.run = folder / f"{name}.err", folder / f"{name}.out", folder / "runs" / name
-        (folder / f"{name}.yaml").write_text(SPACES[name])
-        command = [sys.executable, "-m", "search", "launch", f"{name}.yaml"]
-        with self.talk.open("w") as talk, self.out.open("w") as out:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=talk)
-
-    def address(self, of):
-        found = re.search(rf"^{of}: (http://\S+)", self.talk.read_text(), re.M)
-        return found and found[1]
-
-    def end(self):
-        """Ctrl-C twice: nobody waits for a step of ten minutes."""
-        for _ in range(2):
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGINT)
-            time.sleep(0.1)
-        try:
-            self.process.wait(60)
-        finally:
-            self.process.kill()
-
-    def config(self, fault):
-        for path in self.run.glob("configs/*/config.json"):
-            document = json.loads(path.read_text())
-            if document["values"]["fault"] == fault:
-                return document["id"]
-        raise AssertionError(fault)
-
-    def log(self, fault, fold):
-        return (self.run / "configs" / self.config(fault) / f"fold_{fold}" / "log.txt").read_text()
-
-
-@pytest.fixture(scope="module")
-def token_file(tmp_path_factory):
-    return tmp_path_factory.mktemp("token") / "token"
-
-
-@pytest.fixture(scope="module")
-def searches(tmp_path_factory, token_file):
-    folder = tmp_path_factory.mktemp("searches")
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "NO_COLOR": "1",
-        "SCRIBBLE_SEARCH_DASHBOARD": "1",
-        "RAY_AUTH_TOKEN_PATH": str(token_file),
-        "RAY_metrics_report_interval_ms": "5000",
-    }
-    started = []
-    try:
-        for name in SPACES:
-            started.append(Search(folder, name, environment))
-        for search in started:
-            wait_for(lambda search=search: out_now(search.run) == {("none", 0), ("none", 1)}, search)
-        yield started
-    finally:
-        for search in started:
-            search.end()
-
-
-def wait_for(true, search):
-    """Until something is so; a search that died or takes for ever is told with what it said."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert search.process.poll() is None and time.monotonic() < end, search.talk.read_text()
-        time.sleep(0.2)
-
-
-def out_now(run):
-    """(fault, fold) of the jobs that the journal knows to be out."""
-    out, faults = set(), {}
-    for line in read_journal(run / "journal.jsonl"):
-        fields = line.fields
-        if line.kind == "config":
-            faults[fields["config"]] = fields["parameters"]["fault"]
-        elif line.kind == "job":
-            out.add((faults[fields["config"]], fields["fold"]))
-        elif "stop" in fields or line.kind in ("stop", "lost"):
-            out.discard((faults[fields["config"]], fields["fold"]))
-    return out
-
-
-def ask(url, token=None):
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
-        return answer.read().decode()
 
 
 def node_of(search, token):
@@ -162,7 +31,7 @@ def samples(search):
         r"^ray_scribble_(\w+)\{(.*)\} (\S+)$", ask(search.address("metrics for Prometheus")), re.M
     ):
         told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-        key = [told[label] for label in ("config", "fold", "state") if label in told]
+        key = [told[label] for label in ("config", "fold", "state", "outcome") if label in told]
         assert told["run"] == search.run.name
         found[name, *key] = float(value)
     return found
@@ -183,18 +52,6 @@ def test_nobody_gets_in_without_the_token(searches, token_file):
                 ask(searches[0].address("dashboard") + path, token)
             assert refused.value.code in (401, 403)
             refused.value.close()
-
-
-def test_the_token_is_in_its_file_and_nowhere_else(searches, token_file):
-    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-    token = token_file.read_bytes().strip()
-    for search in searches:
-        assert f"cat {token_file}" in search.talk.read_text()
-        for path in (search.talk, search.out, *search.run.rglob("*")):
-            assert path.is_dir() or token not in path.read_bytes(), path
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            assert token not in process.read_bytes(), process
 
 
 def test_the_dashboard_shows_the_job_of_each_worker_also_of_one_that_had_others_before(searches, token_file):
@@ -237,8 +94,57 @@ def test_prometheus_reads_the_numbers_of_the_journal(searches):
     assert told["run_gpu_seconds",] == pytest.approx(
         sum(value for key, value in told.items() if key[0] == "gpu_seconds"), abs=1e-5
     )
+    spent = {key[1]: value for key, value in told.items() if key[0] == "run_gpu_seconds_by"}
+    assert spent.keys() == {"running", "paused", "done", "failed"}
+    assert sum(spent.values()) == pytest.approx(told["run_gpu_seconds",], abs=1e-5)
     counts = {key[1]: value for key, value in told.items() if key[0] == "run_folds"}
     assert counts == {"running": 2, "paused": 0, "done": 2, "failed": 1}
+
+
+def series(search):
+    """The labels that each metric at the endpoint has."""
+    found = {}
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} \S+$", ask(search.address("metrics for Prometheus")), re.M):
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+def asked():
+    """(metric, label) of all that the board asks for: to pick by, to group by, to choose from."""
+    board = json.loads(BOARD.read_text())
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    queries += [each["query"]["query"] for each in board["templating"]["list"] if each["type"] == "query"]
+    for query in queries:
+        names = re.findall(r"\bray_\w+", query)
+        assert len(names) == 1, query
+        picked = re.findall(r"(\w+)=~?\"", query)
+        grouped = re.findall(r"by \(([^)]*)\)", query) + re.findall(r"label_values\(.*, (\w+)\)", query)
+        yield from ((names[0], label) for label in picked + ", ".join(grouped).split(", ") if label)
+
+
+def test_all_that_the_board_asks_for_is_told_at_the_endpoint(searches):
+    from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
+
+    search = searches[0]
+    wait_for(lambda: "ray_scribble_run_best_mean" in series(search) and "ray_resources" in series(search), search)
+    told = series(search)
+    # Only a machine with a GPU tells this one; its labels are those that Ray declares, and the one that all have.
+    told.setdefault("ray_node_gpus_utilization", {*METRICS_GAUGES["node_gpus_utilization"].view.columns, "SessionName"})
+    wanted = set(asked())
+    assert {name for name, _ in wanted} >= {"ray_scribble_score", "ray_scribble_faults_total", "ray_resources"}
+    for name, label in wanted:
+        assert label in told.get(name, ()), f"{name} has no label {label}, only {sorted(told.get(name, ()))}"
+
+
+def test_ray_tells_grafana_of_the_board_and_keeps_it(searches):
+    for search in searches:
+        kept = search.run.parents[1] / "cache/grafana"
+        wait_for(lambda kept=kept: (kept / "default_grafana_dashboard.json").exists(), search)
+        assert (kept / BOARD.name).read_text() == BOARD.read_text()
+    told = [
+        path.read_text() for path in Path("/tmp/ray").glob("session_2*/metrics/grafana/provisioning/dashboards/*.yml")
+    ]
+    assert any(str(kept) in text for text in told)
 
 
 def test_every_fold_has_a_readable_log_of_what_happened_to_it(searches):

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.capacity import Capacity
+from search.audience import Audience
 from search.engine import Verdicts, drive, needs
-from search.feed import Audience, Settings
+from search.feed import Settings
 from search.journal import Journal, read_journal
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
@@ -58,9 +59,12 @@ def good(quality=0.8, **more):
 def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
     states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "not ours": "PENDING"}
     live = [SimpleNamespace(trial_id=name, status=status) for name, status in states.items()]
-    controller = SimpleNamespace(get_live_trials=lambda: live)
+    stopped = []
+    controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
-        assert Verdicts(SimpleNamespace(jobs=dict.fromkeys(jobs))).choose_trial_to_run(controller) is chosen
+        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), strands=lambda trial: trial == "not ours")
+        assert Verdicts(feed).choose_trial_to_run(controller) is chosen
+    assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -157,7 +161,7 @@ def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_p
     from trainable.errors import UserError
 
     scripts = [good(fault="disk_full", fault_step=3, fault_folds=(1,)), good(0.7)]
-    with pytest.raises(UserError, match=r"No space left on device.*make room and launch again"):
+    with pytest.raises(UserError, match=r"No space left on device.*mend it and launch again"):
         run(scripts)
     policy, _ = run(scripts)
     assert not policy.board.failed and policy.answer().winner == "c0"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.feed import Audience, Feed, Settings
+from search.audience import Audience
+from search.feed import Feed, Settings
 from search.journal import Journal, read_journal
 from search.patience import Death
 from search.run_folder import STOP_FILE
@@ -174,6 +175,23 @@ def test_one_that_takes_down_every_machine_it_comes_to_ends_some_day(tmp_path):
             assert not cluster.policy.board.failed, count
             cluster.feed.died(trial, "The actor is unavailable", Death.LEFT)
     assert set(cluster.policy.board.failed) == {"c0"}
+
+
+def test_what_waits_for_a_kind_of_machine_that_is_gone_goes_to_another(tmp_path):
+    cluster = Cluster(tmp_path, {}, shares=[Share(kind="A100"), Share(kind="T4")])
+    with cluster.journal:
+        cluster.start()
+        first, second = cluster.out
+        assert not cluster.feed.strands(second)
+        cluster.shares = []
+        assert not cluster.feed.strands(second), "nothing is there now, and anything may come"
+        cluster.shares = [Share(kind="A100", slots=2)]
+        assert not cluster.feed.strands(first) and cluster.feed.strands(second)
+        cell = cluster.out[second]["config_id"], cluster.out[second]["fold"]
+        cluster.start()
+        job = list(cluster.out.values())[-1]
+        assert (job["kind"], job["config_id"], job["fold"]) == ("A100", *cell)
+    assert not cluster.policy.board.failed and not faults(tmp_path)
 
 
 def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):

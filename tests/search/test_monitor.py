@@ -61,6 +61,10 @@ def test_each_state_is_read_off_the_board():
     assert {state: told["run_folds", state] for state in monitor.STATES.values()} == dict.fromkeys(
         monitor.STATES.values(), 1
     )
+    # c0 has told nothing yet; c1 3 s, c2 7 s, c3 1 s.
+    spent = {outcome: told["run_gpu_seconds_by", outcome] for outcome in monitor.STATES.values()}
+    assert spent == {"running": 0.0, "paused": 3.0, "done": 7.0, "failed": 1.0}
+    assert sum(spent.values()) == told["run_gpu_seconds",]
 
 
 def test_a_run_tells_its_sums_and_its_best_mean_of_all_folds():

@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from search import calibration
 from search.__main__ import app
+from search.growing import entrant_of
 from search.pace import paces
 from search.plan import Asked, make_plan, planned
+from search.proposals import Drawn
+from search.schedulers import SCHEDULERS
 from search.show_plan import PLAN, document, lines, show_first
 from spaces.load import make_space
 from trainable.errors import UserError
@@ -304,3 +307,12 @@ def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, 
     show_first(tmp_path, space(folds=3), STATED)
     assert "12 fold trials" in capsys.readouterr().err, "asked for, it is made again, but in words only"
     assert (tmp_path / PLAN).read_text() == first
+
+
+def test_a_random_run_is_planned_with_the_configs_that_it_will_have():
+    loaded = space(sampler={"name": "random", "count": 3, "seed": 3})
+    policy = SCHEDULERS["grid"]([], loaded.settings.folds)
+    proposals = Drawn(loaded, 3, 3)
+    for _ in range(3):
+        policy.add(entrant_of(proposals.propose(policy)))
+    assert [point.id for point in planned(loaded)] == list(policy.board.entrants)

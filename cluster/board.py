@@ -1,0 +1,23 @@
+"""The board for Grafana, put where Ray tells Grafana to look; Ray writes its own boards beside it and leaves ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trainable.files import cache_folder, write_text
+from trainable.printing import say
+
+BOARD = Path(__file__).parent / "files" / "monitoring" / "grafana-dashboard.json"
+PLACE = "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR"
+
+
+def provide_board() -> None:
+    """To be called before a Ray with a dashboard starts; a place for boards that somebody has named is kept."""
+    folder = Path(os.environ.setdefault(PLACE, str(cache_folder().absolute() / "grafana")))
+    board, text = folder / BOARD.name, BOARD.read_text()
+    try:
+        if not board.exists() or board.read_text() != text:
+            write_text(board, text)
+    except OSError as error:
+        say(f"{folder}: the board for Grafana cannot be put there ({error.strerror}); the search goes on without")

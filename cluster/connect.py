@@ -1,0 +1,73 @@
+"""Reaching a Ray that is there already, with this project's code for its nodes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray._private import services
+from ray._private.authentication.authentication_token_setup import _enable_token_auth
+from ray.exceptions import RayError
+
+from cluster.gaps import filled_in
+from cluster.token import ensure_token
+from trainable.errors import UserError
+from trainable.versions import ROOMS
+
+HOME = Path(__file__).parents[1]
+KNOCK_SECONDS = 10.0
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # a Ray job brings its code itself
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """A node that has no copy of this project, or another one, runs the one of this machine."""
+    if address.startswith(("ray://", "http://", "https://")):
+        raise UserError(
+            f"--address {address}: must be HOST:PORT of a cluster that this machine is a part of; from outside, "
+            "python -m search submit SPACE --address http://HEAD:8265 sends a search there"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    show_token()
+    if address != "auto":
+        _knock(address)
+    code = {"py_modules": [str(HOME / room) for room in ROOMS], "excludes": ["__pycache__"]}
+    with filled_in():
+        try:
+            ray.init(
+                address,
+                runtime_env=None if os.environ.get(IN_A_JOB) else code,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"{address}: this Ray lets nobody in ({first}); does it have the same token?") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def show_token() -> None:
+    """Have Ray show this user's token, as it does by itself where it starts, though not where it is only reached."""
+    ensure_token()
+    if "RAY_AUTH_MODE" not in os.environ:
+        _enable_token_auth()
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise UserError(f"--address {address}: must be HOST:PORT, with the port of ray start --head (6379 by default)")
+    door = (services.resolve_ip_for_localhost(host.strip("[]")), int(port))  # where Ray would go for this address
+    try:
+        socket.create_connection(door, timeout=KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"{address}: no Ray can be reached there ({error}); is it running, is the port open?") from None

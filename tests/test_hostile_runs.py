@@ -1,0 +1,155 @@
+"""A run folder that somebody else has made: it runs no code, and no name in it leads out of it."""
+
+import json
+import pickle
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_config
+from scored_run import record
+
+from analysis.ensemble import load_ensemble, read_member
+from analysis.tables import read_run
+from search.launch import Request, launch_space
+from search.plan import Asked
+from search.recover import recover
+from search.status import status_of
+from trainable.checkpoint import load_network
+from trainable.errors import UserError
+from trainable.fold import train_fold
+
+
+class Bomb:
+    """Whoever unpickles it makes a folder."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.mkdir, (self.mark,)
+
+
+def saved(bomb, path):
+    torch.save({"version": 1, "weights": {}, "config": {}, "step": bomb}, path)
+
+
+def pickled(bomb, path):
+    path.write_bytes(pickle.dumps(bomb))
+
+
+def zipped(bomb, path):
+    """As torch's archive looks, with nothing but the bomb in it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(bomb))
+        archive.writestr("archive/version", "3\n")
+
+
+@pytest.fixture
+def mark(tmp_path):
+    return tmp_path / "went off"
+
+
+@pytest.fixture(params=[saved, pickled, zipped])
+def plant(request, mark):
+    return lambda path: request.param(Bomb(mark), path)
+
+
+def test_the_bombs_would_go_off(plant, mark, tmp_path):
+    plant(tmp_path / "bomb.pt")
+    with suppress(RuntimeError):  # no checkpoint at all, as torch finds out too late
+        torch.load(tmp_path / "bomb.pt", weights_only=False)
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("best.pt", lambda folder: read_member("c0", 0, folder)),
+        ("best.pt", lambda folder: load_network(folder / "best.pt")),
+        ("ensemble.pt", lambda folder: load_ensemble(folder, torch.device("cpu"))),
+    ],
+)
+def test_weights_that_carry_code_are_refused_by_name(plant, mark, tmp_path, name, read):
+    plant(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: is damaged or not a checkpoint"):
+        read(tmp_path)
+    assert not mark.exists()
+
+
+def test_a_checkpoint_that_carries_code_is_passed_over_and_told(plant, mark, tmp_path, small_data, small_folds, caplog):
+    (tmp_path / "fold").mkdir()
+    plant(tmp_path / "fold/last.pt")
+    config = small_config(steps=2, evaluations=1)
+    reports = list(train_fold(config, small_data, small_folds, 0, tmp_path / "fold", until=1, workers=0))
+    assert not mark.exists() and not reports
+    assert "last.pt: is damaged or not a checkpoint" in caplog.text
+    # The fold began anew and has a checkpoint of its own now.
+    assert torch.load(tmp_path / "fold/last.pt", weights_only=True)["step"] == 1
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two scripted configs of which one fold is done."""
+    return record(tmp_path / "runs", {"quality": {"values": [0.7, 0.8]}}, [([0.7, None, None], 1.0), ([], 1.0)])[0]
+
+
+def launched(run):
+    space = run.space()
+    request = Request(str(run.folder.parent), True, False, Asked(1.0, False), address=None, dashboard=False, show=None)
+    return launch_space(space, request)
+
+
+def everything(folder):
+    return {path for path in folder.rglob("*") if "runs/told/" not in str(path)}
+
+
+CONFIG = {"kind": "config", "steps": [1, 2], "parameters": {"quality": 0.8}}
+HOSTILE = [
+    *({**CONFIG, "config": name} for name in ("../../x", "/x", "..", ".", "", "a/b", "a\nb", "a\0b", "-x", 5, None)),
+    *({"kind": "job", "fold": fold, "until": 2} for fold in ("../..", "0", -1, 3, 0.5, True, None)),
+    *(
+        {"kind": "report", "fold": fold, "step": 2, "score": 0.5, "seconds": 1.0}
+        for fold in ("../..", "0", -1, 3, 0.5, True, None)
+    ),
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=repr)
+def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
+    known = run.lines()[1].fields["config"]
+    with run.journal.open("a") as journal:
+        journal.write(json.dumps({"v": 1, "at": 1.8e9, "config": known, **hostile}) + "\n")
+    before = everything(tmp_path)
+    for look in (status_of, launched):
+        with pytest.raises(
+            UserError, match=rf"journal, line {len(run.lines())}: .*(no id of a config|is not 0 to|expected string)"
+        ):
+            look(run)
+    tables = read_run(run)
+    assert len(tables.left_out) == 1 and set(tables.configs["config"]) == {
+        line.fields["config"] for line in run.lines()[1:3]
+    }
+    assert everything(tmp_path) == before
+
+
+def test_a_config_under_the_name_of_another_is_not_trained(run, tmp_path):
+    with run.journal.open("a") as journal:
+        journal.write(json.dumps({"v": 1, "at": 1.8e9, **CONFIG, "config": "0" * 12}) + "\n")
+    with pytest.raises(UserError, match=r"config 000000000000 has parameters that make config \w{12}"):
+        launched(run)
+
+
+def test_a_journal_is_rebuilt_under_the_names_that_configs_give_themselves(run, tmp_path):
+    told = json.loads(next(run.folder.glob("configs/*/config.json")).read_text())
+    (run.folder / "configs/..x").mkdir()
+    (run.folder / "configs/..x/config.json").write_text(json.dumps({**told, "id": "../../x"}))
+    before = everything(tmp_path)
+    recover(run, run.space())
+    assert {line.fields["config"] for line in run.lines() if line.kind == "config"} == {
+        path.name for path in run.folder.glob("configs/[!.]*")
+    }
+    status_of(run)
+    assert everything(tmp_path) == before

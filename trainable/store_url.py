@@ -1,0 +1,113 @@
+"""What an ``s3://`` URL says: a bucket, a prefix in it, and where its server is. Never who asks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from trainable.errors import UserError, did_you_mean
+
+SCHEME = "s3://"
+KNOWN = ("region", "endpoint_override", "scheme")
+SECRETS = re.compile("key|secret|token|passw", re.IGNORECASE)
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+CHAIN = "credentials come from the usual chain (environment, ~/.aws, instance role)"
+
+
+def is_url(text: str | Path) -> bool:
+    """Whether this names a place in an object store, and no path."""
+    return "://" in str(text)
+
+
+@dataclass(frozen=True)
+class StoreUrl:
+    """``endpoint`` is empty for Amazon's own servers."""
+
+    bucket: str
+    prefix: str
+    endpoint: str = ""
+    region: str = ""
+
+    @property
+    def plain(self) -> str:
+        """Without the server: what people call the place."""
+        return SCHEME + "/".join(filter(None, (self.bucket, self.prefix)))
+
+    def __str__(self) -> str:
+        told = {"endpoint_override": self.endpoint, "region": self.region}
+        query = urlencode({key: value for key, value in told.items() if value}, safe=":/")
+        return f"{self.plain}?{query}" if query else self.plain
+
+    @property
+    def digest(self) -> str:
+        """Names what this machine keeps of the place."""
+        return hashlib.sha256(f"{self.endpoint} {self.plain}".encode()).hexdigest()[:16]
+
+    def under(self, *names: str) -> StoreUrl:
+        return replace(self, prefix="/".join(filter(None, (self.prefix, *map(checked_name, names)))))
+
+    @property
+    def parent(self) -> StoreUrl:
+        return replace(self, prefix=self.prefix.rpartition("/")[0])
+
+    @property
+    def name(self) -> str:
+        return self.prefix.rpartition("/")[2]
+
+
+def read_url(text: str) -> StoreUrl:
+    """Read a URL; AWS_ENDPOINT_URL and AWS_REGION tell what it leaves out. A secret in it is refused, not repeated."""
+    place, _, query = text.partition("?")
+    if not text.startswith(SCHEME):
+        scheme = place.partition("://")[0]
+        raise UserError(f"{scheme}://: is no object store that is known here; write s3://bucket/prefix")
+    host, _, prefix = place.removeprefix(SCHEME).partition("/")
+    told = dict(parse_qsl(query, keep_blank_values=True))
+    if "@" in host or ":" in host or "@" in told.get("endpoint_override", "") or any(map(SECRETS.search, told)):
+        raise UserError(f"the URL of an object store must not hold a key or a password: {CHAIN}")
+    for key in told:
+        if key not in KNOWN:
+            raise UserError(f"{place}: {key!r} is unknown.{did_you_mean(key, KNOWN)} Known: {', '.join(KNOWN)}.")
+    if not BUCKET.fullmatch(host):
+        raise UserError(f"{place}: names no bucket; write s3://bucket/prefix")
+    prefix = prefix.strip("/")
+    if prefix:
+        checked_name(prefix)
+    environment = os.environ
+    endpoint = told.get("endpoint_override") or environment.get("AWS_ENDPOINT_URL_S3", "")
+    endpoint = _with_scheme(endpoint or environment.get("AWS_ENDPOINT_URL", ""), told.get("scheme", ""))
+    region = told.get("region") or environment.get("AWS_REGION", "") or environment.get("AWS_DEFAULT_REGION", "")
+    return StoreUrl(host, prefix, endpoint, region)
+
+
+def checked_name(name: str) -> str:
+    """A name as a store gave it; one that could leave the folder that it is put below is refused."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or not part.isprintable() for part in parts):
+        raise UserError(f"{name!r}: an object of this name is not used; a name must not lead out of its folder")
+    return name
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Where an object of this name lies below a folder; a link there that leads elsewhere is refused as well."""
+    path = folder / checked_name(name)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{path}: leads out of {folder}; nothing is written through such a link")
+    return path
+
+
+def _with_scheme(endpoint: str, scheme: str) -> str:
+    """``host:port`` with the scheme before it, as an environment variable has it anyway."""
+    if not endpoint:
+        return ""
+    whole = endpoint if "://" in endpoint else f"{scheme or 'https'}://{endpoint}"
+    parts = urlsplit(whole)
+    if "@" in parts.netloc:
+        raise UserError(f"AWS_ENDPOINT_URL: must not hold a key or a password: {CHAIN}")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+        raise UserError(f"endpoint_override = {endpoint!r}: write http://host:port or https://host")
+    return f"{parts.scheme}://{parts.netloc}"
