@@ -16,6 +16,8 @@ from typing import Any
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
+from cluster.connect import show_token
+
 PREEMPTION = 2  # of autoscaler.proto's DrainNodeReason
 # Nobody would use the workers that a node starts for a driver which brings its own runtime environment.
 SPARING = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -28,6 +30,7 @@ class FakeCluster:
     """A head without cores, so that nothing trains beside the driver, and nodes of two cores and a GPU each."""
 
     def __init__(self, nodes: int) -> None:
+        show_token()  # Ray asks for one wherever it is started by its own command
         self.cores = {"num_cpus": 2, "num_gpus": 1}
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
         self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder)}

@@ -169,7 +169,7 @@ def test_the_disk_of_one_machine_is_full_and_the_same_command_goes_on_when_there
         "fault={values: [disk_full], when: {quality: 0.72}}", "fault_step=3", "fault_folds={values: [[0]]}"
     )
     talk = search.ends(2)
-    assert "cannot be written (No space left on device); make room and launch again" in talk and "Traceback" not in talk
+    assert "cannot be written (No space left on device); mend it and launch again" in talk and "Traceback" not in talk
     search.again()
     search.ends()
     search.check()
