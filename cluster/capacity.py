@@ -25,8 +25,9 @@ Measure = Callable[[str], Footprint]
 
 
 def machines() -> list[Machine]:
-    """What each machine of the cluster has."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """What each machine of the cluster has; one that is about to be taken away gets no more fold trials."""
+    leaving = ray._private.state.state.get_draining_nodes()
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
 
 
 def machines_at(address: str | None) -> list[tuple[str, Machine]]:

@@ -23,7 +23,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorDiedError, ActorUnavailableError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RuntimeEnvSetupError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -175,6 +175,8 @@ def death_of(error: BaseException | None) -> Death:
     """An actor may be out of reach for many reasons, none of which is its own."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
         return Death.LEFT
+    if isinstance(error, RuntimeEnvSetupError):
+        return Death.UNSTARTED
     if isinstance(error, ActorDiedError):
         if error._actor_init_failed:
             return Death.UNSTARTED

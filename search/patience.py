@@ -8,7 +8,7 @@ from enum import Enum, auto
 from search.board import Cell
 from trainable.errors import UserError
 
-STARTS = 5  # workers in a row that cannot be started at all: it is the environment then, not a config
+STARTS = 5  # workers in a row that cannot be started at all, of all fold trials or of one: it is the environment then
 
 
 class Death(Enum):
@@ -20,7 +20,7 @@ class Death(Enum):
 
 
 class Patience:
-    """Counts deaths: those of its own doing for good, those with its machine until the fold trial reports again.
+    """Counts deaths: those of its own doing for good, all others until the fold trial reports again.
 
     A machine that leaves is no failure. But a fold trial that takes down every machine it comes to must end some day.
     """
@@ -29,10 +29,11 @@ class Patience:
         self.retries, self.machines = retries, machines
         self.crashes: Counter[Cell] = Counter()
         self.left: Counter[Cell] = Counter()
-        self.unstarted = 0
+        self.unstarted: Counter[Cell | None] = Counter()  # None stands for all
 
     def reported(self, cell: Cell) -> None:
-        self.unstarted = 0
+        self.unstarted.pop(None, None)
+        self.unstarted.pop(cell, None)
         self.left.pop(cell, None)
 
     def lets_again(self, cell: Cell, death: Death, message: str) -> bool:
@@ -41,8 +42,9 @@ class Patience:
             self.left[cell] += 1
             return self.left[cell] <= self.machines
         if death is Death.UNSTARTED:
-            self.unstarted += 1
-            if self.unstarted >= STARTS:
+            self.unstarted.update([None, cell])
+            if STARTS in (self.unstarted[None], self.unstarted[cell]):
                 raise UserError(f"{STARTS} workers in a row could not be started; the last one said: {message}")
+            return True
         self.crashes[cell] += 1
         return self.crashes[cell] <= self.retries

@@ -208,6 +208,22 @@ def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
     assert not cluster.policy.board.failed
 
 
+def test_a_machine_that_starts_no_worker_ends_the_run_although_others_do(tmp_path):
+    cluster = Cluster(tmp_path, {}, retries=0)
+    with cluster.journal:
+        for _ in range(5):
+            assert cluster.start() and not cluster.policy.board.failed
+            cells = {(job["config_id"], job["fold"]): trial for trial, job in cluster.out.items()}
+            unlucky = cells.pop(("c0", 0))
+            other = next(iter(cells.values()))
+            if not cluster.feed.result(other, cluster.result(other)):
+                del cluster.out[other]
+            del cluster.out[unlucky]
+            cluster.feed.died(unlucky, "No space left on device", Death.UNSTARTED)
+    with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No space left"):
+        cluster.feed.raise_if_broken()
+
+
 def test_jobs_go_where_there_is_room_and_machines_may_come_and_go(tmp_path):
     cluster = Cluster(tmp_path, {}, shares=[Share(2.0, 0.5, 2, 0.5, "A100"), Share(1.0, 1.0, 1, 1.0, "T4")])
     with cluster.journal:

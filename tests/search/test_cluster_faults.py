@@ -1,0 +1,234 @@
+"""Workers, machines and drivers of a Ray cluster die, leave, come, hang and fill up: searches end as if nothing had.
+
+One cluster goes through all of it; what a test takes away from it, it brings back.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from aftermath import aftermath
+from fake_cluster import FakeCluster, kill_process
+
+from search.ledger import ledger
+from search.run_folder import Run
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # seconds until a condition is given up, on a busy machine
+BEST = 0.76
+SPACE = """
+name: demo
+folds: 2
+trainable: scripted
+parameters:
+  quality: {values: [0.70, 0.72, 0.74, 0.76]}
+  steps: 8
+  evaluations: 8
+  step_seconds: 0.25
+scheduler: foldrace
+resources: {gpu: 0.5, cpu: 1}
+"""
+LEFT = "its machine left the cluster"
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """A head and two nodes, on each of which two fold trials share a GPU."""
+    cluster = FakeCluster(nodes=2)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def environment(machines, small_cache):
+    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | ours | {"RAY_ADDRESS": machines.address}
+
+
+class Search:
+    """A launched search that is looked at through its journal, as anybody could."""
+
+    def __init__(self, folder, machines, begin):
+        self.run, self.machines, self.begin = Run(folder / "runs/demo"), machines, begin
+        self.process = begin()
+
+    def again(self):
+        """By the same command."""
+        self.process = self.begin()
+
+    def until(self, condition):
+        """Wait for something to come true, while the search goes on by itself."""
+        limit = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < limit, "never comes true"
+            time.sleep(0.05)
+        return found
+
+    def out(self):
+        """The fold trials that are out; true for those that have reported to this driver."""
+        out = {}
+        for line in self.run.lines():
+            cell = (line.fields.get("config"), line.fields.get("fold"))
+            if line.kind == "begin":
+                out.clear()
+            elif line.kind in ("lost", "stop") or "stop" in line.fields:
+                out.pop(cell, None)
+            elif line.kind in ("job", "report", "fault"):
+                out[cell] = line.kind == "report"
+        return out
+
+    def workers(self):
+        """The processes that train now."""
+        reported = {cell for cell, has in self.out().items() if has}
+        return list(self.machines.trained_at(self.run.folder, reported).values())
+
+    def trains_on(self, node):
+        return any(self.machines.node_of(worker) == node for worker in self.workers())
+
+    def faults(self):
+        return [line.fields["fault"] for line in self.run.lines() if line.kind == "fault"]
+
+    def ends(self, code=0):
+        _, talk = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == code, talk
+        return talk
+
+    def check(self):
+        """It came to the end of an undisturbed search, and the journal tells it as if there had been none other."""
+        after = aftermath(self.run)
+        assert after.ended and after.winner["quality"] == BEST
+        assert after.reports and not after.lost and not after.doubled
+        assert after.decided_otherwise == 0, "the journal gives other decisions than were taken"
+        assert not list(self.run.folder.glob("configs/*/fold_*/error.txt")), "a config was given up"
+
+
+@pytest.fixture
+def launched(tmp_path, start, machines):
+    """Launch the demo with more parameters, by the program that a person uses or by another one."""
+    (tmp_path / "demo.yaml").write_text(SPACE)
+
+    def launch(*parameters, program=("-m", "search")):
+        more = [word for one in parameters for word in ("--set", f"parameters.{one}")]
+        return Search(tmp_path, machines, lambda: start(*program, "launch", "demo.yaml", *more))
+
+    return launch
+
+
+def test_a_worker_dies_then_every_machine_and_those_that_come_are_used(launched, machines):
+    search = launched()
+    kill_process(search.until(search.workers)[0])
+    search.until(search.faults)
+    for node in machines.nodes:
+        machines.kill(node)
+    new = machines.add()
+    search.until(lambda: search.trains_on(new))
+    machines.add()
+    search.ends()
+    search.check()
+    first, *others = search.faults()
+    assert first != LEFT and others and set(others) == {LEFT}
+
+
+def test_machines_that_are_to_be_taken_away_get_no_more_and_a_new_one_takes_their_place(launched, machines):
+    search = launched()
+    search.until(search.workers)
+    leaving = machines.nodes
+    for node in leaving:
+        machines.announce_end(node, seconds=PATIENCE)
+    search.until(lambda: not search.out())
+    assert not search.faults(), "what they had they have finished"
+    new = machines.add()
+    for node in leaving:
+        machines.kill(node)
+    search.until(lambda: search.trains_on(new))
+    machines.add()
+    search.ends()
+    search.check()
+    assert set(search.faults()) <= {LEFT}
+
+
+def test_the_driver_is_killed_and_the_same_command_goes_on(launched):
+    search = launched()
+    search.until(search.workers)
+    search.process.kill()
+    search.process.wait()
+    before = aftermath(search.run).reports
+    search.again()
+    search.ends()
+    search.check()
+    assert aftermath(search.run).reports > before > 0
+
+
+def test_the_disk_of_one_machine_is_full_and_the_same_command_goes_on_when_there_is_room(launched):
+    search = launched(
+        "fault={values: [disk_full], when: {quality: 0.72}}", "fault_step=3", "fault_folds={values: [[0]]}"
+    )
+    talk = search.ends(2)
+    assert "cannot be written (No space left on device); mend it and launch again" in talk and "Traceback" not in talk
+    search.again()
+    search.ends()
+    search.check()
+
+
+def test_a_fold_trial_hangs_and_a_machine_with_a_clock_an_hour_behind_makes_no_difference(launched, machines, late):
+    machines.kill(machines.nodes[0])
+    behind = machines.add(LD_PRELOAD=late)
+    hang = ("fault={values: [hang], when: {quality: 0.70}}", "fault_step=2", "fault_folds={values: [[0]]}")
+    search = launched(*hang, program=(str(ROOT / "tests/impatient.py"),))
+    search.until(lambda: search.trains_on(behind))
+    search.ends()
+    search.check()
+    assert len(search.faults()) == 1
+    lines = search.run.lines()
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert time.time() - PATIENCE < lines[0].at and ledger(lines).unseen == 0
+    assert any(map(hour_behind, search.run.folder.glob("configs/*/fold_*/log.txt"))), "the clock was right"
+
+
+def hour_behind(log):
+    """Whether a log has lines by a clock that is an hour behind that of the driver, which speaks first."""
+    said = [datetime.fromisoformat(line.split()[0]) for line in log.read_text().splitlines() if line.startswith("2")]
+    return any((said[0] - at).total_seconds() > 3000 for at in said)
+
+
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, now);
+    if (!failed && clock == CLOCK_REALTIME) now->tv_sec -= 3600;
+    return failed;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec exact;
+    int failed = clock_gettime(CLOCK_REALTIME, &exact);
+    now->tv_sec = exact.tv_sec;
+    now->tv_usec = exact.tv_nsec / 1000;
+    return failed;
+}
+time_t time(time_t *out) {
+    struct timespec exact;
+    clock_gettime(CLOCK_REALTIME, &exact);
+    if (out) *out = exact.tv_sec;
+    return exact.tv_sec;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory):
+    """A library that sets the clock of every program it is loaded into an hour back."""
+    if shutil.which("cc") is None:
+        pytest.skip("a false clock needs a C compiler")
+    folder = tmp_path_factory.mktemp("clock")
+    (folder / "late.c").write_text(CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "late.so", "late.c", "-ldl"], cwd=folder, check=True)
+    return str(folder / "late.so")

@@ -1,0 +1,46 @@
+"""Why the process of a fold trial is gone, by what a real Ray says of it."""
+
+import os
+
+import pytest
+
+from search.engine import death_of, said_by
+from search.patience import Death
+
+
+class Actor:
+    def __init__(self, good=True):
+        if not good:
+            raise ImportError("no module of that name")
+
+    def speak(self):
+        return "here"
+
+    def crash(self):
+        raise RuntimeError("a bug")
+
+    def vanish(self):
+        os._exit(1)
+
+
+NO_CODE = {"runtime_env": {"py_modules": ["gcs://_ray_pkg_0000000000000000.zip"]}}
+
+
+@pytest.mark.parametrize(
+    ("options", "good", "method", "death", "words"),
+    [
+        ({}, True, "crash", Death.CRASHED, "RuntimeError: a bug"),
+        ({}, True, "vanish", Death.CRASHED, "Worker unexpectedly exits with a connection error code 2. End of file."),
+        ({}, False, "speak", Death.UNSTARTED, "ImportError: no module of that name"),
+        (NO_CODE, True, "speak", Death.UNSTARTED, "OSError: Failed to download runtime_env file package"),
+    ],
+    ids=["crashed", "vanished", "not made", "without code"],
+)
+def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
+    import ray
+
+    actor = ray.remote(Actor).options(**options).remote(good)
+    with pytest.raises(ray.exceptions.RayError) as told:
+        ray.get(getattr(actor, method).remote())
+    assert death_of(told.value) is death
+    assert words in said_by(told.value).splitlines()[-1]
