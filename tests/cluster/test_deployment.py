@@ -18,7 +18,7 @@ from trainable import commands
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs/cluster.md").read_text()
-NAMES = sorted(path.name for path in FOLDER.iterdir())
+NAMES = sorted(path.name for path in FOLDER.iterdir() if path.is_file())
 SHIPPED = {
     "Containerfile",
     "aws-p4d.yaml",
@@ -121,7 +121,8 @@ def test_the_commands_of_ray_in_the_documentation_are_understood_by_ray():
 
 def test_a_wheel_holds_them_all():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    assert [name for name in NAMES if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
+    names = [path.name for path in FOLDER.rglob("*") if path.is_file()]
+    assert [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 @pytest.mark.parametrize("file", deployment_files(), ids=lambda file: file.name)
