@@ -36,9 +36,12 @@ def cluster():
 
 @pytest.fixture
 def environment(small_cache, cluster):
-    """Of programs: they use the shared Ray unless a test says RAY_ADDRESS="", which starts one of their own."""
+    """Of programs: they use the shared Ray unless a test says RAY_ADDRESS="", which starts one of their own.
+
+    As jobs of it, whose workers have the code already: sending it would start each worker twice.
+    """
     ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | {"RAY_ADDRESS": cluster}
+    return os.environ | ours | {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
 
 
 @pytest.fixture
