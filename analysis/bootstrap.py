@@ -53,7 +53,8 @@ def bias_corrected(
     configs, whom nobody picked, and taken off. The images left out are too few to say how certain all of them are:
     the interval is the studentised bootstrap's of the winner's score, because scores of images are skewed. Its error
     is that of whoever wins a draw, and how far apart these are, because the winner might have been another. In
-    simulations of 20 images a fold it covered 92 to 93 % where configs differ and 98 % where they are equal, not 95.
+    simulations of 228 images it covered 96 % where configs differ and 98 % where they are all equal, of 100 images 93 %
+    (benchmarks/corrected.py).
     """
     if counts.ndim != 3 or counts.shape[2] != 4 or counts.shape[1] != len(folds) or not counts.size:
         raise ValueError(f"counts must be configs x images x 4 for {len(folds)} images, not {counts.shape}")
