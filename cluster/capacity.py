@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -80,8 +81,9 @@ class Capacity:
 
     def no_more(self) -> None:
         """The run is over: machines that came for it may go."""
-        self.worker.shutdown(cancel_futures=True)
-        self.request(bundles=[])
+        self.worker.shutdown(wait=False, cancel_futures=True)
+        with suppress(Exception):  # it may be the end of the cluster that ended the run
+            self.request(bundles=[])
 
     def _known(self, there: list[Machine]) -> list[Machine]:
         """Those that need no measurement, or have it. The first kind is waited for: there is nothing to do before."""
