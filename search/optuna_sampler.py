@@ -6,6 +6,7 @@ estimates move: the sampler is shown the run as it stands, in memory; the storag
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterable, Mapping
@@ -169,7 +170,7 @@ class StoredStudy:
 
 def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> StoredStudy:
     """The study of a run in its storage; one in the run's own folder that cannot be used is made anew."""
-    url, name = proposals.sampler.storage, proposals.space.settings.name
+    url, name = _address(proposals.sampler.storage), proposals.space.settings.name
     own = folder.absolute() / DATABASE
     try:
         if url is not None:
@@ -186,6 +187,16 @@ def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> St
         return StoredStudy(url, name, proposals, policy)
     except TROUBLE as error:
         raise UserError(f"sampler.storage = {_shown(url)}: {_first_line(error)}") from None
+
+
+def _address(told: str | None) -> str | None:
+    """A storage by its address, or by the environment variable that holds it."""
+    if told is None or not told.startswith("$"):
+        return told
+    address = os.environ.get(told[1:].strip("{}"))
+    if not address:
+        raise UserError(f"sampler.storage = {told}: there is no such environment variable")
+    return address
 
 
 def sampler_of(name: str, seed: int) -> BaseSampler:

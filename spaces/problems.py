@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from trainable.errors import UserError
 Path = tuple[str | int, ...]
 MISSING: Any = object()
 WIDTH = 60
+PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")  # in the address of a server
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Problem:
 
     def __str__(self) -> str:
         key = f"{self.path} = {self.found}" if self.found else self.path
-        return ": ".join(filter(None, [self.place, key, self.rule]))
+        return PASSWORD.sub(r"\1:***@", ": ".join(filter(None, [self.place, key, self.rule])))
 
 
 class SpaceError(UserError):

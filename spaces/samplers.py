@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Discriminator, Field
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
 from spaces.schedulers import Strict, from_name
 
@@ -23,13 +24,20 @@ class RandomSampler(Strict):
     seed: int = Field(0, ge=0, lt=2**32)
 
 
+def _no_password(address: str) -> str:
+    """A run's folder holds its space, and many may read it."""
+    if urlsplit(address).password:
+        raise ValueError("must hold no password: write $NAME, an environment variable with the whole address")
+    return address
+
+
 class OptunaSampler(Strict):
     """Configs proposed by what was seen so far; ``storage`` is any Optuna URL, the run folder by default."""
 
     name: Literal["tpe", "gp", "cmaes"]
     count: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
-    storage: str | None = Field(None, min_length=1)
+    storage: Annotated[str, Field(min_length=1), AfterValidator(_no_password)] | None = None
 
 
 Sampler = Annotated[GridSampler | RandomSampler | OptunaSampler, Discriminator("name"), BeforeValidator(from_name)]

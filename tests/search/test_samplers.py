@@ -312,12 +312,14 @@ def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refus
     [
         ("nonsense", "sampler.storage = nonsense: Could not parse"),
         ("sqlite:////nowhere/at/all.db", "unable to open database file"),
-        ("foo://me:secret@host/db", r"sampler.storage = foo://me:\*\*\*@host/db: Can't load plugin"),
+        ("$ADDRESS", r"sampler.storage = foo://me:\*\*\*@host/db: Can't load plugin"),
+        ("$NOWHERE", r"sampler.storage = \$NOWHERE: there is no such environment variable"),
         ("redis://localhost", "Can't load plugin"),
         ("postgresql://me@localhost/db", "Failed to import DB access module"),
     ],
 )
-def test_a_storage_that_cannot_be_used_is_told_before_any_trial(tmp_path, url, words):
+def test_a_storage_that_cannot_be_used_is_told_before_any_trial(tmp_path, url, words, monkeypatch):
+    monkeypatch.setenv("ADDRESS", "foo://me:secret@host/db")
     with pytest.raises(UserError, match=words):
         Run(tmp_path, space(sampler=tpe(4, storage=url))).drive()
     assert not (tmp_path / "journal.jsonl").exists()

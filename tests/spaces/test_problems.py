@@ -28,6 +28,11 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
     ("data:", "sampler: gird\ndata:", "2: sampler = 'gird': unknown sampler. Did you mean 'grid'?"),
     ("data:", "sampler: {name: gird}\ndata:", "2: sampler.name = 'gird': unknown sampler. Did you mean 'grid'?"),
     ("data:", "sampler: 3\ndata:", "2: sampler = 3: must be a name or a mapping with a name: grid, random"),
+    (
+        "data:",
+        "sampler: {name: tpe, count: 3, storage: 'mysql://me:word@host/db'}\ndata:",
+        "2: sampler.storage = 'mysql://me:***@host/db': must hold no password: write $NAME",
+    ),
     ("data:", "sampler: {count: 3}\ndata:", "2: sampler.name: is required: grid, random, tpe, gp, cmaes"),
     ("data:", "sampler: {name: grid, count: 3}\ndata:", "2: sampler.count = 3: unknown key of sampler grid"),
     (
