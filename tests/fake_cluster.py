@@ -95,7 +95,9 @@ class FakeCluster:
 
 
 def kill_process(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
+    """One that has just ended needs it no more."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _raylet(node: Any) -> int:
