@@ -113,6 +113,12 @@ class Search:
         return self.rng.choice(list(trained.values())) if trained else None
 
     @property
+    def node(self) -> Any | None:
+        """One on which such a fold trial trains."""
+        worker = self.worker
+        return None if worker is None else self.cluster.node_of(worker)
+
+    @property
     def scripted(self) -> int:
         """Faults that the script has brought about."""
         return sum(json.loads(path.read_text()) for path in self.run.folder.glob("configs/*/fold_*/faults.json"))
@@ -126,7 +132,7 @@ def kill_worker(search: Search) -> bool:
 
 
 def kill_machine(search: Search) -> bool:
-    node = None if search.worker is None else search.cluster.node_of(search.worker)
+    node = search.node
     if node is not None:
         search.cluster.kill(node)
         search.cluster.add()
@@ -135,7 +141,7 @@ def kill_machine(search: Search) -> bool:
 
 def take_machine(search: Search) -> bool:
     """Announced, so that what it has may end before it goes, where the next one comes first."""
-    node = None if search.worker is None else search.cluster.node_of(search.worker)
+    node = search.node
     if node is not None:
         search.cluster.announce_end(node, seconds=5.0)
         for step in search.rng.sample([search.cluster.add, lambda: search.cluster.kill(node)], 2):

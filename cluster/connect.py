@@ -6,9 +6,10 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import grpc  # type: ignore[import-untyped]
 import ray
 from ray._private import services
 from ray._private.authentication.authentication_token_setup import _enable_token_auth
@@ -49,6 +50,7 @@ def connected(address: str) -> Iterator[None]:
             first = str(error).strip().splitlines()[0]
             raise UserError(f"{address}: this Ray lets nobody in ({first}); does it have the same token?") from None
         try:
+            _check_door(ray.get_runtime_context().gcs_address)
             yield
         finally:
             ray.shutdown()
@@ -59,6 +61,18 @@ def show_token() -> None:
     ensure_token()
     if "RAY_AUTH_MODE" not in os.environ:
         _enable_token_auth()
+
+
+def _check_door(address: str) -> None:
+    """A Ray that asks for no token shows none either: this program would not hear it, and every actor would die."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return
+    with grpc.insecure_channel(address) as channel, suppress(grpc.RpcError):
+        channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=KNOCK_SECONDS)
+        raise UserError(
+            f"{address}: this Ray asks for no token, so whoever reaches it may run code there. Start it with one, as "
+            "docs/cluster.md tells; RAY_AUTH_MODE=disabled joins it as it is"
+        )
 
 
 def _knock(address: str) -> None:

@@ -29,11 +29,11 @@ Cell = tuple[str, int]
 class FakeCluster:
     """A head without cores, so that nothing trains beside the driver, and nodes of two cores and a GPU each."""
 
-    def __init__(self, nodes: int) -> None:
+    def __init__(self, nodes: int, **environment: str) -> None:
         show_token()  # Ray asks for one wherever it is started by its own command
         self.cores = {"num_cpus": 2, "num_gpus": 1}
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
-        self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder)}
+        self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
         with _environment(self.environment):
             self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
         try:
@@ -95,7 +95,9 @@ class FakeCluster:
 
 
 def kill_process(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
+    """One that has just ended needs it no more."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _raylet(node: Any) -> int:
