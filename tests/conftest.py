@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,6 @@ def object_store(object_store_server: Any, monkeypatch: pytest.MonkeyPatch) -> A
     object_store_server.make_bucket()
     yield object_store_server
     object_store_server.empty()
+    with warnings.catch_warnings():  # connections that its server has left to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

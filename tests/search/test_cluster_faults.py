@@ -123,6 +123,7 @@ def test_a_worker_dies_then_every_machine_and_those_that_come_are_used(launched,
     search = launched()
     kill_process(search.until(search.workers)[0])
     search.until(search.faults)
+    search.until(search.workers)
     for node in machines.nodes:
         machines.kill(node)
     new = machines.add()

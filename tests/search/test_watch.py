@@ -69,7 +69,7 @@ class Terminal:
 
     def end(self):
         self.read_until("no program says this")
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         os.close(self.fd)
         return code
 

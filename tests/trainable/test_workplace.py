@@ -2,15 +2,16 @@
 
 import json
 import shutil
+from functools import partialmethod
 
 import pytest
 import torch
 from conftest import small_config
 
 from trainable.checkpoint import load
-from trainable.folds import save_folds
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.scripted import Script, run_script
+from trainable.shipment import Shipment
 from trainable.store import Store, StoreFailed
 from trainable.workplace import Overtaken, Workplace
 
@@ -191,7 +192,6 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
 ):
     told_job = {
         **job,
-        "trainable": "scripted",
         "values": SCRIPT.model_dump(mode="json"),
         "run": "demo",
         "folder": str(tmp_path / "runs/demo/configs/0123456789ab/fold_0"),
@@ -220,13 +220,11 @@ def _gone(store, local, name):
 def test_a_real_fold_that_moves_between_nodes_ends_as_one_that_never_did(
     job, object_store, node, small_folder, small_folds, small_cache, tmp_path, monkeypatch
 ):
-    save_folds(small_folds, tmp_path / "folds.json")
+    class Worker(FoldTrial):
+        setup = partialmethod(FoldTrial.setup, shipment=Shipment(small_folds, small_folder, "train"))
+
     values = small_config().model_dump(mode="json")
     base = {
-        "trainable": "fold",
-        "data": str(small_folder),
-        "split": "train",
-        "folds": str(tmp_path / "folds.json"),
         "metric": "miou",
         "threads": 1,
         "memory": 1.0,
@@ -241,10 +239,10 @@ def test_a_real_fold_that_moves_between_nodes_ends_as_one_that_never_did(
         "folder": str(tmp_path / "local"),
     }
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
-    scores = _to_the_end(FoldTrial(packed(base)))
+    scores = _to_the_end(Worker(packed(base)))
     for name, until in (("first", 4), ("second", 8)):
         shutil.copytree(small_cache, node(name).parent, dirs_exist_ok=True)
-        moved = _to_the_end(FoldTrial(packed({**base, **job, "until": until, "folder": str(tmp_path / "unused")})))
+        moved = _to_the_end(Worker(packed({**base, **job, "until": until, "folder": str(tmp_path / "unused")})))
     assert moved == scores[1:], "the first report after a move is the last one before it"
     for name in ("best.pt", "last.pt"):
         (tmp_path / name).write_bytes(object_store.read(f"{FOLD}/{name}"))
