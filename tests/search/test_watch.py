@@ -54,6 +54,8 @@ class Terminal:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
+            # What a shell runs in the background hears no Ctrl-C, and hands that down; these here are in front.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(inside)
         self.text = ""
