@@ -37,11 +37,11 @@ def opened(
             here = partial(measure, shipment)
             at = partial(measured_there, here) if place.address else lambda kind: here()
         capacity = Capacity(place.cpu, place.gpu, at)
-        if place.address:
-            wait_for_room(capacity)
-        elif not capacity():
-            raise UserError(f"resources.gpu = {place.gpu}: a fold trial asks for more GPUs than there are")
         try:
+            if place.address:
+                wait_for_room(capacity)
+            elif not capacity():
+                raise UserError(f"resources.gpu = {place.gpu}: a fold trial asks for more GPUs than there are")
             yield capacity, shipment
         finally:
             capacity.no_more()

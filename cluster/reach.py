@@ -15,15 +15,16 @@ PATIENCE = 60.0  # seconds for all nodes together
 Open = Callable[[str], Storage]
 
 
-def check_runs(root: str, opened: Open = open_storage) -> None:
+def check_runs(root: str, opened: Open = open_storage, patience: float = PATIENCE) -> None:
     """Every node must read what this machine wrote there, and this machine what the node wrote."""
     storage, ask = opened(root), new_ask(root, None)
     storage.write(ask.name, ask.word)
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     try:
         asked = {_there(node).remote(opened, node, ask): node for node in nodes}
-        done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE)
+        done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
         wrong = {nodes[asked[each]]: words for each in done if (words := _answer(each, storage, ask, asked[each]))}
+        wrong |= {nodes[asked[each]]: f"did not answer for {patience:g} s" for each in silent}
     finally:
         for name in (ask.name, *map(ask.answer, nodes)):
             storage.delete(name)

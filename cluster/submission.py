@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from aiohttp import ClientError
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from cluster.connect import show_token
+from cluster.connect import HOME, show_token
 from trainable.errors import UserError
 from trainable.printing import say
+from trainable.versions import ROOMS
 
-HOME = Path(__file__).parents[1]
-ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 PATIENCE = 60.0  # seconds for which a cluster may be out of reach while it is followed
 STOPPED = 130
 
@@ -31,7 +31,7 @@ class Submission:
         if not address.startswith(("http://", "https://")):
             raise UserError(f"--address {address}: must be the dashboard's, as in http://127.0.0.1:8265")
         self.address, self.name = address, name
-        self.told = 0  # letters of the log that were printed
+        self.printed = 0  # letters of the log
         show_token()
         logging.getLogger("ray").setLevel(logging.WARNING)
         with self._told():
@@ -64,7 +64,7 @@ class Submission:
                 if details.status.is_terminal():
                     return _code(details)
                 heard = clock()
-            except (RuntimeError, OSError) as problem:
+            except (RuntimeError, OSError, ClientError) as problem:
                 if clock() - heard > PATIENCE:
                     raise UserError(
                         f"{self.address}: has been out of reach for {PATIENCE:.0f} s ({problem}); "
@@ -76,10 +76,10 @@ class Submission:
         """Print what a job says until it ends, or the line is cut; it comes from its beginning every time."""
         seen = 0
         async for text in self.client.tail_job_logs(identity):
-            sys.stderr.write(text[max(0, self.told - seen) :])
+            sys.stderr.write(text[max(0, self.printed - seen) :])
             sys.stderr.flush()
             seen += len(text)
-            self.told = max(self.told, seen)
+            self.printed = max(self.printed, seen)
 
     def _jobs(self) -> list[JobDetails]:
         with self._told():

@@ -1,6 +1,7 @@
 """A storage that a node does not reach is found out, on nodes whose folders are not the same."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,14 @@ def test_a_node_that_cannot_write_is_named_with_the_reason(nodes, tmp_path):
 
     with pytest.raises(UserError, match="No space left on device"):
         check_runs(str(tmp_path), lambda root: Full(tmp_path))
+
+
+def test_a_node_on_which_the_storage_hangs_is_named(nodes, tmp_path):
+    class Hung(Folder):
+        def read(self, name):
+            if os.environ.get("DISK"):
+                threading.Event().wait()
+            return super().read(name)
+
+    with pytest.raises(UserError, match="did not answer for 8 s"):
+        check_runs(str(tmp_path), lambda root: Hung(tmp_path), patience=8)
