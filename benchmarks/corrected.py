@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.bootstrap import bias_corrected
-from benchmarks.overhead import machine
+from benchmarks.machine import machine
 from tests.analysis.test_bootstrap import segmented, truth
 from trainable.files import write_json
 from trainable.printing import print_table, say

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.overhead import machine
+from benchmarks.machine import machine
 from tests.written_runs import GRID, RANGES, write_run
 from trainable.files import write_json
 from trainable.printing import print_table, say

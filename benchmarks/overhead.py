@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import random
 import resource
 import shutil
@@ -23,12 +22,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.machine import machine
 from trainable.files import write_json
 from trainable.printing import print_table, say
 
@@ -260,13 +259,6 @@ def judged(figures: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
-def machine() -> dict[str, str | int]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    cpu = model[0].split(":")[1].strip() if model else platform.machine()
-    cores = len(os.sched_getaffinity(0))
-    return {"cpu": f"{cores} cores of {cpu}", "python": platform.python_version(), "ray": version("ray")}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -293,7 +285,7 @@ def main() -> None:
         say(f"{parts[name]['seconds']:.0f} s: {name}  {json.dumps(parts[name])}")
     document = {
         "command": f"python benchmarks/overhead.py --trials {asked.trials} --fresh {asked.fresh}",
-        "machine": machine(),
+        "machine": machine("ray"),
         "seconds": round(sum(part["seconds"] for name, part in parts.items() if name != "counts")),
         "targets": judged(summary(parts)),
         "parts": parts,

@@ -1,0 +1,28 @@
+"""What a result was measured on: it stands in every result file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+
+def cpu_name() -> str:
+    lines = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{len(os.sched_getaffinity(0))} cores of {lines[0].split(':')[1].strip() if lines else platform.machine()}"
+
+
+def machine(*packages: str) -> dict[str, str | int]:
+    """The processor, the interpreter and those packages' versions."""
+    return {"cpu": cpu_name(), "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def commit() -> str | None:
+    """Of the checkout that these files lie in, marked where files differ from it; None where there is no git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return None
