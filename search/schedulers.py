@@ -11,6 +11,7 @@ from search.policies.halving import Halving
 from search.policies.median import Median
 from search.policies.random_search import RandomSearch
 from search.policies.ray_asha import RayAsha
+from search.policies.wilcoxon import Wilcoxon
 from search.policy import Policy
 from spaces.space import Space
 from trainable.errors import UserError, did_you_mean
@@ -21,7 +22,12 @@ SCHEDULERS: dict[str, Callable[..., Policy]] = {
     "halving": Halving,
     "foldrace": FoldRace,
 }
-BASELINES: dict[str, Callable[..., Policy]] = {"ray-asha": RayAsha, "median": Median, "random": RandomSearch}
+BASELINES: dict[str, Callable[..., Policy]] = {
+    "ray-asha": RayAsha,
+    "median": Median,
+    "wilcoxon": Wilcoxon,
+    "random": RandomSearch,
+}
 
 
 def scheduler(name: str, **settings: object) -> Callable[..., Policy]:

@@ -1,0 +1,40 @@
+"""How Optuna's trials come: a config trains fold after fold, and between two folds a pruner may end it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from search.answer import best_complete
+from search.policy import Policy
+from search.words import Answer, Job, Report
+
+
+class FoldAfterFold(Policy):
+    """The configs in their order, one fold at a time each; a baseline of this kind says who is pruned."""
+
+    @abstractmethod
+    def pruner(self) -> Callable[[list[float]], bool]:
+        """Whether a config with these scores, of its folds so far, would be pruned as things stand."""
+
+    def choose(self) -> Job | None:
+        busy, pruned = {config for config, _ in self.board.out}, self.pruner()
+        for entrant in self.board.standing():
+            if entrant.config not in busy and not pruned(self.board.scores(entrant.config)):
+                for fold in self.board.open_folds(entrant.config)[:1]:
+                    return Job(entrant.config, fold, entrant.horizon)
+        return None
+
+    def judge(self, report: Report) -> str | None:
+        return None
+
+    def answer(self) -> Answer:
+        return best_complete(self.board)
+
+    def complete(self) -> list[list[float]]:
+        """The scores of every config that has all folds, in the order of the configs."""
+        return [
+            self.board.scores(entrant.config)
+            for entrant in self.board.standing()
+            if self.board.complete(entrant.config)
+        ]
