@@ -1,4 +1,4 @@
-"""``python -m spaces``: check a space file, show the configs that it spans, list those that come with the project."""
+"""``python -m spaces``: check a space file, show the configs that it spans, list the shipped ones and every key."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 
 from spaces.load import load_space
 from spaces.problems import SpaceError
+from spaces.reference import reference as keys
 from spaces.shipped import shipped_spaces
 from spaces.summary import count, problem_rows, rounded, rows, summary
 from trainable.commands import WRONG, run
 from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(
-    help="Check a space file, show every config that it spans, list the spaces that come with the project.",
+    help="Check a space file, show every config that it spans, list the shipped spaces and what a space file may say.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -110,6 +111,15 @@ def list_spaces(output: Output = Format.table) -> None:
         print_table([{key: value for key, value in row.items() if key != "file"} for row in table])
     else:
         print_rows(table, output)
+
+
+@app.command()
+def reference(output: Output = Format.table) -> None:
+    """List every key that a space file may have; `python -m trainable parameters` lists the hyperparameters.
+
+    Example: `python -m spaces reference --format json`
+    """
+    print_rows(keys(), output)
 
 
 if __name__ == "__main__":

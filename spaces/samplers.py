@@ -9,6 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
 from spaces.schedulers import Strict, from_name
 
+COUNT = "how many configs; without it, as many as the budget allows"
+
 
 class GridSampler(Strict):
     """Every config of the space, in its order."""
@@ -20,8 +22,8 @@ class RandomSampler(Strict):
     """``count`` different configs drawn at random; without it, as many as the budget allows."""
 
     name: Literal["random"] = "random"
-    count: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0, lt=2**32)
+    count: int | None = Field(None, ge=1, description=COUNT)
+    seed: int = Field(0, ge=0, lt=2**32, description="same seed, same configs")
 
 
 def _no_password(address: str) -> str:
@@ -35,9 +37,13 @@ class OptunaSampler(Strict):
     """Configs proposed by what was seen so far; ``storage`` is any Optuna URL, the run folder by default."""
 
     name: Literal["tpe", "gp", "cmaes"]
-    count: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    storage: Annotated[str, Field(min_length=1), AfterValidator(_no_password)] | None = None
+    count: int | None = Field(None, ge=1, description=COUNT)
+    seed: int = Field(0, ge=0, lt=2**32, description="same seed and same scores, same configs")
+    storage: Annotated[str, Field(min_length=1), AfterValidator(_no_password)] | None = Field(
+        None,
+        description="of Optuna's study; the run's folder by default",
+        json_schema_extra={"allowed": "an Optuna URL without a password, or $NAME of an environment variable"},
+    )
 
 
 Sampler = Annotated[GridSampler | RandomSampler | OptunaSampler, Discriminator("name"), BeforeValidator(from_name)]

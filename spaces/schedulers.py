@@ -40,6 +40,10 @@ Rungs = Annotated[tuple[Fraction, ...], BeforeValidator(from_list), AfterValidat
 Quotas = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_falling), Field(min_length=1)]
 
 
+RUNGS = "shares of the horizon at which fold trials are judged"
+RISING: dict[str, Any] = {"allowed": "rising shares, each above 0 and below 1"}
+
+
 class Grid(Strict):
     """Every config on every fold."""
 
@@ -50,8 +54,8 @@ class Asha(Strict):
     """Asynchronous halving: one config in ``reduction`` climbs from each rung of the first fold to the next."""
 
     name: Literal["asha"] = "asha"
-    rungs: Rungs = Field((0.25, 0.5), min_length=1)
-    reduction: float = Field(2.0, gt=1)
+    rungs: Rungs = Field((0.25, 0.5), min_length=1, description=RUNGS, json_schema_extra=RISING)
+    reduction: float = Field(2.0, gt=1, description="one config in so many climbs from each rung to the next")
 
 
 class Halving(Strict):
@@ -61,17 +65,22 @@ class Halving(Strict):
     """
 
     name: Literal["halving"] = "halving"
-    quotas: Annotated[Quotas | None, BeforeValidator(from_list)] = None
+    quotas: Annotated[Quotas | None, BeforeValidator(from_list)] = Field(
+        None,
+        description="configs that train the second, third, ... fold; by default a third, a ninth, an eighteenth",
+        json_schema_extra={"allowed": "whole numbers that do not rise"},
+    )
 
 
 class FoldRace(Strict):
     """A config goes on while it is in the best ``keep`` at the rungs and its chance to win is at least ``delta``."""
 
     name: Literal["foldrace"] = "foldrace"
-    rungs: Rungs = (0.5,)
-    keep: float = Field(0.6, gt=0, le=1)
-    delta: float = Field(0.05, gt=0, lt=0.5)  # nobody's chance against the leader is above one half
-    stratify: str | None = None
+    rungs: Rungs = Field((0.5,), description=RUNGS, json_schema_extra=RISING)
+    keep: float = Field(0.6, gt=0, le=1, description="share that goes on from each rung of the first fold")
+    # nobody's chance against the leader is above one half
+    delta: float = Field(0.05, gt=0, lt=0.5, description="chance to win of all that are dropped, together, at most")
+    stratify: str | None = Field(None, description="a parameter; keep holds for each of its values apart")
 
 
 Scheduler = Annotated[Grid | Asha | Halving | FoldRace, Discriminator("name"), BeforeValidator(from_name)]

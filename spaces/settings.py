@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from spaces.document import Document
 from spaces.rules import one_of, rule_of
-from spaces.samplers import GridSampler, OptunaSampler, RandomSampler, Sampler
-from spaces.schedulers import Asha, FoldRace, Grid, Halving, Scheduler, Strict, from_list
+from spaces.samplers import GridSampler, Sampler
+from spaces.schedulers import Grid, Scheduler, Strict, from_list
 from spaces.trainables import TRAINABLES
 from trainable.metrics import METRICS
 
@@ -66,21 +66,34 @@ def _from_word(value: Any) -> Any:
     return (value,) if isinstance(value, str) else from_list(value)
 
 
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+TRACKERS: tuple[str, ...] = get_args(Tracker)
 Amount = Annotated[Literal["auto"] | float, BeforeValidator(_amount)]
+SHARE: dict[str, Any] = {"allowed": "auto, a share such as 0.25, or a whole number"}
 
 
 class Metric(Strict):
-    name: Annotated[str, _known(METRICS, "metric")] = "miou"
-    goal: Literal["maximize"] = "maximize"  # every metric of the project is the better, the larger it is
+    name: Annotated[str, _known(METRICS, "metric")] = Field(
+        default="miou", description="what configs are compared by", json_schema_extra={"allowed": ", ".join(METRICS)}
+    )
+    # every metric of the project is the better, the larger it is
+    goal: Literal["maximize"] = Field(default="maximize", description="which way is better")
 
 
 class Budget(Strict):
     """Where a run ends whatever is left to do; ``wall`` is in seconds, ``trials`` counts fold trials."""
 
-    gpu_hours: Annotated[float | None, Field(gt=0)] = None
-    wall: Annotated[float | None, Field(gt=0), BeforeValidator(_seconds)] = None
-    trials: Annotated[int | None, Field(ge=1)] = None
-    cost_per_gpu_hour: Annotated[float | None, Field(ge=0)] = None
+    gpu_hours: float | None = Field(
+        default=None, gt=0, description="the run ends when its fold trials have taken so much"
+    )
+    wall: Annotated[float | None, BeforeValidator(_seconds)] = Field(
+        default=None,
+        gt=0,
+        description="a launch ends after this time; the next one goes on",
+        json_schema_extra={"allowed": "12h, 90m, 1d, 1h30m, or seconds > 0"},
+    )
+    trials: int | None = Field(default=None, ge=1, description="the run ends when so many fold trials were begun")
+    cost_per_gpu_hour: float | None = Field(default=None, ge=0, description="for the plan's cost, in any currency")
 
     @property
     def ends(self) -> bool:
@@ -90,34 +103,43 @@ class Budget(Strict):
 class Resources(Strict):
     """What one fold trial gets; a GPU may be shared by giving a fraction, and auto measures how many fit."""
 
-    gpu: Amount = "auto"
-    cpu: Annotated[Amount, AfterValidator(_some)] = "auto"
+    gpu: Amount = Field(
+        default="auto",
+        description="GPUs of a fold trial; auto measures how many fold trials fit on one",
+        json_schema_extra=SHARE,
+    )
+    cpu: Annotated[Amount, AfterValidator(_some)] = Field(
+        default="auto", description="cores of a fold trial; auto shares out what there is", json_schema_extra=SHARE
+    )
 
 
 class Settings(Strict):
-    name: Annotated[str, AfterValidator(_folder_name)]
-    data: str | None = Field(None, min_length=1)
-    folds: int = Field(5, ge=2)
-    fold_seed: int = Field(0, ge=0)
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(description="of the run, and of its folder under --runs")
+    data: str | None = Field(None, min_length=1, description="a data set's folder, or s3://bucket/folder")
+    folds: int = Field(5, ge=2, description="parts that the images are dealt into; each is held out once")
+    fold_seed: int = Field(0, ge=0, description="which deal")
     metric: Metric = Metric()
-    sampler: Sampler = GridSampler()
-    scheduler: Scheduler = Grid()
+    sampler: Sampler = Field(GridSampler(), description="where configs come from")
+    scheduler: Scheduler = Field(Grid(), description="which fold trials go on")
     budget: Budget = Budget()
     resources: Resources = Resources()
-    tracking: Annotated[tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_from_word)] = ()
-    trainable: Annotated[str, _known(TRAINABLES, "trainable")] = "fold"
+    tracking: Annotated[tuple[Tracker, ...], BeforeValidator(_from_word)] = Field(
+        (), description="makes a run of each fold trial there", json_schema_extra={"allowed": ", ".join(TRACKERS)}
+    )
+    trainable: Annotated[str, _known(TRAINABLES, "trainable")] = Field(
+        "fold",
+        description="what a fold trial does; scripted ones only follow a script, to try a search out",
+        json_schema_extra={"allowed": ", ".join(TRAINABLES)},
+    )
 
 
-VARIANTS: dict[str, dict[str, type[Strict]]] = {
-    "sampler": {
-        "grid": GridSampler,
-        "random": RandomSampler,
-        "tpe": OptunaSampler,
-        "gp": OptunaSampler,
-        "cmaes": OptunaSampler,
-    },
-    "scheduler": {"grid": Grid, "asha": Asha, "halving": Halving, "foldrace": FoldRace},
-}
+def _variants(union: Any) -> dict[str, type[Strict]]:
+    """The sections of an annotated union, by every name that chooses one."""
+    sections: tuple[type[Strict], ...] = get_args(get_args(union)[0])
+    return {name: section for section in sections for name in get_args(section.model_fields["name"].annotation)}
+
+
+VARIANTS = {"sampler": _variants(Sampler), "scheduler": _variants(Scheduler)}
 
 
 def read_settings(document: Document) -> tuple[Settings, set[str]]:

@@ -88,16 +88,19 @@ def describe() -> list[dict[str, Any]]:
         {
             "name": name,
             "default": field.get_default(),
-            "allowed": _allowed(schema[name]),
+            "allowed": allowed(schema[name]),
             "meaning": field.description,
         }
         for name, field in Config.model_fields.items()
     ]
 
 
-def _allowed(schema: Mapping[str, Any]) -> str:
+def allowed(schema: Mapping[str, Any]) -> str:
+    """What a field's JSON schema lets stand there, in words."""
+    if "allowed" in schema:
+        return str(schema["allowed"])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_allowed(part) for part in schema["anyOf"]))
+        return " or ".join(dict.fromkeys(allowed(part) for part in schema["anyOf"]))
     if "const" in schema or "enum" in schema:
         return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
     words = {"array": "WIDTHxHEIGHT", "null": "none", "number": "number", "integer": "integer", "string": "name"}
