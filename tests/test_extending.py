@@ -1,0 +1,106 @@
+"""What docs/extending.md adds to the project works, in a copy of it: each example as it stands there."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "extending.md").read_text()
+BLOCK = re.compile(r"```(diff|python) (\S+)\n(.*?)```", re.S)
+# So that a command is over soon; what it says besides is run as it is told.
+SMALL = ["steps=2", "evaluations=1", "batch_size=4", "size=64x64", "patience=0"]
+SCRIPTED = """
+name: nearby
+folds: 2
+trainable: scripted
+parameters:
+  quality: {min: 0.1, max: 0.9}
+  pace: {values: [0.5, 1, 2]}
+  steps: 4
+  evaluations: 2
+sampler: {name: nearby, count: 8}
+scheduler: grid
+resources: {gpu: 0, cpu: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the project with everything that the guide adds."""
+    home = tmp_path_factory.mktemp("extended")
+    for room in ("spaces", "trainable", "search", "cluster", "analysis"):
+        shutil.copytree(ROOT / room, home / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for kind, name, text in BLOCK.findall(GUIDE):
+        path = home / name
+        if kind == "python":
+            assert not path.exists()
+            path.write_text(text)
+            continue
+        lines = text.splitlines()
+        old = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("+"))
+        new = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("-"))
+        before = path.read_text()
+        assert before.count(old) == 1, f"{name} has no such place (any more):\n{old}"
+        path.write_text(before.replace(old, new))
+    return home
+
+
+def run(home, tmp_path, command, *more):
+    words = [sys.executable, *shlex.split(command)[1:], *more]
+    environment = {**os.environ, "PYTHONPATH": str(home), "NO_COLOR": "1", "COLUMNS": "200", "RAY_ADDRESS": ""}
+    return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def commands(of):
+    section = re.search(rf"## {of}\n(.*?)(?=\n## |\Z)", GUIDE, re.S)
+    return re.findall(r"```\n(python .*?)\n```", section[1])
+
+
+@pytest.mark.parametrize("command", [*commands("A loss"), *commands("An encoder")])
+def test_a_new_loss_and_a_new_network_are_trained(extended, small_folder, small_cache, tmp_path, command):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "scribbles").symlink_to(small_folder)
+    small = [word for value in SMALL for word in ("--set", value)]
+    encoder = [] if "encoder" in command or "small" in command else ["--set", "encoder=test_resnet"]
+    done = run(extended, tmp_path, command, *small, *encoder, "--cache", str(small_cache), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert 0 <= json.loads(done.stdout)["best"]["original"]["miou"] <= 1
+
+
+def test_a_new_policy_is_replayed_beside_the_others(extended, tmp_path):
+    (command,) = commands("A policy")
+    done = run(extended, tmp_path, command.replace("--count 20", "--count 2"), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    first, _ = json.loads(done.stdout)
+    assert first["scheduler"] == "first-fold"
+    assert first["cost"] == pytest.approx((72 + 5 * 4) / 360, rel=0.05), "the folds' seconds differ a little"
+
+
+def test_a_new_policy_and_sampler_are_known_to_spaces(extended, tmp_path):
+    done = run(extended, tmp_path, "python -m spaces check beyond --set scheduler.name=first-fold")
+    assert done.returncode == 2 and "key of scheduler first-fold" in done.stderr
+    done = run(extended, tmp_path, "python -m spaces check beyond --set sampler.name=nearby --set sampler.seed=1")
+    assert done.returncode == 0, done.stderr
+    assert "nearby" in done.stdout
+
+
+def test_a_new_sampler_climbs(extended, tmp_path):
+    (command,) = commands("A sampler")
+    assert shlex.split(command)[:5] == ["python", "-m", "search", "launch", "beyond"]
+    (tmp_path / "nearby.yaml").write_text(SCRIPTED)
+    done = run(extended, tmp_path, "python -m search launch nearby.yaml --plain --no-dashboard")
+    assert done.returncode == 0, done.stderr
+    best = run(extended, tmp_path, "python -m analysis best nearby --format json")
+    configs = run(extended, tmp_path, "python -m search curves nearby --out curves.csv")
+    assert best.returncode == configs.returncode == 0, best.stderr + configs.stderr
+    rows = [line.split(",") for line in (tmp_path / "curves.csv").read_text().splitlines()]
+    column = rows[0].index("quality")
+    qualities = list(dict.fromkeys(float(row[column]) for row in rows[1:]))
+    assert json.loads(best.stdout)["winner"]["config"]["quality"] == pytest.approx(max(qualities), abs=0.05)
