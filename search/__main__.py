@@ -38,7 +38,11 @@ def replay(
         typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
     ] = None,
     schedulers: Annotated[
-        list[str] | None, typer.Option("--scheduler", help="May be given several times; all four by default.")
+        list[str] | None,
+        typer.Option(
+            "--scheduler",
+            help="May be repeated; by default the four of spaces. Baselines: ray-asha, median, wilcoxon, random.",
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Fold trials that train at once.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the worlds, and of the orders that repeats take.")] = 0,

@@ -13,7 +13,7 @@ from search.glyphs import STYLES, Glyphs, fit
 from search.words import Entrant
 
 WIDE, MIDDLE = 100, 70  # from these widths on there is more room
-SHORT_ID, LONGEST, FEWEST = 6, 12, 6  # signs of an id where room is dear, of a value at most, of a name at least
+SHORT_ID, LONGEST, FEWEST = 6, 13, 6  # signs of an id where room is dear, of a value at most, of a name at least
 
 
 @dataclass(frozen=True)

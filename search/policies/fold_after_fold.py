@@ -20,9 +20,9 @@ class FoldAfterFold(Policy):
     def choose(self) -> Job | None:
         busy, pruned = {config for config, _ in self.board.out}, self.pruner()
         for entrant in self.board.standing():
-            if entrant.config not in busy and not pruned(self.board.scores(entrant.config)):
-                for fold in self.board.open_folds(entrant.config)[:1]:
-                    return Job(entrant.config, fold, entrant.horizon)
+            folds = [] if entrant.config in busy else self.board.open_folds(entrant.config)
+            if folds and not pruned(self.board.scores(entrant.config)):
+                return Job(entrant.config, folds[0], entrant.horizon)
         return None
 
     def judge(self, report: Report) -> str | None:

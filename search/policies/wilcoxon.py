@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from statistics import fmean
 
 from scipy.stats import wilcoxon
@@ -31,5 +32,9 @@ class Wilcoxon(FoldAfterFold):
         """The average is a safety of Optuna's: who is ahead on it goes on, whatever the test says."""
         if len(scores) < 2 or fmean(scores) >= fmean(best):
             return False
-        differences = [score - other for score, other in zip(scores, best, strict=False)]
-        return float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue) < self.threshold
+        return _p(tuple(score - other for score, other in zip(scores, best, strict=False))) < self.threshold
+
+
+@cache  # asked for at every free worker, and slow
+def _p(differences: tuple[float, ...]) -> float:
+    return float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue)
