@@ -1,0 +1,158 @@
+"""Draw the pictures of the README and the documents, from a run and from recorded curves; needs a Chromium.
+
+    python benchmarks/pictures.py RUN REPORTED TABLE
+
+The terminal shows RUN as it stood at one moment, and the report's first screen is that of REPORTED, whose report is
+written (python -m analysis report REPORTED). TABLE holds all curves of a grid: the fold race is replayed on it, for the
+figures that explain it. Look at them before they are committed: the first screen shows no image of the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from analysis.report.png import find_browser
+from search.policies.foldrace import FoldRace
+from search.recorded import Recorded
+from search.run_folder import find_run
+from search.schedulers import policy_of
+from search.simulate import simulate
+from search.status import Status
+from search.tables import read_table
+from search.view import Size, draw, picture_of
+from trainable.printing import say
+
+OUT = Path(__file__).parents[1] / "docs" / "pictures"
+WORKERS = 8
+TERMINAL = Size(116, 30)
+FONT = {"family": "Helvetica, Arial, sans-serif", "size": 14}
+GREEN, AMBER, GREY, BLUE = "#2a9d5c", "#e9a23b", "#d9dce1", "#2b6cb0"
+
+
+def terminal(name: str, root: str, share: float) -> None:
+    """The live view at one moment of a run that was; its journal knows all of them."""
+    run = find_run(name, root)
+    lines = run.lines()
+    status = Status(policy_of(run.space()))
+    for line in lines[: int(share * len(lines))]:
+        status.note(line)
+    status.look(driven=True)
+    console = Console(record=True, width=TERMINAL.width, file=io.StringIO(), color_system="truecolor")
+    for text in draw(picture_of(status, run.name, TERMINAL.configs), status.elapsed(line.at), TERMINAL):
+        console.print(text)
+    console.save_svg(str(OUT / "watch.svg"), title=f"python -m search launch {run.name}")
+
+
+def report(name: str, root: str) -> None:
+    """The first screen of the report, as a browser shows it."""
+    page = find_run(name, root).folder / "analysis" / "report.html"
+    screenshot(page, OUT / "report.png", 1280, 900)
+
+
+def race(table: Path) -> None:
+    """What the fold race trains of a grid, and what it sees at the rung."""
+    study = read_table(table)
+    policy = FoldRace(study.entrants, study.folds)
+    spent = simulate(policy, study.curves, WORKERS)
+    cost = f"{100 * spent.seconds / study.seconds:.0f} % of the grid's time"
+    figure(cells(study, policy, cost), "race", 900, 520)
+    figure(rung(study, policy), "rung", 900, 480)
+
+
+def cells(study: Recorded, policy: FoldRace, cost: str) -> go.Figure:
+    means = study.means()
+    ranked = sorted(means, key=lambda config: -means[config])
+    horizon = {entrant.config: entrant.horizon for entrant in study.entrants}
+    trained = [
+        [max(policy.board.curve(config, fold), default=0) / horizon[config] for config in ranked]
+        for fold in range(study.folds)
+    ]
+    told = f"trained: {cost}; the winner {'is' if policy.answer().winner == ranked[0] else 'is not'} the grid's best"
+    shown = go.Heatmap(
+        z=trained,
+        x=list(range(1, len(ranked) + 1)),
+        y=[f"fold {fold}" for fold in range(study.folds)],
+        colorscale=[[0, GREY], [0.499, GREY], [0.5, AMBER], [0.75, AMBER], [0.999, GREEN], [1, GREEN]],
+        xgap=1,
+        ygap=2,
+        showscale=False,
+    )
+    drawn = go.Figure(shown)
+    drawn.update_layout(title=f"What the fold race {told}", yaxis={"autorange": "reversed"})
+    drawn.update_xaxes(title=f"{len(ranked)} configurations, best first by their mean over all folds")
+    for name, colour in (("all of the fold", GREEN), ("until the rung, then paused", AMBER), ("never begun", GREY)):
+        drawn.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square"})
+    return drawn
+
+
+def rung(study: Recorded, policy: FoldRace) -> go.Figure:
+    """The curves of the first fold: who was paused at the rung, who went on, who won."""
+    drawn, winner = go.Figure(), policy.answer().winner
+    groups: dict[str, list[str]] = {"paused at the rung": [], "went on": [], "the winner": []}
+    for entrant in study.entrants:
+        whole = policy.board.full(entrant.config, 0) is not None
+        group = "the winner" if entrant.config == winner else "went on" if whole else "paused at the rung"
+        groups[group].append(entrant.config)
+    for (name, configs), colour, width in zip(groups.items(), ("#b9bec7", AMBER, BLUE), (1, 1, 3), strict=True):
+        for number, config in enumerate(configs):
+            seen = policy.board.curve(config, 0)
+            drawn.add_scatter(
+                x=list(seen),
+                y=list(seen.values()),
+                mode="lines",
+                line={"color": colour, "width": width},
+                name=f"{name} ({len(configs)})" if len(configs) > 1 else name,
+                showlegend=number == 0,
+            )
+    drawn.add_vline(x=study.entrants[0].step_at(policy.rungs[0]), line={"dash": "dot", "color": "#6b7280"})
+    drawn.update_layout(title="Fold 0 of every configuration: the rung at half of the horizon")
+    drawn.update_xaxes(title="step")
+    drawn.update_yaxes(title="mIoU")
+    return drawn
+
+
+def figure(drawn: go.Figure, name: str, width: int, height: int) -> None:
+    drawn.update_layout(
+        template="plotly_white", font=FONT, legend={"orientation": "h", "y": -0.22}, width=width, height=height
+    )
+    with tempfile.TemporaryDirectory() as place:
+        page = Path(place, f"{name}.html")
+        drawn.write_html(page, config={"staticPlot": True}, include_plotlyjs=True)
+        screenshot(page, OUT / f"{name}.png", width + 16, height + 16)
+
+
+def screenshot(page: Path, picture: Path, width: int, height: int) -> None:
+    with tempfile.TemporaryDirectory() as profile:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=60000"]
+        window = [f"--window-size={width},{height}", "--force-device-scale-factor=1.5", f"--user-data-dir={profile}"]
+        command = [find_browser(), *flags, *window, f"--screenshot={picture}", page.absolute().as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    say(f"{picture}: {picture.stat().st_size / 1024:.0f} kB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="a run, by its name or its folder")
+    parser.add_argument("reported", help="a run with a report")
+    parser.add_argument("table", type=Path, help="curves as search curves writes them")
+    parser.add_argument("--runs", default="runs")
+    parser.add_argument("--share", type=float, default=0.8, help="of the records that the terminal has seen")
+    asked = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    terminal(asked.run, asked.runs, asked.share)
+    report(asked.reported, asked.runs)
+    race(asked.table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Where the time of a fold goes: what is the model, and what is not.
+
+    python benchmarks/profile_fold.py [DATA] [--set KEY=VALUE ...] [--steps 8]
+
+The fold loop's own step, with a stopwatch around each of its parts; then one evaluation, one checkpoint and the results
+at the end, each counted as often as a whole fold has it. Without DATA, a synthetic set of the real one's size is made.
+On a GPU each part is waited for, which a fold does not do: there the parts add up to more than a step takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.machine import commit, cpu_name
+from trainable.config import make_config, parse_assignments
+from trainable.files import write_json
+from trainable.printing import print_table
+
+RESULTS = Path(__file__).parent / "results"
+MODEL = ("forward", "backward")
+CHECKPOINT_SECONDS = 120.0
+
+
+class Stopwatches:
+    """Seconds by what they went into; a part within a part counts for the inner one alone."""
+
+    def __init__(self, settle: Callable[[], None]) -> None:
+        self.settle, self.seconds, self._inner = settle, defaultdict[str, float](float), [0.0]
+
+    def around(self, owner: Any, name: str, label: str) -> None:
+        """Time every call of ``owner.name`` from now on."""
+        real = getattr(owner, name)
+        setattr(owner, name, lambda *args, **more: self.call(label, real, *args, **more))
+
+    def call(self, label: str, work: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        self.settle()
+        began = time.perf_counter()
+        self._inner.append(0.0)
+        result = work(*args, **more)
+        self.settle()
+        spent = time.perf_counter() - began
+        self.seconds[label] += spent - self._inner.pop()
+        self._inner[-1] += spent
+        return result
+
+
+def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
+    import torch
+
+    from trainable import trial as steps
+    from trainable.batches import default_workers, training_batches
+    from trainable.cache import open_data
+    from trainable.device import pick_device
+    from trainable.finish import write_results
+    from trainable.folds import make_folds
+
+    config = make_config(parse_assignments(asked.set))
+    device = pick_device("auto")
+    data = open_data(folder, config.size, cache=scratch / "cache")
+    trial = steps.FoldTrial(config, data, make_folds(data.foreground_shares, 5, 0, data.hash), 0, device)
+    watches = Stopwatches(torch.cuda.synchronize if device.type == "cuda" else lambda: None)
+    for owner, name, label in (
+        (trial.network, "forward", "forward"),
+        (steps, "segmentation_loss", "loss"),
+        (torch.Tensor, "backward", "backward"),
+        (torch.nn.utils, "clip_grad_norm_", "clipping"),
+        (trial.optimizer, "step", "optimizer"),
+        (trial.ema, "update", "averaged weights"),
+    ):
+        watches.around(owner, name, label)
+    workers = default_workers(device) if asked.workers is None else asked.workers
+    batches = training_batches(trial.stream, 0, asked.warmup + asked.steps, device, workers)
+    for _ in range(asked.warmup):
+        trial.train_step(*next(batches))
+    watches.seconds.clear()
+    for _ in range(asked.steps):
+        batch = watches.call("waiting for input", next, batches)
+        watches.call("rest of the step", trial.train_step, *batch)
+    step = {label: seconds / asked.steps for label, seconds in watches.seconds.items()}
+    once = {
+        "an evaluation": _timed(watches, trial.evaluate),
+        "a checkpoint": _timed(watches, lambda: trial.save(scratch)),
+        "the results": _timed(watches, lambda: write_results(trial, scratch, False)),
+    }
+    training = config.steps * sum(step.values())
+    counts = {"an evaluation": config.evaluations, "a checkpoint": training / CHECKPOINT_SECONDS, "the results": 1}
+    fold = training + sum(seconds * counts[label] for label, seconds in once.items())
+    rows = [
+        {"part": label, "seconds": seconds, "times": config.steps, "share": config.steps * seconds / fold}
+        for label, seconds in sorted(step.items(), key=lambda item: -item[1])
+    ]
+    rows += [
+        {"part": label, "seconds": seconds, "times": round(counts[label]), "share": counts[label] * seconds / fold}
+        for label, seconds in once.items()
+    ]
+    return {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_name(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "images": {"training": len(trial.training), "held_out": len(trial.held_out)},
+        "size": data.size,
+        "model": sum(row["share"] for row in rows if row["part"] in MODEL),
+        "fold_hours": fold / 3600,
+        "parts": rows,
+    }
+
+
+def _timed(watches: Stopwatches, work: Callable[[], Any]) -> float:
+    before = sum(watches.seconds.values())
+    watches.call("once", work)
+    return sum(watches.seconds.values()) - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another hyperparameter")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--name", default="profile_fold", help="of the result file under benchmarks/results")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = asked.data or Path(place) / "data"
+        if asked.data is None:
+            from trainable.synthesize import synthesize
+
+            synthesize(folder, 228, 0, 500, 375, 0)
+        found = profile(asked, folder, Path(place))
+    command = " ".join(["python", "benchmarks/profile_fold.py", *sys.argv[1:]])
+    write_json(RESULTS / f"{asked.name}.json", {"command": command, "commit": commit(), **found})
+    told = f"{100 * found['model']:.1f} % of a fold of {found['fold_hours']:.2f} h is the model's forward and backward"
+    print_table(found["parts"], f"{told}, on {found['device']}")
+
+
+if __name__ == "__main__":
+    main()
