@@ -107,8 +107,9 @@ def ensemble(
 ) -> None:
     """Average the fold models of the winner into one model, and say what its members scored.
 
-    The scores shown are of each member on the fold that it did not train on, at the images' own size: the ensemble
-    itself has seen every labelled image, so only new ones could tell how good it is.
+    The scores shown are of each member on the fold that it did not train on, at the images' own size. Its weights are
+    the best of its fold's evaluations on those very images, so they are a little too good; and the ensemble itself has
+    seen every labelled image, so only new ones could tell how good it is.
 
     Example: python -m analysis ensemble quickstart --tta flips
     """

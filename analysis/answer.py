@@ -22,7 +22,10 @@ def lines(tables: Tables, selection: Selection) -> Iterator[str]:
     named = ", ".join(f"{name} {value}" for name, value in winner.values.items()) or "the only one"
     yield f"The winner is {winner.config} ({named})."
     sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
-    yield f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds)."
+    yield (
+        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
+        "is that of its last weights at working size."
+    )
     if winner.tied:
         yield f"{', '.join(winner.tied)} scored the same; it was preferred for being cheaper, simpler or earlier."
     corrected = selection.corrected

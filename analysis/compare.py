@@ -110,7 +110,10 @@ def lines(tables: Tables, compared: Compared) -> Iterator[str]:
     if count := len(compared.images):
         better = int((compared.images["difference"] > 0).sum())
         worse = int((compared.images["difference"] < 0).sum())
-        yield f"Of {count} images that both held out, A is better on {better} and B on {worse}."
+        yield (
+            f"Of {count} images that both held out, by their best weights and at their own size, A is better on "
+            f"{better} and B on {worse}."
+        )
 
 
 def fold_rows(compared: Compared) -> list[dict[str, Any]]:
