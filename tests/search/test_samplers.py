@@ -1,15 +1,18 @@
 """Where configs come from, on runs without Ray: what is proposed when, what samplers are told, what a death costs."""
 
 import math
+import random
 import statistics
 
 import pytest
 from sampled_run import QUALITY, SAMPLERS, Killed, Run, peak, space, tpe
 
-from search.journal import read_journal
+from search.growing import GrowingStudy
+from search.journal import Journal, read_journal
 from search.schedulers import policy_of
 from search.study import verdicts
 from search.told import expected
+from search.words import Finished, Job, Report
 from trainable.errors import UserError
 
 
@@ -55,6 +58,28 @@ def test_a_finite_space_is_tried_to_its_last_config_and_then_the_run_ends(tmp_pa
     run = Run(tmp_path, space(parameters, {"name": name, "count": 50}, forbid=[{"loss": "dice", "quality": 0.6}]))
     assert run.drive() == "every job is done, and the space has no config beyond these 5"
     assert len(run.configs()) == 5
+
+
+def test_a_sampler_that_has_nothing_new_ends_the_run_in_words(tmp_path):
+    asked = space(sampler=tpe(3))
+    point = asked.sample(random.Random(0))
+
+    class Stubborn:
+        count, blind = 3, False
+
+        def propose(self, policy):
+            return point
+
+    policy, admitted = policy_of(asked), []
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = GrowingStudy(policy, journal, Stubborn(), admitted.append)
+        while isinstance(job := study.next(), Job):
+            for step in range(1, job.until + 1):
+                study.report(Report(job.config, job.fold, step, 0.5, 1.0))
+    assert job == Finished(
+        "every job is done, and the sampler proposed only configs that are known, 100 times in a row"
+    )
+    assert admitted == [point]
 
 
 def test_a_config_is_asked_for_only_when_a_worker_can_start_it_and_has_seen_all_scores_before(tmp_path):
