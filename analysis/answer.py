@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.selection import Selection, how_to_complete, summary_rows
+from analysis.document import summary_rows
+from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.document import full_config
 from analysis.effects import Difference, config_effects
 from analysis.expected import expect
 from analysis.paired import Comparison, compare
-from analysis.selection import default_config, full_config, needs_a_winner, scored_config, winner_of
+from analysis.selection import default_config, needs_a_winner, scored_config, winner_of
 from analysis.tables import Tables
 from trainable.errors import UserError
 from trainable.metrics import COLUMNS, scores

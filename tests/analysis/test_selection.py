@@ -9,7 +9,8 @@ from scored_run import NAN, record
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
-from analysis.selection import default_config, document, scored_config, select, winner_of
+from analysis.document import document
+from analysis.selection import default_config, scored_config, select, winner_of
 from analysis.tables import read_run
 from trainable.errors import UserError
 
