@@ -19,6 +19,7 @@ from trainable.errors import UserError, did_you_mean
 Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+PICTURES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
 BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
 MEANING = {BACKGROUND: "background", FOREGROUND: "foreground", UNLABELLED: "unlabelled"}
 IMAGES, SCRIBBLES, TRUTH = "images", "scribbles", "ground_truth"
@@ -120,6 +121,13 @@ def open_split(folder: Path, name: str = "train") -> Split:
         more = f" (and {len(problems) - 1} more: python -m trainable doctor {folder})" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}")
     return split
+
+
+def unread(folder: Path) -> list[BadFile]:
+    """Pictures in a folder whose format is none that is read."""
+    text = f"is not read; convert it to one of {', '.join(SUFFIXES)}"
+    pictures = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in PICTURES]
+    return [BadFile(path, text) for path in pictures if not path.name.startswith(".")]
 
 
 def _list_split(root: Path) -> Split:
