@@ -121,6 +121,7 @@ def test_a_calibration_measures_real_steps_is_remembered_and_leaves_no_torch_beh
     again = plan()
     assert again["step_seconds"]["source"] == "remembered" and again["gpu_hours"] == measured["gpu_hours"]
     entries = json.loads((tmp_path / "cache/step_times.json").read_text())["entries"]
-    assert sorted(entry["of"]["batch_size"] for entry in entries) == [2, 4]
+    found = {entry["of"]["batch_size"] for entry in entries}
+    assert 4 in found <= {2, 4}, "the largest always; the other where the machine had time for it"
     path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": GRID["parameters"] | TINY}))
     assert plan("--calibrate", "--set", "parameters.batch_size=4")["step_seconds"]["notes"] == []
