@@ -7,18 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis import masks
+from analysis.masks import Device
+from search.options import RUNS, Output, Root, RunName
 from trainable.commands import run as run_program
-from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_rows, print_table, progress_bar, say, talk
+from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-Root = Annotated[str, typer.Option("--runs", help="The folder that holds all runs, or s3://bucket/prefix.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or its s3:// URL.")]
-Output = Annotated[Format, typer.Option("--format", help="How to print.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-RUNS = "runs"
-SOME_FAILED = 1
 
 
 @app.callback()
@@ -35,7 +30,8 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     Example: python -m analysis best quickstart
     """
     from analysis.answer import lines, table
-    from analysis.selection import document, select, summary_rows
+    from analysis.document import document, summary_rows
+    from analysis.selection import select
     from analysis.tables import read_run
     from search.run_folder import find_run
 
@@ -107,8 +103,9 @@ def ensemble(
 ) -> None:
     """Average the fold models of the winner into one model, and say what its members scored.
 
-    The scores shown are of each member on the fold that it did not train on, at the images' own size: the ensemble
-    itself has seen every labelled image, so only new ones could tell how good it is.
+    The scores shown are of each member on the fold that it did not train on, at the images' own size. Its weights are
+    the best of its fold's evaluations on those very images, so they are a little too good; and the ensemble itself has
+    seen every labelled image, so only new ones could tell how good it is.
 
     Example: python -m analysis ensemble quickstart --tta flips
     """
@@ -116,7 +113,7 @@ def ensemble(
     from analysis.tables import read_run
     from search.run_folder import find_run
 
-    flips = _flips(tta)
+    flips = masks.flips_named(tta)
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
         folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
@@ -132,44 +129,7 @@ def ensemble(
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 
-@app.command()
-def predict(
-    ensemble: Annotated[Path, typer.Argument(metavar="ENSEMBLE", help="An ensemble's folder or file.")],
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="A split, a folder of images, or single files.")
-    ],
-    out: Annotated[Path, typer.Option(help="Where the masks go, as PNG with the images' stems.")],
-    scribbles: Annotated[
-        Path | None, typer.Option(help="The folder of the scribbles; by default the one beside the images.")
-    ] = None,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also 16-bit PNGs of the probability, 65535 being 1.")
-    ] = False,
-    respect_scribbles: Annotated[
-        bool, typer.Option("--respect-scribbles", help="Pixels under a scribble get its label.")
-    ] = False,
-    tta: Annotated[str | None, typer.Option(help="none or flips; by default what the ensemble was made with.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images of one size that go through at once.")] = 8,
-    device: Device = "auto",
-) -> None:
-    """Masks at the images' own size; the same command goes on where it was stopped.
-
-    Example: python -m analysis predict runs/quickstart/analysis/ensemble runs/quickstart-data/test1 --out masks
-    """
-    from analysis.predict import Request
-    from analysis.predict import predict as run_prediction
-
-    request = Request(
-        ensemble, tuple(images), scribbles, out, probabilities, respect_scribbles, _flips(tta), batch, device
-    )
-    with progress_bar("predicting") as progress:
-        done = run_prediction(request, progress)
-    _tell_problems(done.problems)
-    kept = f", {done.kept} were there already" if done.kept else ""
-    say(f"{done.written} masks written to {out}{kept}; {len(done.problems)} images left out")
-    if done.seen:
-        say(f"{len(done.seen)} of these images were trained on: their masks look better than those of new images will")
-    raise typer.Exit(SOME_FAILED if done.problems else 0)
+app.command()(masks.predict)
 
 
 @app.command()
@@ -215,33 +175,7 @@ def compare(
         _draw(tables, compared, worst, out, device)
 
 
-@app.command()
-def evaluate(
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of predicted masks.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks, or a split that has one.")],
-    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images the table shows.")] = 10,
-    output: Output = Format.table,
-) -> None:
-    """Scores of masks, pooled and for each image, the worst first.
-
-    Masks and truths belong together by their stem. JSON holds the pooled scores and every image's; CSV every image's.
-
-    Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
-    """
-    from analysis.evaluate import evaluate_masks
-
-    with progress_bar("scoring") as progress:
-        found = evaluate_masks(masks, truth, progress)
-    rows = [each.row() for each in found.images]
-    if output is Format.json:
-        problems = [{"file": str(each.file), "problem": each.problem} for each in found.problems]
-        print_json({**found.pooled(), "problems": problems, "per_image": rows})
-    elif output is Format.csv:
-        print_csv(rows)
-    else:
-        print_table([{"image": f"all {len(rows)}, pooled", **_without(found.pooled(), "images")}, *rows[:worst]])
-    _tell_problems(found.problems)
-    raise typer.Exit(SOME_FAILED if found.problems else 0)
+app.command()(masks.evaluate)
 
 
 @app.command()
@@ -270,12 +204,6 @@ def export(
     say(f"{out}: config {facts['config']}, to be trained again and to predict with; {out}/README.md says how")
 
 
-def _flips(name: str | None) -> Any:
-    if name not in (None, "none", "flips"):
-        raise UserError(f"--tta {name!r}: allowed are none and flips")
-    return name
-
-
 def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str) -> None:
     """Pictures, where data and models are on this machine; numbers stand without them."""
     from analysis.disagreements import NoPictures, draw_disagreements
@@ -289,15 +217,6 @@ def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str)
         say(f"no pictures: {error}")
     else:
         say(f"{path}: the {count} images on which they differ most")
-
-
-def _tell_problems(problems: Any) -> None:
-    for problem in problems:
-        say(f"{problem}")
-
-
-def _without(row: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != name}
 
 
 if __name__ == "__main__":

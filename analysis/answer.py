@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.selection import Selection, how_to_complete, summary_rows
+from analysis.document import summary_rows
+from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
@@ -22,7 +23,10 @@ def lines(tables: Tables, selection: Selection) -> Iterator[str]:
     named = ", ".join(f"{name} {value}" for name, value in winner.values.items()) or "the only one"
     yield f"The winner is {winner.config} ({named})."
     sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
-    yield f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds)."
+    yield (
+        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
+        "is that of its last weights at working size."
+    )
     if winner.tied:
         yield f"{', '.join(winner.tied)} scored the same; it was preferred for being cheaper, simpler or earlier."
     corrected = selection.corrected
@@ -31,11 +35,12 @@ def lines(tables: Tables, selection: Selection) -> Iterator[str]:
             f"Corrected for having been picked as the best, it is worth {corrected.estimate:.4f} "
             f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over images)."
         )
-    yield _peers(selection)
+    yield _peers(tables, selection)
     tested = [each for each in selection.comparisons if each.folds > 1]
     yield from (f"Against {_role(selection, each.other)}: {each.words}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
-        yield f"{untested} of them share fewer than two folds with it and could not be tested one by one."
+        share = "shares" if untested == 1 else "share"
+        yield f"{untested} of them {share} fewer than two folds with it and could not be tested one by one."
 
 
 def table(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
@@ -61,12 +66,21 @@ def table(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def _peers(selection: Selection) -> str:
-    others = len(selection.peers) - 1
+def unknown(tables: Tables, selection: Selection) -> int:
+    """How many configs nothing can be said of yet; those that failed are out of the question."""
+    return len(set(tables.configs["config"]) - set(selection.effects.table.index) - tables.failed())
+
+
+def _peers(tables: Tables, selection: Selection) -> str:
+    if selection.effects.told:
+        return f"There is too little to compare it with: {selection.effects.told}."
+    others, left = len(selection.peers) - 1, unknown(tables, selection)
+    rest = f" Nothing can be said of {'1 config' if left == 1 else f'{left} configs'} yet." if left else ""
     if not others:
-        return "All other configs can be told from it."
+        return f"All other configs{' with a score' if left else ''} can be told from it.{rest}"
     noun = "1 other config" if others == 1 else f"{others} other configs"
-    return f"{noun} cannot be told from it: the set holds the best one with a probability of 95 %."
+    best = "the best one of those with a score" if left else "the best one"
+    return f"{noun} cannot be told from it: with a probability of 95 % the set holds {best}.{rest}"
 
 
 def _role(selection: Selection, config: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.document import full_config
 from analysis.effects import Difference, config_effects
 from analysis.expected import expect
 from analysis.paired import Comparison, compare
-from analysis.selection import default_config, full_config, needs_a_winner, scored_config, winner_of
+from analysis.selection import default_config, needs_a_winner, scored_config, winner_of
 from analysis.tables import Tables
 from trainable.errors import UserError
 from trainable.metrics import COLUMNS, scores
@@ -110,7 +111,10 @@ def lines(tables: Tables, compared: Compared) -> Iterator[str]:
     if count := len(compared.images):
         better = int((compared.images["difference"] > 0).sum())
         worse = int((compared.images["difference"] < 0).sum())
-        yield f"Of {count} images that both held out, A is better on {better} and B on {worse}."
+        yield (
+            f"Of {count} images that both held out, by their best weights and at their own size, A is better on "
+            f"{better} and B on {worse}."
+        )
 
 
 def fold_rows(compared: Compared) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from analysis.compare import Compared, image_rows
-from analysis.selection import full_config
+from analysis.document import full_config
 from analysis.tables import Tables
 from trainable.cache import Data, open_data, pack
 from trainable.checkpoint import BEST, load_network

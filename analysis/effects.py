@@ -91,7 +91,7 @@ def _why_not(configs: int) -> str:
     if configs == 0:
         return "no config has a score at full length"
     if configs == 1:
-        return "there is one config only, and nothing to compare it with"
+        return "one config alone has a score at full length"
     return "no two configs have a score on the same fold, so that they cannot be compared"
 
 

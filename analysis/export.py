@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 
 from analysis.assemble import assemble, chosen, needs_models
+from analysis.document import document, full_config
 from analysis.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.export_readme import readme
 from analysis.onnx_export import export_onnx, need_onnx
-from analysis.selection import document, full_config, select
+from analysis.selection import select
 from analysis.tables import Tables
 from search.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
 from spaces.load import make_space

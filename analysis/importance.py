@@ -54,7 +54,8 @@ def importance(expected: Expected, parameters: pd.DataFrame, seed: int = 0) -> I
 
 def _why_not(complete: int, configs: int) -> str:
     if complete < FEWEST:
-        return f"{complete} complete configs are too few, at least {FEWEST} are needed"
+        found = "1 complete config is" if complete == 1 else f"{complete} complete configs are"
+        return f"{found} too few, at least {FEWEST} are needed"
     if complete < COMPLETE * configs:
         return f"only {complete} of {configs} configs are complete, and they were not picked at random"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainable.dataset import IMAGES, SCRIBBLES, SUFFIXES, BadFile, Pixels, read_image, read_scribble
+from trainable.dataset import IMAGES, SCRIBBLES, SUFFIXES, BadFile, Pixels, read_image, read_scribble, unread
 from trainable.errors import UserError
 
 
@@ -33,13 +33,13 @@ class Input:
 
 
 def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[Input], list[BadFile]]:
-    """Every image with its scribble by stem, and those that have none or share their stem with another."""
+    """Every image with its scribble by stem; and those without one, with a stem that is taken, or of another format."""
     files, beside = list(_files(images)), scribbles or _scribbles_of(images)
     if not files:
         raise UserError(f"{images[0]}: holds no image ({', '.join(SUFFIXES)})")
     marks = {path.stem: path for path in listed(beside)}
     inputs: dict[str, Input] = {}
-    problems = []
+    problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]
     for path in files:
         if path.stem in inputs:
             problems.append(BadFile(path, f"shares its stem with {inputs[path.stem].image}"))
@@ -53,11 +53,16 @@ def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[In
 def _files(images: Sequence[Path]) -> Iterator[Path]:
     for path in images:
         if path.is_dir():
-            yield from listed(path / IMAGES if (path / IMAGES).is_dir() else path)
+            yield from listed(_images_of(path))
         elif path.exists():
             yield path
         else:
             raise UserError(f"{path}: no such file or folder of images")
+
+
+def _images_of(folder: Path) -> Path:
+    """Of a split or of a folder of images."""
+    return folder / IMAGES if (folder / IMAGES).is_dir() else folder
 
 
 def _scribbles_of(images: Sequence[Path]) -> Path:

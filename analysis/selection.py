@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,72 +91,9 @@ def default_config(tables: Tables) -> str | None:
     space = tables.space
     usual = {name: space.trainable.default(name) for name in tables.parameters}
     for row in tables.configs[["config", *tables.parameters]].to_dict("records"):
-        if all(_same(row[name], usual[name]) for name in usual):
+        if all(same(row[name], usual[name]) for name in usual):
             return str(row["config"])
     return None
-
-
-def document(tables: Tables, selection: Selection) -> dict[str, Any]:
-    """For JSON and selection.json."""
-    winner = selection.winner
-    told = None
-    if winner is not None:
-        told = {
-            "id": winner.config,
-            "config": full_config(tables, winner.config),
-            "values": dict(winner.values),
-            "mean": winner.mean,
-            "sd": _number(winner.sd),
-            "folds": list(winner.folds),
-            "tied_with": list(winner.tied),
-        }
-    return {
-        "run": tables.run.name,
-        "state": tables.status.state,
-        "metric": tables.metric,
-        "winner": told,
-        "set": [_member(tables, selection, config) for config in selection.peers],
-        "corrected": _corrected_document(selection.corrected),
-        "comparisons": [{key: _number(value) for key, value in asdict(each).items()} for each in selection.comparisons],
-        "default": selection.default,
-        "noise": {"fold_trial_sd": _number(selection.effects.noise), "config_sd": _number(selection.effects.spread)},
-        "incomplete": [{key: _number(value) for key, value in asdict(each).items()} for each in selection.incomplete],
-        "gpu_seconds": float(tables.trials["seconds"].sum()),
-        "notes": list(selection.notes),
-    }
-
-
-def full_config(tables: Tables, config: str) -> dict[str, Any]:
-    """Every hyperparameter of a config, as it was written down when the config was let in."""
-    path = tables.run.folder / "configs" / config / "config.json"
-    return dict(json.loads(path.read_text())["config"])
-
-
-def summary_rows(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
-    """A row for each config, the best first: what summary.csv holds."""
-    effects = selection.effects.table
-    counted = tables.trials.groupby("config")["full"].agg(["count", "mean", "std"])
-    rows = []
-    for row in tables.configs.to_dict("records"):
-        config = row["config"]
-        shrunken = effects.loc[config] if config in effects.index else None
-        known = config in counted.index
-        rows.append(
-            {
-                "config": config,
-                "place": "winner" if selection.peers[:1] == (config,) else "set" if config in selection.peers else "",
-                "folds": int(counted.loc[config, "count"]) if known else 0,
-                "mean": _number(counted.loc[config, "mean"]) if known else None,
-                "sd": _number(counted.loc[config, "std"]) if known else None,
-                "expected": None if shrunken is None else _number(shrunken["score"]),
-                "low": None if shrunken is None else _number(shrunken["low"]),
-                "high": None if shrunken is None else _number(shrunken["high"]),
-                "best": None if shrunken is None else _number(shrunken["best"]),
-                "seconds": round(row["seconds"], 1),
-                **{name: _plain(row[name]) for name in tables.parameters},
-            }
-        )
-    return sorted(rows, key=lambda row: (row["place"] != "winner", -(row["expected"] or -math.inf)))
 
 
 def scored_config(tables: Tables, name: str) -> str:
@@ -195,7 +131,7 @@ def winner_of(tables: Tables) -> Winner | None:
     tied = [config for config in complete if means[config] >= means.max() - TIED]
     first = min(tied, key=lambda config: (_cost(tables, config), _unusual(tables, config), complete.index(config)))
     row = tables.configs.set_index("config").loc[first]
-    values = {name: _plain(row[name]) for name in tables.parameters}
+    values = {name: plain(row[name]) for name in tables.parameters}
     folds = tuple(float(score) for score in full.loc[[first]].to_numpy(dtype=float)[0])
     return Winner(first, values, folds, tuple(config for config in tied if config != first))
 
@@ -208,7 +144,7 @@ def _cost(tables: Tables, config: str) -> float:
 
 def _unusual(tables: Tables, config: str) -> int:
     row = tables.configs.set_index("config").loc[config]
-    return sum(not _same(row[name], tables.space.trainable.default(name)) for name in tables.parameters)
+    return sum(not same(row[name], tables.space.trainable.default(name)) for name in tables.parameters)
 
 
 def _incomplete(tables: Tables) -> Sequence[Incomplete]:
@@ -264,38 +200,12 @@ def _corrected(tables: Tables) -> tuple[Corrected | None, str]:
     return bias_corrected(counts, reference["fold"].to_numpy(np.int64), tables.metric), ""
 
 
-def _member(tables: Tables, selection: Selection, config: str) -> dict[str, Any]:
-    row = tables.configs.set_index("config").loc[config]
-    scores = tables.full().loc[config].dropna()
-    effect = selection.effects.table.loc[config] if config in selection.effects.table.index else None
-    return {
-        "id": config,
-        "values": {name: _plain(row[name]) for name in tables.parameters},
-        "folds": len(scores),
-        "mean": _number(scores.mean()) if len(scores) else None,
-        "expected": None if effect is None else _number(effect["score"]),
-        "interval": None if effect is None else [_number(effect["low"]), _number(effect["high"])],
-        "chance_best": None if effect is None else _number(effect["best"]),
-    }
+def same(value: Any, usual: Any) -> bool:
+    return bool(plain(value) == plain(usual))
 
 
-def _corrected_document(corrected: Corrected | None) -> dict[str, Any] | None:
-    if corrected is None:
-        return None
-    keys = ("naive", "estimate", "low", "high", "optimism")
-    return {key: _number(getattr(corrected, key)) for key in keys}
-
-
-def _same(value: Any, usual: Any) -> bool:
-    return bool(_plain(value) == _plain(usual))
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A python value of a table's cell; JSON has no NaN."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _number(value: Any) -> Any:
-    return _plain(value)

@@ -11,6 +11,8 @@ from search.study import Study
 from search.words import Entrant, Finished, Job, Wait
 from spaces.space import Point
 
+REPEATS = 100  # known configs in a row, before a sampler is taken to have nothing else
+
 
 def entrant_of(point: Point) -> Entrant:
     return Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
@@ -25,29 +27,32 @@ class GrowingStudy(Study):
     def __init__(self, policy: Policy, journal: Journal, proposals: Proposals, admit: Callable[[Point], None]) -> None:
         super().__init__(policy, journal)
         self.proposals, self.admit = proposals, admit
-        self.empty = False  # nothing is left to propose
+        self.dry = ""  # why nothing more is proposed
 
     def next(self) -> Job | Wait | Finished:
         self.let_in()
         said = super().next()
-        if isinstance(said, Finished) and self.empty and not self.policy.board.exhausted:
-            tried = len(self.policy.board.entrants)
-            return Finished(f"{said.reason}, and the space has no config beyond these {tried}")
+        if isinstance(said, Finished) and self.dry and not self.policy.board.exhausted:
+            return Finished(f"{said.reason}, and {self.dry}")
         return said
 
     def let_in(self) -> None:
         """Let in the configs whose time has come."""
+        known, repeats = self.policy.board.entrants, 0
         while self._wanted():
             point = self.proposals.propose(self.policy)
             if point is None:
-                self.empty = True
-            else:
+                self.dry = f"the space has no config beyond these {len(known)}"
+            elif point.id not in known:
                 self.add(entrant_of(point))
                 self.admit(point)
+                repeats = 0
+            elif (repeats := repeats + 1) == REPEATS:
+                self.dry = f"the sampler proposed only configs that are known, {REPEATS} times in a row"
 
     def _wanted(self) -> bool:
         board, count = self.policy.board, self.proposals.count
-        if self.empty or board.exhausted or (count is not None and len(board.entrants) >= count):
+        if self.dry or board.exhausted or (count is not None and len(board.entrants) >= count):
             return False
         if self.proposals.blind and count is not None:
             return True

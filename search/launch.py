@@ -16,7 +16,7 @@ from search.engine import run_study
 from search.feed import Settings
 from search.growing import GrowingStudy
 from search.journal import Journal
-from search.measure import measure_space
+from search.measure import extremes, measure_space
 from search.plan import Asked
 from search.policy import Policy
 from search.proposals import Drawn, Listed, Proposals
@@ -105,6 +105,8 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
             if (over := _already_over(policy)) is not None:
                 journal.append("end", reason=over.reason)
                 return run, policy, over
+            if data is not None and request.address is None:  # on a cluster it is the nodes that need them
+                _fetch_weights(space)
             with request.show(run) as notice:
                 audience = Audience(to_each(track, lambda event, facts: learn()), notice)
                 outcome = run_study(
@@ -175,6 +177,15 @@ def _prepare_data(space: Space) -> Data | None:
     with progress_bar("decoding images") as progress:
         opened = [open_data(folder, size, progress=progress) for size in sizes]
     return opened[0]
+
+
+def _fetch_weights(space: Space) -> None:
+    """Have all that encoders start from on this machine before the first trial wants it."""
+    started = [config for config in extremes(space) if config.encoder_weights]
+    if started:
+        from trainable.pretrained import fetch_weights  # late: it takes seconds, and most spaces train from scratch
+
+        fetch_weights(started)
 
 
 def _shipment(space: Space, run: Run, data: Data) -> Shipment:

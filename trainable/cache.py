@@ -31,7 +31,7 @@ from trainable.errors import UserError
 from trainable.files import cache_folder
 from trainable.printing import Progress
 
-VERSION = 1
+VERSION = 2  # of what is made of the files
 MASK_BIT, SCRIBBLE_SHIFT = 1, 1
 
 

@@ -19,7 +19,9 @@ from trainable.errors import UserError, did_you_mean
 Pixels = npt.NDArray[np.uint8]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+PICTURES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
 BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
+MEANING = {BACKGROUND: "background", FOREGROUND: "foreground", UNLABELLED: "unlabelled"}
 IMAGES, SCRIBBLES, TRUTH = "images", "scribbles", "ground_truth"
 
 
@@ -71,7 +73,9 @@ class Split:
             lacking = [folder for folder, files in folders.items() if stem not in files]
             if lacking:
                 present = next(files[stem] for files in folders.values() if stem in files)
-                found.append(BadFile(present, f"has no partner {stem}.* in {' and in '.join(lacking)}"))
+                near = [o.name for f in lacking for other, o in folders[f].items() if other.lower() == stem.lower()]
+                hint = f"; {near[0]} has another case" if near else ""
+                found.append(BadFile(present, f"has no partner {stem}.* in {' and in '.join(lacking)}{hint}"))
         return found
 
     @cached_property
@@ -119,6 +123,13 @@ def open_split(folder: Path, name: str = "train") -> Split:
     return split
 
 
+def unread(folder: Path) -> list[BadFile]:
+    """Pictures in a folder whose format is none that is read."""
+    text = f"is not read; convert it to one of {', '.join(SUFFIXES)}"
+    pictures = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in PICTURES]
+    return [BadFile(path, text) for path in pictures if not path.name.startswith(".")]
+
+
 def _list_split(root: Path) -> Split:
     clashes: list[Path] = []
 
@@ -140,12 +151,28 @@ def _list_split(root: Path) -> Split:
 
 def read_image(path: Path) -> Pixels:
     """Height x width x 3, whatever the file's mode."""
-    return _pixels(_open(path).convert("RGB"))
+    image = _open(path)
+    return _pixels((_stretched(image) if is_deep(image) else image).convert("RGB"))
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether a grey image has more than the 8 bits per pixel that are trained on."""
+    return image.mode.startswith(("I", "F"))
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    """Microscopes fill 10, 12 or 16 of their bits, which nothing in the file tells: its own range is made 0 to 255.
+
+    A thousandth of the pixels at either end is left out, so that a few hot ones do not make the rest dark.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    low, high = np.percentile(values, (0.1, 99.9))
+    return Image.fromarray(np.rint(np.clip((values - low) / max(high - low, 1.0), 0, 1) * 255).astype(np.uint8))
 
 
 def read_scribble(path: Path) -> Pixels:
     """Height x width of 0 background, 1 foreground, 255 unlabelled."""
-    return _labels(path, {BACKGROUND: BACKGROUND, FOREGROUND: FOREGROUND, UNLABELLED: UNLABELLED}, "0, 1 and 255")
+    return _labels(path, {label: label for label in MEANING}, ", ".join(f"{k} {word}" for k, word in MEANING.items()))
 
 
 def read_mask(path: Path) -> Pixels:
@@ -175,6 +202,7 @@ def _pixels(image: Any) -> Pixels:
 
 def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
     image = _open(path)
+    stored = image.format
     if image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "P"):
@@ -187,7 +215,8 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
     strange = sorted(set(np.unique(values).tolist()) - set(meaning))
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        raise BadFile(path, f"holds the labels {shown}; allowed are {allowed}")
+        lossy = "; JPEG changes what it stores, save labels as PNG" if stored == "JPEG" else ""
+        raise BadFile(path, f"holds the labels {shown}; allowed are {allowed}{lossy}")
     table = np.zeros(256, np.uint8)
     for value, label in meaning.items():
         table[value] = label
@@ -195,8 +224,12 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
 
 
 def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, int]:
-    """The largest multiple of the stride not above the originals (their most common size where they are mixed)."""
-    width, height = Counter(sizes).most_common(1)[0][0]
+    """The largest multiple of the stride not above the originals (their most common size where they are mixed; of
+    several that are as common, the one in the middle by area).
+    """
+    counted = Counter(sizes)
+    common = [size for size, count in counted.items() if count == max(counted.values())]
+    width, height = sorted(common, key=lambda size: (size[0] * size[1], size))[len(common) // 2]
     if width < stride or height < stride:
         raise UserError(f"images of {width}x{height} are smaller than {stride}x{stride}; give --set size=WIDTHxHEIGHT")
     return width // stride * stride, height // stride * stride

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainable import dataset, duplicates
 from trainable.config import STRIDE
-from trainable.dataset import IMAGES, SCRIBBLES, SUFFIXES, TRUTH, Split
+from trainable.dataset import IMAGES, SCRIBBLES, SUFFIXES, TRUTH, Split, unread
 from trainable.diagnosis import ERRORS, WARNINGS, Diagnosis, Problem, SplitFacts, plural, relative_to
 from trainable.errors import UserError, did_you_mean
 from trainable.folds import GROUPS, read_groups
@@ -16,7 +16,6 @@ from trainable.printing import Progress
 from trainable.samples import Sample, look_at_all, statistics
 
 # Other suffixes that pictures have: such a file was meant to be read, a Thumbs.db was not.
-PICTURES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
 
 
 def examine(folder: Path, split: str = "train", progress: Progress | None = None) -> Diagnosis:
@@ -74,9 +73,7 @@ def _listing(folder: Path, splits: Sequence[Split], training: str) -> list[Probl
                 Problem(path, "shared stem", f"shares its stem with {kept}; only one file of a stem is read")
             )
         problems += [Problem(bad.file, "missing partner", bad.problem) for bad in one.missing_partners()]
-        ignored = (path for name in files for path in (one.root / name).glob("*.*") if path.suffix.lower() in PICTURES)
-        text = f"is not read; convert it to one of {', '.join(SUFFIXES)}"
-        problems += [Problem(path, "not read", text) for path in ignored if not path.name.startswith(".")]
+        problems += [Problem(bad.file, "not read", bad.problem) for name in files for bad in unread(one.root / name)]
     if (folder / GROUPS).exists():
         problems.append(Problem(folder / GROUPS, "not read", f"is not read here; its place is {training}/{GROUPS}"))
     for path in folder.iterdir():

@@ -19,7 +19,7 @@ from trainable.config import Config, make_config, parse_assignments
 from trainable.errors import FoldFailed
 from trainable.files import write_json
 from trainable.folds import Folds, folds_of, save_folds
-from trainable.metrics import METRICS
+from trainable.metrics import METRICS, known_metric
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
 
@@ -37,6 +37,7 @@ class Request:
     fold_seed: int
     out: Path | None
     assignments: tuple[str, ...]
+    metric: str
     until: int | None
     device: str
     workers: int | None
@@ -49,6 +50,7 @@ class Request:
 def fit_fold(request: Request, output: Format) -> int:
     """Train, print the scores and return the exit code."""
     config = make_config(parse_assignments(list(request.assignments)))
+    known_metric(request.metric)
     with progress_bar("decoding images") as progress:
         data = open_data(request.data, config.size, request.split, request.cache, progress)
     folds = folds_of(data, request.folds, request.fold_seed)
@@ -80,7 +82,7 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
     last: Report | None = None
-    with _interruptible() as asked, watch(request.until or config.steps, config.batch_size) as watcher:
+    with _interruptible() as asked, watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
 
         def keep_going(step: int) -> bool:
             watcher.step(step)
@@ -92,6 +94,7 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
             folds,
             request.fold,
             folder,
+            metric=request.metric,
             until=request.until,
             device=request.device,
             workers=request.workers,

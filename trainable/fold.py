@@ -27,6 +27,7 @@ from trainable.files import append_line, remove_partial, write_json, write_text
 from trainable.finish import write_results
 from trainable.folds import Folds
 from trainable.log import note
+from trainable.metrics import SELECTION
 from trainable.trial import FoldTrial, Report
 
 METRICS_FILE, ERROR_FILE = "metrics.jsonl", "error.json"
@@ -39,6 +40,7 @@ def train_fold(
     fold: int,
     folder: Path,
     *,
+    metric: str = SELECTION,
     until: int | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -48,6 +50,7 @@ def train_fold(
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the whole horizon), from the folder's checkpoint where there is one.
 
+    Early stopping and the best weights go by ``metric``; whatever it is, every metric is reported.
     The first report after resuming is the last one that was checkpointed, again. Closing the generator, or
     ``keep_going`` (asked after each step) saying no, saves and ends; so does reaching ``until``. Raises ``FoldFailed``
     when the loss is no longer a number or the memory does not suffice, after writing why to ``error.json``.
@@ -56,7 +59,7 @@ def train_fold(
     _prepare(folder)
     trial: FoldTrial | None = None
     try:
-        trial = FoldTrial(config, data, folds, fold, place)
+        trial = FoldTrial(config, data, folds, fold, place, metric)
         state = checkpoint.load_last(folder)
         if state is not None:
             trial.restore(state, folder / checkpoint.LAST)
@@ -127,7 +130,7 @@ def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
     """Evaluate and put it on record; with the last report the fold's results are written too."""
     report = trial.evaluate()
     append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
-    note(folder, f"step {report.step}: loss {report.loss:.4f}, miou {report.scores['miou']:.4f}")
+    note(folder, f"step {report.step}: loss {report.loss:.4f}, {trial.metric} {report.scores[trial.metric]:.4f}")
     if report.finished:
         write_results(trial, folder, keep_probabilities)
         note(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")

@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from trainable.errors import UserError, did_you_mean
+
 Counts = npt.NDArray[np.int64]
 Scores = dict[str, float]
 
 COLUMNS = ("tp", "fp", "fn", "tn")
 METRICS = ("miou", "miou_image", "iou_background", "iou_foreground", "dice", "pixel_accuracy")
+SELECTION = "miou"  # what is gone by where nobody says another
+
+
+def known_metric(name: str) -> str:
+    """The name of a metric as it was given, or an error that says which there are."""
+    if name not in METRICS:
+        raise UserError(f"metric {name!r}: is unknown.{did_you_mean(name, METRICS)} Known: {', '.join(METRICS)}.")
+    return name
 
 
 def count(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> Counts:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from huggingface_hub import constants
 from torch import Tensor, nn
 
 from trainable import scribbles
 from trainable.config import Config
 from trainable.errors import UserError, did_you_mean
+from trainable.pretrained import cache_alone_if_silent
 
 CHANNELS = 4
 
@@ -70,7 +73,8 @@ def build_network(config: Config, mean: list[float], std: list[float], seed: int
 
 def _build_core(config: Config) -> nn.Module:
     try:
-        return ARCHITECTURES[config.architecture](config)
+        with cache_alone_if_silent() if config.encoder_weights else nullcontext():
+            return ARCHITECTURES[config.architecture](config)
     except UserError:
         raise
     except Exception as error:
@@ -79,7 +83,7 @@ def _build_core(config: Config) -> nn.Module:
         if config.encoder_weights is not None:
             raise UserError(
                 f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} cannot be had here "
-                f"({cause}); put them into the hub's cache, or use encoder_weights=none"
+                f"({cause}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use encoder_weights=none"
             ) from error
         raise UserError(
             f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture} ({cause})"

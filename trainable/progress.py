@@ -23,10 +23,9 @@ class Watcher(Protocol):
 
 
 class _Bar:
-    def __init__(self, progress: Progress, total: int, batch_size: int) -> None:
-        self.progress = progress
-        self.batch_size = batch_size
-        self.task = progress.add_task("training", total=total, loss="-", miou="-", best="-", rate="-")
+    def __init__(self, progress: Progress, total: int, batch_size: int, metric: str) -> None:
+        self.progress, self.batch_size, self.metric = progress, batch_size, metric
+        self.task = progress.add_task("training", total=total, loss="-", score="-", best="-", rate="-")
         self.best = 0.0
 
     def step(self, done: int) -> None:
@@ -35,19 +34,20 @@ class _Bar:
         self.progress.update(self.task, completed=done, rate=rate)
 
     def report(self, report: Report) -> None:
-        self.best = max(self.best, report.scores["miou"])
+        score = report.scores[self.metric]
+        self.best = max(self.best, score)
         self.progress.update(
             self.task,
             completed=report.step,
             loss=f"{report.loss:.3f}",
-            miou=f"{report.scores['miou']:.4f}",
+            score=f"{score:.4f}",
             best=f"{self.best:.4f}",
         )
 
 
 class _Lines:
-    def __init__(self, console: Console, total: int, batch_size: int) -> None:
-        self.console, self.total, self.batch_size = console, total, batch_size
+    def __init__(self, console: Console, total: int, batch_size: int, metric: str) -> None:
+        self.console, self.total, self.batch_size, self.metric = console, total, batch_size, metric
         self.before: Report | None = None
 
     def step(self, done: int) -> None:
@@ -60,7 +60,7 @@ class _Lines:
         left = (self.total - report.step) * seconds / max(1, steps)
         self.console.print(
             f"step {report.step}/{self.total}  epoch {report.epoch:.1f}  loss {report.loss:.4f}  "
-            f"val {report.validation_loss:.4f}  miou {report.scores['miou']:.4f}  "
+            f"val {report.validation_loss:.4f}  {self.metric} {report.scores[self.metric]:.4f}  "
             f"{rate:.1f} images/s  {_duration(left)} left",
             markup=False,
         )
@@ -68,21 +68,21 @@ class _Lines:
 
 
 @contextmanager
-def watch(total: int, batch_size: int) -> Iterator[Watcher]:
-    """A watcher for a fold of ``total`` steps, fit for where the talk goes."""
+def watch(total: int, batch_size: int, metric: str) -> Iterator[Watcher]:
+    """A watcher for a fold of ``total`` steps that goes by ``metric``, fit for where the talk goes."""
     if not talk.is_terminal:
-        yield _Lines(talk, total, batch_size)
+        yield _Lines(talk, total, batch_size, metric)
         return
     columns = (
         TextColumn("[bold]step"),
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]}  miou {task.fields[miou]} (best {task.fields[best]})"),
+        TextColumn(f"loss {{task.fields[loss]}}  {metric} {{task.fields[score]}} (best {{task.fields[best]}})"),
         TextColumn("{task.fields[rate]} images/s"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with Progress(*columns, console=talk, speed_estimate_period=60) as progress:
-        yield _Bar(progress, total, batch_size)
+        yield _Bar(progress, total, batch_size, metric)
 
 
 def _duration(seconds: float) -> str:

@@ -200,10 +200,12 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     if data.hash != shipment.folds.data_hash:
         raise UserError(f"{data.split.root}: the data have changed since the search was launched")
     folder = Path(job["folder"])
-    fold, until = job["fold"], job["until"]
-    reports = train_fold(config, data, shipment.folds, fold, folder, until=until, workers=workers, keep_going=alive)
+    fold, until, metric = job["fold"], job["until"], job["metric"]
+    reports = train_fold(
+        config, data, shipment.folds, fold, folder, metric=metric, until=until, workers=workers, keep_going=alive
+    )
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:
-            score = report.scores[job["metric"]]
+            score = report.scores[metric]
             step = config.steps if report.finished else report.step
             yield {"step": step, "score": score, "seconds": report.seconds, "finished": report.finished}

@@ -64,7 +64,8 @@ def _look(split: Split, stem: str) -> Sample:
     for folder, size in ((split.scribbles, scribble_size), (split.truth, mask_size)):
         if known and size and size != known:
             partner = "image" if image_size else "scribble"
-            text = f"is {by(size)}, but its {partner} {by(known)}"
+            turned = ": turned by a quarter" if size == known[::-1] else ""
+            text = f"is {by(size)}, but its {partner} {by(known)}{turned}"
             sample.problems.append(Problem(folder[stem], "size", text))
     if image is not None:
         _measure_image(image, split.images[stem], sample)
@@ -108,8 +109,8 @@ def _measure_image(image: Pixels, path: Path, sample: Sample) -> None:
 def _lost(path: Path) -> Iterator[str]:
     """What a file says that reading it as 8-bit RGB, as it is stored, leaves out."""
     with Image.open(path) as header:
-        if header.mode.startswith(("I", "F")):
-            yield f"has more than 8 bits per pixel (mode {header.mode}); what is above 255 is lost"
+        if dataset.is_deep(header):
+            yield f"has more than 8 bits per pixel (mode {header.mode}); its own range is stretched to 0..255"
         # Decoded once more, but only the few pictures that have transparency are.
         if header.has_transparency_data and header.convert("RGBA").getchannel("A").getextrema()[0] != 255:
             yield "is transparent in places; transparency is ignored"

@@ -23,12 +23,11 @@ from trainable.errors import FoldFailed, UserError
 from trainable.evaluate import evaluate
 from trainable.folds import Folds
 from trainable.losses import segmentation_loss
-from trainable.metrics import scores
+from trainable.metrics import SELECTION, known_metric, scores
 from trainable.models import build_network
 from trainable.optimizer import learning_rate, make_optimizer
 
 WEIGHTS, STEP = 3, 4  # streams of their own beside those of trainable.batches
-SELECTION = "miou"  # what early stopping and the best weights go by
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,16 @@ class Stopwatch:
 
 
 class FoldTrial:
-    """One fold of one configuration, somewhere between its first step and its last."""
+    """One fold of one configuration, somewhere between its first step and its last.
 
-    def __init__(self, config: Config, data: Data, folds: Folds, fold: int, device: torch.device) -> None:
+    ``metric`` is what early stopping and the best weights go by.
+    """
+
+    def __init__(
+        self, config: Config, data: Data, folds: Folds, fold: int, device: torch.device, metric: str = SELECTION
+    ) -> None:
         self.config, self.data, self.folds, self.fold, self.device = config, data, folds, fold, device
+        self.metric = known_metric(metric)
         self.training = data.indices(folds.training(fold))
         self.held_out = data.indices(folds.held_out(fold))
         if config.batch_size > len(self.training):
@@ -144,8 +149,8 @@ class FoldTrial:
         if not math.isfinite(result.loss):
             raise FoldFailed("nan", f"the validation loss is {result.loss} at step {self.step}", self.step)
         values = scores(result.counts)
-        if values[SELECTION] > self.best.score:
-            self.best = Best(values[SELECTION], self.step, checkpoint.cpu_copy(self.ema.network))
+        if values[self.metric] > self.best.score:
+            self.best = Best(values[self.metric], self.step, checkpoint.cpu_copy(self.ema.network))
         waited = (self.step - self.best.step) * config.batch_size / len(self.training)
         self.report = Report(
             step=self.step,
@@ -195,6 +200,7 @@ class FoldTrial:
     def restore(self, state: checkpoint.State, source: Path) -> None:
         """Go back to a saved state, bit by bit; a state of something else is refused."""
         self._refuse_foreign(state, source)
+        self.metric = state.get("metric", SELECTION)  # one that does not say is older, and goes on as it began
         self.step, self._past_losses = state["step"], list(state["losses"])
         self.watch.set(state["seconds"])
         self.report = None if state["report"] is None else Report(**state["report"])
@@ -212,6 +218,7 @@ class FoldTrial:
             "fold": self.fold,
             "data_hash": self.data.hash,
             "folds_hash": self.folds.hash,
+            "metric": self.metric,
             "size": [width, height],
             "trained_on": self.folds.training(self.fold),
         }
@@ -225,6 +232,8 @@ class FoldTrial:
             differences.append("other folds of the same data")
         if state["fold"] != self.fold:
             differences.append(f"fold {state['fold']}, not {self.fold}")
+        if state.get("metric", self.metric) != self.metric:
+            differences.append(f"goes by {state['metric']}, not {self.metric}")
         if differences:
             raise UserError(f"{source}: belongs to another fold trial: {'; '.join(differences)}. Choose another folder")
 

@@ -105,7 +105,8 @@ def _curves(tables: Tables, selection: Selection) -> Figure:
         if len(ended):
             traces.append(_ends(ended, values, tables.parameters, name, colour, symbol))
     finished, began = int((trials["state"] == "done").sum()), len(trials)
-    title = f"{finished:,} of {count(began, 'fold trial')} ran to the end; the others were stopped where a mark stands"
+    title = f"{finished:,} of {count(began, 'fold trial')} ran to the end"
+    title += "; the others were stopped where a mark stands" if finished < began else ""
     drawn = (
         f"{len(shown):,} of {began:,} curves are drawn, the winner's and the set's first" if len(shown) < began else ""
     )

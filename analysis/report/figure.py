@@ -100,6 +100,11 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, **more}
 
 
+def whole_numbers(upto: int) -> dict[str, Any]:
+    """For an axis that counts: no tick between two numbers, however few they are."""
+    return {"tickformat": "d", "tick0": 0, "dtick": 1} if upto <= 20 else {"tickformat": "d"}
+
+
 def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.answer import lines
+from analysis.answer import lines, unknown
 from analysis.answer import table as answer_table
 from analysis.report.figure import (
     OTHER,
@@ -24,6 +24,7 @@ from analysis.report.figure import (
     short,
     table,
     values_of,
+    whole_numbers,
 )
 from analysis.selection import Selection
 from analysis.tables import Tables
@@ -33,7 +34,7 @@ MOST = 400  # configs in the figure, the best ones
 
 
 def overview(tables: Tables, selection: Selection) -> Section:
-    figure = configs_figure(tables, selection)
+    figure = configs_figure(tables, selection) or folds_figure(tables, selection)
     blocks: list[Figure | Markup] = [Markup('<div class="facts">' + "".join(_facts(tables, selection)) + "</div>")]
     said = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
     first, tests = ("".join(line for test, line in said if test is kind) for kind in (False, True))
@@ -65,7 +66,7 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
     """Expected score and interval by rank, the winner and those it cannot be told from standing out."""
     known = selection.effects.table.join(tables.configs.set_index("config")[tables.parameters])
     known = known.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
-    if known.empty:
+    if len(known) < 2:
         return None
     shown = known.head(MOST).assign(rank=range(1, min(MOST, len(known)) + 1))
     winner = None if selection.winner is None else selection.winner.config
@@ -82,19 +83,52 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
         f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds. {n}{cut}."
     )
     layout = {
-        "xaxis": axis("place among the configs", range=[0.2, len(shown) + 0.8], tickformat="d"),
+        "xaxis": axis("place among the configs", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
         "yaxis": axis(f"{tables.metric}, mean over {tables.folds} folds"),
     }
-    return Figure("configs", _finding(selection, len(known)), caption, traces, layout, 400)
+    return Figure("configs", _finding(tables, selection, len(known)), caption, traces, layout, 400)
 
 
-def _finding(selection: Selection, configs: int) -> str:
+def folds_figure(tables: Tables, selection: Selection) -> Figure | None:
+    """Of a winner that has nobody beside it there are only its folds to be seen."""
+    winner = selection.winner
+    if winner is None:
+        return None
+    title = f"The winner scores {winner.mean:.4f}; there is too little to compare it with"
+    spread = max(winner.folds) - min(winner.folds)
+    room = max(0.05, spread / 4)  # so that folds that are alike look it
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "the winner",
+        "x": list(range(len(winner.folds))),
+        "y": list(winner.folds),
+        "marker": {"color": WINNER, "size": 10, "symbol": "diamond"},
+        "hovertemplate": "fold %{x}: %{y:.4f}<extra></extra>",
+    }
+    layout = {
+        "xaxis": axis("fold", range=[-0.5, len(winner.folds) - 0.5], **whole_numbers(len(winner.folds))),
+        "yaxis": axis(
+            f"{tables.metric} of the fold",
+            range=[max(0.0, min(winner.folds) - room), min(1.0, max(winner.folds) + room)],
+        ),
+    }
+    caption = f"The winner's score on each fold. n = {count(len(winner.folds), 'fold trial')} at full length."
+    return Figure("winner-folds", title, caption, [trace], layout, 300)
+
+
+def _finding(tables: Tables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
         return f"No winner yet: what {count(configs, 'config')} would give as far as can be told"
     others = len(selection.peers) - 1
     if selection.effects.told:
         return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
-    told = f"{count(others, 'other config')} cannot be told from it" if others else "all others can be told from it"
+    scored = " with a score" if unknown(tables, selection) else ""
+    told = (
+        f"{count(others, 'other config')} cannot be told from it"
+        if others
+        else f"all others{scored} can be told from it"
+    )
     return f"The winner scores {selection.winner.mean:.4f}, and {told}"
 
 
@@ -136,9 +170,10 @@ def _facts(tables: Tables, selection: Selection) -> Iterator[str]:
         if corrected is not None:
             interval = f"95 % {corrected.low:.4f} to {corrected.high:.4f}"
             yield _fact(f"{corrected.estimate:.4f}", "corrected for having been picked", interval)
-        yield _fact(
-            str(len(selection.peers)), "in the set with the best one", f"of {count(len(tables.configs), 'config')}"
-        )
+        scored = len(selection.effects.table)
+        more = f"of {count(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
+        if not selection.effects.told:
+            yield _fact(str(len(selection.peers)), "in the set with the best one", more)
     else:
         yield _fact("–", "no winner yet", f"{count(len(tables.configs), 'config')}, none complete")
     seen = outlook(tables.status)

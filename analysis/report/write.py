@@ -7,10 +7,11 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis.document import document, summary_rows
 from analysis.report import costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section, count
 from analysis.report.page import page
-from analysis.selection import Selection, document, how_to_complete, summary_rows
+from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
 from trainable.files import write_json, write_text
 

@@ -135,7 +135,7 @@ def test_clear_winners_stand_alone_and_equal_configs_together():
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ([[0.8, 0.9]], "there is one config only, and nothing to compare it with"),
+        ([[0.8, 0.9]], "one config alone has a score at full length"),
         ([[0.8, NAN], [NAN, 0.9]], "no two configs have a score on the same fold, so that they cannot be compared"),
         ([[NAN, NAN]], "no config has a score at full length"),
     ],

@@ -6,6 +6,7 @@ import re
 from html import unescape
 
 import pytest
+from scored_run import record
 from typer.testing import CliRunner
 from written_runs import GRID, ONE, RANGES, write_run
 
@@ -84,6 +85,23 @@ def test_a_single_config_has_a_report(tmp_path):
     _, selection, text, figures = made(write_run(tmp_path / "one", ONE, folds=3))
     assert f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with" in text
     assert "curves" in figures and "parallel" not in figures
+    assert "There is too little to compare it with" in text and "can be told from it" not in text
+    layout = figures["winner-folds"].layout
+    assert layout["xaxis"]["dtick"] == 1
+    low, high = layout["yaxis"]["range"]
+    folds = selection.winner.folds
+    assert 0 <= low < min(folds) <= max(folds) < high <= 1 and high - low < 0.3
+
+
+def test_a_run_cut_short_does_not_claim_to_know_what_nobody_tried(tmp_path):
+    scores = [[0.71, 0.73, 0.69], [0.51, 0.54, 0.50], [0.41, 0.43, 0.38], [0.43, 0.45, 0.40], [None] * 3]
+    values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    run, _ = record(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
+    _, _, text, figures = made(run)
+    assert "All other configs with a score can be told from it. Nothing can be said of 1 config yet." in text
+    assert "of 4 configs with a score" in text
+    assert figures["configs"].title.endswith("all others with a score can be told from it")
+    assert figures["configs"].layout["xaxis"]["dtick"] == 1
 
 
 def test_names_are_text_and_never_markup(pruned):

@@ -268,3 +268,13 @@ def test_the_quickstart_in_small_trains_real_folds_and_their_scores_race(search,
         assert {"best.pt", "last.pt", "images.parquet", "log.txt"} <= {path.name for path in folder.iterdir()}
     folds = json.loads((run.folder / "folds.json").read_text())
     assert folds["folds"] == 2 and folds["data_hash"] == json.loads((run.folder / "env.json").read_text())["data_hash"]
+
+
+def test_weights_that_cannot_be_had_are_told_before_the_first_trial(search, tmp_path, small_folder):
+    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "resnet18", "resources.gpu": 0}
+    asked |= {"parameters.encoder_weights": "{values: [none, imagenet]}"}
+    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+    done = search("launch", "quickstart", *words, **OWN_RAY)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "the weights of 'resnet18' cannot be had here" in done.stderr
+    assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}

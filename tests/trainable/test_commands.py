@@ -40,9 +40,11 @@ def run(tmp_path, small_cache):
 
 
 def test_fit_trains_a_fold_and_ends_with_its_scores(run, small_folder, tmp_path):
-    done = run("fit", small_folder, "--folds", 4, *FAST, "--set", "steps=4", "--set", "evaluations=2")
+    done = run(
+        "fit", small_folder, "--folds", 4, *FAST, "--set", "steps=4", "--set", "evaluations=2", "--metric", "dice"
+    )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"step 2/4 .*loss .*miou .*images/s.*left", done.stderr)
+    assert re.search(r"step 2/4 .*loss .*dice .*images/s.*left", done.stderr)
     assert re.search(r"weights +step +size +miou +miou_image", done.stdout)
     (folder,) = (tmp_path / "runs/fit").glob("*/fold_0")
     assert str(folder.relative_to(tmp_path)) in done.stderr

@@ -65,6 +65,19 @@ def test_a_mask_without_an_image_is_a_missing_partner_too(folder):
         open_split(folder)
 
 
+def test_a_partner_whose_name_has_another_case_is_pointed_at(folder):
+    for part in ("scribbles", "ground_truth"):
+        (folder / f"train/{part}/a.png").rename(folder / f"train/{part}/A.PNG")
+    with pytest.raises(UserError, match=r"has no partner A\.\* in images; a\.(png|jpg) has another case"):
+        open_split(folder)
+
+
+def test_labels_stored_as_jpeg_are_told_what_became_of_them(tmp_path):
+    path = write(tmp_path / "mask.jpg", np.kron(np.eye(8), np.full((5, 5), 255)))
+    with pytest.raises(BadFile, match="JPEG changes what it stores, save labels as PNG"):
+        read_mask(path)
+
+
 def test_two_files_of_one_stem_are_an_error(folder):
     write(folder / "train/images/a.jpg", np.zeros((40, 50, 3)))
     with pytest.raises(UserError, match=r"a\.png: shares its stem"):
@@ -131,11 +144,29 @@ def test_grey_images_are_read_as_rgb(tmp_path):
     assert read_image(write(tmp_path / "grey.png", np.full((3, 4), 7))).tolist() == np.full((3, 4, 3), 7).tolist()
 
 
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_grey_images_of_more_than_8_bits_keep_what_they_show(tmp_path, bits):
+    shown = np.tile(np.linspace(0, 1, 100), (20, 1))
+    Image.fromarray((shown * (2**bits - 1)).astype(np.uint16)).save(tmp_path / "deep.png")
+    read = read_image(tmp_path / "deep.png")
+    assert read.shape == (20, 100, 3)
+    assert np.abs(read[..., 0] - 255 * shown).max() <= 2
+
+
+def test_a_hot_pixel_does_not_make_an_image_dark_and_one_of_one_grey_is_black(tmp_path):
+    values = np.tile(np.arange(1000, 1100, dtype=np.uint16), (20, 1))
+    values[0, 0] = 65535
+    Image.fromarray(values).save(tmp_path / "hot.png")
+    assert read_image(tmp_path / "hot.png")[10].mean() == pytest.approx(127.5, abs=2)
+    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "even.png")
+    assert not read_image(tmp_path / "even.png").any()
+
+
 @pytest.mark.parametrize(
     ("values", "reader", "message"),
     [
         (np.array([[0, 2], [128, 1]]), read_mask, r"holds the labels 2, 128; allowed are 0 and 1"),
-        (np.array([[0, 7]]), read_scribble, r"holds the labels 7; allowed are 0, 1 and 255"),
+        (np.array([[0, 7]]), read_scribble, r"labels 7; allowed are 0 background, 1 foreground, 255 unlabelled"),
         (np.array([[[0, 1, 0]]]), read_scribble, "channels that differ"),
     ],
 )
@@ -156,3 +187,8 @@ def test_the_working_size_is_the_largest_multiple_of_32_below_the_most_common_si
     assert working_size([(64, 32)], 32) == (64, 32)
     with pytest.raises(UserError, match="smaller than 32x32"):
         working_size([(500, 31)], 32)
+
+
+def test_of_sizes_that_are_as_common_the_middle_one_is_worked_at_whatever_their_order():
+    sizes = [(97, 143), (640, 480), (200, 300)]
+    assert working_size(sizes, 32) == working_size(sizes[::-1], 32) == (192, 288)

@@ -159,7 +159,7 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: paint(data / SCRIBBLE / "p0.png", 7, slice(3)),
         f"{SCRIBBLE}/p0.png",
         "labels",
-        "holds the labels 7; allowed are 0, 1 and 255",
+        "holds the labels 7; allowed are 0 background, 1 foreground, 255 unlabelled",
     ),
     "a mask has a label too many": (
         lambda data: paint(data / TRUTH / "p0.png", 2, slice(3)),
@@ -184,6 +184,12 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         f"{SCRIBBLE}/p0.png",
         "size",
         "is 70x48, but its image 72x48",
+    ),
+    "a mask was drawn on the image turned upright": (
+        lambda data: save(data / TRUTH / "p0.png", mask().T),
+        f"{TRUTH}/p0.png",
+        "size",
+        "is 48x72, but its image 72x48: turned by a quarter",
     ),
     "groups of unknown images": (
         lambda data: (data / "train" / "groups.csv").write_text("stem,group\np0,a\np9,a\n"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import small_config
 
-from trainable import checkpoint
+from trainable import checkpoint, trial
 from trainable.cache import open_data
 from trainable.dataset import read_mask
 from trainable.errors import FoldFailed, UserError
@@ -25,6 +25,18 @@ def train(small_data, small_folds, tmp_path):
         return list(train_fold(config, data, folds, fold, folder or tmp_path / "out", **options))
 
     return run
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Gives the evaluations that come, one after the other, scores that are written down here."""
+
+    def script(**curves):
+        told = iter([dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)])
+        real = trial.scores
+        monkeypatch.setattr(trial, "scores", lambda counts: real(counts) | next(told))
+
+    return script
 
 
 def test_a_fold_reports_at_even_steps_with_every_metric(train):
@@ -107,6 +119,22 @@ def test_the_loop_stops_early_when_the_score_no_longer_rises(train):
     assert reports[-1].finished and reports[-1].step < 200
 
 
+def test_the_best_weights_go_by_the_metric_that_was_asked_for(train, tmp_path, scored):
+    scored(miou=[0.5, 0.4, 0.3, 0.2], dice=[0.1, 0.2, 0.4, 0.3])
+    train(metric="dice", until=4)
+    train(metric="dice")
+    state = checkpoint.load(tmp_path / "out/best.pt")
+    assert (state["step"], state["score"], state["metric"]) == (6, 0.4, "dice")
+    assert "best 0.4000 at step 6" in (tmp_path / "out/log.txt").read_text()
+
+
+def test_patience_goes_by_the_metric_that_was_asked_for(train, tmp_path, scored):
+    impatient = small_config(steps=12, evaluations=6, patience=1)  # an epoch is four steps, or almost
+    scored(miou=[k / 9 for k in range(9)], dice=[0.5] * 9)
+    assert train(impatient, metric="dice")[-1].step == 6
+    assert train(impatient, metric="miou", folder=tmp_path / "other")[-1].step == 12
+
+
 def test_patience_zero_never_stops_early(train):
     config = small_config(steps=12, evaluations=12, patience=0, learning_rate=1e-12, final_learning_rate=0)
     assert train(config)[-1].step == 12
@@ -144,8 +172,6 @@ def test_keep_going_is_asked_after_every_step(train):
 
 
 def test_a_loss_that_is_no_number_ends_the_fold_with_its_step(train, tmp_path, monkeypatch):
-    from trainable import trial
-
     real = trial.segmentation_loss
     calls = []
 
@@ -182,6 +208,7 @@ def test_a_later_success_clears_the_record_of_a_failure(train, tmp_path):
         ({"config": {"pc": 1}}, r"last\.pt: belongs to another fold trial: pc = 3\.0, not 1\.0"),
         ({"fold": 1}, "fold 0, not 1"),
         ({"fold_seed": 9}, "other folds of the same data"),
+        ({"metric": "dice"}, "goes by miou, not dice"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_and_left_alone(train, tmp_path, small_data, change, message):
@@ -189,8 +216,24 @@ def test_a_checkpoint_of_something_else_is_refused_and_left_alone(train, tmp_pat
     before = (tmp_path / "out/last.pt").read_bytes()
     folds = make_folds(small_data.foreground_shares, 4, seed=change.get("fold_seed", 0), data_hash=small_data.hash)
     with pytest.raises(UserError, match=message):
-        train(small_config(**change.get("config", {})), fold=change.get("fold", 0), folds=folds)
+        config, metric = small_config(**change.get("config", {})), change.get("metric", "miou")
+        train(config, fold=change.get("fold", 0), folds=folds, metric=metric)
     assert (tmp_path / "out/last.pt").read_bytes() == before
+
+
+def test_a_checkpoint_that_does_not_say_what_it_goes_by_goes_on_by_miou(train, tmp_path, scored):
+    scored(miou=[0.5, 0.6, 0.3, 0.2], dice=[0.1, 0.2, 0.4, 0.3])
+    train(until=2)
+    state = checkpoint.load(tmp_path / "out/last.pt")
+    del state["metric"]
+    checkpoint.save(state, tmp_path / "out/last.pt")
+    train(metric="dice")
+    assert checkpoint.load(tmp_path / "out/best.pt")["score"] == 0.6
+
+
+def test_a_metric_that_is_unknown_is_refused(train):
+    with pytest.raises(UserError, match=r"metric 'mIoU': is unknown\. Did you mean 'miou'"):
+        train(metric="mIoU")
 
 
 def test_a_checkpoint_of_other_data_is_refused(train, tmp_path):

@@ -115,3 +115,8 @@ def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_co
         assert worker(job("first", threads=cores)).step() == packed({"ended": True})
     assert [more["workers"] for more in loop] == [1, 3, 8]
     torch.set_num_threads(threads)
+
+
+def test_a_fold_goes_by_the_metric_of_its_space(job, worker, loop):
+    worker(job("first", metric="dice")).step()
+    assert [more["metric"] for more in loop] == ["dice"]
