@@ -31,7 +31,7 @@ from ray.tune.search import Searcher
 from cluster.capacity import Capacity
 from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
-from cluster.packing import KIND
+from cluster.packing import KIND, NODE
 from cluster.place import Measure, opened
 from search.audience import Audience, Outcome, to_each
 from search.feed import Feed, Settings
@@ -39,6 +39,7 @@ from search.fold_log import FoldLog
 from search.monitor import Monitor
 from search.patience import Death
 from search.study import Study
+from trainable.errors import WrongMachine
 from trainable.printing import say
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.share import Place
@@ -107,7 +108,8 @@ def drive(
 def needs(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray keeps for a job."""
     kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
-    return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}])
+    avoid = {NODE: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
+    return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}], bundle_label_selector=[avoid])
 
 
 class Jobs(Searcher):
@@ -175,7 +177,7 @@ def death_of(error: BaseException | None) -> Death:
     """An actor may be out of reach for many reasons, none of which is its own."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
         return Death.LEFT
-    if isinstance(error, RuntimeEnvSetupError):
+    if isinstance(error, (RuntimeEnvSetupError, WrongMachine)):
         return Death.UNSTARTED
     if isinstance(error, ActorDiedError):
         if error._actor_init_failed:

@@ -129,6 +129,7 @@ class Feed:
             # One that is alone gets whole GPUs: Ray waits until the actors of others have left.
             "gpus": math.ceil(share.gpus) if alone else share.gpus,
             "kind": share.kind,
+            "avoid": list(share.avoid),
             "threads": max(1, int(share.cpus)),
             "memory": 1.0 if alone else share.memory,
             "alone": alone,
@@ -138,6 +139,7 @@ class Feed:
             "fold": job.fold,
             "until": job.until,
             "folder": str(fold_folder(self.settings.folder, job).absolute()),
+            "journal": str(self.study.journal.path.absolute()),
             "hang_seconds": self.settings.hang_seconds,
             "hang_factor": self.settings.hang_factor,
         }
@@ -190,9 +192,15 @@ class Feed:
             (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
 
     def strands(self, trial: str) -> bool:
-        """Whether a trial waits for a kind of machine of which none is left; its job is then for another kind."""
-        kinds = {share.kind for share in self.shares()}
-        if trial not in self.jobs or not kinds or self.places[trial].kind in kinds:
+        """Whether a trial waits for machines of which none may be left; its job is then for others.
+
+        They are those of its kind, without those that were left out when it was handed out.
+        """
+        shares = {share.kind: share for share in self.shares()}
+        if trial not in self.jobs or not shares:
+            return False
+        place = self.places[trial]
+        if place.kind in shares and set(place.avoid) <= set(shares[place.kind].avoid):
             return False
         (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
         return True

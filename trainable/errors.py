@@ -14,6 +14,10 @@ class StorageFull(UserError):
     """A place that cannot be written to: nothing is wrong with what was asked, and everything would end like this."""
 
 
+class WrongMachine(Exception):
+    """A job that should not have come to this machine: nothing of it was trained, and another one may take it."""
+
+
 class FoldFailed(Exception):
     """A fold that cannot go on for a reason of its own; ``reason`` is for machines, the message for people."""
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 import ray
 from ray import tune
 
-from trainable.errors import FoldFailed, StorageFull, UserError
+from trainable.errors import FoldFailed, StorageFull, UserError, WrongMachine
 from trainable.log import note
 from trainable.shipment import Shipment
 
@@ -54,10 +54,14 @@ class FoldTrial(tune.Trainable):
         alive = self.watchdog.alive
         training = _scripted(job, alive) if shipment is None else _trained(job, shipment, alive)
         self.reports = carried(_logged(job, training))
+        self.arrived = False
 
     def step(self) -> dict[str, str]:
         # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
         ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
+        if not self.arrived:
+            _check_machine(self.job)
+            self.arrived = True
         result = self._step()
         if "step" not in result:
             self.cleanup()  # the actor may stand idle now, and must not keep memory from others
@@ -156,6 +160,12 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
 
     place = Workplace(job)
     return {**job, "folder": str(place.folder)}, place.carry
+
+
+def _check_machine(job: Result) -> None:
+    """A node without the disk of the runs would make their folder, and train for nobody."""
+    if "store" not in job and not Path(job["journal"]).exists():
+        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run")
 
 
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:

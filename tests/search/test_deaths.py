@@ -6,6 +6,7 @@ import pytest
 
 from search.engine import death_of, said_by
 from search.patience import Death
+from trainable.errors import WrongMachine
 
 
 class Actor:
@@ -19,6 +20,9 @@ class Actor:
     def crash(self):
         raise RuntimeError("a bug")
 
+    def refuse(self):
+        raise WrongMachine("this one does not see the run")
+
     def vanish(self):
         os._exit(1)
 
@@ -30,11 +34,12 @@ NO_CODE = {"runtime_env": {"py_modules": ["gcs://_ray_pkg_0000000000000000.zip"]
     ("options", "good", "method", "death", "words"),
     [
         ({}, True, "crash", Death.CRASHED, "RuntimeError: a bug"),
+        ({}, True, "refuse", Death.UNSTARTED, "this one does not see the run"),
         ({}, True, "vanish", Death.CRASHED, "Worker unexpectedly exits with a connection error code 2. End of file."),
         ({}, False, "speak", Death.UNSTARTED, "ImportError: no module of that name"),
         (NO_CODE, True, "speak", Death.UNSTARTED, "OSError: Failed to download runtime_env file package"),
     ],
-    ids=["crashed", "vanished", "not made", "without code"],
+    ids=["crashed", "refused", "vanished", "not made", "without code"],
 )
 def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
     import ray

@@ -151,10 +151,11 @@ def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path,
 
 
 def test_a_job_asks_for_its_share_on_its_kind_of_machine():
-    job = {"cpus": 2.0, "gpus": 0.3333, "kind": ""}
+    job = {"cpus": 2.0, "gpus": 0.3333, "kind": "", "avoid": []}
     assert needs(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
     assert needs(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
     assert needs(job | {"kind": "A100"}).bundles == [{"CPU": 2, "GPU": 0.3333, "accelerator_type:A100": 0.001}]
+    assert needs(job) != needs(job | {"avoid": ["f00"]}), "an actor that may be on that node is not used again"
 
 
 def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):

@@ -194,6 +194,21 @@ def test_what_waits_for_a_kind_of_machine_that_is_gone_goes_to_another(tmp_path)
     assert not cluster.policy.board.failed and not faults(tmp_path)
 
 
+def test_what_avoids_a_node_that_is_left_out_no_more_is_handed_out_anew(tmp_path):
+    cluster = Cluster(tmp_path, {}, shares=[Share(avoid=("second",))])
+    with cluster.journal:
+        cluster.start()
+        (trial,) = cluster.out
+        assert cluster.out[trial]["avoid"] == ["second"]
+        cluster.shares = [Share(avoid=("second", "third"))]
+        assert not cluster.feed.strands(trial)
+        cluster.shares = [Share(avoid=("third",))]
+        assert cluster.feed.strands(trial), "the second may be the only one that has room"
+        cluster.start()
+        assert list(cluster.out.values())[-1]["avoid"] == ["third"]
+    assert not faults(tmp_path)
+
+
 def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
     cluster = Cluster(tmp_path, {})
     with cluster.journal:
