@@ -31,6 +31,7 @@ from ray.tune.search import Searcher
 from cluster.capacity import Capacity
 from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
+from cluster.nodes import Nodes
 from cluster.packing import KIND, NODE
 from cluster.place import Measure, opened
 from search.audience import Audience, Outcome, to_each
@@ -88,7 +89,10 @@ def drive(
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Jobs(feed, capacity), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
+                search_alg=Jobs(feed, capacity),
+                scheduler=Verdicts(feed, capacity.nodes),
+                num_samples=-1,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="run",
@@ -96,7 +100,7 @@ def drive(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # who is tried again, the feed decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
-                callbacks=[Deaths(feed), Pulse(monitor)],
+                callbacks=[Deaths(feed, capacity.nodes), Pulse(monitor)],
             ),
         )
         with credentials_kept():
@@ -137,9 +141,9 @@ class Jobs(Searcher):
 class Verdicts(FIFOScheduler):
     """Tune's scheduler: shows each result to the study and does what it says."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, nodes: Nodes) -> None:
         super().__init__()
-        self.feed = feed
+        self.feed, self.nodes = feed, nodes
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """A free actor takes the job that was handed out for it: the oldest would lose the actor it is starting."""
@@ -151,7 +155,13 @@ class Verdicts(FIFOScheduler):
         return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
-        go_on = self.feed.result(trial.trial_id, unpacked(result))
+        told = unpacked(result)
+        if "storage" in told and not self.nodes.knows(told["node"]):
+            self.feed.died(trial.trial_id, told["storage"], Death.MISPLACED)
+            return str(TrialScheduler.STOP)
+        if "step" in told:
+            self.nodes.works(told["node"])
+        go_on = self.feed.result(trial.trial_id, told)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
@@ -164,13 +174,16 @@ class Verdicts(FIFOScheduler):
 class Deaths(tune.Callback):
     """Tune's callback: tells why the process of a trial is gone, which its scheduler does not hear of."""
 
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
+    def __init__(self, feed: Feed, nodes: Nodes) -> None:
+        self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         path = trial.pickled_error_file  # written by this very process, a moment ago
         error = cloudpickle.loads(Path(path).read_bytes()) if path else None
-        self.feed.died(trial.trial_id, said_by(error), death_of(error))
+        said, death = said_by(error), death_of(error)
+        if death is Death.UNSTARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
+            death = Death.MISPLACED
+        self.feed.died(trial.trial_id, said, death)
 
 
 def death_of(error: BaseException | None) -> Death:

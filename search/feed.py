@@ -183,13 +183,17 @@ class Feed:
             return
         with self._told():
             last = message.splitlines()[-1] if message else "the worker died"
+            if death is Death.MISPLACED:
+                self.tell("lost", {"config": job.config, "fold": job.fold, "fault": last})
+                self._again(trial)
+                return
             if not self.patience.lets_again((job.config, job.fold), death, last):
                 self._failed(trial, job, "crash", message)
                 return
             fault = "its machine left the cluster" if death is Death.LEFT else last
             self.study.fault(job, fault)
             self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
-            (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+            self._again(trial)
 
     def strands(self, trial: str) -> bool:
         """Whether a trial waits for machines of which none may be left; its job is then for others.
@@ -202,7 +206,7 @@ class Feed:
         place = self.places[trial]
         if place.kind in shares and set(place.avoid) <= set(shares[place.kind].avoid):
             return False
-        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+        self._again(trial)
         return True
 
     def over(self, trial: str) -> None:
@@ -232,6 +236,10 @@ class Feed:
     def raise_if_broken(self) -> None:
         if self.broken is not None:
             raise self.broken
+
+    def _again(self, trial: str) -> None:
+        """Its job goes to the next trial; one that was to be alone stays so."""
+        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
 
     def _failed(self, trial: str, job: Job, reason: str, message: str) -> None:
         """A fold that cannot be trained: NaN at the horizon is how policies hear of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from aftermath import check_end, faults, wait_for
+from aftermath import aftermath, check_end, faults, wait_for
 
 from search.run_folder import Run
 
@@ -77,6 +77,14 @@ class Search:
         self.talk += rest
         assert self.process.returncode == code, self.talk
         return self.talk
+
+    def stops(self):
+        """End it before its end."""
+        self.run.ask_to_stop()
+        talk = self.ends(130)
+        after = aftermath(self.run)
+        assert after.reports and not after.lost and not after.doubled and after.decided_otherwise == 0
+        return talk
 
     def check(self):
         """It came to the end of an undisturbed search, and the journal tells it as if there had been none other."""

@@ -15,7 +15,15 @@ class StorageFull(UserError):
 
 
 class WrongMachine(Exception):
-    """A job that should not have come to this machine: nothing of it was trained, and another one may take it."""
+    """A job that should not have come to this node: nothing of it was trained, and another one may take it."""
+
+    def __init__(self, message: str, node: str | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+
+    def __reduce__(self) -> tuple[type[WrongMachine], tuple[str, str | None]]:
+        return (WrongMachine, (self.message, self.node))
 
 
 class FoldFailed(Exception):

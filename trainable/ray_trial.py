@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +48,8 @@ class FoldTrial(tune.Trainable):
     """One job: (config, fold, until), as the search hands it out."""
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
+        # Here, so that a machine that cannot load it starts no worker; later it would look like the fold's own crash.
+        import_module("trainable.scripted" if shipment is None else "trainable.fold")
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
         job = self.job
@@ -65,7 +68,7 @@ class FoldTrial(tune.Trainable):
         result = self._step()
         if "step" not in result:
             self.cleanup()  # the actor may stand idle now, and must not keep memory from others
-        return packed(result)
+        return packed({**result, "node": _node()})
 
     def _step(self) -> Result:
         try:
@@ -165,7 +168,12 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
 def _check_machine(job: Result) -> None:
     """A node without the disk of the runs would make their folder, and train for nobody."""
     if "store" not in job and not Path(job["journal"]).exists():
-        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run")
+        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run", _node())
+
+
+def _node() -> str | None:
+    """Ray's name for this machine, where there is a Ray."""
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else None
 
 
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:

@@ -1,6 +1,6 @@
 """Nodes that come are asked, and those that are of no use are left out, by a clock and answers that the tests give."""
 
-from cluster.nodes import AGAIN, Nodes, Present
+from cluster.nodes import AGAIN, STARTS, Nodes, Present
 
 FIRST, SECOND = {"CPU": 2.0}, {"CPU": 4.0}
 
@@ -54,3 +54,37 @@ def test_a_node_that_has_gone_is_avoided_no_more():
     ray.later()
     del ray.nodes["second"]
     assert ray.later() == [FIRST] and ray.known.avoid == ()
+
+
+def test_a_node_that_starts_no_worker_gets_no_more_and_one_that_works_again_does(capsys):
+    ray = Ray(second="")
+    ray.join()
+    ray.later()
+    for _ in range(STARTS - 1):
+        assert ray.known.blames("second", "No space left on device")
+    ray.known.works("second")
+    for _ in range(STARTS - 1):
+        assert ray.known.blames("second", "No space left on device")
+    assert ray.later() == [FIRST, SECOND] and ray.known.avoid == ()
+    assert ray.known.blames("second", "No space left on device")
+    for _ in range(3):
+        assert ray.later(AGAIN) == [FIRST] and ray.known.avoid == ("second",)
+    told = f"node 10.0.0.2 (second) is left out: {STARTS} workers in a row could not be started; the last one said: "
+    assert capsys.readouterr().err == f"{told}No space left on device\n"
+
+
+def test_the_last_node_is_not_blamed_nor_is_anybody_when_nobody_knows_where_it_was():
+    ray = Ray()
+    ray.later()
+    for _ in range(2 * STARTS):
+        assert not ray.known.blames("first", "No space left on device") and not ray.known.blames(None, "no code")
+    assert ray.later() == [FIRST]
+
+
+def test_one_that_has_not_answered_yet_or_goes_is_not_blamed_and_nothing_there_is_believed():
+    ray = Ray(second=None)
+    ray.join()
+    ray.later()
+    for node in ("second", "one that has gone"):
+        assert ray.known.blames(node, "does not see the run") and not ray.known.knows(node)
+    assert ray.known.knows("first") and ray.known.avoid == ()

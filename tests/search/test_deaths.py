@@ -3,7 +3,9 @@
 import os
 
 import pytest
+import ray
 
+from cluster.nodes import Nodes
 from search.engine import death_of, said_by
 from search.patience import Death
 from trainable.errors import WrongMachine
@@ -21,7 +23,7 @@ class Actor:
         raise RuntimeError("a bug")
 
     def refuse(self):
-        raise WrongMachine("this one does not see the run")
+        raise WrongMachine("this one does not see the run", ray.get_runtime_context().get_node_id())
 
     def vanish(self):
         os._exit(1)
@@ -42,10 +44,12 @@ NO_CODE = {"runtime_env": {"py_modules": ["gcs://_ray_pkg_0000000000000000.zip"]
     ids=["crashed", "refused", "vanished", "not made", "without code"],
 )
 def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
-    import ray
-
     actor = ray.remote(Actor).options(**options).remote(good)
     with pytest.raises(ray.exceptions.RayError) as told:
         ray.get(getattr(actor, method).remote())
     assert death_of(told.value) is death
     assert words in said_by(told.value).splitlines()[-1]
+    nodes = Nodes()
+    nodes.machines()
+    here = ray.get_runtime_context().get_node_id()
+    assert nodes.named_by(told.value) == (None if method == "crash" else here)

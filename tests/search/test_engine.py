@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.capacity import Capacity
+from cluster.nodes import Nodes
 from search.audience import Audience
 from search.engine import Verdicts, drive, needs
 from search.feed import Settings
@@ -63,7 +64,7 @@ def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
     controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), strands=lambda trial: trial == "not ours")
-        assert Verdicts(feed).choose_trial_to_run(controller) is chosen
+        assert Verdicts(feed, Nodes()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
 
 

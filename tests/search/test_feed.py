@@ -209,6 +209,22 @@ def test_what_avoids_a_node_that_is_left_out_no_more_is_handed_out_anew(tmp_path
     assert not faults(tmp_path)
 
 
+def test_a_job_that_a_machine_refused_goes_to_another_and_is_held_against_nobody(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0)
+    with cluster.journal:
+        for _ in range(20):
+            cluster.start()
+            trial, job = cluster.out.popitem()
+            cluster.feed.died(trial, "WrongMachine: does not see the run", Death.MISPLACED)
+            assert cluster.heard[-1] == (
+                "lost",
+                {"config": "c0", "fold": job["fold"], "fault": "WrongMachine: does not see the run"},
+            )
+        assert cluster.start() and not cluster.policy.board.failed
+    kinds = [line.kind for line in read_journal(tmp_path / "journal.jsonl")]
+    assert kinds.count("job") == 2 and not {"fault", "lost"} & set(kinds), "it was out all the time"
+
+
 def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
     cluster = Cluster(tmp_path, {})
     with cluster.journal:

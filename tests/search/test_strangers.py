@@ -36,18 +36,35 @@ def stranger(machines):
     return add
 
 
-def test_a_machine_without_the_disk_of_the_runs_is_named_and_trains_nothing(machines, stranger, start, tmp_path):
+@pytest.fixture
+def launched(machines, start, tmp_path):
     (tmp_path / "demo.yaml").write_text(SPACE)
-    longer = [word for one in ("steps=32", "evaluations=32") for word in ("--set", f"parameters.{one}")]
-    search = Search(tmp_path, machines, lambda: start("-m", "search", "launch", "demo.yaml", *longer))
+    endless = [word for one in ("steps=4000", "evaluations=4000") for word in ("--set", f"parameters.{one}")]
+    return lambda: Search(tmp_path, machines, lambda: start("-m", "search", "launch", "demo.yaml", *endless))
+
+
+def test_a_machine_without_the_disk_of_the_runs_is_named_and_trains_nothing(machines, stranger, launched, tmp_path):
+    search = launched()
     search.until(search.workers)
     stranger(tmp_path / "runs")
     search.until(lambda: search.says("is left out"))
     for _ in range(2):  # those that take their place may be started wherever Ray finds room
         search.until(lambda: len(search.workers()) == 2)
         kill_process(search.workers()[0])
-    talk = search.ends()
+    search.until(lambda: len(search.workers()) == 2)
+    talk = search.stops()
     assert talk.count("is left out") == 1
     assert f"is left out: --runs {tmp_path}/runs: does not see there what this machine wrote. Name a folder" in talk
     assert "does not see the run" not in talk, "it was sent nothing"
-    search.check()
+    machines.kill(machines.nodes[-1])
+
+
+def test_a_machine_that_starts_no_worker_is_named_and_gets_no_more(machines, launched, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['trainable.scripted'] = None")
+    search = launched()
+    search.until(search.workers)
+    machines.add(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    search.until(lambda: search.says("is left out"))
+    talk = search.stops()
+    assert talk.count("is left out: 3 workers in a row could not be started; the last one said: ModuleNotFound") == 1
+    assert not search.faults(), "no fold trial is blamed"
