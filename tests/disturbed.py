@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from contextlib import suppress
 
 from aftermath import aftermath, check_end, faults, wait_for
@@ -59,6 +61,11 @@ class Search:
         """The processes that train now."""
         reported = {cell for cell, has in self.out().items() if has}
         return list(self.machines.trained_at(self.run.folder, reported).values())
+
+    def begun(self):
+        """How many jobs each process has begun, as the logs of the folds tell."""
+        logs = self.run.folder.glob("configs/*/fold_*/log.txt")
+        return Counter(int(found) for log in logs for found in re.findall(r"process (\d+) on", log.read_text()))
 
     def trains_on(self, node):
         return any(self.machines.node_of(worker) == node for worker in self.workers())

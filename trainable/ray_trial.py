@@ -166,9 +166,15 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
 
 
 def _check_machine(job: Result) -> None:
-    """A node without the disk of the runs would make their folder, and train for nobody."""
+    """A node without the disk of the runs would make their folder, and train for nobody.
+
+    To one that is about to be taken away Ray sends no worker any more, but Tune gives its idle ones another job.
+    """
+    node = _node()
+    if node is not None and node in ray._private.state.state.get_draining_nodes():
+        raise WrongMachine(f"{socket.gethostname()} is about to be taken away", node)
     if "store" not in job and not Path(job["journal"]).exists():
-        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run", _node())
+        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run", node)
 
 
 def _node() -> str | None:

@@ -80,6 +80,20 @@ def test_machines_that_are_to_be_taken_away_get_no_more_and_a_new_one_takes_thei
     assert set(search.faults()) <= {LEFT}
 
 
+def test_idle_workers_of_a_machine_that_is_to_be_taken_away_get_no_other_job(launched, machines):
+    search = launched()
+    leaving = machines.nodes[0]
+    search.until(lambda: search.trains_on(leaving))
+    machines.announce_end(leaving, seconds=PATIENCE)
+    before = search.begun()
+    there = {worker for worker in before if machines.node_of(worker) == leaving}
+    search.ends()
+    search.check()
+    assert there and there.isdisjoint((search.begun() - before).elements()) and not search.faults()
+    machines.kill(leaving)
+    machines.add()
+
+
 def test_the_driver_is_killed_and_the_same_command_goes_on(launched):
     search = launched()
     search.until(search.workers)
