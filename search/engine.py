@@ -23,7 +23,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RuntimeEnvSetupError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RuntimeEnvSetupError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -41,13 +41,18 @@ from search.monitor import Monitor
 from search.patience import Death
 from search.study import Study
 from trainable.errors import WrongMachine
-from trainable.printing import say
+from trainable.printing import plural, say
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.share import Place
 from trainable.shipment import Shipment
 
 # What Ray says where it was the machine, or where an actor had none yet.
 BLAMELESS = ("node has died", "node was terminated", "node died", "The actor never ran")
+
+ONLY_TOLD = {
+    "Failed to set up runtime environment": RuntimeEnvSetupError,
+    "due to the node running low on memory": OutOfMemoryError,
+}
 
 
 def run_study(
@@ -75,7 +80,8 @@ def drive(
     """Run a study to its end on the Ray cluster this process is connected to."""
     for share in capacity():
         on = f" on {share.kind}" if share.kind else ""
-        say(f"{share.slots} fold trials at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
+        trials = plural(share.slots, "fold trial", "fold trials")
+        say(f"{trials} at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
     everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
@@ -178,18 +184,28 @@ class Deaths(tune.Callback):
         self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        path = trial.pickled_error_file  # written by this very process, a moment ago
-        error = cloudpickle.loads(Path(path).read_bytes()) if path else None
+        error = error_of(trial)
         said, death = said_by(error), death_of(error)
         if death is Death.UNSTARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
             death = Death.MISPLACED
         self.feed.died(trial.trial_id, said, death)
 
 
+def error_of(trial: Any) -> BaseException | None:
+    """What this very process wrote down a moment ago: Tune keeps errors of actors and tasks, of others their words."""
+    if trial.pickled_error_file:
+        error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error
+    words = Path(trial.error_file).read_text() if trial.error_file else ""
+    return next((kind(words) for told, kind in ONLY_TOLD.items() if told in words), None)
+
+
 def death_of(error: BaseException | None) -> Death:
     """An actor may be out of reach for many reasons, none of which is its own."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
         return Death.LEFT
+    if isinstance(error, OutOfMemoryError):
+        return Death.OUT_OF_MEMORY
     if isinstance(error, (RuntimeEnvSetupError, WrongMachine)):
         return Death.UNSTARTED
     if isinstance(error, ActorDiedError):

@@ -39,6 +39,7 @@ class Settings:
 
 
 OUT_OF_MEMORY = "out_of_memory"
+NO_MEMORY = "its machine ran out of memory"
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -153,8 +154,8 @@ class Feed:
             if "storage" in result:
                 # Every fold would end like this: better that the run waits for somebody to mend it.
                 raise UserError(f"{result['storage']}; mend it and launch again, nothing that was reported is lost")
-            if result.get("failed") == OUT_OF_MEMORY and self.places[trial].crowded and trial != self.alone:
-                self._try_alone(trial, job, str(result["message"]))
+            if result.get("failed") == OUT_OF_MEMORY:
+                self._ran_out(trial, job, str(result["message"]), beside=self.places[trial].crowded)
                 return False
             if "failed" in result:
                 self._failed(trial, job, str(result["failed"]), str(result["message"]))
@@ -186,6 +187,9 @@ class Feed:
             if death is Death.MISPLACED:
                 self.tell("lost", {"config": job.config, "fold": job.fold, "fault": last})
                 self._again(trial)
+                return
+            if death is Death.OUT_OF_MEMORY:  # of the machine, not of a GPU
+                self._ran_out(trial, job, f"{message}\n{NO_MEMORY}", beside=self.places[trial].slots > 1)
                 return
             if not self.patience.lets_again((job.config, job.fold), death, last):
                 self._failed(trial, job, "crash", message)
@@ -251,9 +255,12 @@ class Feed:
         self.tell("failed", {"config": job.config, "fold": job.fold, "fault": reason})
         del self.jobs[trial]
 
-    def _try_alone(self, trial: str, job: Job, message: str) -> None:
-        """It may be the others who left too little memory, so it does not count yet; the job stays out meanwhile."""
-        fault = f"{message}, beside others: it is tried again alone"
+    def _ran_out(self, trial: str, job: Job, message: str, beside: bool) -> None:
+        """It may be others who left too little memory: then it does not count yet, and the job stays out meanwhile."""
+        if not beside or trial == self.alone:
+            self._failed(trial, job, OUT_OF_MEMORY, message)
+            return
+        fault = f"{message.splitlines()[-1]}, beside others: it is tried again alone"
         self.study.fault(job, fault)
         self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
         self.crowded.append(self.jobs.pop(trial))

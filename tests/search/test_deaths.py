@@ -1,12 +1,13 @@
 """Why the process of a fold trial is gone, by what a real Ray says of it."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import ray
 
 from cluster.nodes import Nodes
-from search.engine import death_of, said_by
+from search.engine import death_of, error_of, said_by
 from search.patience import Death
 from trainable.errors import WrongMachine
 
@@ -53,3 +54,21 @@ def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
     nodes.machines()
     here = ray.get_runtime_context().get_node_id()
     assert nodes.named_by(told.value) == (None if method == "crash" else here)
+
+
+@pytest.mark.parametrize(
+    ("error", "death"),
+    [
+        (ray.exceptions.RuntimeEnvSetupError("No space left on device"), Death.UNSTARTED),
+        (
+            ray.exceptions.OutOfMemoryError("3 workers were killed due to the node running low on memory"),
+            Death.OUT_OF_MEMORY,
+        ),
+        (ray.exceptions.RaySystemError("something else"), Death.CRASHED),
+    ],
+    ids=["without code", "out of memory", "another"],
+)
+def test_an_error_of_which_tune_keeps_only_the_words(tmp_path, error, death):
+    (tmp_path / "error.txt").write_text(f"Failure # 1 (occurred at 12:00)\n{error}\n")
+    trial = SimpleNamespace(pickled_error_file=None, error_file=str(tmp_path / "error.txt"))
+    assert death_of(error_of(trial)) is death

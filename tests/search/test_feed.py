@@ -150,6 +150,29 @@ def test_one_that_crashes_while_it_is_alone_stays_alone(tmp_path):
         assert set(cluster.policy.board.failed) == {"c0"}, "this one counts"
 
 
+def test_a_worker_that_its_machine_had_no_memory_for_is_tried_again_alone_and_only_then_given_up(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0, shares=[Share(1.0, 1.0, 2)])
+    with cluster.journal:
+        cluster.start()
+        first, second = cluster.out
+        job = cluster.out.pop(first)
+        cluster.feed.died(first, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+        assert cluster.start() and list(cluster.out) == [second], "nobody new is let in"
+        while cluster.feed.result(second, cluster.result(second)):
+            pass
+        del cluster.out[second]
+        assert cluster.start() and cluster.alone == [("c0", job["fold"])]
+        (alone,) = cluster.out
+        cluster.feed.died(alone, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+    assert set(cluster.policy.board.failed) == {"c0"}
+    assert [fault["fault"] for fault in faults(tmp_path)] == [
+        "its machine ran out of memory, beside others: it is tried again alone",
+        "out_of_memory: its machine ran out of memory",
+    ]
+    error = (tmp_path / "configs/c0" / f"fold_{job['fold']}" / "error.txt").read_text()
+    assert error.startswith("out_of_memory: Memory on the node was 0.95")
+
+
 def test_a_machine_that_leaves_is_no_failure_and_its_fold_trials_go_on_first(tmp_path):
     cluster = Cluster(tmp_path, {}, retries=0)
     with cluster.journal:
