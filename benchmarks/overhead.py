@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import random
 import resource
 import shutil
@@ -23,11 +22,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(1, str(Path(__file__).parents[1]))
+
+from machine import machine
 
 from trainable.files import write_json
 from trainable.printing import print_table, say
@@ -258,13 +258,6 @@ def judged(figures: dict[str, float]) -> list[dict[str, Any]]:
         met = figures[name] >= limit if side == "at least" else figures[name] <= limit
         rows.append({"figure": what, "measured": round(figures[name], 3), "target": f"{side} {limit:g}", "met": met})
     return rows
-
-
-def machine() -> dict[str, str | int]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    cpu = model[0].split(":")[1].strip() if model else platform.machine()
-    cores = len(os.sched_getaffinity(0))
-    return {"cpu": f"{cores} cores of {cpu}", "python": platform.python_version(), "ray": version("ray")}
 
 
 def main() -> None:
