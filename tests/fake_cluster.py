@@ -64,13 +64,13 @@ class FakeCluster:
         with _environment({**self.environment, **environment}):
             return self.ray.add_node(**self.cores, **QUIET)
 
-    def add_without(self, folder: Path) -> Any:
+    def add_without(self, folder: Path, **environment: str) -> Any:
         """One more node, which has an empty disk of its own where the others have this folder."""
 
         def begin() -> Any:
             _hide(folder)
             with patch("ray._private.utils.set_sigterm_handler"):  # which is for main threads alone
-                return self.add()
+                return self.add(**environment)
 
         thread = ThreadPoolExecutor(1)  # what a thread sees of the disks, its processes see; they die with it
         self.threads.append(thread)

@@ -1,11 +1,14 @@
 """Machines that join a running search and do not see what the others see."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from disturbed import SPACE, Search
 from fake_cluster import FakeCluster, kill_process
+
+from trainable.dataset import open_split
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +37,14 @@ def stranger(machines):
             pytest.skip(str(problem))
 
     return add
+
+
+TRAINING = """
+name: real
+folds: 2
+parameters: {encoder: mobilenetv3_small_050, attention: null, batch_size: 4, steps: 4, evaluations: 2}
+resources: {gpu: 0, cpu: 1}
+"""
 
 
 @pytest.fixture
@@ -68,3 +79,19 @@ def test_a_machine_that_starts_no_worker_is_named_and_gets_no_more(machines, lau
     talk = search.stops()
     assert talk.count("is left out: 3 workers in a row could not be started; the last one said: ModuleNotFound") == 1
     assert not search.faults(), "no fold trial is blamed"
+
+
+def test_data_travel_to_a_machine_that_does_not_see_them_and_are_trained_on_there(
+    machines, stranger, search, small_folder, tmp_path
+):
+    data = shutil.copytree(small_folder, tmp_path / "data")
+    (tmp_path / "real.yaml").write_text(TRAINING + f"data: {data}\n")
+    there = stranger(data, SCRIBBLE_SEARCH_CACHE=str(tmp_path / "there"))
+    for node in machines.nodes:
+        if node != there:
+            machines.kill(node)
+    done = search("launch", "real.yaml")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/real/configs/*/fold_*/scores.json"))) == 2
+    (sent,) = (path for path in tmp_path.glob("there/data/*") if path.is_dir())
+    assert open_split(sent).hash == open_split(small_folder).hash
