@@ -11,7 +11,7 @@ import typer
 
 from trainable.commands import WRONG, run
 from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_rows, print_table, progress_bar, say
+from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, progress_bar, say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -89,7 +89,8 @@ def plan(
     rows = layout(there, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
     print_rows(rows, output)
     total = sum(row["fold_trials"] for row in rows)
-    say(f"\n{total} fold trials at once on {len(rows)} machines")
+    trials, machines = plural(total, "fold trial", "fold trials"), plural(len(rows), "machine", "machines")
+    say(f"\n{trials} at once on {machines}")
     if measure is None and gpu == "auto" and any(row["gpus"] for row in rows):
         say("each has a GPU of its own, for nothing says what one takes: --fold-trial GIB would")
 
@@ -143,7 +144,7 @@ def doctor(
             print_table(problem_rows(problems), "Problems")
             print()
         print_table(node_rows(nodes, problems), "Nodes")
-    say(f"\n{len(nodes)} nodes, {len(problems)} problems")
+    say(f"\n{plural(len(nodes), 'node', 'nodes')}, {plural(len(problems), 'problem', 'problems')}")
     raise typer.Exit(WRONG if problems else 0)
 
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-import ray
 from ray.autoscaler.sdk import request_resources
 
 from cluster.connect import connected
 from cluster.local import local_ray
+from cluster.nodes import Nodes, present
 from cluster.packing import Machine, cards, kind_of, shares_of
 from trainable.errors import UserError
 from trainable.footprint import Footprint
@@ -25,16 +26,10 @@ SECONDS = 2.0  # between two looks
 Measure = Callable[[str], Footprint]
 
 
-def machines() -> list[Machine]:
-    """What each machine of the cluster has; one that is about to be taken away gets no more fold trials."""
-    leaving = ray._private.state.state.get_draining_nodes()
-    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
-
-
 def machines_at(address: str | None) -> list[tuple[str, Machine]]:
     """The machines of a cluster by their addresses, or this one."""
     with connected(address) if address else local_ray(dashboard=False):
-        return [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        return [(each.address, each.machine) for each in present().values()]
 
 
 class Capacity:
@@ -45,13 +40,14 @@ class Capacity:
         cpu: float | str,
         gpu: float | str,
         measure: Measure | None,
-        look: Callable[[], list[Machine]] = machines,
+        nodes: Nodes | None = None,
         request: Callable[..., None] = request_resources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cpu, self.gpu = cpu, gpu
         self.measure = measure if gpu == "auto" else None
-        self.look, self.request, self.clock = look, request, clock
+        self.nodes = nodes or Nodes()
+        self.request, self.clock = request, clock
         self.shares: Sequence[Share] = ()
         self.due = self.hint_due = -math.inf
         self.measured: dict[str, Future[Footprint]] = {}
@@ -65,8 +61,9 @@ class Capacity:
     def __call__(self) -> Sequence[Share]:
         if self.clock() >= self.due:
             self.due = self.clock() + SECONDS
-            there = self.look()
-            self.shares = shares_of(self._known(there), self.cpu, self.gpu, self._footprint if self.measure else None)
+            there = self._known(self.nodes.machines())
+            shares = shares_of(there, self.cpu, self.gpu, self._footprint if self.measure else None)
+            self.shares = [replace(share, avoid=self.nodes.avoid) for share in shares]
         return self.shares
 
     def hint(self, running: int, more: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ MARGIN = 1.1  # hours of training may need a little more than the seconds that w
 MOST = 8  # fold trials on a card: more of them only wait for each other
 GRAIN = 10_000  # Ray counts a card in ten-thousandths, so that is what a share is cut to
 KIND = "accelerator_type:"  # how Ray says which cards a machine has
+NODE = "ray.io/node-id"  # and which machine it is
 
 Machine = Mapping[str, float]  # what one machine has, in Ray's words
 

@@ -10,7 +10,8 @@ from functools import partial
 from cluster.capacity import Capacity, wait_for_room
 from cluster.connect import connected
 from cluster.local import local_ray
-from cluster.reach import check_runs
+from cluster.nodes import Nodes
+from cluster.reach import asked_aside, check_runs
 from cluster.remote import measured_there, put_data
 from trainable.dataset import open_split
 from trainable.errors import UserError
@@ -28,15 +29,16 @@ def opened(
     """A Ray that is there while this is held, and the data where every node of it finds them."""
     ray_there = connected(place.address) if place.address else local_ray(place.dashboard)
     with ray_there:
+        nodes = Nodes()
         if place.address:
-            check_runs(place.runs)
+            nodes = Nodes(partial(asked_aside, place.runs), check_runs(place.runs))
         at: Callable[[str], Footprint] | None = None
         if place.address and shipment is not None:
             shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))
         if measure is not None and shipment is not None:
             here = partial(measure, shipment)
             at = partial(measured_there, here) if place.address else lambda kind: here()
-        capacity = Capacity(place.cpu, place.gpu, at)
+        capacity = Capacity(place.cpu, place.gpu, at, nodes)
         try:
             if place.address:
                 wait_for_room(capacity)

@@ -23,7 +23,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
 
 from ray import cloudpickle, tune
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RuntimeEnvSetupError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RuntimeEnvSetupError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -31,7 +31,8 @@ from ray.tune.search import Searcher
 from cluster.capacity import Capacity
 from cluster.gaps import credentials_kept
 from cluster.metrics import Metrics
-from cluster.packing import KIND
+from cluster.nodes import Nodes
+from cluster.packing import KIND, NODE
 from cluster.place import Measure, opened
 from search.audience import Audience, Outcome, to_each
 from search.feed import Feed, Settings
@@ -39,13 +40,19 @@ from search.fold_log import FoldLog
 from search.monitor import Monitor
 from search.patience import Death
 from search.study import Study
-from trainable.printing import say
+from trainable.errors import WrongMachine
+from trainable.printing import plural, say
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.share import Place
 from trainable.shipment import Shipment
 
 # What Ray says where it was the machine, or where an actor had none yet.
 BLAMELESS = ("node has died", "node was terminated", "node died", "The actor never ran")
+
+ONLY_TOLD = {
+    "Failed to set up runtime environment": RuntimeEnvSetupError,
+    "due to the node running low on memory": OutOfMemoryError,
+}
 
 
 def run_study(
@@ -73,7 +80,8 @@ def drive(
     """Run a study to its end on the Ray cluster this process is connected to."""
     for share in capacity():
         on = f" on {share.kind}" if share.kind else ""
-        say(f"{share.slots} fold trials at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
+        trials = plural(share.slots, "fold trial", "fold trials")
+        say(f"{trials} at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.board, Metrics(settings.folder.name))
     everybody = replace(audience, tell=to_each(FoldLog(settings.folder), monitor, audience.tell))
@@ -87,7 +95,10 @@ def drive(
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Jobs(feed, capacity), scheduler=Verdicts(feed), num_samples=-1, reuse_actors=True
+                search_alg=Jobs(feed, capacity),
+                scheduler=Verdicts(feed, capacity.nodes),
+                num_samples=-1,
+                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name="run",
@@ -95,7 +106,7 @@ def drive(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # who is tried again, the feed decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
-                callbacks=[Deaths(feed), Pulse(monitor)],
+                callbacks=[Deaths(feed, capacity.nodes), Pulse(monitor)],
             ),
         )
         with credentials_kept():
@@ -107,7 +118,8 @@ def drive(
 def needs(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray keeps for a job."""
     kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
-    return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}])
+    avoid = {NODE: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
+    return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}], bundle_label_selector=[avoid])
 
 
 class Jobs(Searcher):
@@ -135,9 +147,9 @@ class Jobs(Searcher):
 class Verdicts(FIFOScheduler):
     """Tune's scheduler: shows each result to the study and does what it says."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, nodes: Nodes) -> None:
         super().__init__()
-        self.feed = feed
+        self.feed, self.nodes = feed, nodes
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """A free actor takes the job that was handed out for it: the oldest would lose the actor it is starting."""
@@ -149,7 +161,13 @@ class Verdicts(FIFOScheduler):
         return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
-        go_on = self.feed.result(trial.trial_id, unpacked(result))
+        told = unpacked(result)
+        if "storage" in told and not self.nodes.knows(told["node"]):
+            self.feed.died(trial.trial_id, told["storage"], Death.MISPLACED)
+            return str(TrialScheduler.STOP)
+        if "step" in told:
+            self.nodes.works(told["node"])
+        go_on = self.feed.result(trial.trial_id, told)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
@@ -162,20 +180,33 @@ class Verdicts(FIFOScheduler):
 class Deaths(tune.Callback):
     """Tune's callback: tells why the process of a trial is gone, which its scheduler does not hear of."""
 
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
+    def __init__(self, feed: Feed, nodes: Nodes) -> None:
+        self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        path = trial.pickled_error_file  # written by this very process, a moment ago
-        error = cloudpickle.loads(Path(path).read_bytes()) if path else None
-        self.feed.died(trial.trial_id, said_by(error), death_of(error))
+        error = error_of(trial)
+        said, death = said_by(error), death_of(error)
+        if death is Death.UNSTARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
+            death = Death.MISPLACED
+        self.feed.died(trial.trial_id, said, death)
+
+
+def error_of(trial: Any) -> BaseException | None:
+    """What this very process wrote down a moment ago: Tune keeps errors of actors and tasks, of others their words."""
+    if trial.pickled_error_file:
+        error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        return error
+    words = Path(trial.error_file).read_text() if trial.error_file else ""
+    return next((kind(words) for told, kind in ONLY_TOLD.items() if told in words), None)
 
 
 def death_of(error: BaseException | None) -> Death:
     """An actor may be out of reach for many reasons, none of which is its own."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
         return Death.LEFT
-    if isinstance(error, RuntimeEnvSetupError):
+    if isinstance(error, OutOfMemoryError):
+        return Death.OUT_OF_MEMORY
+    if isinstance(error, (RuntimeEnvSetupError, WrongMachine)):
         return Death.UNSTARTED
     if isinstance(error, ActorDiedError):
         if error._actor_init_failed:

@@ -39,6 +39,7 @@ class Settings:
 
 
 OUT_OF_MEMORY = "out_of_memory"
+NO_MEMORY = "its machine ran out of memory"
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -129,6 +130,7 @@ class Feed:
             # One that is alone gets whole GPUs: Ray waits until the actors of others have left.
             "gpus": math.ceil(share.gpus) if alone else share.gpus,
             "kind": share.kind,
+            "avoid": list(share.avoid),
             "threads": max(1, int(share.cpus)),
             "memory": 1.0 if alone else share.memory,
             "alone": alone,
@@ -138,6 +140,7 @@ class Feed:
             "fold": job.fold,
             "until": job.until,
             "folder": str(fold_folder(self.settings.folder, job).absolute()),
+            "journal": str(self.study.journal.path.absolute()),
             "hang_seconds": self.settings.hang_seconds,
             "hang_factor": self.settings.hang_factor,
         }
@@ -151,8 +154,8 @@ class Feed:
             if "storage" in result:
                 # Every fold would end like this: better that the run waits for somebody to mend it.
                 raise UserError(f"{result['storage']}; mend it and launch again, nothing that was reported is lost")
-            if result.get("failed") == OUT_OF_MEMORY and self.places[trial].crowded and trial != self.alone:
-                self._try_alone(trial, job, str(result["message"]))
+            if result.get("failed") == OUT_OF_MEMORY:
+                self._ran_out(trial, job, str(result["message"]), beside=self.places[trial].crowded)
                 return False
             if "failed" in result:
                 self._failed(trial, job, str(result["failed"]), str(result["message"]))
@@ -181,20 +184,33 @@ class Feed:
             return
         with self._told():
             last = message.splitlines()[-1] if message else "the worker died"
+            if death is Death.MISPLACED:
+                self.tell("lost", {"config": job.config, "fold": job.fold, "fault": last})
+                self._again(trial)
+                return
+            if death is Death.OUT_OF_MEMORY:  # of the machine, not of a GPU
+                self._ran_out(trial, job, f"{message}\n{NO_MEMORY}", beside=self.places[trial].slots > 1)
+                return
             if not self.patience.lets_again((job.config, job.fold), death, last):
                 self._failed(trial, job, "crash", message)
                 return
             fault = "its machine left the cluster" if death is Death.LEFT else last
             self.study.fault(job, fault)
             self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
-            (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+            self._again(trial)
 
     def strands(self, trial: str) -> bool:
-        """Whether a trial waits for a kind of machine of which none is left; its job is then for another kind."""
-        kinds = {share.kind for share in self.shares()}
-        if trial not in self.jobs or not kinds or self.places[trial].kind in kinds:
+        """Whether a trial waits for machines of which none may be left; its job is then for others.
+
+        They are those of its kind, without those that were left out when it was handed out.
+        """
+        shares = {share.kind: share for share in self.shares()}
+        if trial not in self.jobs or not shares:
             return False
-        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+        place = self.places[trial]
+        if place.kind in shares and set(place.avoid) <= set(shares[place.kind].avoid):
+            return False
+        self._again(trial)
         return True
 
     def over(self, trial: str) -> None:
@@ -225,6 +241,10 @@ class Feed:
         if self.broken is not None:
             raise self.broken
 
+    def _again(self, trial: str) -> None:
+        """Its job goes to the next trial; one that was to be alone stays so."""
+        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+
     def _failed(self, trial: str, job: Job, reason: str, message: str) -> None:
         """A fold that cannot be trained: NaN at the horizon is how policies hear of it."""
         curve = self.study.policy.board.seconds(job.config, job.fold)
@@ -235,9 +255,12 @@ class Feed:
         self.tell("failed", {"config": job.config, "fold": job.fold, "fault": reason})
         del self.jobs[trial]
 
-    def _try_alone(self, trial: str, job: Job, message: str) -> None:
-        """It may be the others who left too little memory, so it does not count yet; the job stays out meanwhile."""
-        fault = f"{message}, beside others: it is tried again alone"
+    def _ran_out(self, trial: str, job: Job, message: str, beside: bool) -> None:
+        """It may be others who left too little memory: then it does not count yet, and the job stays out meanwhile."""
+        if not beside or trial == self.alone:
+            self._failed(trial, job, OUT_OF_MEMORY, message)
+            return
+        fault = f"{message.splitlines()[-1]}, beside others: it is tried again alone"
         self.study.fault(job, fault)
         self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
         self.crowded.append(self.jobs.pop(trial))

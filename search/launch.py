@@ -104,6 +104,9 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
             say(f"{run.address}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
             if (over := _already_over(policy)) is not None:
                 journal.append("end", reason=over.reason)
+                within = " within its budget" if over.budget_spent else ""
+                at = f" at {request.address}" if request.address else ""
+                say(f"nothing is left to do{within}, so no Ray is looked for{at}")
                 return run, policy, over
             if data is not None and request.address is None:  # on a cluster it is the nodes that need them
                 _fetch_weights(space)

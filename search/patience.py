@@ -17,6 +17,8 @@ class Death(Enum):
     CRASHED = auto()
     UNSTARTED = auto()  # before it could do anything
     LEFT = auto()  # with its machine, which nobody can blame it for
+    OUT_OF_MEMORY = auto()  # killed by Ray, because its machine had next to none left
+    MISPLACED = auto()  # it should not have been there, and has done nothing yet
 
 
 class Patience:

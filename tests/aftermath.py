@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from search.run_folder import Run
 from search.schedulers import policy_of
 from search.study import replay_lines, verdicts
+
+PATIENCE = 120.0  # seconds until a condition is given up, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -47,3 +52,26 @@ def aftermath(run: Run) -> Aftermath:
         winner=None if winner is None else dict(policy.board.entrants[winner].parameters),
         ended=bool(lines) and lines[-1].kind == "end",
     )
+
+
+def check_end(run: Run, best: float) -> Aftermath:
+    """It came to the end of an undisturbed search, and the journal tells it as if there had been none other."""
+    after = aftermath(run)
+    assert after.ended and after.winner is not None and after.winner["quality"] == best
+    assert after.reports and not after.lost and not after.doubled
+    assert after.decided_otherwise == 0, "the journal gives other decisions than were taken"
+    return after
+
+
+def faults(run: Run) -> list[str]:
+    return [line.fields["fault"] for line in run.lines() if line.kind == "fault"]
+
+
+def wait_for(condition: Callable[[], Any], driver: subprocess.Popen[Any], talk: Callable[[], str]) -> Any:
+    """Until something comes true, while the driver of a search is at work."""
+    limit = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert driver.poll() is None, talk()
+        assert time.monotonic() < limit, "never comes true"
+        time.sleep(0.05)
+    return found

@@ -3,21 +3,27 @@ hurt it."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
 from cluster.connect import show_token
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS = 0x00020000  # of sched.h: mounts of its own
 PREEMPTION = 2  # of autoscaler.proto's DrainNodeReason
 # Nobody would use the workers that a node starts for a driver which brings its own runtime environment.
 SPARING = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -33,6 +39,7 @@ class FakeCluster:
         show_token()  # Ray asks for one wherever it is started by its own command
         self.cores = {"num_cpus": 2, "num_gpus": 1}
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+        self.threads: list[ThreadPoolExecutor] = []
         self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
         with _environment(self.environment):
             self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
@@ -56,6 +63,18 @@ class FakeCluster:
         """One more node; ``environment`` is that of all its processes."""
         with _environment({**self.environment, **environment}):
             return self.ray.add_node(**self.cores, **QUIET)
+
+    def add_without(self, folder: Path, **environment: str) -> Any:
+        """One more node, which has an empty disk of its own where the others have this folder."""
+
+        def begin() -> Any:
+            _hide(folder)
+            with patch("ray._private.utils.set_sigterm_handler"):  # which is for main threads alone
+                return self.add(**environment)
+
+        thread = ThreadPoolExecutor(1)  # what a thread sees of the disks, its processes see; they die with it
+        self.threads.append(thread)
+        return thread.submit(begin).result()
 
     def kill(self, node: Any) -> None:
         """At once, as a power cut does."""
@@ -91,6 +110,8 @@ class FakeCluster:
             self.kill(node)
         with _environment(self.environment):
             self.ray.shutdown()
+        for thread in self.threads:
+            thread.shutdown()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -98,6 +119,14 @@ def kill_process(process: int) -> None:
     """One that has just ended needs it no more."""
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+def _hide(folder: Path) -> None:
+    """From this thread and the processes that it starts."""
+    if LIBC.unshare(CLONE_NEWNS):
+        raise PermissionError(ctypes.get_errno(), "mount namespaces are not allowed here")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
 
 
 def _raylet(node: Any) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from trainable.dataset import TRUTH
+from trainable.printing import plural
 
 # Kinds of problem, in the order they are told. Errors keep a data set from being trained on as it is.
 ERRORS = ("split", "missing partner", "shared stem", "unreadable", "labels", "size", "groups")
@@ -155,7 +156,3 @@ def relative_to(path: Path, folder: Path) -> str:
 
 def by(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def plural(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

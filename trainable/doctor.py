@@ -9,10 +9,10 @@ from pathlib import Path
 from trainable import dataset, duplicates
 from trainable.config import STRIDE
 from trainable.dataset import IMAGES, SCRIBBLES, SUFFIXES, TRUTH, Split, unread
-from trainable.diagnosis import ERRORS, WARNINGS, Diagnosis, Problem, SplitFacts, plural, relative_to
+from trainable.diagnosis import ERRORS, WARNINGS, Diagnosis, Problem, SplitFacts, relative_to
 from trainable.errors import UserError, did_you_mean
 from trainable.folds import GROUPS, read_groups
-from trainable.printing import Progress
+from trainable.printing import Progress, plural
 from trainable.samples import Sample, look_at_all, statistics
 
 # Other suffixes that pictures have: such a file was meant to be read, a Thumbs.db was not.

@@ -14,6 +14,18 @@ class StorageFull(UserError):
     """A place that cannot be written to: nothing is wrong with what was asked, and everything would end like this."""
 
 
+class WrongMachine(Exception):
+    """A job that should not have come to this node: nothing of it was trained, and another one may take it."""
+
+    def __init__(self, message: str, node: str | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+
+    def __reduce__(self) -> tuple[type[WrongMachine], tuple[str, str | None]]:
+        return (WrongMachine, (self.message, self.node))
+
+
 class FoldFailed(Exception):
     """A fold that cannot go on for a reason of its own; ``reason`` is for machines, the message for people."""
 

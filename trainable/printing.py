@@ -32,6 +32,10 @@ def say(text: str) -> None:
     talk.print(text, markup=False)
 
 
+def plural(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
 @contextmanager
 def progress_bar(label: str, after: float = 0.0) -> Iterator[Progress]:
     """A callable that is told (done, total); it draws a bar on a terminal, once there is something to wait for.

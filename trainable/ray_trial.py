@@ -16,13 +16,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
 import ray
 from ray import tune
 
-from trainable.errors import FoldFailed, StorageFull, UserError
+from trainable.errors import FoldFailed, StorageFull, UserError, WrongMachine
 from trainable.log import note
 from trainable.shipment import Shipment
 
@@ -47,6 +48,8 @@ class FoldTrial(tune.Trainable):
     """One job: (config, fold, until), as the search hands it out."""
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
+        # Here, so that a machine that cannot load it starts no worker; later it would look like the fold's own crash.
+        import_module("trainable.scripted" if shipment is None else "trainable.fold")
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
         job = self.job
@@ -54,14 +57,18 @@ class FoldTrial(tune.Trainable):
         alive = self.watchdog.alive
         training = _scripted(job, alive) if shipment is None else _trained(job, shipment, alive)
         self.reports = carried(_logged(job, training))
+        self.arrived = False
 
     def step(self) -> dict[str, str]:
         # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
         ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
+        if not self.arrived:
+            _check_machine(self.job)
+            self.arrived = True
         result = self._step()
         if "step" not in result:
             self.cleanup()  # the actor may stand idle now, and must not keep memory from others
-        return packed(result)
+        return packed({**result, "node": _node()})
 
     def _step(self) -> Result:
         try:
@@ -156,6 +163,23 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
 
     place = Workplace(job)
     return {**job, "folder": str(place.folder)}, place.carry
+
+
+def _check_machine(job: Result) -> None:
+    """A node without the disk of the runs would make their folder, and train for nobody.
+
+    To one that is about to be taken away Ray sends no worker any more, but Tune gives its idle ones another job.
+    """
+    node = _node()
+    if node is not None and node in ray._private.state.state.get_draining_nodes():
+        raise WrongMachine(f"{socket.gethostname()} is about to be taken away", node)
+    if "store" not in job and not Path(job["journal"]).exists():
+        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run", node)
+
+
+def _node() -> str | None:
+    """Ray's name for this machine, where there is a Ray."""
+    return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else None
 
 
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:

@@ -17,8 +17,8 @@ from PIL import Image
 
 from trainable import dataset, duplicates
 from trainable.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels, Split
-from trainable.diagnosis import Problem, Size, by, plural
-from trainable.printing import Progress
+from trainable.diagnosis import Problem, Size, by
+from trainable.printing import Progress, plural
 
 # People scribble on a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
 DENSE = 0.5

@@ -23,7 +23,8 @@ class Place:
 class Share:
     """What one fold trial gets, how many run at once, and which part of its card's memory one may fill.
 
-    ``kind`` is the kind of GPU that it is for, as Ray calls it, where machines are told apart by it.
+    ``kind`` is the kind of GPU that it is for, as Ray calls it, where machines are told apart by it; ``avoid`` are
+    the nodes that it is not on, though they may have room.
     """
 
     cpus: float = 1.0
@@ -31,6 +32,7 @@ class Share:
     slots: int = 1
     memory: float = 1.0
     kind: str = ""
+    avoid: tuple[str, ...] = ()
 
     @property
     def crowded(self) -> bool:

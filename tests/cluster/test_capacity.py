@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from cluster.capacity import SECONDS, Capacity, wait_for_room
+from cluster.nodes import Nodes, Present
 from trainable.errors import UserError
 from trainable.footprint import GIB, Card, Footprint
 from trainable.share import Share
@@ -16,11 +17,11 @@ T4 = {"CPU": 4.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
 class Ray:
     def __init__(self, *machines, cpu=1.0, gpu="auto", measure=None):
         self.machines, self.now, self.looks, self.requests = list(machines), 0.0, 0, []
-        self.capacity = Capacity(cpu, gpu, measure, self.look, self.request, lambda: self.now)
+        self.capacity = Capacity(cpu, gpu, measure, Nodes(look=self.look), self.request, lambda: self.now)
 
     def look(self):
         self.looks += 1
-        return list(self.machines)
+        return {f"{id(machine)}": Present("10.0.0.1", machine) for machine in self.machines}
 
     def request(self, bundles):
         self.requests.append(bundles)

@@ -239,5 +239,5 @@ def test_what_cannot_be_asked_is_told_in_a_line(doctor, words, message):
 
 def test_without_an_address_it_examines_this_machine_alone(doctor):
     done = doctor(RAY_ADDRESS="")
-    assert "127.0.0.1 (" in done.stdout and "1 nodes, " in done.stderr
+    assert "127.0.0.1 (" in done.stdout and "1 node, " in done.stderr
     assert done.returncode == (2 if "Problems" in done.stdout else 0)

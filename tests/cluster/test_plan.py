@@ -26,6 +26,15 @@ def test_a_cluster_that_is_only_thought_of(plan):
     assert rows[0]["memory_each"] == pytest.approx(1 / 7 - 0.5 / 80, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("machine", "told"),
+    [("1 cores", "1 fold trial at once on 1 machine\n"), ("2 x 1 cores", "2 fold trials at once on 2 machines\n")],
+)
+def test_one_is_one_and_two_are_many(machine, told):
+    done = CliRunner().invoke(app, ["plan", "--machine", machine])
+    assert done.stderr.endswith(told)
+
+
 def test_what_is_asked_for_is_what_is_given(plan):
     (row,) = plan("--machine", "16 cores + 2 T4", "--cpu", "4", "--gpu", "0.5")
     assert (row["fold_trials"], row["gpu_each"], row["cores_each"]) == (4, 0.5, 4.0)

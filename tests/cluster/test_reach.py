@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from cluster.facts import Folder
-from cluster.reach import check_runs
+from cluster.reach import asked_aside, check_runs
 from trainable.errors import UserError
 
 
@@ -59,3 +59,18 @@ def test_a_node_on_which_the_storage_hangs_is_named(nodes, tmp_path):
 
     with pytest.raises(UserError, match="did not answer for 8 s"):
         check_runs(str(tmp_path), lambda root: Hung(tmp_path), patience=8)
+
+
+def test_a_node_that_comes_is_asked_aside_and_says_what_is_wrong(nodes, tmp_path):
+    def on_its_own_disk(root):
+        return Folder(Path(root) / os.environ.get("DISK", "shared"))
+
+    answers = []
+    for node in check_runs(str(tmp_path)):
+        answer = asked_aside(str(tmp_path), node, on_its_own_disk)
+        while (words := answer()) is None:
+            threading.Event().wait(0.05)
+        answers.append(words)
+    fine, wrong = sorted(answers)
+    assert fine == ""
+    assert wrong.startswith(f"--runs {tmp_path}: does not see there what this machine wrote. Name a folder")

@@ -12,27 +12,12 @@ from pathlib import Path
 
 import pytest
 from aftermath import aftermath
+from disturbed import LEFT, PATIENCE, SPACE, Search
 from fake_cluster import FakeCluster, kill_process
 
 from search.ledger import ledger
-from search.run_folder import Run
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0  # seconds until a condition is given up, on a busy machine
-BEST = 0.76
-SPACE = """
-name: demo
-folds: 2
-trainable: scripted
-parameters:
-  quality: {values: [0.70, 0.72, 0.74, 0.76]}
-  steps: 8
-  evaluations: 8
-  step_seconds: 0.25
-scheduler: foldrace
-resources: {gpu: 0.5, cpu: 1}
-"""
-LEFT = "its machine left the cluster"
 
 
 @pytest.fixture(scope="module")
@@ -47,64 +32,6 @@ def machines():
 def environment(machines, small_cache):
     ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     return os.environ | ours | {"RAY_ADDRESS": machines.address}
-
-
-class Search:
-    """A launched search that is looked at through its journal, as anybody could."""
-
-    def __init__(self, folder, machines, begin):
-        self.run, self.machines, self.begin = Run(folder / "runs/demo"), machines, begin
-        self.process = begin()
-
-    def again(self):
-        """By the same command."""
-        self.process = self.begin()
-
-    def until(self, condition):
-        """Wait for something to come true, while the search goes on by itself."""
-        limit = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < limit, "never comes true"
-            time.sleep(0.05)
-        return found
-
-    def out(self):
-        """The fold trials that are out; true for those that have reported to this driver."""
-        out = {}
-        for line in self.run.lines():
-            cell = (line.fields.get("config"), line.fields.get("fold"))
-            if line.kind == "begin":
-                out.clear()
-            elif line.kind in ("lost", "stop") or "stop" in line.fields:
-                out.pop(cell, None)
-            elif line.kind in ("job", "report", "fault"):
-                out[cell] = line.kind == "report"
-        return out
-
-    def workers(self):
-        """The processes that train now."""
-        reported = {cell for cell, has in self.out().items() if has}
-        return list(self.machines.trained_at(self.run.folder, reported).values())
-
-    def trains_on(self, node):
-        return any(self.machines.node_of(worker) == node for worker in self.workers())
-
-    def faults(self):
-        return [line.fields["fault"] for line in self.run.lines() if line.kind == "fault"]
-
-    def ends(self, code=0):
-        _, talk = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == code, talk
-        return talk
-
-    def check(self):
-        """It came to the end of an undisturbed search, and the journal tells it as if there had been none other."""
-        after = aftermath(self.run)
-        assert after.ended and after.winner["quality"] == BEST
-        assert after.reports and not after.lost and not after.doubled
-        assert after.decided_otherwise == 0, "the journal gives other decisions than were taken"
-        assert not list(self.run.folder.glob("configs/*/fold_*/error.txt")), "a config was given up"
 
 
 @pytest.fixture
@@ -151,6 +78,20 @@ def test_machines_that_are_to_be_taken_away_get_no_more_and_a_new_one_takes_thei
     search.ends()
     search.check()
     assert set(search.faults()) <= {LEFT}
+
+
+def test_idle_workers_of_a_machine_that_is_to_be_taken_away_get_no_other_job(launched, machines):
+    search = launched()
+    leaving = machines.nodes[0]
+    search.until(lambda: search.trains_on(leaving))
+    machines.announce_end(leaving, seconds=PATIENCE)
+    before = search.begun()
+    there = {worker for worker in before if machines.node_of(worker) == leaving}
+    search.ends()
+    search.check()
+    assert there and there.isdisjoint((search.begun() - before).elements()) and not search.faults()
+    machines.kill(leaving)
+    machines.add()
 
 
 def test_the_driver_is_killed_and_the_same_command_goes_on(launched):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.capacity import Capacity
+from cluster.nodes import Nodes
 from search.audience import Audience
 from search.engine import Verdicts, drive, needs
 from search.feed import Settings
@@ -63,7 +64,7 @@ def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
     controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), strands=lambda trial: trial == "not ours")
-        assert Verdicts(feed).choose_trial_to_run(controller) is chosen
+        assert Verdicts(feed, Nodes()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
 
 
@@ -151,10 +152,11 @@ def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path,
 
 
 def test_a_job_asks_for_its_share_on_its_kind_of_machine():
-    job = {"cpus": 2.0, "gpus": 0.3333, "kind": ""}
+    job = {"cpus": 2.0, "gpus": 0.3333, "kind": "", "avoid": []}
     assert needs(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
     assert needs(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
     assert needs(job | {"kind": "A100"}).bundles == [{"CPU": 2, "GPU": 0.3333, "accelerator_type:A100": 0.001}]
+    assert needs(job) != needs(job | {"avoid": ["f00"]}), "an actor that may be on that node is not used again"
 
 
 def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):

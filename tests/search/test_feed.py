@@ -150,6 +150,29 @@ def test_one_that_crashes_while_it_is_alone_stays_alone(tmp_path):
         assert set(cluster.policy.board.failed) == {"c0"}, "this one counts"
 
 
+def test_a_worker_that_its_machine_had_no_memory_for_is_tried_again_alone_and_only_then_given_up(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0, shares=[Share(1.0, 1.0, 2)])
+    with cluster.journal:
+        cluster.start()
+        first, second = cluster.out
+        job = cluster.out.pop(first)
+        cluster.feed.died(first, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+        assert cluster.start() and list(cluster.out) == [second], "nobody new is let in"
+        while cluster.feed.result(second, cluster.result(second)):
+            pass
+        del cluster.out[second]
+        assert cluster.start() and cluster.alone == [("c0", job["fold"])]
+        (alone,) = cluster.out
+        cluster.feed.died(alone, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+    assert set(cluster.policy.board.failed) == {"c0"}
+    assert [fault["fault"] for fault in faults(tmp_path)] == [
+        "its machine ran out of memory, beside others: it is tried again alone",
+        "out_of_memory: its machine ran out of memory",
+    ]
+    error = (tmp_path / "configs/c0" / f"fold_{job['fold']}" / "error.txt").read_text()
+    assert error.startswith("out_of_memory: Memory on the node was 0.95")
+
+
 def test_a_machine_that_leaves_is_no_failure_and_its_fold_trials_go_on_first(tmp_path):
     cluster = Cluster(tmp_path, {}, retries=0)
     with cluster.journal:
@@ -192,6 +215,37 @@ def test_what_waits_for_a_kind_of_machine_that_is_gone_goes_to_another(tmp_path)
         job = list(cluster.out.values())[-1]
         assert (job["kind"], job["config_id"], job["fold"]) == ("A100", *cell)
     assert not cluster.policy.board.failed and not faults(tmp_path)
+
+
+def test_what_avoids_a_node_that_is_left_out_no_more_is_handed_out_anew(tmp_path):
+    cluster = Cluster(tmp_path, {}, shares=[Share(avoid=("second",))])
+    with cluster.journal:
+        cluster.start()
+        (trial,) = cluster.out
+        assert cluster.out[trial]["avoid"] == ["second"]
+        cluster.shares = [Share(avoid=("second", "third"))]
+        assert not cluster.feed.strands(trial)
+        cluster.shares = [Share(avoid=("third",))]
+        assert cluster.feed.strands(trial), "the second may be the only one that has room"
+        cluster.start()
+        assert list(cluster.out.values())[-1]["avoid"] == ["third"]
+    assert not faults(tmp_path)
+
+
+def test_a_job_that_a_machine_refused_goes_to_another_and_is_held_against_nobody(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0)
+    with cluster.journal:
+        for _ in range(20):
+            cluster.start()
+            trial, job = cluster.out.popitem()
+            cluster.feed.died(trial, "WrongMachine: does not see the run", Death.MISPLACED)
+            assert cluster.heard[-1] == (
+                "lost",
+                {"config": "c0", "fold": job["fold"], "fault": "WrongMachine: does not see the run"},
+            )
+        assert cluster.start() and not cluster.policy.board.failed
+    kinds = [line.kind for line in read_journal(tmp_path / "journal.jsonl")]
+    assert kinds.count("job") == 2 and not {"fault", "lost"} & set(kinds), "it was out all the time"
 
 
 def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):

@@ -71,8 +71,9 @@ def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
     assert leader["values"]["quality"] == 0.76
     listed = json.loads(search("list", "--format", "json").stdout)
     assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
-    again = search("launch", "demo.yaml")
+    again = search("launch", "demo.yaml", "--address", "nowhere:1")
     assert again.returncode == 0 and "trains until" not in again.stderr, "a finished run has nothing to train"
+    assert "nothing is left to do, so no Ray is looked for at nowhere:1" in again.stderr
     assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
 
 

@@ -11,12 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aftermath import aftermath
+from aftermath import check_end, faults, wait_for
 
 from search.run_folder import Run
 
@@ -171,19 +170,11 @@ def test_links_are_cut_and_one_heals_and_the_machine_that_was_given_up_comes_bac
     run, driver = Run(tmp_path / "runs/demo"), cluster.launch()
 
     def until(condition):
-        limit = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert driver.poll() is None, (tmp_path / "machine-0.txt").read_text()
-            assert time.monotonic() < limit, "never comes true"
-            time.sleep(0.05)
-        return found
-
-    def faults():
-        return [line.fields["fault"] for line in run.lines() if line.kind == "fault"]
+        wait_for(condition, driver, (tmp_path / "machine-0.txt").read_text)
 
     until(lambda: network.titles(1, TRAINS) and network.titles(2, TRAINS))
     network.link(2, "down")
-    until(faults)
+    until(lambda: faults(run))
     assert network.titles(2, RAYLET), "the machine itself is well"
     network.link(1, "down")  # for good: whatever is left to do, it is for the one that comes back
     network.link(2, "up")
@@ -191,7 +182,5 @@ def test_links_are_cut_and_one_heals_and_the_machine_that_was_given_up_comes_bac
     assert cluster.start(2).wait(PATIENCE) == 0, "as whatever keeps Ray running on a machine would"
     until(lambda: network.titles(2, TRAINS))
     assert driver.wait(PATIENCE) == 0, (tmp_path / "machine-0.txt").read_text()
-    after = aftermath(run)
-    assert after.ended and after.winner["quality"] == 0.76
-    assert after.reports == 4 * 2 * 24 and not after.lost and not after.doubled and after.decided_otherwise == 0
-    assert set(faults()) == {"its machine left the cluster"}
+    assert check_end(run, 0.76).reports == 4 * 2 * 24
+    assert set(faults(run)) == {"its machine left the cluster"}

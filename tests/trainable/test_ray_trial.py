@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import small_config
 
+from trainable.errors import WrongMachine
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.shipment import Shipment
 from trainable.trial import FoldTrial as Training
@@ -15,6 +16,8 @@ from trainable.trial import FoldTrial as Training
 @pytest.fixture
 def job(small_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
+
+    (tmp_path / "journal.jsonl").touch()
 
     def make(name, **more):
         return {
@@ -28,6 +31,7 @@ def job(small_cache, tmp_path, monkeypatch):
             "fold": 0,
             "until": 8,
             "folder": str(tmp_path / name),
+            "journal": str(tmp_path / "journal.jsonl"),
             "hang_seconds": 600.0,
             "hang_factor": 20.0,
             **more,
@@ -120,3 +124,10 @@ def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_co
 def test_a_fold_goes_by_the_metric_of_its_space(job, worker, loop):
     worker(job("first", metric="dice")).step()
     assert [more["metric"] for more in loop] == ["dice"]
+
+
+def test_a_machine_that_does_not_see_the_run_refuses_and_leaves_nothing_behind(job, worker, tmp_path):
+    actor = worker(job("first", journal=str(tmp_path / "elsewhere/journal.jsonl")))
+    with pytest.raises(WrongMachine, match=r"elsewhere/journal.jsonl: is not there"):
+        actor.step()
+    assert not (tmp_path / "first").exists()

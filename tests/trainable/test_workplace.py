@@ -237,6 +237,7 @@ def test_a_real_fold_that_moves_between_nodes_ends_as_one_that_never_did(
         "config_id": "0123456789ab",
         "fold": 0,
         "folder": str(tmp_path / "local"),
+        "journal": str(tmp_path),
     }
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
     scores = _to_the_end(Worker(packed(base)))
