@@ -81,7 +81,7 @@ class Board:
     @property
     def begun(self) -> int:
         """Fold trials that have reported, or are out."""
-        return len(self._curves.keys() | self.out.keys())
+        return len(self._curves) + sum(cell not in self._curves for cell in self.out)
 
     def complete(self, config: str) -> bool:
         return config not in self.failed and len(self.scores(config)) == self.folds
@@ -91,6 +91,10 @@ class Board:
         return [
             fold for fold in range(self.folds) if (config, fold) not in self.out and self.full(config, fold) is None
         ]
+
+    def busy(self, config: str) -> bool:
+        """Whether somebody trains a fold of it."""
+        return any((config, fold) in self.out for fold in range(self.folds))
 
     def standing(self) -> Iterator[Entrant]:
         """Every config that has not failed, in the order of their arrival."""

@@ -16,6 +16,7 @@ from search.board import Board, Cell
 RUNNING, PAUSED, DONE, FAILED = 1, 2, 3, 4
 STATES = {RUNNING: "running", PAUSED: "paused", DONE: "done", FAILED: "failed"}
 SECONDS = 5.0  # between two readings
+REST = 50.0  # and so many times as long as one takes: it reads all fold trials, and jobs wait meanwhile
 # Fold trials that are told of one by one, the rest only in the sums: after the two thousandth set of labels that a
 # process has ever given a metric, OpenTelemetry throws them all together into one.
 MOST = 1500
@@ -45,14 +46,15 @@ class Monitor:
 
     def pulse(self) -> None:
         """To be called often; does something every few seconds."""
-        if self.clock() < self.due:
+        began = self.clock()
+        if began < self.due:
             return
-        self.due = self.clock() + SECONDS
         for name, value, labels in run_readings(self.board):
             self.metrics.set(name, value, **labels)
         for cell in self.told:
             for name, value, labels in fold_readings(self.board, cell):
                 self.metrics.set(name, value, **labels)
+        self.due = began + max(SECONDS, REST * (self.clock() - began))
 
 
 def begun(board: Board) -> Iterator[Cell]:

@@ -77,12 +77,16 @@ class Policy(ABC):
         reason = self._end(report)
         if reason is None:
             return Continue()
-        self.board.out.pop((report.config, report.fold), None)
+        self.take_back(report.config, report.fold)
         return Stop(reason)
 
     def lost(self, job: Job) -> None:
         """The worker died or gave the job back: it may be handed out again."""
-        self.board.out.pop((job.config, job.fold), None)
+        self.take_back(job.config, job.fold)
+
+    def take_back(self, config: str, fold: int) -> None:
+        """Nobody trains this fold trial any more."""
+        self.board.out.pop((config, fold), None)
 
     def _end(self, report: Report) -> str | None:
         if (cell := self.board.failed.get(report.config)) is not None:

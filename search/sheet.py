@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +30,8 @@ class Sheet:
         self._block: list[int] = []
         self._scores = np.full((len(rungs) + 1, 64, board.folds), np.nan)
         self._shapes = np.zeros((len(rungs), 64, SHAPES))
-        self._design: Array | None = None
+        self.failed = board.failed
+        self._designs: dict[int, Array] = {}  # the newest only, by the number of configs; shared with what is frozen
 
     def add(self, entrant: Entrant) -> None:
         if entrant.config in self.row:
@@ -37,7 +40,6 @@ class Sheet:
         self.names.append(entrant.config)
         self._block.append(self._blocks.setdefault(entrant.steps, len(self._blocks)))
         self.steps.append((*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon))
-        self._design = None
         if len(self.names) > self._scores.shape[1]:
             grow = self._scores.shape[1]
             self._scores = np.pad(self._scores, ((0, 0), (0, grow), (0, 0)), constant_values=np.nan)
@@ -59,6 +61,14 @@ class Sheet:
                 changed = True
         return changed or report.step in steps
 
+    def frozen(self) -> Sheet:
+        """The sheet as it stands now, whatever is written on this one later."""
+        still = copy(self)
+        still.names, still.steps, still._block = self.names[:], self.steps[:], self._block[:]
+        still.failed = dict(self.failed)
+        still._scores, still._shapes = self._scores.copy(), self._shapes.copy()
+        return still
+
     @property
     def full(self) -> Array:
         return self._scores[-1, : len(self.names)]
@@ -77,16 +87,18 @@ class Sheet:
     @property
     def alive(self) -> NDArray[np.bool_]:
         alive = np.ones(len(self.names), dtype=bool)
-        alive[[self.row[config] for config in self.board.failed]] = False
+        alive[[self.row[config] for config in self.failed]] = False
         return alive
 
     @property
     def design(self) -> Array:
         """A column for every value of every parameter that has few: the main effects that configs share."""
-        if self._design is None:
+        count = len(self.names)
+        if count not in self._designs:
             columns = [column for name in self._parameters() for column in self._indicators(name)]
-            self._design = np.array(columns, dtype=float).reshape(len(columns), len(self.names)).T
-        return self._design
+            self._designs.clear()
+            self._designs[count] = np.array(columns, dtype=float).reshape(len(columns), count).T
+        return self._designs[count]
 
     def levels(self, parameter: str) -> list[str]:
         return [str(self.board.entrants[name].parameters.get(parameter)) for name in self.names]

@@ -109,7 +109,7 @@ def _note(policy: Policy, fields: Any) -> None:
 
 
 def _take_back(policy: Policy, fields: Any) -> None:
-    policy.board.out.pop((fields["config"], fields["fold"]), None)
+    policy.take_back(fields["config"], fields["fold"])
 
 
 def _nothing(policy: Policy, fields: Any) -> None:

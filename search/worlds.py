@@ -65,17 +65,24 @@ def make_scores(
     rng: np.random.Generator,
 ) -> list[Array]:
     """Configs x folds x reports for each block: the rows of configs that report at the same shares of their horizon."""
+    final, pace = make_ends(recipe, points, folds, rng)
+    scores = []
+    for rows, time in blocks:
+        score = final[rows][:, :, None] - gap(recipe.shape, time, pace[rows][:, :, None], rng)
+        score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (len(rows), folds, len(time) - 1))
+        scores.append(score)
+    return scores
+
+
+def make_ends(
+    recipe: Recipe, points: Sequence[Mapping[str, object]], folds: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Configs x folds: the score at full length, and how slowly it is reached."""
     count = len(points)
     level = 0.855 + _configs(recipe, points, rng)[:, None] + rng.normal(0, recipe.fold_sd, folds)
     final = level + rng.normal(0, recipe.noise_sd, (count, folds))
     pace = recipe.pace_sd * rng.normal(size=(count, 1))
-    pace = pace + recipe.cell_pace_sd * rng.normal(size=(count, folds))
-    scores = []
-    for rows, time in blocks:
-        score = final[rows][:, :, None] - _gap(recipe.shape, time, pace[rows][:, :, None], rng)
-        score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (len(rows), folds, len(time) - 1))
-        scores.append(score)
-    return scores
+    return final, pace + recipe.cell_pace_sd * rng.normal(size=(count, folds))
 
 
 def generated(recipe: Recipe, seed: int) -> Recorded:
@@ -94,7 +101,7 @@ def _configs(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.ran
     return np.asarray(recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest))
 
 
-def _gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:
+def gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:
     """How far below its final score a fold trial is; nothing at the end. A larger pace is slower."""
     if shape == "exponential":
         late = np.exp(-time / (0.12 * np.exp(pace))) - np.exp(-1 / (0.12 * np.exp(pace)))

@@ -5,36 +5,27 @@ The whole of it is told in docs/foldrace.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from itertools import repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.answer import best_first, best_of, usual_prior
 from search.forecast import forecast_all
-from search.mixed_model import Array, Prior, Table
+from search.mixed_model import Prior
 from search.policy import Policy
+from search.queue import Queue
+from search.race import Race, Rules, judge_all
 from search.sheet import Sheet
-from search.standings import Standings, stand
 from search.words import Answer, Entrant, Job, Report
 from trainable.errors import UserError
 
-SPECULATED = 5  # of the best configs, the folds that idle workers may run ahead
+# To judge takes time in proportion to the configs. So many are judged at every report; of the others, for this share
+# of them a report more comes first.
+EXACT, SHARE = 1_000, 0.02
+FEW = 0.75  # of the most jobs that were ever out: with fewer, workers are idle
 
-
-@dataclass(frozen=True)
-class Race:
-    """What follows from the facts of one moment, one entry per config."""
-
-    table: Table
-    standings: Standings
-    ranks: NDArray[np.int_]  # within the block (and stratum), by the expected mean
-    places: NDArray[np.int_]  # how many of them may leave the rungs
-    dropped: NDArray[np.bool_]  # too little chance to win
-    risk: float  # the chances of all that are dropped, together
+Entry = tuple[int, int, float, int]  # the stage, what comes first in it, then the row
 
 
 class FoldRace(Policy):
@@ -55,153 +46,158 @@ class FoldRace(Policy):
             raise UserError(f"keep = {keep}: must be above 0 and at most 1")
         if not 0 <= delta < 0.5:
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
-        self.rungs, self.keep, self.delta, self.stratify = rungs, keep, delta, stratify
-        self.prior = prior or usual_prior()
+        self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or usual_prior())
         super().__init__((), folds, budget)
         self._sheet = Sheet(self.board, rungs)
-        self._race: Race | None = None
+        self._news = 0  # what the sheet was told since the moment that the race is judged from
+        self._most_out = 0
+        self._screening: Queue[tuple[int]] = Queue(self._screened)
+        self._mark()
         for entrant in entrants:
             self.add(entrant)
 
     def add(self, entrant: Entrant) -> None:
         super().add(entrant)
-        self._sheet.add(entrant)
-        self._race = None
+        if entrant.config not in self._sheet.row:
+            self._sheet.add(entrant)
+            self._screening.put((self._sheet.row[entrant.config],))
+            self._hear()
 
     def note(self, report: Report) -> bool:
         new = super().note(report)
         if new and self._sheet.write(report):
-            self._race = None
+            self._hear()
         return new
+
+    def take_back(self, config: str, fold: int) -> None:
+        self._most_out = max(self._most_out, len(self.board.out))
+        super().take_back(config, fold)
+        row, out = self._sheet.row[config], len(self.board.out)
+        self._screening.put((row,))
+        if self._going is not None and (entry := self._entry(row)) is not None:
+            self._going.put(entry)
+        if self._news and out < FEW * self._most_out and self._news >= out:
+            self._mark()
 
     def choose(self) -> Job | None:
         if not self.board.entrants:
             return None
-        return next(chain(self.eligible(), self._speculate()), None)
+        return self._screening.first() or self._go_on().first() or next(self._speculate(), None)
 
     def eligible(self) -> Iterator[Job]:
-        yield from self._screen()
-        yield from self._go_on()
+        yield from self._screening.all()
+        yield from self._go_on().all()
 
     def judge(self, report: Report) -> str | None:
         """Rungs pause. In fold 0 every job ends at one, so that all configs get there first; later, only
-        losers do.
+        losers do. A large race hears of a rung after the verdict, so there losers also pause later on.
         """
-        row = self._sheet.row[report.config]
-        if report.step not in self._sheet.steps[row][:-1]:
+        rungs = self._sheet.steps[self._sheet.row[report.config]][:-1]
+        late = self._large > 0 and rungs and report.step > rungs[-1]
+        if report.fold and (late or report.step in rungs):
+            return self.why(report.config)
+        if report.fold or report.step not in rungs:
             return None
-        if report.fold == 0:
-            job = self.board.out.get((report.config, 0))
-            waits = job is None or job.until <= report.step
-            return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
-        return self.why(report.config)
+        job = self.board.out.get((report.config, 0))
+        waits = job is None or job.until <= report.step
+        return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
 
     def why(self, config: str) -> str | None:
         """Why the race would not train this config as things stand; None where it would."""
-        race, row = self._now(), self._sheet.row[config]
         if config in self.board.failed:
             return f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
-        if not race.standings.candidates[row]:
-            return None
-        if race.ranks[row] >= race.places[row]:
-            return f"paused: rank {race.ranks[row] + 1} at the rung of fold 0, the best {race.places[row]} go on"
-        if not race.dropped[row]:
-            return None
-        behind = race.standings.mean[race.standings.leader] - race.standings.mean[row]
-        seen = np.flatnonzero(race.table.known[row])
-        folds = f"fold {seen[0]}" if len(seen) == 1 else f"folds {seen[0]}-{seen[-1]}"
-        return (
-            f"paused: {behind:.3f} behind the leader on {folds},"
-            f" chance to win {100 * race.standings.chance[row]:.1f} %"
-            f" ({100 * race.risk:.1f} % with all that are paused)"
-        )
+        race, row = self._now(), self._sheet.row[config]
+        return race.why_not(row) if row < len(race) else None
 
     def answer(self) -> Answer:
         if not self.board.entrants:
             return Answer(None, ())
-        return best_of(self._sheet, self._now().table, self.prior)
+        return best_of(self._sheet, forecast_all(self._sheet, self.rules.prior), self.rules.prior)
 
     def ranking(self) -> tuple[str, ...]:
         race = self._now()
         rows = np.flatnonzero(race.standings.candidates & race.table.known.any(1))
         return best_first(self._sheet, rows, race.standings.mean)
 
-    def _screen(self) -> Iterator[Job]:
-        """Breadth first: whoever has not reached the first rung of fold 0, or may go on to the next one."""
-        sheet = self._sheet
-        for place in range(max(1, len(self.rungs))):
-            waiting = np.isnan(sheet.at(place)[:, 0]) & sheet.alive
-            if place:
-                waiting &= np.isfinite(sheet.at(place - 1)[:, 0]) & self._leaves()
-            for row in np.flatnonzero(waiting):
-                if (sheet.names[row], 0) not in self.board.out:
-                    yield Job(sheet.names[row], 0, sheet.steps[row][place])
+    def _hear(self) -> None:
+        self._news += 1
+        if self._news > SHARE * self._large:
+            self._mark()
 
-    def _go_on(self) -> Iterator[Job]:
-        """The next fold of whoever may still win: the fewest folds first, then the best; one fold at a
-        time.
+    @property
+    def _large(self) -> int:
+        """By how many configs the race is too large to be judged at every report."""
+        return max(0, len(self.board.entrants) - EXACT)
+
+    def _mark(self) -> None:
+        """From now on, what stands on the sheet now is what the race is judged from, whenever it is asked for.
+
+        Only records may come here, so that replaying them leads to the same race.
         """
-        busy = {config for config, _ in self.board.out}
-        rows = np.flatnonzero(self._runs())
-        folds = np.isfinite(self._sheet.full[rows]).sum(1)
-        for row in rows[np.lexsort((-self._now().standings.mean[rows], folds))]:
-            if self._sheet.names[row] not in busy:
-                yield from self._next_fold(row)
-
-    def _speculate(self) -> Iterator[Job]:
-        """For workers that would idle: the folds that the best configs will need next if they stay ahead."""
-        rows = np.flatnonzero(self._runs())
-        for row in rows[np.argsort(-self._now().standings.mean[rows], kind="stable")][:SPECULATED]:
-            yield from self._next_fold(row)
-
-    def _next_fold(self, row: np.signedinteger) -> Iterator[Job]:
-        config = self._sheet.names[row]
-        for fold in self.board.open_folds(config)[:1]:
-            yield Job(config, fold, self._sheet.steps[row][-1])
-
-    def _leaves(self) -> NDArray[np.bool_]:
-        race = self._now()
-        return np.asarray(race.ranks < race.places)
-
-    def _runs(self) -> NDArray[np.bool_]:
-        race = self._now()
-        return np.asarray(race.standings.candidates & self._leaves() & ~race.dropped)
+        self._news, self._basis = 0, self._sheet.frozen()
+        self._race: Race | None = None
+        self._going: Queue[Entry] | None = None
 
     def _now(self) -> Race:
         if self._race is None:
-            self._race = self._judge_all()
+            self._race = judge_all(self._basis, self.rules)
         return self._race
 
-    def _judge_all(self) -> Race:
-        sheet = self._sheet
-        table = forecast_all(sheet, self.prior)
-        candidates = sheet.alive & (np.isfinite(sheet.at(len(self.rungs) - 1)[:, 0]) if self.rungs else True)
-        standings = stand(table, self.prior, candidates)
-        ranks, places = self._rank(standings.mean)
-        dropped, risk = self._drop(standings)
-        return Race(table, standings, ranks, places, dropped, risk)
+    def _screened(self, entry: tuple[int]) -> Job | None:
+        """Breadth first: whoever has not reached the first rung of fold 0."""
+        (row,), sheet = entry, self._sheet
+        name = sheet.names[row]
+        there = not np.isnan(sheet.at(0)[row, 0])
+        if there or name in self.board.failed or (name, 0) in self.board.out:
+            return None
+        return Job(name, 0, sheet.steps[row][0])
 
-    def _rank(self, mean: Array) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """Ranks by the expected mean among all that reached the same rung of the same block (and stratum)."""
-        sheet = self._sheet
-        ranks, places = np.zeros(len(mean), dtype=int), np.full(len(mean), len(mean))
-        groups = sheet.blocks
-        if self.stratify:
-            levels = np.unique(sheet.levels(self.stratify), return_inverse=True)[1]
-            groups = groups * (levels.max(initial=0) + 1) + levels
-        for place in range(len(self.rungs)):
-            reached = np.isfinite(sheet.at(place)[:, 0])
-            for group in np.unique(groups):
-                rows = np.flatnonzero((groups == group) & reached)
-                ranks[rows[np.argsort(-mean[rows], kind="stable")]] = np.arange(len(rows))
-                places[rows] = math.ceil(self.keep * len(rows) - 1e-9)
-        return ranks, places
+    def _go_on(self) -> Queue[Entry]:
+        """Whoever may go on to a further rung of fold 0; then the next fold of whoever may still win: the
+        fewest folds first, then the best; one fold at a time.
+        """
+        if self._going is None:
+            self._going = Queue(self._given, self._entries())
+        return self._going
 
-    def _drop(self, standings: Standings) -> tuple[NDArray[np.bool_], float]:
-        """The least likely winners, as many as have a chance of no more than delta together."""
-        chance = np.where(standings.candidates, standings.chance, 0.0)
-        order = np.argsort(chance, kind="stable")
-        risk = np.cumsum(chance[order])
-        dropped = np.zeros(len(chance), dtype=bool)
-        dropped[order] = risk <= self.delta
-        return dropped, float(risk[risk <= self.delta].max(initial=0.0))
+    def _entries(self) -> Iterator[Entry]:
+        race, sheet = self._now(), self._sheet
+        for place in range(1, len(self.rungs)):
+            waits = np.isnan(sheet.at(place)[:, 0]) & np.isfinite(sheet.at(place - 1)[:, 0])
+            yield from ((0, place, 0.0, row) for row in np.flatnonzero(waits[: len(race)] & race.leaves).tolist())
+        rows = np.flatnonzero(race.runs)
+        folds = np.isfinite(sheet.full[rows]).sum(1)
+        yield from zip(repeat(1), folds.tolist(), (-race.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
+
+    def _entry(self, row: int) -> Entry | None:
+        """The place of a config in the queue, whether or not somebody trains it."""
+        race, sheet = self._now(), self._sheet
+        if row >= len(race):
+            return None
+        for place in range(1, len(self.rungs)):
+            here, before = sheet.at(place)[row, 0], sheet.at(place - 1)[row, 0]
+            if np.isnan(here) and np.isfinite(before) and race.leaves[row]:
+                return 0, place, 0.0, row
+        if not race.runs[row]:
+            return None
+        return 1, int(np.isfinite(sheet.full[row]).sum()), -float(race.standings.mean[row]), row
+
+    def _given(self, entry: Entry) -> Job | None:
+        stage, place, _, row = entry
+        name = self._sheet.names[row]
+        if name in self.board.failed or entry != self._entry(row):
+            return None
+        if stage == 0:
+            return None if (name, 0) in self.board.out else Job(name, 0, self._sheet.steps[row][place])
+        return None if self.board.busy(name) else next(self._next_fold(row), None)
+
+    def _speculate(self) -> Iterator[Job]:
+        """For workers that would idle: the folds that the best configs will need next if they stay ahead."""
+        for row in self._now().best:
+            if self._sheet.names[row] not in self.board.failed:
+                yield from self._next_fold(row)
+
+    def _next_fold(self, row: int) -> Iterator[Job]:
+        config = self._sheet.names[row]
+        for fold in self.board.open_folds(config)[:1]:
+            yield Job(config, fold, self._sheet.steps[row][-1])

@@ -105,6 +105,25 @@ def test_metrics_are_set_again_every_few_seconds_and_not_more_often():
     assert sink.values["run_configs",] == 2
 
 
+def test_a_reading_that_takes_long_is_followed_by_a_rest_fifty_times_as_long():
+    sink, clock = Sink(), Clock()
+
+    class Slow(Sink):
+        def set(self, name, value, **labels):
+            sink.set(name, value, **labels)
+            clock.now += 1.0 if name == "run_configs" else 0.0
+
+    watching = Monitor(board(), Slow(), clock)
+    watching.pulse()  # from 0 to 1
+    sink.values.clear()
+    clock.now = 49.9
+    watching.pulse()
+    assert not sink.values
+    clock.now = 50.0
+    watching.pulse()
+    assert sink.values
+
+
 def test_faults_are_counted_by_fold():
     sink = Sink()
     watching = Monitor(board(), sink)

@@ -1,0 +1,62 @@
+"""The benchmark of scale on a few simulated GPUs: its figures are those of the journal, and GPUs wait in a line."""
+
+import time
+
+import pytest
+
+from benchmarks.scale import exponents, run_one
+from benchmarks.simulated_driver import FOLDS, Driver, World
+from search.journal import read_journal
+from search.policies.foldrace import FoldRace
+
+
+@pytest.fixture
+def driven(tmp_path, monkeypatch):
+    """A run whose decisions take two seconds for each record, and no time else."""
+    monkeypatch.setattr(time, "process_time", lambda: 0.0)
+
+    def drive(gpus):
+        path = tmp_path / f"{gpus}.jsonl"
+        tally = Driver(FoldRace([], FOLDS), World(6, 4, "mild", seed=1), gpus, path, sync=2.0).run()
+        return tally, [line.kind for line in read_journal(path)]
+
+    return drive
+
+
+def test_one_gpu_waits_for_every_record_but_the_last(driven):
+    tally, kinds = driven(1)
+    told = kinds.count("job") + kinds.count("report")
+    assert len(tally.decisions) == told and tally.reports == kinds.count("report")
+    assert tally.launch == 2.0 * (1 + 6)  # the begin, six configs
+    assert tally.wall == pytest.approx(tally.busy + 2.0 * told)
+    assert tally.waited == pytest.approx(2.0 * (told - 1))
+
+
+def test_several_gpus_wait_for_one_another(driven):
+    # six hand-outs at the start: the first GPU waits 2 s, the second 4 s, ...
+    tally, kinds = driven(6)
+    assert tally.waited >= 2 * (1 + 2 + 3 + 4 + 5 + 6)
+    assert tally.waited > 2.0 * (kinds.count("job") + kinds.count("report"))
+
+
+def test_a_small_run_gives_every_figure(tmp_path):
+    row = run_one("foldrace", 40, 8, 10, tmp_path, sync=0.001)
+    assert (row["fold_trials"], row["gpus"]) == (200, 8)
+    assert 0.1 < row["cost"] < 1
+    assert row["over_ideal"] >= 1 and row["wall"] >= row["chain"]
+    assert 0 < row["waits"] <= row["idle"] < 1
+    assert row["winner_place"] < 40 and row["reports"] < row["decisions"] < 2 * row["reports"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_growth_is_compared_with_n_log_n():
+    rows = [
+        {"scheduler": "foldrace", "fold_trials": n, "driver_seconds": n, "journal_mb": n, "replay_seconds": n**2,
+         "ledger_seconds": n}
+        for n in (100, 1000, 10000)
+    ]  # fmt: skip
+    growth = exponents(rows)
+    assert growth["driver_seconds"]["grows"] == pytest.approx(1.0)
+    assert growth["replay_seconds"]["grows"] == pytest.approx(2.0)
+    # log(n log n) rises by log(2 * 10) from 100 to 10,000: 1 + log10(2) / 2 = 1.15
+    assert growth["driver_seconds"]["n_log_n"] == pytest.approx(1.15, abs=0.005)
