@@ -28,7 +28,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.overhead import machine
+from benchmarks.machine import machine
 from benchmarks.simulated_driver import FOLDS, SECONDS, Driver, World, sync_seconds
 from search.journal import read_journal
 from search.ledger import ledger

@@ -1,0 +1,57 @@
+"""The README's tour, command after command as it stands there, on data of its own and with few steps."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+FEW = ["parameters.steps=8", "parameters.evaluations=2", "parameters.warmup_steps=0"]
+
+
+def tour():
+    """Every command of the tour after the set-up, in its order."""
+    (text,) = re.findall(r"## Ten minutes\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.S)
+    found = re.findall(r"^python -m .*$", text, re.M)
+    assert [command.split()[2] for command in found][:2] == ["trainable", "trainable"]
+    return found
+
+
+def smaller(words):
+    """The same command on fewer pixels, or with fewer steps."""
+    if words[:2] == ["trainable", "synthesize"]:
+        words = [{"160x128": "96x64", "40": "12", "8": "3"}.get(word, word) for word in words]
+    if words[:2] in (["search", "plan"], ["search", "launch"]):
+        words = [*words, *(word for each in FEW for word in ("--set", each))]
+    return words
+
+
+def test_the_tour_ends_with_masks(tmp_path):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SCRIBBLE_SEARCH_CACHE": str(tmp_path / "cache"),
+        "SCRIBBLE_SEARCH_DASHBOARD": "0",
+        "RAY_ADDRESS": "",
+        "NO_COLOR": "1",
+    }
+    said = {}
+    for command in tour():
+        words = smaller(shlex.split(command)[2:])
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        said[" ".join(words[:2])] = done.stdout
+    assert (tmp_path / "samples.png").exists()
+    assert "<html" in (tmp_path / "runs/first/analysis/report.html").read_text()[:500]
+    assert "foldrace" in said["search replay"]
+    masks = sorted((tmp_path / "masks").glob("*.png"))
+    assert len(masks) == 3
+    for mask in masks:
+        with Image.open(mask) as opened:
+            assert opened.size == (96, 64)
