@@ -127,7 +127,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--name", default="profile_fold", help="of the result file under benchmarks/results")
+    parser.add_argument("--name", default="profile_fold", help="of the result file")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = asked.data or Path(place) / "data"
@@ -137,7 +138,7 @@ def main() -> None:
             synthesize(folder, 228, 0, 500, 375, 0)
         found = profile(asked, folder, Path(place))
     command = " ".join(["python", "benchmarks/profile_fold.py", *sys.argv[1:]])
-    write_json(RESULTS / f"{asked.name}.json", {"command": command, "commit": commit(), **found})
+    write_json(asked.results / f"{asked.name}.json", {"command": command, "commit": commit(), **found})
     told = f"{100 * found['model']:.1f} % of a fold of {found['fold_hours']:.2f} h is the model's forward and backward"
     print_table(found["parts"], f"{told}, on {found['device']}")
 

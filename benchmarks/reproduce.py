@@ -82,6 +82,7 @@ def train(asked: argparse.Namespace, config: Config, slices: Slices) -> bool:
                     raise UserError(f"fold {fold} ended with {code}: {folder(asked, fold) / 'fit.log'} says why")
             if asked_to_stop or time.monotonic() >= until:
                 stop(running)
+                slices.write(asked.packed)
                 return False
             while waiting and len(running) < asked.packed:
                 fold = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""The README's Python example runs as it stands, but for the place of the data and the number of steps."""
+"""What the README and the documents show runs as it stands, but for the place of the data and the number of steps."""
 
 import importlib
 import re
@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+from spaces.reference import markdown
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+FOLD = (ROOT / "docs" / "fold.md").read_text()
 
 
 def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (example,) = re.findall(r"```python\n(.*?)```", FOLD, re.S)
     for shown, used in (
         ("data/scribbles", str(small_folder)),
         ('"steps": 500', '"steps": 2, "batch_size": 4'),
@@ -21,7 +25,7 @@ def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypa
     ):
         assert shown in example
         example = example.replace(shown, used)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, "fold.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2"]
     assert (tmp_path / "runs/mine/best.pt").exists()
@@ -34,3 +38,14 @@ def test_the_tables_name_every_command_and_no_other(program):
     rows = re.findall(rf"python -m {program} (.*?) \|", tables)
     named = set(re.findall(r"(?:^|/ `?)(\w+)", "\n".join(rows), re.M))
     assert named == set(get_command(app).commands)
+
+
+def test_the_reference_of_space_files_is_what_the_declarations_say():
+    (told,) = re.findall(r"<!-- reference -->\n(.*?)\n<!-- end of reference -->", README, re.S)
+    assert told == markdown(), "python -c 'from spaces.reference import markdown; print(markdown())' prints it anew"
+
+
+def test_every_file_that_is_linked_to_is_there():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"

@@ -1,0 +1,72 @@
+"""The programs behind the figures keep working: each as a person runs it, on something small."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = "--set size=64x64 --set encoder=test_resnet --set steps=4 --set evaluations=2 --set batch_size=4"
+
+
+@pytest.fixture
+def run(tmp_path, small_cache):
+    def program(name, words, expected=0):
+        environment = {**os.environ, "SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1"}
+        command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *shlex.split(words)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == expected, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return program
+
+
+def test_a_reproduction_that_is_cut_goes_on_to_scores_and_masks(run, small_folder, tmp_path):
+    words = f"{small_folder} --name tiny --folds 2 --packed 2 --workers 0 --results results {TINY}"
+    cut = run("reproduce", f"{words} --minutes 0.05", expected=130)
+    assert cut.stderr.splitlines()[-1].endswith("--minutes 0.05")
+    run("reproduce", words)
+    told = json.loads((tmp_path / "results/tiny.json").read_text())
+    assert len(told["runs"]) == 2 and told["settings"]["folds"] == 2
+    row = next(row for row in told["cross_validation"] if (row["weights"], row["metric"]) == ("best", "miou"))
+    assert len(row["folds"]) == 2 and min(row["folds"]) <= row["mean"] <= max(row["folds"])
+    with zipfile.ZipFile(tmp_path / "results/tiny_masks.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(
+            f"{path.stem}.png" for path in (small_folder / "test1/images").iterdir()
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{data} --name tiny --test nowhere", "nowhere: no such split to predict"),
+        ("{data} --name tiny --packed 0", "--packed: must be 1 or more"),
+        ("{data} --name tiny --set encoder=restnet18 --set steps=no", "steps = 'no'"),
+    ],
+)
+def test_a_reproduction_tells_mistakes_in_a_line(run, small_folder, words, message):
+    done = run("reproduce", words.format(data=small_folder), expected=2)
+    assert message in done.stderr
+
+
+def test_the_recorded_grid_is_replayed(run, tmp_path):
+    run("real_curves", "--repeats 1 --processes 1 --out found.json")
+    told = json.loads((tmp_path / "found.json").read_text())
+    assert (told["grid"]["configs"], told["grid"]["folds"]) == (72, 5)
+    rows = {row["scheduler"]: row for row in told["results"]}
+    assert rows["grid"]["cost"] == pytest.approx(1) and rows["grid"]["p_best"] == 1
+    assert rows["foldrace"]["cost"] < 0.4 and rows["foldrace"]["regret"] < 0.001
+
+
+def test_a_profile_names_every_part_of_a_fold(run, small_folder, tmp_path):
+    run("profile_fold", f"{small_folder} {TINY} --steps 2 --workers 0 --results results")
+    told = json.loads((tmp_path / "results/profile_fold.json").read_text())
+    parts = {row["part"] for row in told["parts"]}
+    assert {"forward", "backward", "optimizer", "waiting for input", "an evaluation", "a checkpoint"} <= parts
+    assert sum(row["share"] for row in told["parts"]) == pytest.approx(1)
