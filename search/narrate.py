@@ -81,12 +81,8 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
     else:
         print_table([_row(policy, config, config == answer.winner) for config in answer.peers])
         others = len(answer.peers) - 1
-        rest = (
-            f"the {others} others above cannot be told from it"
-            if others > 1
-            else "the other one cannot be told from it"
-        )
-        say(f"The winner is {answer.winner}; {rest if others else 'all others can be told from it'}.")
+        rest = f"the {others} others above may be as good" if others > 1 else "the other one may be as good"
+        say(f"The winner is {answer.winner}; {rest if others else 'no other is likely to be as good'}.")
     say(f"Next: python -m analysis report {run.address}")
     return FAILED if board.failed else 0
 
