@@ -30,9 +30,9 @@ def environment(machines, small_cache):
 def stranger(machines):
     """Add a node that does not see a folder."""
 
-    def add(folder):
+    def add(folder, **environment):
         try:
-            return machines.add_without(folder)
+            return machines.add_without(folder, **environment)
         except PermissionError as problem:
             pytest.skip(str(problem))
 
