@@ -116,7 +116,7 @@ def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_co
     threads = torch.get_num_threads()
     monkeypatch.setattr("trainable.batches.default_workers", lambda device: 8)
     for cores in (1, 3, 16):
-        assert worker(job("first", threads=cores)).step() == packed({"ended": True})
+        assert unpacked(worker(job("first", threads=cores)).step())["ended"]
     assert [more["workers"] for more in loop] == [1, 3, 8]
     torch.set_num_threads(threads)
 
