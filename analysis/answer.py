@@ -9,6 +9,7 @@ from typing import Any
 from analysis.document import summary_rows
 from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
+from trainable.printing import plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
 
@@ -75,12 +76,12 @@ def _peers(tables: Tables, selection: Selection) -> str:
     if selection.effects.told:
         return f"There is too little to compare it with: {selection.effects.told}."
     others, left = len(selection.peers) - 1, unknown(tables, selection)
-    rest = f" Nothing can be said of {'1 config' if left == 1 else f'{left} configs'} yet." if left else ""
+    rest = f" Nothing can be said of {plural(left, 'config')} yet." if left else ""
     if not others:
         return f"All other configs{' with a score' if left else ''} can be told from it.{rest}"
-    noun = "1 other config" if others == 1 else f"{others} other configs"
     best = "the best one of those with a score" if left else "the best one"
-    return f"{noun} cannot be told from it: with a probability of 95 % the set holds {best}.{rest}"
+    told = plural(others, "other config")
+    return f"{told} cannot be told from it: with a probability of 95 % the set holds {best}.{rest}"
 
 
 def _role(selection: Selection, config: str) -> str:

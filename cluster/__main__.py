@@ -89,7 +89,7 @@ def plan(
     rows = layout(there, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
     print_rows(rows, output)
     total = sum(row["fold_trials"] for row in rows)
-    trials, machines = plural(total, "fold trial", "fold trials"), plural(len(rows), "machine", "machines")
+    trials, machines = plural(total, "fold trial"), plural(len(rows), "machine")
     say(f"\n{trials} at once on {machines}")
     if measure is None and gpu == "auto" and any(row["gpus"] for row in rows):
         say("each has a GPU of its own, for nothing says what one takes: --fold-trial GIB would")
@@ -144,7 +144,7 @@ def doctor(
             print_table(problem_rows(problems), "Problems")
             print()
         print_table(node_rows(nodes, problems), "Nodes")
-    say(f"\n{plural(len(nodes), 'node', 'nodes')}, {plural(len(problems), 'problem', 'problems')}")
+    say(f"\n{plural(len(nodes), 'node')}, {plural(len(problems), 'problem')}")
     raise typer.Exit(WRONG if problems else 0)
 
 

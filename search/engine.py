@@ -80,7 +80,7 @@ def drive(
     """Run a study to its end on the Ray cluster this process is connected to."""
     for share in capacity():
         on = f" on {share.kind}" if share.kind else ""
-        trials = plural(share.slots, "fold trial", "fold trials")
+        trials = plural(share.slots, "fold trial")
         say(f"{trials} at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.board, Metrics(settings.folder.name))

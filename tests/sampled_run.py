@@ -4,6 +4,7 @@ import math
 import random
 
 import optuna
+from killed import die_after
 
 from search.growing import GrowingStudy
 from search.journal import Journal, read_journal
@@ -28,10 +29,6 @@ def peak(values):
     """Best at 0.8: a smooth hill in every number that is searched."""
     numbers = [value for value in values.values() if isinstance(value, float)]
     return 0.85 - 0.5 * sum((value - 0.8) ** 2 for value in numbers)
-
-
-class Killed(Exception):
-    pass
 
 
 class Run:
@@ -60,15 +57,7 @@ class Run:
         else:
             proposals = Drawn(self.space, sampler.seed, sampler.count)
         with Journal(self.folder / "journal.jsonl") as journal:
-            real, count = journal.append, [0]
-
-            def append(kind, **fields):
-                if count[0] >= records:
-                    raise Killed
-                count[0] += 1
-                real(kind, **fields)
-
-            journal.append = append
+            die_after(journal, records)
             self.study = GrowingStudy(self.policy, journal, proposals, lambda point: self.news())
             self.study.begin()
             return self._work(jobs)

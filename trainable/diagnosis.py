@@ -115,7 +115,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     for severity, style in (("error", "bold red"), ("warning", "bold yellow")):
         problems = [one for one in diagnosis.problems if one.severity == severity]
         if problems:
-            console.print(f"\n{plural(len(problems), severity, severity + 's')}", style=style, markup=False)
+            console.print(f"\n{plural(len(problems), severity)}", style=style, markup=False)
         # Every kind is shown: two thousand missing partners must not hide the one file that is damaged.
         room = max(5, LINES // max(1, len({one.kind for one in problems})))
         for kind, group in groupby(problems, key=lambda one: one.kind):
@@ -126,7 +126,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
             if len(listed) > room:
                 console.print(f"    (+{len(listed) - room:,} more; --format csv lists all)", style="dim", markup=False)
     folder = shlex.quote(str(diagnosis.folder))
-    step = f"Mend the {plural(diagnosis.errors, 'error', 'errors')}, then again: python -m trainable doctor {folder}"
+    step = f"Mend the {plural(diagnosis.errors, 'error')}, then again: python -m trainable doctor {folder}"
     console.print(f"\n{step if diagnosis.errors else f'Next: python -m trainable fit {folder}'}", markup=False)
 
 

@@ -93,7 +93,7 @@ def _groups(split: Split | None) -> tuple[dict[str, str], list[Problem]]:
     if not alone:
         return groups, []
     shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
-    text = f"names no group of {plural(len(alone), 'image', 'images')} ({shown}); each is a group of its own"
+    text = f"names no group of {plural(len(alone), 'image')} ({shown}); each is a group of its own"
     return groups, [Problem(path, "ungrouped", text)]
 
 

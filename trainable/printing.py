@@ -32,8 +32,9 @@ def say(text: str) -> None:
     talk.print(text, markup=False)
 
 
-def plural(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def plural(count: int, one: str, many: str = "") -> str:
+    """``many`` where an s at the end does not do."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 @contextmanager

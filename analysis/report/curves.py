@@ -19,13 +19,13 @@ from analysis.report.figure import (
     Markup,
     Section,
     axis,
-    count,
     label,
     sentence,
     values_of,
 )
 from analysis.selection import Selection
 from analysis.tables import Tables
+from trainable.printing import plural
 
 THIN = 240  # curves drawn
 POINTS = 40  # of each
@@ -62,7 +62,7 @@ def folds(tables: Tables, selection: Selection) -> Section:
     counted = ", ".join(f"{number:,} {state}" for state, number in states.items()) or "no fold trial begun"
     rest = f" The best {ROWS} of {len(order):,} configs are shown." if len(order) > ROWS else ""
     grid = len(order) * tables.folds
-    title = f"{count(int((tables.trials['state'] == 'done').sum()), 'fold trial')} of {grid:,} ran to full length"
+    title = f"{plural(int((tables.trials['state'] == 'done').sum()), 'fold trial')} of {grid:,} ran to full length"
     caption = (
         f"Scores at full length, the stronger the colour the better; otherwise how far it came (hover: why). "
         f"n: {counted}, {grid - len(tables.trials):,} never begun.{rest}"
@@ -105,12 +105,12 @@ def _curves(tables: Tables, selection: Selection) -> Figure:
         if len(ended):
             traces.append(_ends(ended, values, tables.parameters, name, colour, symbol))
     finished, began = int((trials["state"] == "done").sum()), len(trials)
-    title = f"{finished:,} of {count(began, 'fold trial')} ran to the end"
+    title = f"{finished:,} of {plural(began, 'fold trial')} ran to the end"
     title += "; the others were stopped where a mark stands" if finished < began else ""
     drawn = (
         f"{len(shown):,} of {began:,} curves are drawn, the winner's and the set's first" if len(shown) < began else ""
     )
-    caption = f"A line is a fold trial; a mark tells config and reason. n = {count(began, 'fold trial')}. {drawn}"
+    caption = f"A line is a fold trial; a mark tells config and reason. n = {plural(began, 'fold trial')}. {drawn}"
     steps = axis("training steps", rangemode="tozero")
     return Figure(
         "curves", title, caption, traces, {"xaxis": steps, "yaxis": axis(f"{tables.metric} of the fold")}, 440
@@ -184,7 +184,7 @@ def _stops(tables: Tables) -> Figure | Markup:
     most = counted.sum(axis=1).idxmax()
     title = f"Most stops came at step {most} of {of}: {int(counted.sum(axis=1).max())} of {len(stopped)}"
     example = stopped[stopped["step"] == most]["reason"].iloc[0]
-    caption = f"n = {count(len(stopped), 'stopped fold trial')}. A reason given there: {example or 'none'}."
+    caption = f"n = {plural(len(stopped), 'stopped fold trial')}. A reason given there: {example or 'none'}."
     layout = {
         "xaxis": axis("step of the last report", type="category"),
         "yaxis": axis("fold trials"),

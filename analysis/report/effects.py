@@ -10,10 +10,11 @@ import pandas as pd
 
 from analysis.importance import importance
 from analysis.parameters import cell_means, main_effects
-from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, count, label, sentence
+from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, label, sentence
 from analysis.selection import Selection
 from analysis.tables import Tables
 from spaces.parameters import Range
+from trainable.printing import plural
 
 CROSSED = 3  # heat maps at most
 FIRST = ("loss", "augmentation")  # crossed before any others
@@ -162,7 +163,7 @@ def _importance(tables: Tables, selection: Selection) -> Figure | Markup:
     }
     left = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
     drawn = " drawn at random" if found.configs < len(selection.expected.full.dropna()) else ""
-    asked = f"{count(found.configs, 'complete config')}{drawn}"
+    asked = f"{plural(found.configs, 'complete config')}{drawn}"
     caption = f"Share of the variance between configs, by fANOVA. n = {asked}.{left}"
     layout = {
         "xaxis": axis("share of the variance", tickformat=".0%", rangemode="tozero"),

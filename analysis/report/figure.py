@@ -105,10 +105,6 @@ def whole_numbers(upto: int) -> dict[str, Any]:
     return {"tickformat": "d", "tick0": 0, "dtick": 1} if upto <= 20 else {"tickformat": "d"}
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:,.1f} GPU-hours"

@@ -19,7 +19,6 @@ from analysis.report.figure import (
     Markup,
     Section,
     axis,
-    count,
     duration,
     short,
     table,
@@ -29,6 +28,7 @@ from analysis.report.figure import (
 from analysis.selection import Selection
 from analysis.tables import Tables
 from search.outlook import outlook
+from trainable.printing import plural
 
 MOST = 400  # configs in the figure, the best ones
 
@@ -52,7 +52,9 @@ def ranking(tables: Tables, selection: Selection) -> Section:
         | {name: short(value) for name, value in values[row["config"]].items()}
         for row in answer_table(tables, selection)
     ]
-    what = f"The best {len(rows)} of {count(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
+    what = (
+        f"The best {len(rows)} of {plural(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
+    )
     note = f"{what} full length only. expected: what all folds would give, shrunken, with its 95 % interval."
     notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)
     return Section(
@@ -76,8 +78,8 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
         ("the winner", WINNER, shown.index == winner),
     )
     traces = [_dots(tables, name, colour, shown[here]) for name, colour, here in groups if here.any()]
-    full = count(int(tables.trials["full"].notna().sum()), "fold trial")
-    n = f"n = {count(len(known), 'config')}, {full} at full length"
+    full = plural(int(tables.trials["full"].notna().sum()), "fold trial")
+    n = f"n = {plural(len(known), 'config')}, {full} at full length"
     cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
     caption = (
         f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds. {n}{cut}."
@@ -113,19 +115,19 @@ def folds_figure(tables: Tables, selection: Selection) -> Figure | None:
             range=[max(0.0, min(winner.folds) - room), min(1.0, max(winner.folds) + room)],
         ),
     }
-    caption = f"The winner's score on each fold. n = {count(len(winner.folds), 'fold trial')} at full length."
+    caption = f"The winner's score on each fold. n = {plural(len(winner.folds), 'fold trial')} at full length."
     return Figure("winner-folds", title, caption, [trace], layout, 300)
 
 
 def _finding(tables: Tables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
-        return f"No winner yet: what {count(configs, 'config')} would give as far as can be told"
+        return f"No winner yet: what {plural(configs, 'config')} would give as far as can be told"
     others = len(selection.peers) - 1
     if selection.effects.told:
         return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
     scored = " with a score" if unknown(tables, selection) else ""
     told = (
-        f"{count(others, 'other config')} cannot be told from it"
+        f"{plural(others, 'other config')} cannot be told from it"
         if others
         else f"all others{scored} can be told from it"
     )
@@ -171,11 +173,11 @@ def _facts(tables: Tables, selection: Selection) -> Iterator[str]:
             interval = f"95 % {corrected.low:.4f} to {corrected.high:.4f}"
             yield _fact(f"{corrected.estimate:.4f}", "corrected for having been picked", interval)
         scored = len(selection.effects.table)
-        more = f"of {count(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
+        more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
         if not selection.effects.told:
             yield _fact(str(len(selection.peers)), "in the set with the best one", more)
     else:
-        yield _fact("–", "no winner yet", f"{count(len(tables.configs), 'config')}, none complete")
+        yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")
     seen = outlook(tables.status)
     if seen is not None:
         share = f"{seen.spent / seen.grid:.0%} of the full grid's {duration(seen.grid)}" if seen.grid else ""

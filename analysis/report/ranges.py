@@ -20,7 +20,6 @@ from analysis.report.figure import (
     Figure,
     Section,
     axis,
-    count,
     label,
     values_of,
 )
@@ -28,6 +27,7 @@ from analysis.selection import Selection
 from analysis.tables import Tables
 from search.mixed_model import Array
 from spaces.parameters import Range
+from trainable.printing import plural
 
 FEWEST = 8  # configs, for a surface
 GRID, WIDTH = 28, 0.16  # of the surface, and of the neighbourhood that is averaged, in shares of a range
@@ -92,8 +92,8 @@ def parallel(tables: Tables, selection: Selection) -> Section | None:
     }
     caption = (
         "Each line is a config, from the values of its parameters to its expected score at the right. "
-        f"n = {count(len(known), 'config')}"
-        + (f", of which {count(len(shown), 'line')} are drawn." if len(shown) < len(known) else ".")
+        f"n = {plural(len(known), 'config')}"
+        + (f", of which {plural(len(shown), 'line')} are drawn." if len(shown) < len(known) else ".")
     )
     title = "What the best configs have in common: the winner's values, the set's and everybody's"
     return Section(
@@ -128,7 +128,7 @@ def _slice(tables: Tables, selection: Selection, known: pd.DataFrame, parameter:
     top = rows.nlargest(max(2, len(rows) // 5), "score")[name].astype(float)
     title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
     caption = "Expected mean of each config; orange is the winner, blue cannot be told from it. "
-    caption += f"n = {count(len(rows), 'config')}."
+    caption += f"n = {plural(len(rows), 'config')}."
     layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.metric}, expected")}
     return Figure(f"slice-{name}", title, caption, [trace], layout, 300, half=True)
 
@@ -161,7 +161,7 @@ def _contour(tables: Tables, known: pd.DataFrame, one: Range, other: Range) -> F
     title = f"{one.name} x {other.name}: highest near {grid[0][best[1]]:.2g} and {grid[1][best[0]]:.2g}"
     caption = (
         f"Expected {tables.metric}, averaged over neighbours (a Gaussian of {WIDTH:.0%} of each range); dots are the "
-        f"configs, nothing is drawn far from them. n = {count(len(rows), 'config')}."
+        f"configs, nothing is drawn far from them. n = {plural(len(rows), 'config')}."
     )
     layout = {"xaxis": _scale(one), "yaxis": _scale(other)}
     return Figure(f"contour-{one.name}-{other.name}", title, caption, [contour, dots], layout, 360, half=True)

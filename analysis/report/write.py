@@ -9,11 +9,12 @@ from pathlib import Path
 
 from analysis.document import document, summary_rows
 from analysis.report import costs, curves, effects, images, overview, ranges
-from analysis.report.figure import Section, count
+from analysis.report.figure import Section
 from analysis.report.page import page
 from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
 from trainable.files import write_json, write_text
+from trainable.printing import plural
 
 FOLDER = "analysis"
 REPORT, SUMMARY, SELECTION = "report.html", "summary.csv", "selection.json"
@@ -24,8 +25,9 @@ def write_report(tables: Tables, selection: Selection, out: Path | None = None) 
     folder = out or tables.run.folder / FOLDER
     found = sections(tables, selection)
     settings = tables.space.settings
+    trials = plural(len(tables.trials), "fold trial")
     subtitle = (
-        f"{count(len(tables.configs), 'config')} on {settings.folds} folds, {count(len(tables.trials), 'fold trial')} "
+        f"{plural(len(tables.configs), 'config')} on {settings.folds} folds, {trials} "
         f"begun, {settings.scheduler.name} scheduler · {tables.status.state}"
     )
     write_json(folder / SELECTION, document(tables, selection))

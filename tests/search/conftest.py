@@ -35,13 +35,19 @@ def cluster():
 
 
 @pytest.fixture
-def environment(small_cache, cluster):
-    """Of programs: they use the shared Ray unless a test says RAY_ADDRESS="", which starts one of their own.
+def joined(cluster):
+    """The Ray that programs run on: the shared one, unless a file has machines of its own.
 
     As jobs of it, whose workers have the code already: sending it would start each worker twice.
     """
+    return {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
+
+
+@pytest.fixture
+def environment(small_cache, joined):
+    """Of programs; RAY_ADDRESS="" would start a Ray of their own."""
     ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
+    return os.environ | ours | joined
 
 
 @pytest.fixture

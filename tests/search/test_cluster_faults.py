@@ -3,7 +3,6 @@
 One cluster goes through all of it; what a test takes away from it, it brings back.
 """
 
-import os
 import shutil
 import subprocess
 import time
@@ -29,9 +28,8 @@ def machines():
 
 
 @pytest.fixture
-def environment(machines, small_cache):
-    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | {"RAY_ADDRESS": machines.address}
+def joined(machines):
+    return {"RAY_ADDRESS": machines.address}
 
 
 @pytest.fixture

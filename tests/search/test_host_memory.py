@@ -1,6 +1,5 @@
 """A machine whose memory is used up: Ray kills the workers there, and they are no crashes."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -29,9 +28,8 @@ def machine():
 
 
 @pytest.fixture
-def environment(machine, small_cache):
-    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | {"RAY_ADDRESS": machine.address}
+def joined(machine):
+    return {"RAY_ADDRESS": machine.address}
 
 
 def test_what_ray_kills_for_want_of_memory_is_tried_again_alone_and_then_given_up_as_that(search, tmp_path):

@@ -5,7 +5,8 @@ import random
 import statistics
 
 import pytest
-from sampled_run import QUALITY, SAMPLERS, Killed, Run, peak, space, tpe
+from killed import Killed
+from sampled_run import QUALITY, SAMPLERS, Run, peak, space, tpe
 
 from search.growing import GrowingStudy
 from search.journal import Journal, read_journal

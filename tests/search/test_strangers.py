@@ -1,6 +1,5 @@
 """Machines that join a running search and do not see what the others see."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -21,9 +20,8 @@ def machines():
 
 
 @pytest.fixture
-def environment(machines, small_cache):
-    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | {"RAY_ADDRESS": machines.address}
+def joined(machines):
+    return {"RAY_ADDRESS": machines.address}
 
 
 @pytest.fixture

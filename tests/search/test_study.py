@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killed import Killed, die_after
 
 from search.journal import Journal, read_journal
 from search.schedulers import SCHEDULERS
@@ -38,25 +39,13 @@ class Worker:
             yield self.done[cell]
 
 
-class Killed(Exception):
-    pass
-
-
 def drive(path, name, worker, records=math.inf):
     """Open the run, go on to its end, or die right after (or right before) the given number of records."""
     policy = SCHEDULERS[name]([], 3)
     replay_lines(policy, read_journal(path))
     with Journal(path) as journal:
-        study, count = Study(policy, journal), [0]
-        real = journal.append
-
-        def append(kind, **fields):
-            if count[0] >= records:
-                raise Killed
-            count[0] += 1
-            real(kind, **fields)
-
-        journal.append = append
+        study = Study(policy, journal)
+        die_after(journal, records)
         study.begin()
         for entrant in ENTRANTS:
             study.add(entrant)

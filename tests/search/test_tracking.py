@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killed import Killed
 
 from search.journal import Journal, read_journal
 from search.schedulers import SCHEDULERS
@@ -22,10 +23,6 @@ from trainable.errors import UserError
 
 STEPS = (2, 4, 6)
 ENTRANTS = [Entrant(f"c{k}", STEPS, {"loss": "iou", "pc": 1.5, "attention": None, "quality": k}) for k in range(2)]
-
-
-class Killed(Exception):
-    """A driver's death: nothing that was not written is there."""
 
 
 def launch(folder, trackers, name="grid", reports=10**9, nan=()):
