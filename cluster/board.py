@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trainable.files import cache_folder, write_text
@@ -12,12 +14,20 @@ BOARD = Path(__file__).parent / "files" / "monitoring" / "grafana-dashboard.json
 PLACE = "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR"
 
 
-def provide_board() -> None:
-    """To be called before a Ray with a dashboard starts; a place for boards that somebody has named is kept."""
-    folder = Path(os.environ.setdefault(PLACE, str(cache_folder().absolute() / "grafana")))
+@contextmanager
+def board_provided() -> Iterator[None]:
+    """To start a Ray with a dashboard in; a place for boards that somebody has named is kept."""
+    named = os.environ.get(PLACE)
+    folder = Path(named or cache_folder().absolute() / "grafana")
     board, text = folder / BOARD.name, BOARD.read_text()
     try:
         if not board.exists() or board.read_text() != text:
             write_text(board, text)
     except OSError as error:
         say(f"{folder}: the board for Grafana cannot be put there ({error.strerror}); the search goes on without")
+    os.environ[PLACE] = str(folder)
+    try:
+        yield
+    finally:
+        if named is None:
+            del os.environ[PLACE]

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
@@ -22,6 +22,8 @@ from trainable.versions import ROOMS
 
 HOME = Path(__file__).parents[1]
 KNOCK_SECONDS = 10.0
+HIGHEST_PORT = 65535
+STRANGERS_WORDS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # a Ray job brings its code itself
 
 
@@ -67,8 +69,7 @@ def _check_door(address: str) -> None:
     """A Ray that asks for no token shows none either: this program would not hear it, and every actor would die."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return
-    with grpc.insecure_channel(address) as channel, suppress(grpc.RpcError):
-        channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=KNOCK_SECONDS)
+    if _greet(address) is None:
         raise UserError(
             f"{address}: this Ray asks for no token, so whoever reaches it may run code there. Start it with one, as "
             "docs/cluster.md tells; RAY_AUTH_MODE=disabled joins it as it is"
@@ -76,12 +77,27 @@ def _check_door(address: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Ray itself would try for minutes, also where something else listens."""
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
+    if not host or "/" in host or not port.isdigit() or int(port) > HIGHEST_PORT:
         raise UserError(f"--address {address}: must be HOST:PORT, with the port of ray start --head (6379 by default)")
     door = (services.resolve_ip_for_localhost(host.strip("[]")), int(port))  # where Ray would go for this address
     try:
         socket.create_connection(door, timeout=KNOCK_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UserError(f"{address}: no Ray can be reached there ({error}); is it running, is the port open?") from None
+    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _greet(f"{door[0]}:{door[1]}") in STRANGERS_WORDS:
+        raise UserError(
+            f"{address}: what listens there is no Ray, or not its door: it must be the port of ray start --head (6379 "
+            "by default), not the dashboard's (8265) or the client's (10001)"
+        )
+
+
+def _greet(address: str) -> grpc.StatusCode | None:
+    """What it answers to somebody without a token; None where it lets them in."""
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=KNOCK_SECONDS)
+        except grpc.RpcError as error:
+            return error.code()
+    return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from cluster.board import provide_board
+from cluster.board import board_provided
 from cluster.gaps import filled_in, on_loopback
 from cluster.token import ensure_token
 from trainable.printing import say
@@ -24,9 +24,7 @@ def local_ray(dashboard: bool) -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
-    if dashboard:
-        provide_board()
-    with filled_in(), on_loopback():
+    with filled_in(), on_loopback(), board_provided() if dashboard else nullcontext():
         # Port 0 is a free one, so that several launches may share a machine.
         started = ray.init(
             "local",  # or Ray would join any other that was started on this machine, whoever it is meant for

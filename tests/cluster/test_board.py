@@ -1,12 +1,13 @@
 """The board for Grafana is whole by itself, and comes to lie where Ray tells Grafana to look."""
 
 import json
+import os
 import re
 
 import pytest
 import yaml
 
-from cluster.board import BOARD, PLACE, provide_board
+from cluster.board import BOARD, PLACE, board_provided
 
 DOCUMENT = json.loads(BOARD.read_text())
 PANELS = DOCUMENT["panels"]
@@ -58,15 +59,18 @@ def test_an_older_board_is_replaced_and_a_place_that_was_named_is_used(tmp_path,
     kept = tmp_path / "cache/grafana" / BOARD.name
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
-    provide_board()
-    assert kept.read_text() == BOARD.read_text()
+    with board_provided():
+        assert kept.read_text() == BOARD.read_text() and os.environ[PLACE] == str(kept.parent)
+    assert PLACE not in os.environ
     monkeypatch.setenv(PLACE, str(tmp_path / "named"))
-    provide_board()
-    assert (tmp_path / "named" / BOARD.name).read_text() == BOARD.read_text()
+    with board_provided():
+        assert (tmp_path / "named" / BOARD.name).read_text() == BOARD.read_text()
+    assert os.environ[PLACE] == str(tmp_path / "named")
 
 
 def test_a_place_that_cannot_be_used_is_told_and_ends_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv(PLACE, str(tmp_path / "file"))
-    provide_board()
+    with board_provided():
+        pass
     assert "the board for Grafana cannot be put there" in capsys.readouterr().err

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -227,7 +229,7 @@ def test_a_node_gets_the_code_of_this_machine(address, doctor, tmp_path):
         (["--address", "127.0.0.1:1"], "127.0.0.1:1: no Ray can be reached there"),
         (["--address", "nonsense"], "--address nonsense: must be HOST:PORT"),
         (["--address", "ray://127.0.0.1:10001"], "--address ray://127.0.0.1:10001: must be HOST:PORT"),
-        (["--address", "127.0.0.1:99999"], "127.0.0.1:99999: no Ray can be reached there"),
+        (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: must be HOST:PORT"),
         (["--data", "nowhere"], "--data nowhere: no such folder here"),
         (["--patience", "0"], "--patience"),
     ],
@@ -235,6 +237,14 @@ def test_a_node_gets_the_code_of_this_machine(address, doctor, tmp_path):
 def test_what_cannot_be_asked_is_told_in_a_line(doctor, words, message):
     done = doctor(*words)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_door_of_something_else_is_told_at_once(doctor):
+    with HTTPServer(("", 0), SimpleHTTPRequestHandler) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        done = doctor("--address", f"127.0.0.1:{page.server_port}")
+        page.shutdown()
+    assert done.returncode == 2 and "what listens there is no Ray" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_without_an_address_it_examines_this_machine_alone(doctor):
