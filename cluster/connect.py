@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
 import ray
+from ray._common.network_utils import build_address
 from ray._private import services
 from ray._private.authentication.authentication_token_setup import _enable_token_auth
 from ray.exceptions import RayError
@@ -86,7 +87,7 @@ def _knock(address: str) -> None:
         socket.create_connection(door, timeout=KNOCK_SECONDS).close()
     except OSError as error:
         raise UserError(f"{address}: no Ray can be reached there ({error}); is it running, is the port open?") from None
-    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _greet(f"{door[0]}:{door[1]}") in STRANGERS_WORDS:
+    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _greet(build_address(*door)) in STRANGERS_WORDS:
         raise UserError(
             f"{address}: what listens there is no Ray, or not its door: it must be the port of ray start --head (6379 "
             "by default), not the dashboard's (8265) or the client's (10001)"
