@@ -3,7 +3,8 @@
     python benchmarks/profile_fold.py [DATA] [--set KEY=VALUE ...] [--steps 8]
 
 The fold loop's own step, with a stopwatch around each of its parts; then one evaluation, one checkpoint and the results
-at the end, each counted as often as a whole fold has it. Without DATA, a synthetic set of the real one's size is made.
+at the end, each counted as often as a whole fold has it; and what one core needs for a sample at each level. Without
+DATA, a synthetic set of the real one's size is made.
 On a GPU each part is waited for, which a fold does not do: there the parts add up to more than a step takes.
 """
 
@@ -16,18 +17,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import commit, cpu_name
-from trainable.config import make_config, parse_assignments
+from trainable.config import Config, make_config, parse_assignments
 from trainable.files import write_json
 from trainable.printing import print_table
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = ("forward", "backward")
 CHECKPOINT_SECONDS = 120.0
+SAMPLES = 320
+LEVELS = get_args(Config.model_fields["augmentation"].annotation)
 
 
 class Stopwatches:
@@ -111,7 +114,28 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
         "model": sum(row["share"] for row in rows if row["part"] in MODEL),
         "fold_hours": fold / 3600,
         "parts": rows,
+        "sample_ms": {level: 1e3 * _sample_seconds(trial, level) for level in LEVELS},
     }
+
+
+def _sample_seconds(trial: Any, level: str) -> float:
+    """Of one core that does nothing else, as each of the processes that feed a GPU."""
+    import cv2
+
+    from trainable.batches import BatchStream
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        config = trial.config.model_copy(update={"augmentation": level})
+        stream = BatchStream(trial.data, trial.training, config, trial.fold)
+        began = time.perf_counter()
+        batches = max(1, round(SAMPLES / config.batch_size))
+        for step in range(batches):
+            stream[step]
+        return (time.perf_counter() - began) / batches / config.batch_size
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _timed(watches: Stopwatches, work: Callable[[], Any]) -> float:
@@ -141,6 +165,8 @@ def main() -> None:
     write_json(asked.results / f"{asked.name}.json", {"command": command, "commit": commit(), **found})
     told = f"{100 * found['model']:.1f} % of a fold of {found['fold_hours']:.2f} h is the model's forward and backward"
     print_table(found["parts"], f"{told}, on {found['device']}")
+    for level, each in found["sample_ms"].items():
+        print(f"augmentation {level}: {each:.2f} ms a sample, {1e3 / each:.0f} images/s of each core")
 
 
 if __name__ == "__main__":

@@ -70,3 +70,4 @@ def test_a_profile_names_every_part_of_a_fold(run, small_folder, tmp_path):
     parts = {row["part"] for row in told["parts"]}
     assert {"forward", "backward", "optimizer", "waiting for input", "an evaluation", "a checkpoint"} <= parts
     assert sum(row["share"] for row in told["parts"]) == pytest.approx(1)
+    assert told["sample_ms"].keys() == {"none", "low", "medium", "high"} and min(told["sample_ms"].values()) > 0

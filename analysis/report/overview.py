@@ -81,12 +81,16 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
     full = plural(int(tables.trials["full"].notna().sum()), "fold trial")
     n = f"n = {plural(len(known), 'config')}, {full} at full length"
     cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
+    drawn = ""
+    if winner is not None and selection.winner is not None and winner in known.index:
+        drawn = f", which draws scores together, the winner's {selection.winner.mean:.4f} to {known.score[winner]:.4f}"
     caption = (
-        f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds. {n}{cut}."
+        f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds{drawn}. "
+        f"{n}{cut}."
     )
     layout = {
         "xaxis": axis("place among the configs", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
-        "yaxis": axis(f"{tables.metric}, mean over {tables.folds} folds"),
+        "yaxis": axis(f"expected {tables.metric}, mean over {tables.folds} folds"),
     }
     return Figure("configs", _finding(tables, selection, len(known)), caption, traces, layout, 400)
 
