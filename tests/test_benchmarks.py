@@ -71,3 +71,28 @@ def test_a_profile_names_every_part_of_a_fold(run, small_folder, tmp_path):
     assert {"forward", "backward", "optimizer", "waiting for input", "an evaluation", "a checkpoint"} <= parts
     assert sum(row["share"] for row in told["parts"]) == pytest.approx(1)
     assert told["sample_ms"].keys() == {"none", "low", "medium", "high"} and min(told["sample_ms"].values()) > 0
+
+
+def test_loops_are_timed_alone_and_packed_beside_the_floor(run, small_folder, tmp_path):
+    small = "--set size=64x64 --set encoder=resnet18 --set batch_size=4"
+    run("step_time", f"{small_folder} {small} --packed 1,2 --steps 2 --rounds 1 --workers 0 --results results")
+    told = json.loads((tmp_path / "results/step_time.json").read_text())
+    rows = {row["loop"]: row for row in told["loops"]}
+    assert list(rows) == ["naive", "fold x 1", "fold x 2"]
+    assert rows["naive"]["times_naive"] == 1 and min(row["images_per_second"] for row in rows.values()) > 0
+    both = told["rounds"][0]["fold x 2"]
+    assert both["images_per_second"] == pytest.approx(2 * 4 / (both["step_ms"] / 1000), rel=0.5)
+    assert told["floor"]["gigabytes"] > 0 and told["floor"]["image_ms"] > 0
+
+
+def test_the_bytes_of_a_step_are_those_that_its_operations_touch():
+    import torch
+
+    from benchmarks.floor import BytesMoved
+
+    x, y = torch.ones(100), torch.ones(100)
+    with BytesMoved() as moved:
+        z = x + y
+        z.view(10, 10).t()
+        z.add_(x)
+    assert moved.total == 2 * 3 * 400

@@ -1,0 +1,188 @@
+"""One training loop in a process of its own, for benchmarks/step_time.py: the fold loop, or the one written first.
+
+    python benchmarks/loops.py fold|naive DATA --cache DIR --steps N --warmup N --workers N [--set KEY=VALUE ...]
+
+Says ``ready`` once it is warm, waits for a line, measures, says what it found as JSON, and goes on training until the
+next line, so that none of several loops has the device to itself before the others are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.machine import cpu_name
+from trainable.batches import training_batches
+from trainable.cache import open_data
+from trainable.config import Config, make_config, parse_assignments
+from trainable.dataset import open_split
+from trainable.device import pick_device
+from trainable.folds import make_folds
+from trainable.trial import FoldTrial
+
+MEAN, STD = np.array([0.459, 0.459, 0.422], np.float32), np.array([0.262, 0.263, 0.282], np.float32)
+
+
+def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
+    data = open_data(folder, config.size, cache=cache)
+    folds = make_folds(data.foreground_shares, 5, 0, data.hash)
+    return FoldTrial(config, data, folds, 0, pick_device("auto"))
+
+
+def fold_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """The project's own step and batches, as ``train_fold`` runs them."""
+    trial = fold_trial(config, asked.data, asked.cache)
+    batches = training_batches(trial.stream, 0, config.steps, trial.device, asked.workers)
+    return batches, lambda batch: trial.train_step(*batch)
+
+
+class NaiveSamples(Dataset[Any]):
+    """Everything from the files at every sample, float32, NCHW."""
+
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
+        self.split, self.size = open_split(folder), size
+        self.augment = A.Compose(
+            [
+                A.ColorJitter(
+                    brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.05, 0.05), p=0.8
+                ),
+                A.HorizontalFlip(p=0.5),
+                A.VerticalFlip(p=0.2),
+                A.Affine(rotate=(-15, 15), translate_percent=(-0.1, 0.1), scale=(0.85, 1.15), fill_mask=0, p=0.8),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.split.stems)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        stem = self.split.stems[index]
+        image = Image.open(self.split.images[stem]).convert("RGB").resize(self.size, Image.Resampling.LANCZOS)
+        scribble = Image.open(self.split.scribbles[stem]).convert("L").resize(self.size, Image.Resampling.NEAREST)
+        truth = Image.open(self.split.truth[stem]).resize(self.size, Image.Resampling.NEAREST)
+        labels, mask = np.asarray(scribble), (np.asarray(truth) > 0).astype(np.uint8)
+        signed = np.where(labels == 1, 1, np.where(labels == 0, 2, 0)).astype(np.uint8)
+        done = self.augment(image=np.asarray(image), masks=[signed, mask])
+        colour = (done["image"].astype(np.float32) / 255 - MEAN) / STD
+        strokes = (done["masks"][0] == 1).astype(np.float32) - (done["masks"][0] == 2).astype(np.float32)
+        channels = np.concatenate([colour, strokes[..., None]], axis=2).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(channels)), torch.from_numpy(done["masks"][1]).float()[None]
+
+
+def naive_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """What one writes first: no cache, no channels_last, no half precision, ``.item()`` at every step."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cv2.setNumThreads(1)
+    assert config.size != "auto"
+    samples = NaiveSamples(asked.data, config.size)
+    loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers)
+    network: nn.Module = smp.Unet(
+        config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type="scse"
+    ).to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
+    weight = torch.tensor(3.0, device=device)
+
+    def step(batch: Any) -> None:
+        images, truth = (tensor.to(device) for tensor in batch)
+        logits = network(images)
+        p = logits.sigmoid()
+        overlap, total = (p * truth).sum((1, 2, 3)), (p + truth).sum((1, 2, 3))
+        region = (1 - overlap / (total - overlap + 1e-6)).mean()
+        loss = region + 0.2 * nn.functional.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return chain.from_iterable(repeat(loader)), step
+
+
+def measure(
+    batches: Iterator[Any], step: Callable[[Any], None], asked: argparse.Namespace, batch: int
+) -> dict[str, Any]:
+    """Time ``steps`` after ``warmup``, and how long the loop stood waiting for its next batch."""
+    for _ in range(asked.warmup):
+        step(next(batches))
+    settle()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began, waited = time.perf_counter(), 0.0
+    for _ in range(asked.steps):
+        wanted = time.perf_counter()
+        item = next(batches)
+        waited += time.perf_counter() - wanted
+        step(item)
+    settle()
+    seconds = time.perf_counter() - began
+    cuda = torch.cuda.is_available()
+    return {
+        "images_per_second": asked.steps * batch / seconds,
+        "step_ms": 1000 * seconds / asked.steps,
+        "waiting_share": waited / seconds,
+        "resident_mb": _resident_mb(),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "gpu_peak_mb": torch.cuda.max_memory_reserved() / 2**20 if cuda else None,
+        "device": torch.cuda.get_device_name() if cuda else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "workers": asked.workers,
+        "torch": torch.__version__,
+    }
+
+
+def settle() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _resident_mb() -> float:
+    """Memory apart from activations, which are given back first, and from the shared cache, which is not its own."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:")) / 1024
+
+
+LOOPS = {"fold": fold_loop, "naive": naive_loop}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("loop", choices=LOOPS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    for name in ("--steps", "--warmup", "--workers"):
+        parser.add_argument(name, type=int, required=True)
+    asked = parser.parse_args()
+    config = make_config(parse_assignments(asked.set))
+    batches, step = LOOPS[asked.loop](config, asked)
+    print(json.dumps(measure(batches, step, asked, config.batch_size)), flush=True)
+    told = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
+    while not told.is_set():
+        step(next(batches))
+
+
+if __name__ == "__main__":
+    main()
