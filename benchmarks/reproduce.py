@@ -37,6 +37,7 @@ from trainable.printing import print_table, progress_bar, say
 HOME = Path(__file__).parents[1]
 ANCHORS = {"CV mIoU, mean over folds": 0.8758, "test1, pooled mIoU": 0.8569}  # of the first seed, at full size
 LOOK = 1.0  # seconds between two looks at the folds
+MOST_WORKERS = 8
 SETTLE = 60.0  # seconds that a fold has to write its checkpoint when it is asked to stop
 
 
@@ -188,7 +189,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--packed", type=int, help="folds at once (default: all on a GPU, one on a CPU)")
     parser.add_argument("--minutes", type=float, help="stop gracefully after this long")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, help="processes that augment, for each fold (default: measured)")
+    parser.add_argument("--workers", type=int, help="processes that augment, for each fold (default on a GPU: its share of the cores)")
     parser.add_argument("--test", default="test1", help="the split to predict")
     parser.add_argument("--tta", choices=("none", "flips"), default="none", help="average over flips when predicting")
     asked = parser.parse_args()
@@ -199,6 +200,8 @@ def parsed() -> argparse.Namespace:
         asked.packed = 1 if device_name() == cpu_name() else asked.folds
     if asked.packed < 1:
         raise UserError("--packed: must be 1 or more")
+    if asked.workers is None and device_name() != cpu_name():
+        asked.workers = max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // asked.packed))
     if not (asked.data / asked.test).is_dir():
         raise UserError(f"{asked.data / asked.test}: no such split to predict")
     return asked
