@@ -189,7 +189,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--packed", type=int, help="folds at once (default: all on a GPU, one on a CPU)")
     parser.add_argument("--minutes", type=float, help="stop gracefully after this long")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--workers", type=int, help="processes that augment, for each fold (default on a GPU: its share of the cores)")
+    parser.add_argument(
+        "--workers", type=int, help="processes that augment, for each fold (default on a GPU: its share of the cores)"
+    )
     parser.add_argument("--test", default="test1", help="the split to predict")
     parser.add_argument("--tta", choices=("none", "flips"), default="none", help="average over flips when predicting")
     asked = parser.parse_args()

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.mixed_model import Array, Prior, Table, fit
+from search.mixed_model import Array, Prior, Table, Variances, fit
 from search.sheet import Sheet
+
+# How far apart gains may lie before any is known: a share of the variance that the configs show at the rung.
+APART = 0.5
+FEWEST = 3  # configs at the rung that show a spread
 
 
 def forecast_all(sheet: Sheet, prior: Prior) -> Table:
@@ -40,7 +44,7 @@ def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior
     folds = full.shape[1]
     gains = full - rung
     design = np.concatenate([_scaled(np.concatenate([rung[:, :1], shapes], axis=1)), table.design], axis=1)
-    model = fit(Table(gains, np.zeros_like(gains), design), prior)
+    model = fit(Table(gains, np.zeros_like(gains), design), _of_gains(prior, rung[:, 0]))
     measured = np.asarray(np.isfinite(gains).any(axis=0))
     scores, extra = table.scores.copy(), table.extra.copy()
     moved = model.loading.copy()
@@ -54,12 +58,27 @@ def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior
         if measured[fold]:
             here[:, fold] += 1.0
             ends += model.shared[fold]
-        else:  # only the differences between these configs are known
+            variance = variance + model.spread(here)
+        else:  # only the differences between these configs are known, and those of all alike: the best comes first
             ends += (levels[fold] if np.isfinite(levels[fold]) else 0.0) - ends.mean()
             variance = variance + (prior.variances.rest if np.isfinite(levels[fold]) else 0.0)
+            variance = (variance + model.spread(here)).mean()
         scores[rows, fold] = ends
-        extra[rows, fold] = variance + model.spread(here)
+        extra[rows, fold] = variance
     return Table(scores, extra, table.design)
+
+
+def _of_gains(prior: Prior, rung: Array) -> Prior:
+    """Configs that stand far apart at the rung are far from their ends, and whoever is behind may catch up as much.
+
+    The spread is that of most, whatever a few that learned nothing do to it.
+    """
+    there = rung[np.isfinite(rung)]
+    if len(there) < FEWEST:
+        return prior
+    apart = APART * (1.4826 * float(np.median(np.abs(there - np.median(there))))) ** 2
+    of = prior.variances
+    return Prior(Variances(of.noise, max(of.rest, apart), max(of.effect, apart)), prior.weight)
 
 
 def _scaled(columns: Array) -> Array:
