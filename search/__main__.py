@@ -31,7 +31,6 @@ def search() -> None:
     """Decide what to train next, and what to stop."""
 
 
-@app.command()
 def replay(
     tables: Annotated[
         list[str] | None,
@@ -96,7 +95,6 @@ def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root:
     return [partial(generated, RECIPES[worlds], seed + number) for number in range(count)]
 
 
-@app.command()
 def plan(
     space: SpaceName,
     assignments: Overrides = None,
@@ -132,7 +130,6 @@ def plan(
     say(f"\nNext: python -m search launch {shlex.join([space, *words])}")
 
 
-@app.command()
 def launch(
     space: SpaceName,
     assignments: Overrides = None,
@@ -186,9 +183,9 @@ def launch(
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 
-for command in (submit, looking.status, looking.watch, looking.ledger, looking.curves, looking.stop):
-    app.command()(command)
-app.command("list")(looking.list_runs)
+LOOKING = (looking.status, looking.watch, looking.stop, looking.list_runs, looking.ledger, looking.curves)
+for command in (plan, launch, submit, *LOOKING, replay):
+    app.command("list" if command is looking.list_runs else None)(command)
 
 
 if __name__ == "__main__":
