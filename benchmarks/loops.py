@@ -98,7 +98,7 @@ def naive_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any]
     samples = NaiveSamples(asked.data, config.size)
     loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers)
     network: nn.Module = smp.Unet(
-        config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type="scse"
+        config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type=config.attention
     ).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
     weight = torch.tensor(3.0, device=device)

@@ -30,4 +30,4 @@ def board_provided() -> Iterator[None]:
         yield
     finally:
         if named is None:
-            del os.environ[PLACE]
+            os.environ.pop(PLACE, None)

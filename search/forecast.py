@@ -14,8 +14,11 @@ APART = 0.5
 FEWEST = 3  # configs at the rung that show a spread
 
 
-def forecast_all(sheet: Sheet, prior: Prior) -> Table:
-    """The full-length scores of a sheet, with forecasts where a fold only reached a rung."""
+def forecast_all(sheet: Sheet, prior: Prior, apart: float = APART) -> Table:
+    """The full-length scores of a sheet, with forecasts where a fold only reached a rung.
+
+    ``apart`` is for whoever gives up on what the forecasts say; with 0 they are what is likeliest, without that doubt.
+    """
     full = sheet.full
     count = np.isfinite(full).sum(0)
     levels = np.where(count, np.nansum(full, axis=0) / np.maximum(count, 1), np.nan)
@@ -24,12 +27,14 @@ def forecast_all(sheet: Sheet, prior: Prior) -> Table:
         for block in range(sheet.blocks.max(initial=-1) + 1):
             rows = np.flatnonzero(sheet.blocks == block)
             rung, shapes = sheet.at(place)[rows], sheet.shapes(place)[rows]
-            part = forecast(table.part(rows), full[rows], rung, shapes, prior, levels)
+            part = forecast(table.part(rows), full[rows], rung, shapes, prior, levels, apart)
             table.scores[rows], table.extra[rows] = part.scores, part.extra
     return table
 
 
-def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array) -> Table:
+def forecast(
+    table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array, apart: float = APART
+) -> Table:
     """Fill the cells of ``table`` that are unknown where ``rung`` is known, with the variance the forecast
     has.
 
@@ -44,7 +49,7 @@ def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior
     folds = full.shape[1]
     gains = full - rung
     design = np.concatenate([_scaled(np.concatenate([rung[:, :1], shapes], axis=1)), table.design], axis=1)
-    model = fit(Table(gains, np.zeros_like(gains), design), _of_gains(prior, rung[:, 0]))
+    model = fit(Table(gains, np.zeros_like(gains), design), _of_gains(prior, rung[:, 0], apart))
     measured = np.asarray(np.isfinite(gains).any(axis=0))
     scores, extra = table.scores.copy(), table.extra.copy()
     moved = model.loading.copy()
@@ -68,7 +73,7 @@ def forecast(table: Table, full: Array, rung: Array, shapes: Array, prior: Prior
     return Table(scores, extra, table.design)
 
 
-def _of_gains(prior: Prior, rung: Array) -> Prior:
+def _of_gains(prior: Prior, rung: Array, apart: float) -> Prior:
     """Configs that stand far apart at the rung are far from their ends, and whoever is behind may catch up as much.
 
     The spread is that of most, whatever a few that learned nothing do to it.
@@ -76,9 +81,9 @@ def _of_gains(prior: Prior, rung: Array) -> Prior:
     there = rung[np.isfinite(rung)]
     if len(there) < FEWEST:
         return prior
-    apart = APART * (1.4826 * float(np.median(np.abs(there - np.median(there))))) ** 2
+    least = apart * (1.4826 * float(np.median(np.abs(there - np.median(there))))) ** 2
     of = prior.variances
-    return Prior(Variances(of.noise, max(of.rest, apart), max(of.effect, apart)), prior.weight)
+    return Prior(Variances(of.noise, max(of.rest, least), max(of.effect, least)), prior.weight)
 
 
 def _scaled(columns: Array) -> Array:

@@ -64,8 +64,9 @@ def trail(board: Board, config: str) -> dict[int, float]:
 def expected(policy: Policy) -> dict[str, float]:
     """What each config that has been screened should give over all folds, by all that is known now.
 
-    The race's own estimate: what a fold has over others and a rung lacks to the end is taken out of it, and a
-    complete config has its mean. One that failed is as bad as the worst: it must not be proposed again.
+    The race's own estimate, without its doubt whether gains that nobody saw may differ: what a fold has over
+    others and a rung lacks to the end is taken out of it, and a complete config has its mean. One that failed is as
+    bad as the worst: it must not be proposed again.
     """
     board, prior = policy.board, usual_prior()
     sheet = Sheet(board, policy.rungs)
@@ -76,7 +77,7 @@ def expected(policy: Policy) -> dict[str, float]:
             for step in sheet.steps[row]:
                 if (score := board.score(config, fold, step)) is not None:
                     sheet.write(Report(config, fold, step, score, 0.0))
-    table = forecast_all(sheet, prior)
+    table = forecast_all(sheet, prior, apart=0.0)
     screened = sheet.alive & table.known.any(axis=1)
     if not screened.any():
         return {}

@@ -126,14 +126,9 @@ def test_what_a_paused_config_is_taken_for_leaves_out_its_folds_and_a_failed_one
     assert told.keys() == board.entrants.keys()
     depth = {config: len(board.scores(config)) for config in told}
     assert set(depth.values()) >= {0, 3}, "some paused at the rung of fold 0, some complete"
-    truth = {c: board.entrants[c].parameters["quality"] + 0.02 - 0.3 / 4 for c in told.keys() - board.failed}
-    for config in truth:
-        # what was seen at a rung alone is drawn to the others, for it may catch up
-        near = 0.02 if depth[config] else 0.1
-        assert told[config] == pytest.approx(truth[config], abs=near), "whatever folds and rungs it was seen on"
-    assert sorted(truth, key=told.__getitem__)[-3:] == sorted(truth, key=truth.__getitem__)[-3:]
-    paused = [config for config in truth if not depth[config]]
-    assert sorted(paused, key=told.__getitem__) == sorted(paused, key=truth.__getitem__)
+    for config in told.keys() - board.failed:
+        truth = board.entrants[config].parameters["quality"] + 0.02 - 0.3 / 4
+        assert told[config] == pytest.approx(truth, abs=0.02), "whatever folds and rungs it was seen on"
     assert board.failed and all(told[config] == min(told.values()) for config in board.failed)
 
 
