@@ -32,6 +32,7 @@ scheduler: grid
 resources: {gpu: 0, cpu: 1}
 """
 EVERYTHING = 3 * 2 * 6
+AWAY = 30.0  # seconds without the store; the search itself would have ended before
 
 
 @pytest.fixture
@@ -160,8 +161,12 @@ def test_a_store_that_is_away_for_a_while_stops_nothing_and_a_stop_reaches_the_d
     while process.poll() is None and len(reports(sent(object_store))) < 2:
         time.sleep(0.05)
     object_store.stop()
+    back = time.monotonic() + AWAY
     said = next(line for line in process.stderr if "cannot be reached" in line)
     assert "the run goes on, and is sent later" in said
+    while time.monotonic() < back:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
     object_store.start()
     ask("visitor", search, "stop", "demo")
     said = process.stderr.read()
