@@ -31,6 +31,7 @@ from search.words import Entrant, Finished, Job
 from spaces.parameters import Choice
 from spaces.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
+from trainable.buildable import check_networks
 from trainable.cache import Data, open_data
 from trainable.errors import UserError
 from trainable.fetched import data_folder
@@ -69,6 +70,8 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
     check_run(space, run, data_hash, request.force_code)
+    if space.trainable.needs_data:
+        check_networks(extremes(space))
     if request.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:

@@ -12,10 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +23,7 @@ from trainable.errors import FoldFailed, UserError
 from trainable.files import cache_folder, write_json
 from trainable.folds import folds_of
 from trainable.footprint import GIB, Card, Footprint, Shape, heaviest, shape_of
+from trainable.fresh import in_fresh_process
 from trainable.printing import progress_bar, say
 
 MOST = 8  # probes of a space: a config that none of them spoke for still has its second chance alone on the card
@@ -96,8 +95,7 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
 
 def _in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(work, *arguments).result()
+        return in_fresh_process(work, *arguments)
     except BrokenProcessPool:
         raise UserError(
             "resources.gpu = auto: the process that measures memory was killed; give a share instead, such as 0.5"

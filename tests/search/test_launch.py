@@ -279,3 +279,13 @@ def test_weights_that_cannot_be_had_are_told_before_the_first_trial(search, tmp_
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "the weights of 'resnet18' cannot be had here" in done.stderr
     assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}
+
+
+def test_encoders_that_cannot_be_built_are_told_before_a_run_is_begun(search, tmp_path, small_folder):
+    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "{values: [resnet81, test_resnet, test_vit]}"}
+    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+    done = search("launch", "quickstart", *words, **OWN_RAY)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "'resnet81': neither smp nor timm knows it. Did you mean 'resnet" in done.stderr
+    assert "'test_vit': cannot be the encoder of a unet" in done.stderr
+    assert not (tmp_path / "runs/quickstart/journal.jsonl").exists()
