@@ -13,6 +13,7 @@ from trainable.config import STRIDE, Config
 from trainable.dataset import auto_size, open_split
 from trainable.errors import UserError
 from trainable.fetched import data_folder
+from trainable.machine import accelerators
 from trainable.step_times import Shape, StepTime, shape_of
 
 # An estimate of an A100 from the network's arithmetic and memory traffic, not a measurement.
@@ -21,6 +22,7 @@ ASSUMED = (
     "from an estimate of an A100: 16 ms at batch 8, 480x352, efficientnet-b2, by batch x pixels, whatever the encoder",
     "--calibrate measures it, --step-seconds states it",
 )
+NO_GPU = "this machine has no GPU and takes far longer: --calibrate measures it, --step-seconds states another's"
 FORWARD = 1 / 3  # of a step's time; the other two thirds go backward
 LEVELS = get_args(Config.model_fields["augmentation"].annotation)
 
@@ -90,7 +92,7 @@ def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate
     else:
         source, known = "assumed", {order[0]: _assumed(order[0])}
         told = f"ASSUMED, not measured: {duration(known[order[0]].step_seconds)} for {of}"
-        notes += ASSUMED
+        notes += ASSUMED if accelerators() else (ASSUMED[0], NO_GPU)
     if images.folder is None and stated is None:
         sizes = " of 480x352" if any(isinstance(point.config.size, str) for point in points) else ""
         notes.append(f"{space.settings.data} is not here: {images.count} images{sizes} are assumed")

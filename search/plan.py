@@ -72,13 +72,14 @@ def make_plan(space: Space, asked: Asked) -> Plan:
     """Start nothing; measure steps only where that was asked for."""
     if asked.slots is not None and asked.slots < 1:
         raise UserError(f"--slots {asked.slots}: must be at least 1")
-    slots = asked.slots or slots_here(space.settings.resources)
     limits = limits_of(space)
     points = planned(space)
+    some = drawn(space, OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0)) if points is None else points
+    at = paces(space, some, asked.step_seconds, asked.calibrate)
+    elsewhere = at.source == "assumed" and not accelerators()  # of a GPU that is not here, so nor are its slots
+    slots = asked.slots or (1 if elsewhere else slots_here(space.settings.resources))
     if points is None:
-        some = drawn(space, OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0))
-        return _open_ended(space, some, paces(space, some, asked.step_seconds, asked.calibrate), slots)
-    at = paces(space, points, asked.step_seconds, asked.calibrate)
+        return _open_ended(space, some, at, slots)
     folds = range(space.settings.folds)
     whole = in_order((trial_seconds(point, at.of[point.id]) for _ in folds for point in points), slots)
     if isinstance(space.settings.scheduler, Grid):

@@ -11,7 +11,7 @@ from planned_space import GRID, space
 
 from search import calibration
 from search.pace import paces
-from search.plan import Asked, make_plan, planned
+from search.plan import Asked, make_plan, planned, slots_here
 from search.show_plan import document, lines
 from spaces.load import make_space
 from trainable.step_times import StepTime, place_of, recall, remember, shape_of
@@ -35,6 +35,18 @@ def test_what_is_assumed_is_said_loudly_and_scales_with_batch_and_pixels():
     assert paced[8].evaluation == pytest.approx(114 / 8 * step / 3)
     said = "\n".join(text for _, text in lines(plan))
     assert "ASSUMED, not measured" in said and "--calibrate" in said and "nowhere is not here" in said
+
+
+def test_what_is_assumed_of_a_gpu_says_nothing_of_a_machine_without_one(monkeypatch):
+    plan = make_plan(space(), Asked())
+    assert plan.slots == 1 and "this machine has no GPU and takes far longer" in "\n".join(plan.paces.notes)
+    assert make_plan(space(), Asked(slots=3)).slots == 3
+    assert make_plan(space(), Asked(step_seconds=1.0)).slots == slots_here(space().settings.resources)
+    for module in ("search.pace", "search.plan", "search.calibration"):
+        monkeypatch.setattr(f"{module}.accelerators", lambda: ["Some GPU"] * 4)
+    plan = make_plan(space(), Asked())
+    assert plan.slots == slots_here(space().settings.resources)
+    assert not any("no GPU" in note for note in plan.paces.notes)
 
 
 def test_images_that_are_here_are_counted_and_measured(small_folder):
