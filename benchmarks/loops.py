@@ -1,6 +1,6 @@
-"""One training loop in a process of its own, for benchmarks/step_time.py: the fold loop, or the one written first.
+"""One training loop in a process of its own, for benchmarks/step_time.py: the fold loop, what it could be, a naive one.
 
-    python benchmarks/loops.py fold|naive DATA --cache DIR --steps N --warmup N --workers N [--set KEY=VALUE ...]
+    python benchmarks/loops.py fold|compiled|graph|naive DATA --cache DIR --steps N --warmup N --workers N [--set ...]
 
 Says ``ready`` once it is warm, waits for a line, measures, says what it found as JSON, and goes on training until the
 next line, so that none of several loops has the device to itself before the others are done.
@@ -39,9 +39,12 @@ from trainable.config import Config, make_config, parse_assignments
 from trainable.dataset import open_split
 from trainable.device import pick_device
 from trainable.folds import make_folds
+from trainable.optimizer import learning_rate
 from trainable.trial import FoldTrial
 
 MEAN, STD = np.array([0.459, 0.459, 0.422], np.float32), np.array([0.262, 0.263, 0.282], np.float32)
+
+GRAPH_WARMUP = 3  # updates before one is recorded: by then every buffer exists and every algorithm is chosen
 
 
 def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
@@ -55,6 +58,45 @@ def fold_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any],
     trial = fold_trial(config, asked.data, asked.cache)
     batches = training_batches(trial.stream, 0, config.steps, trial.device, asked.workers)
     return batches, lambda batch: trial.train_step(*batch)
+
+
+def compiled_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """The fold loop with its network fused by torch.compile; the first step compiles."""
+    trial = fold_trial(config, asked.data, asked.cache)
+    trial.network.compile(dynamic=False)
+    return training_batches(trial.stream, 0, config.steps, trial.device, asked.workers), lambda b: trial.train_step(*b)
+
+
+def graph_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """The fold loop with a whole update as one CUDA graph: recorded once, then started by a single call."""
+    trial = fold_trial(config, asked.data, asked.cache)
+    if trial.device.type != "cuda":
+        raise SystemExit("error: graph: a CUDA graph needs a GPU")
+    rate = torch.tensor(config.learning_rate, device=trial.device)
+    for group in trial.optimizer.param_groups:
+        group.update(lr=rate, capturable=True)
+    batches = training_batches(trial.stream, 0, config.steps, trial.device, asked.workers)
+    images, labels = (each.to(trial.device) for each in next(batches))
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # type: ignore[no-untyped-call]
+        for _ in range(GRAPH_WARMUP):
+            trial.update(images, labels)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        trial.update(images, labels)
+
+    def step(batch: Any) -> None:
+        for place, given in zip((images, labels), batch, strict=True):
+            place.copy_(given, non_blocking=True)
+        rate.fill_(learning_rate(trial.step, config))
+        torch.manual_seed(trial.step)
+        graph.replay()
+        trial.ema.update(trial.step)
+        trial.step += 1
+
+    return batches, step
 
 
 class NaiveSamples(Dataset[Any]):
@@ -122,7 +164,11 @@ def measure(
     batches: Iterator[Any], step: Callable[[Any], None], asked: argparse.Namespace, batch: int
 ) -> dict[str, Any]:
     """Time ``steps`` after ``warmup``, and how long the loop stood waiting for its next batch."""
-    for _ in range(asked.warmup):
+    begun = time.perf_counter()
+    step(next(batches))
+    settle()
+    first = time.perf_counter() - begun
+    for _ in range(asked.warmup - 1):
         step(next(batches))
     settle()
     print("ready", flush=True)
@@ -140,6 +186,7 @@ def measure(
         "images_per_second": asked.steps * batch / seconds,
         "step_ms": 1000 * seconds / asked.steps,
         "waiting_share": waited / seconds,
+        "first_s": first,
         "resident_mb": _resident_mb(),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "gpu_peak_mb": torch.cuda.max_memory_reserved() / 2**20 if cuda else None,
@@ -163,7 +210,7 @@ def _resident_mb() -> float:
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:")) / 1024
 
 
-LOOPS = {"fold": fold_loop, "naive": naive_loop}
+LOOPS = {"fold": fold_loop, "compiled": compiled_loop, "graph": graph_loop, "naive": naive_loop}
 
 
 def main() -> None:

@@ -1,12 +1,14 @@
 """Images per second of the fold loop, alone and packed, against a naive loop, and the least that a step could take.
 
-    python benchmarks/step_time.py [DATA] [--packed 1,2,3] [--steps 20] [--rounds 3] [--set KEY=VALUE ...]
+    python benchmarks/step_time.py [DATA] [--packed 1,2] [--also compiled] [--steps 20] [--rounds 3] [--set KEY=VALUE]
 
 Each round measures one loop after the other, each in fresh processes, so that a machine whose speed drifts is unfair to
 none; ratios are taken per round and their median quoted. ``--packed`` lists how many fold loops train at once and share
-the device and the cores; the naive loop trains alone. Two floors stand beside them: the bytes that the operations of a
-step read and write over the measured bandwidth, and its arithmetic over the measured rate. Without DATA, a synthetic
-set is made.
+the device and the cores; the naive loop trains alone. ``--also`` measures beside it what the fold loop could be:
+``compiled``, its network fused by torch.compile, and on a GPU ``graph``, a whole update as one CUDA graph; ``first_s``
+is how long its first step took, which a fold trial has to earn back. Two floors stand beside them: the bytes that the
+operations of a step read and write over the measured bandwidth, and its arithmetic over the measured rate. Without
+DATA, a synthetic set is made.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from trainable.printing import print_table, say
 RESULTS = Path(__file__).parent / "results"
 HERE = Path(__file__).parent
 FULL_SIZE = ["size=480x352"]
+MEANS = ("step_ms", "waiting_share", "resident_mb", "first_s")
 MOST_WORKERS = 8
 
 
@@ -41,11 +44,19 @@ def numbers(text: str) -> list[int]:
     return found
 
 
+def loops(text: str) -> list[str]:
+    found = text.split(",")
+    if not set(found) <= {"compiled", "graph"}:
+        raise ValueError(text)
+    return found
+
+
 def one_round(asked: argparse.Namespace, data: Path, cache: Path) -> dict[str, dict[str, Any]]:
     """What the naive loop and each packing gave, by its name."""
     told = {"naive": together(asked, "naive", 1, data, cache)}
-    for many in asked.packed:
-        told[f"fold x {many}"] = together(asked, "fold", many, data, cache)
+    for loop in ("fold", *asked.also):
+        for many in asked.packed:
+            told[f"{loop} x {many}"] = together(asked, loop, many, data, cache)
     return told
 
 
@@ -76,7 +87,7 @@ def together(asked: argparse.Namespace, loop: str, many: int, data: Path, cache:
         for process in running:
             process.kill()
             process.communicate()
-    mean = {key: statistics.mean(one[key] for one in found) for key in ("step_ms", "waiting_share", "resident_mb")}
+    mean = {key: statistics.mean(one[key] for one in found) for key in MEANS}
     most = {key: max(one[key] or 0 for one in found) or None for key in ("peak_mb", "gpu_peak_mb")}
     same = {key: found[0][key] for key in ("device", "threads", "workers", "torch")}
     say(f"{loop} x {many}: {sum(one['images_per_second'] for one in found):.2f} images/s")
@@ -107,10 +118,7 @@ def summary(rounds: list[dict[str, dict[str, Any]]], floor: dict[str, float]) ->
     """A row per loop: medians over the rounds, and the median of the rounds' own ratios."""
     rows = []
     for name in rounds[0]:
-        middle = {
-            key: statistics.median(one[name][key] for one in rounds)
-            for key in ("images_per_second", "step_ms", "waiting_share", "resident_mb")
-        }
+        middle = {key: statistics.median(one[name][key] for one in rounds) for key in ("images_per_second", *MEANS)}
         ratios = [one[name]["images_per_second"] / one["naive"]["images_per_second"] for one in rounds]
         rows.append(
             {
@@ -130,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--packed", type=numbers, default=[1], metavar="N,...", help="fold loops at once (default 1)")
+    parser.add_argument("--also", type=loops, default=[], metavar="LOOP,...", help="compiled, graph")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

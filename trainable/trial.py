@@ -121,25 +121,29 @@ class FoldTrial:
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One step of the optimizer. Nothing here waits for the device."""
-        config = self.config
         # Dropout's stream depends on the step alone: there is no random state to save, and none to lose.
         torch.manual_seed(self._seed(STEP, self.step))
-        rate = learning_rate(self.step, config)
+        rate = learning_rate(self.step, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        loss = self.update(images, labels)
+        self.ema.update(self.step)
+        self.step += 1
+        self._losses.append(loss)
+
+    def update(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Forward, backward and the optimizer, on the device alone; the loss, which nobody has waited for."""
         scribble, mask = unpack(labels)
         with self.autocast():
             logits = self.network(images, scribble)
-        loss = segmentation_loss(logits, mask.unsqueeze(1), config)
+        loss = segmentation_loss(logits, mask.unsqueeze(1), self.config)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if config.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        if self.config.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
-        self.ema.update(self.step)
-        self.step += 1
-        self._losses.append(loss.detach())
+        return loss.detach()
 
     def evaluate(self) -> Report:
         """Score the averaged weights on the images held out, remember them if they are the best, and report."""
