@@ -56,7 +56,7 @@ def terminal(name: str, root: str, share: float) -> None:
 def report(name: str, root: str) -> None:
     """The first screen of the report, as a browser shows it."""
     page = find_run(name, root).folder / "analysis" / "report.html"
-    screenshot(page, OUT / "report.png", 1280, 900)
+    screenshot(page, OUT / "report.png", 1280, 926)
 
 
 def race(table: Path) -> None:
@@ -103,7 +103,7 @@ def rung(study: Recorded, policy: FoldRace) -> go.Figure:
         whole = policy.board.full(entrant.config, 0) is not None
         group = "the winner" if entrant.config == winner else "went on" if whole else "paused at the rung"
         groups[group].append(entrant.config)
-    for (name, configs), colour, width in zip(groups.items(), ("#b9bec7", AMBER, BLUE), (1, 1, 3), strict=True):
+    for (name, configs), colour, width in zip(groups.items(), (AMBER, GREEN, BLUE), (1, 1, 3), strict=True):
         for number, config in enumerate(configs):
             seen = policy.board.curve(config, 0)
             drawn.add_scatter(
@@ -114,7 +114,13 @@ def rung(study: Recorded, policy: FoldRace) -> go.Figure:
                 name=f"{name} ({len(configs)})" if len(configs) > 1 else name,
                 showlegend=number == 0,
             )
-    drawn.add_vline(x=study.entrants[0].step_at(policy.rungs[0]), line={"dash": "dot", "color": "#6b7280"})
+    step = study.entrants[0].step_at(policy.rungs[0])
+    drawn.add_vline(
+        x=step,
+        line={"dash": "dot", "color": "#6b7280"},
+        annotation={"text": f"the rung, step {step}", "yanchor": "bottom"},
+        annotation_position="bottom right",
+    )
     drawn.update_layout(title="Fold 0 of every configuration: the rung at half of the horizon")
     drawn.update_xaxes(title="step")
     drawn.update_yaxes(title="mIoU")
@@ -123,8 +129,14 @@ def rung(study: Recorded, policy: FoldRace) -> go.Figure:
 
 def figure(drawn: go.Figure, name: str, width: int, height: int) -> None:
     drawn.update_layout(
-        template="plotly_white", font=FONT, legend={"orientation": "h", "y": -0.22}, width=width, height=height
+        template="plotly_white",
+        font=FONT,
+        legend={"orientation": "h", "y": -0.22},
+        width=width,
+        height=height,
+        margin={"t": 60, "l": 80, "r": 30, "b": 90},
     )
+    drawn.update_yaxes(ticks="outside", ticklen=6, tickcolor="white")
     with tempfile.TemporaryDirectory() as place:
         page = Path(place, f"{name}.html")
         drawn.write_html(page, config={"staticPlot": True}, include_plotlyjs=True)

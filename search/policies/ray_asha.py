@@ -1,4 +1,7 @@
-"""A baseline: Ray Tune's ASHA as it comes. All folds share a rung, and the best fold trial wins."""
+"""A baseline: ASHA as one runs it in Ray Tune, each fold a trial. All folds share a rung, and the best fold trial wins.
+
+It is kinder than Ray's own: a trial's own score counts for the cut, and one that was stopped goes on if the cut falls.
+"""
 
 from __future__ import annotations
 
