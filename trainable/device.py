@@ -9,6 +9,14 @@ import torch
 
 from trainable.errors import UserError
 
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "bad_alloc",
+    "could not create a primitive",
+    "out of memory",
+    "ALLOC_FAILED",  # of cuBLAS and cuDNN
+    "unable to find an engine",  # cuDNN tries its algorithms, and takes one that finds no memory for none at all
+)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
@@ -20,6 +28,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise  # it is there, and others have filled it
         first = str(error).splitlines()[0]
         raise UserError(
             f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
@@ -33,10 +43,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """GPUs say so by type; on a CPU torch and oneDNN say so in words only."""
+    """Torch's own allocator says so by type; CUDA's libraries, and on a CPU torch and oneDNN, say so in words only."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(words in str(error) for words in ("can't allocate memory", "bad_alloc", "could not create a primitive"))
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def limit_memory(share: float) -> None:

@@ -55,10 +55,10 @@ def train_fold(
     ``keep_going`` (asked after each step) saying no, saves and ends; so does reaching ``until``. Raises ``FoldFailed``
     when the loss is no longer a number or the memory does not suffice, after writing why to ``error.json``.
     """
-    place = pick_device(device)
     _prepare(folder)
     trial: FoldTrial | None = None
     try:
+        place = pick_device(device)
         trial = FoldTrial(config, data, folds, fold, place, metric)
         state = checkpoint.load_last(folder)
         if state is not None:
@@ -76,7 +76,8 @@ def train_fold(
         if not is_out_of_memory(error):
             raise
         step = trial.step if trial else 0
-        failure = FoldFailed("out_of_memory", f"out of memory on {place} after step {step}", step)
+        where = trial.device if trial else device
+        failure = FoldFailed("out_of_memory", f"out of memory on {where} after step {step}", step)
         _write_failure(folder, failure)
         raise failure from error
 

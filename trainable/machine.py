@@ -26,8 +26,13 @@ def accelerators() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         wanted = [word.strip() for word in chosen.split(",")]
-        cards = [card for card in cards if card[0] in wanted or card[1] in wanted]
+        cards = [card for card in cards if card[0] in wanted or _names(card[1], wanted)]
     return [card[2] for card in cards]
+
+
+def _names(uuid: str, wanted: list[str]) -> bool:
+    """CUDA takes the beginning of a card's own name for it too."""
+    return any(word.startswith("GPU-") and uuid.startswith(word) for word in wanted)
 
 
 def cores() -> int:

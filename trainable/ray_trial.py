@@ -213,12 +213,21 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     from trainable.batches import default_workers
     from trainable.cache import open_data
     from trainable.config import make_config
-    from trainable.device import limit_memory, pick_device
+    from trainable.device import is_out_of_memory, limit_memory, pick_device
     from trainable.fold import train_fold
 
     torch.set_num_threads(job["threads"])
-    limit_memory(job["memory"])
-    workers = min(job["threads"], default_workers(pick_device("auto")))
+    try:
+        if job["gpus"]:
+            limit_memory(job["memory"])
+        device = pick_device("auto" if job["gpus"] else "cpu")  # Ray lets a job without a share see all GPUs
+    except UserError as problem:
+        raise WrongMachine(f"{socket.gethostname()}: {problem}", _node()) from problem
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise FoldFailed("out_of_memory", "the GPU is full before the first step", 0) from error
+    workers = min(job["threads"], default_workers(device))
     config = make_config(job["values"])
     data = open_data(shipment.place(), config.size, shipment.split)
     if data.hash != shipment.folds.data_hash:
@@ -226,7 +235,16 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     folder = Path(job["folder"])
     fold, until, metric = job["fold"], job["until"], job["metric"]
     reports = train_fold(
-        config, data, shipment.folds, fold, folder, metric=metric, until=until, workers=workers, keep_going=alive
+        config,
+        data,
+        shipment.folds,
+        fold,
+        folder,
+        metric=metric,
+        until=until,
+        device=str(device),
+        workers=workers,
+        keep_going=alive,
     )
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:

@@ -26,6 +26,7 @@ def driver(tmp_path, monkeypatch):
         (None, ["NVIDIA H200", "NVIDIA A100-SXM4-80GB"]),
         ("1", ["NVIDIA A100-SXM4-80GB"]),
         ("GPU-aa", ["NVIDIA H200"]),
+        ("GPU-b", ["NVIDIA A100-SXM4-80GB"]),
         ("", []),
     ],
 )

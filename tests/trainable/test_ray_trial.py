@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import small_config
 
-from trainable.errors import WrongMachine
+from trainable.errors import UserError, WrongMachine
 from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.shipment import Shipment
 from trainable.trial import FoldTrial as Training
@@ -23,6 +23,7 @@ def job(small_cache, tmp_path, monkeypatch):
         return {
             "metric": "miou",
             "threads": 1,
+            "gpus": 0.0,
             "memory": 1.0,
             "alone": False,
             "values": small_config().model_dump(mode="json"),
@@ -104,12 +105,41 @@ def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_n
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
     monkeypatch.setattr("trainable.device.pick_device", lambda name: torch.device("cpu"))
-    actor = worker(job("first", memory=0.24))
+    actor = worker(job("first", gpus=0.24, memory=0.24))
     actor.step()
     assert calls == [0.24, "empty"]
-    actor.reset_config(packed(job("first", memory=1.0)))
+    actor.reset_config(packed(job("first", gpus=1.0, memory=1.0)))
     actor.step()
     assert calls == [0.24, "empty", "empty", 1.0, "empty"], "one that is alone may take all of it"
+
+
+def test_a_job_without_a_share_of_a_gpu_stays_on_the_cpu_though_it_sees_all_gpus(job, worker, loop, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share: pytest.fail("took a GPU"))
+    worker(job("first", gpus=0.0)).step()
+    assert [more["device"] for more in loop] == ["cpu"]
+
+
+def test_a_gpu_that_does_not_work_is_the_machines_fault_and_not_the_configs(job, worker, loop, monkeypatch):
+    def broken(name):
+        raise UserError(f"device = {name!r}: cannot be used here (CUDA error: uncorrectable ECC error encountered)")
+
+    monkeypatch.setattr("trainable.device.pick_device", broken)
+    with pytest.raises(WrongMachine, match="uncorrectable ECC"):
+        worker(job("first", gpus=0.5)).step()
+    assert not loop
+
+
+def test_a_gpu_that_others_have_filled_is_no_crash(job, worker, loop, monkeypatch):
+    def full(share):
+        raise torch.AcceleratorError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", full)
+    assert unpacked(worker(job("first", gpus=0.5)).step())["failed"] == "out_of_memory"
+    assert not loop
 
 
 def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_cores(job, worker, loop, monkeypatch):
