@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import cpu_name
-from trainable.batches import training_batches
+from trainable.batches import PREFETCHED, training_batches
 from trainable.cache import open_data
 from trainable.config import Config, make_config, parse_assignments
 from trainable.dataset import open_split
@@ -44,7 +44,7 @@ from trainable.trial import FoldTrial
 
 MEAN, STD = np.array([0.459, 0.459, 0.422], np.float32), np.array([0.262, 0.263, 0.282], np.float32)
 
-GRAPH_WARMUP = 3  # updates before one is recorded: by then every buffer exists and every algorithm is chosen
+GRAPH_WARMUP = 3
 
 
 def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
@@ -68,27 +68,21 @@ def compiled_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[A
 
 
 def graph_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The fold loop with a whole update as one CUDA graph: recorded once, then started by a single call."""
+    """The fold loop with a whole update as one CUDA graph: recorded at the first step, then started by one call."""
     trial = fold_trial(config, asked.data, asked.cache)
     if trial.device.type != "cuda":
         raise SystemExit("error: graph: a CUDA graph needs a GPU")
     rate = torch.tensor(config.learning_rate, device=trial.device)
     for group in trial.optimizer.param_groups:
         group.update(lr=rate, capturable=True)
-    batches = training_batches(trial.stream, 0, config.steps, trial.device, asked.workers)
-    images, labels = (each.to(trial.device) for each in next(batches))
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # type: ignore[no-untyped-call]
-        for _ in range(GRAPH_WARMUP):
-            trial.update(images, labels)
-    torch.cuda.current_stream().wait_stream(aside)
+    places: list[Tensor] = []  # where the graph finds a batch
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        trial.update(images, labels)
 
     def step(batch: Any) -> None:
-        for place, given in zip((images, labels), batch, strict=True):
+        if not places:
+            places.extend(each.to(trial.device) for each in batch)
+            record(trial, graph, places)
+        for place, given in zip(places, batch, strict=True):
             place.copy_(given, non_blocking=True)
         rate.fill_(learning_rate(trial.step, config))
         torch.manual_seed(trial.step)
@@ -96,7 +90,19 @@ def graph_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any]
         trial.ema.update(trial.step)
         trial.step += 1
 
-    return batches, step
+    return training_batches(trial.stream, 0, config.steps, trial.device, asked.workers), step
+
+
+def record(trial: FoldTrial, graph: torch.cuda.CUDAGraph, places: list[Tensor]) -> None:
+    """A few updates first, aside, so that every buffer exists and every algorithm is chosen."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # type: ignore[no-untyped-call]
+        for _ in range(GRAPH_WARMUP):
+            trial.update(*places)
+    torch.cuda.current_stream().wait_stream(aside)
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the loader's thread may pin memory meanwhile
+        trial.update(*places)
 
 
 class NaiveSamples(Dataset[Any]):
@@ -138,7 +144,8 @@ def naive_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any]
     cv2.setNumThreads(1)
     assert config.size != "auto"
     samples = NaiveSamples(asked.data, config.size)
-    loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers)
+    keeping = {"persistent_workers": True, "prefetch_factor": PREFETCHED} if asked.workers else {}
+    loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers, **keeping)
     network: nn.Module = smp.Unet(
         config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type=config.attention
     ).to(device)
@@ -173,6 +180,9 @@ def measure(
     settle()
     print("ready", flush=True)
     sys.stdin.readline()
+    for _ in range(PREFETCHED * asked.workers):  # what was made ready during the wait is used up first
+        step(next(batches))
+    settle()
     began, waited = time.perf_counter(), 0.0
     for _ in range(asked.steps):
         wanted = time.perf_counter()

@@ -60,7 +60,7 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
     import torch
 
     from trainable import trial as steps
-    from trainable.batches import default_workers, training_batches
+    from trainable.batches import PREFETCHED, default_workers, training_batches
     from trainable.cache import open_data
     from trainable.device import pick_device
     from trainable.finish import write_results
@@ -81,8 +81,8 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
     ):
         watches.around(owner, name, label)
     workers = default_workers(device) if asked.workers is None else asked.workers
-    batches = training_batches(trial.stream, 0, asked.warmup + asked.steps, device, workers)
-    for _ in range(asked.warmup):
+    batches = training_batches(trial.stream, 0, config.steps, device, workers)
+    for _ in range(asked.warmup + PREFETCHED * workers):  # until the pace is that of the input too
         trial.train_step(*next(batches))
     watches.seconds.clear()
     for _ in range(asked.steps):

@@ -198,11 +198,12 @@ def parsed() -> argparse.Namespace:
     asked.out = asked.out or Path("runs") / asked.name
     if asked.folds < 2:
         raise UserError("--folds: must be 2 or more")
+    gpu = asked.device != "cpu" and device_name() != cpu_name()
     if asked.packed is None:
-        asked.packed = 1 if device_name() == cpu_name() else asked.folds
+        asked.packed = asked.folds if gpu else 1
     if asked.packed < 1:
         raise UserError("--packed: must be 1 or more")
-    if asked.workers is None and device_name() != cpu_name():
+    if asked.workers is None and gpu:
         asked.workers = max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // asked.packed))
     if not (asked.data / asked.test).is_dir():
         raise UserError(f"{asked.data / asked.test}: no such split to predict")

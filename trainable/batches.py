@@ -21,6 +21,7 @@ from trainable.augmentation import Augmentation
 from trainable.cache import Data
 from trainable.config import Config
 
+PREFETCHED = 4  # batches that each worker has ready
 ORDER, SAMPLE = 1, 2  # keep the streams of shuffling and of augmentation apart
 
 
@@ -67,7 +68,7 @@ def training_batches(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=_start_worker,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCHED if workers else None,
     )
     return iter(loader)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from trainable.batches import default_workers, training_batches
+from trainable.batches import PREFETCHED, default_workers, training_batches
 from trainable.cache import Data, open_data
 from trainable.config import Config
 from trainable.device import is_out_of_memory, pick_device
@@ -27,7 +27,6 @@ from trainable.synthesize import SIDES, synthesize
 from trainable.trial import FoldTrial
 
 WARMUP = 2
-PREFETCHED = 4  # batches that each worker has ready; they must be used up before the pace is that of the input too
 FEWEST, MOST, SECONDS = 3, 300, 2.0
 ENDLESS = 1_000_000
 
@@ -57,7 +56,7 @@ def _step_seconds(trial: FoldTrial) -> float:
     """The mean over steps that follow each other, waiting for input and device included."""
     workers = default_workers(trial.device)
     batches = training_batches(trial.stream, 0, ENDLESS, trial.device, workers)
-    for _ in range(WARMUP + PREFETCHED * workers):
+    for _ in range(WARMUP + PREFETCHED * workers):  # until the pace is that of the input too
         trial.train_step(*next(batches))
     began, count = _now(trial.device), 0
     while count < FEWEST or (count < MOST and time.perf_counter() - began < SECONDS):
@@ -68,11 +67,11 @@ def _step_seconds(trial: FoldTrial) -> float:
 
 def _image_seconds(trial: FoldTrial) -> float:
     """An evaluation's time for each image held out, from one or two batches of them."""
-    batch = trial.config.batch_size
-    for count in (batch, min(2 * batch, len(trial.held_out))):  # the first is the warm-up
-        images, began = trial.held_out[:count], _now(trial.device)
+    images = trial.held_out[: 2 * trial.config.batch_size]
+    for _ in range(2):  # the first is the warm-up, of the same shapes: a GPU chooses its algorithms for each
+        began = _now(trial.device)
         evaluate(trial.ema.network, trial.data, images, trial.config, trial.device, trial.autocast)
-    return (_now(trial.device) - began) / count
+    return (_now(trial.device) - began) / len(images)
 
 
 def _now(device: torch.device) -> float:
