@@ -7,8 +7,10 @@ configurations with different batch sizes still see the same samples with the sa
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from trainable.cache import Data
 from trainable.config import Config
 
 PREFETCHED = 4  # batches that each worker has ready
+SHARED_MEMORY = Path("/dev/shm")
 ORDER, SAMPLE = 1, 2  # keep the streams of shuffling and of augmentation apart
 
 
@@ -71,6 +74,18 @@ def training_batches(
         prefetch_factor=PREFETCHED if workers else None,
     )
     return iter(loader)
+
+
+def workers_that_fit(stream: BatchStream, workers: int) -> int:
+    """How many of so many workers find room for their batches in shared memory, of which a container may have little.
+
+    Half of what is free is left to others; a worker that finds none is killed by the system, without a word.
+    """
+    width, height = stream.data.size
+    batch = stream.batch_size * width * height * 4  # three colours and the labels, a byte each
+    if not workers or not SHARED_MEMORY.is_dir():
+        return workers
+    return min(workers, shutil.disk_usage(SHARED_MEMORY).free // (2 * PREFETCHED * batch))
 
 
 def default_workers(device: torch.device) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trainable import checkpoint
-from trainable.batches import default_workers, training_batches
+from trainable.batches import SHARED_MEMORY, default_workers, training_batches, workers_that_fit
 from trainable.cache import Data
 from trainable.config import Config
 from trainable.device import is_out_of_memory, pick_device
@@ -93,7 +93,11 @@ def _train(
 ) -> Iterator[Report]:
     end = trial.config.steps if until is None else min(until, trial.config.steps)
     reports_at = set(trial.config.report_steps(end))
-    workers = default_workers(trial.device) if workers is None else workers
+    wanted = default_workers(trial.device) if workers is None else workers
+    workers = workers_that_fit(trial.stream, wanted)
+    if workers < wanted:
+        room = f"{SHARED_MEMORY} has room for the batches of {workers} of {wanted} workers"
+        note(folder, f"{room}, so the input may be slow; --shm-size gives a container more")
     saved = (trial.step, time.monotonic())
     trial.watch.start()
     try:

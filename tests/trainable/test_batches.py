@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from conftest import small_config
 
+from trainable import batches
 from trainable.batches import BatchStream, training_batches
+from trainable.fold import train_fold
 
 CPU = torch.device("cpu")
 
@@ -76,3 +80,20 @@ def test_batches_are_bytes(stream):
     assert images.dtype == labels.dtype == torch.uint8
     assert images.shape == (4, 64, 96, 3) and labels.shape == (4, 64, 96)
     assert np.isin(labels.numpy(), [0, 1, 2, 3, 4]).all()
+
+
+@pytest.mark.parametrize(("free", "workers"), [(10**12, 8), (64 * 2**20, 8), (2**20, 1), (100_000, 0)])
+def test_only_so_many_workers_as_find_room_in_shared_memory(small_data, monkeypatch, tmp_path, free, workers):
+    # a batch of 4 images of 96x64 and their labels is 98,304 bytes; 4 of them are ready, and half of the room is left
+    stream = BatchStream(small_data, np.arange(8), small_config(batch_size=4), 0)
+    monkeypatch.setattr(batches.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    assert batches.workers_that_fit(stream, 8) == workers
+    assert batches.workers_that_fit(stream, 0) == 0
+    monkeypatch.setattr(batches, "SHARED_MEMORY", tmp_path / "none")
+    assert batches.workers_that_fit(stream, 8) == 8, "a system without it is asked nothing"
+
+
+def test_a_fold_trains_without_workers_where_there_is_no_room_for_them(small_data, small_folds, monkeypatch, tmp_path):
+    monkeypatch.setattr(batches.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    list(train_fold(small_config(), small_data, small_folds, 0, tmp_path, until=2, workers=2))
+    assert "room for the batches of 0 of 2 workers" in (tmp_path / "log.txt").read_text()
