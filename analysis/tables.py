@@ -140,7 +140,7 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
     names = list(space.parameters) or list(dict.fromkeys(name for e in entrants for name in e.parameters))
     spent: dict[str, float] = {}
     for (config, _), trial in status.trials.items():
-        spent[config] = spent.get(config, 0.0) + trial.seconds
+        spent[config] = spent.get(config, 0.0) + trial.gpu_seconds
     rows: list[dict[str, Any]] = [
         {
             "config": each.config,
@@ -168,7 +168,7 @@ def _trials(status: Status) -> pd.DataFrame:
                 "of": status.board.entrants[config].horizon,
                 "score": trial.score,
                 "full": math.nan if full is None else full,
-                "seconds": trial.seconds,
+                "seconds": trial.gpu_seconds,
                 "reason": status.reason(config, fold),
                 "faults": trial.faults,
             }

@@ -30,7 +30,8 @@ class Board:
         self.out: dict[Cell, Job] = {}
         self.failed: dict[str, Cell] = {}
         self._curves: dict[Cell, dict[int, float]] = {}
-        self._microseconds: dict[Cell, int] = {}
+        self._microseconds: dict[Cell, int] = {}  # of each fold trial
+        self._taken: dict[Cell, int] = {}  # the same, of a whole GPU
         self._spent = 0
 
     def add(self, entrant: Entrant) -> None:
@@ -54,7 +55,9 @@ class Board:
         before, now = self._microseconds.get(cell, 0), round(report.seconds * 1e6)
         if now > before:
             self._microseconds[cell] = now
-            self._spent += now - before
+            taken = now - before if report.gpus == 1.0 else round((now - before) * report.gpus)
+            self._taken[cell] = self._taken.get(cell, 0) + taken
+            self._spent += taken
         if not math.isfinite(report.score):
             self.failed[report.config] = min(cell, self.failed.get(report.config, cell))
         return True
@@ -75,8 +78,12 @@ class Board:
         return [score for fold in range(self.folds) if (score := self.full(config, fold)) is not None]
 
     def seconds(self, config: str, fold: int) -> float:
-        """GPU-seconds spent on a fold trial."""
+        """By the clock of a fold trial."""
         return self._microseconds.get((config, fold), 0) / 1e6
+
+    def gpu_seconds(self, config: str, fold: int) -> float:
+        """Spent on a fold trial: its seconds, times its share of a GPU."""
+        return self._taken.get((config, fold), 0) / 1e6
 
     @property
     def begun(self) -> int:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,7 @@ class Feed:
         return {
             **self.settings.job,
             "cpus": share.cpus,
-            # One that is alone gets whole GPUs: Ray waits until the actors of others have left.
-            "gpus": math.ceil(share.gpus) if alone else share.gpus,
+            "gpus": self._gpus(trial),
             "kind": share.kind,
             "avoid": list(share.avoid),
             "threads": max(1, int(share.cpus)),
@@ -144,6 +143,11 @@ class Feed:
             "hang_seconds": self.settings.hang_seconds,
             "hang_factor": self.settings.hang_factor,
         }
+
+    def _gpus(self, trial: str) -> float:
+        """One that is alone gets whole GPUs: Ray waits until the actors of others have left."""
+        gpus = self.places[trial].gpus
+        return math.ceil(gpus) if trial == self.alone else gpus
 
     def result(self, trial: str, result: Mapping[str, Any]) -> bool:
         """Take a result; true where the trial is to go on."""
@@ -163,11 +167,12 @@ class Feed:
             if "ended" in result:
                 self._give_back(trial, "ended early")
                 return False
-            report = Report(job.config, job.fold, int(result["step"]), float(result["score"]), float(result["seconds"]))
+            step, score, seconds = int(result["step"]), float(result["score"]), float(result["seconds"])
+            report = Report(job.config, job.fold, step, score, seconds, self._gpus(trial) or 1.0)
             self.patience.reported((job.config, job.fold))
             verdict = self.study.report(report)
             stopped = verdict.reason if isinstance(verdict, Stop) else None
-            self.tell("report", {**asdict(report), "stop": stopped})
+            self.tell("report", {**report.record(), "stop": stopped})
             if stopped is not None:
                 del self.jobs[trial]
                 return False

@@ -21,6 +21,7 @@ class FoldState:
     step: int = 0
     score: float = math.nan
     seconds: float = 0.0
+    gpu_seconds: float = 0.0
     reason: str = ""
     faults: int = 0
     changed: int = 0  # the line of the journal that changed its state last
@@ -65,6 +66,7 @@ def _job(trial: FoldState, fields: Any, horizon: int) -> None:
 
 
 def _report(trial: FoldState, fields: Any, horizon: int) -> None:
+    trial.gpu_seconds += max(0.0, fields["seconds"] - trial.seconds) * fields.get("gpus", 1.0)
     trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
     if math.isnan(fields["score"]):
         trial.state = "failed"

@@ -62,7 +62,7 @@ class GrowingStudy(Study):
         if not self.policy.screens_first or self._screens(job):
             return False
         # Without a count new configs would come for ever: the race gets as much time as the first folds.
-        first = sum(board.seconds(config, 0) for config in board.entrants)
+        first = sum(board.gpu_seconds(config, 0) for config in board.entrants)
         return count is not None or 2 * first <= board.spent
 
     def _screens(self, job: Job) -> bool:

@@ -81,7 +81,7 @@ def fold_readings(board: Board, cell: Cell) -> Iterator[Reading]:
     if curve:
         yield "score", curve[max(curve)], labels
     yield "step", max(curve, default=0), labels
-    yield "gpu_seconds", board.seconds(*cell), labels
+    yield "gpu_seconds", board.gpu_seconds(*cell), labels
     yield "state", state_of(board, cell), labels
 
 
@@ -99,7 +99,7 @@ def run_readings(board: Board) -> Iterator[Reading]:
     for cell in begun(board):
         state = state_of(board, cell)
         counts[state] += 1
-        seconds[state] += board.seconds(*cell)
+        seconds[state] += board.gpu_seconds(*cell)
     for state, name in STATES.items():
         yield "run_folds", counts[state], {"state": name}
         yield "run_gpu_seconds_by", seconds[state], {"outcome": name}

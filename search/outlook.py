@@ -20,6 +20,7 @@ class Outlook:
     saved: float
     least: float
     most: float
+    share: float = 1.0  # of a GPU that a fold trial had, on average
 
     @property
     def grid(self) -> float:
@@ -32,13 +33,14 @@ def outlook(status: Status) -> Outlook | None:
     policy, board = status.policy, status.board
     steps: dict[str, int] = defaultdict(int)
     seconds: dict[str, float] = defaultdict(float)
-    running = set()
+    running, clock = set(), 0.0
     for (config, _), trial in status.trials.items():
         if trial.state == "running":
             running.add(config)
         if trial.state != "failed":  # a failed fold is told at a step that it never reached
             steps[config] += trial.step
-            seconds[config] += trial.seconds
+            seconds[config] += trial.gpu_seconds
+            clock += trial.seconds
     if not sum(steps.values()) or not sum(seconds.values()):
         return None
     usual = sum(seconds.values()) / sum(steps.values())
@@ -56,7 +58,7 @@ def outlook(status: Status) -> Outlook | None:
     if board.budget is not None:
         left = max(0.0, board.budget - board.spent)
         least, most = min(least, left), min(most, left)
-    return Outlook(board.spent, saved, min(least, most), most)
+    return Outlook(board.spent, saved, min(least, most), most, sum(seconds.values()) / clock)
 
 
 def _reached(status: Status, config: str, fold: int) -> int:

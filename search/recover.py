@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def recover(run: Run, space: Space) -> int:
             journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
             for fold in range(space.settings.folds):
                 for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
-                    journal.append("report", **asdict(report))
+                    journal.append("report", **report.record())
                     count += 1
     if run.journal.exists():
         run.journal.replace(run.folder / "journal.damaged.jsonl")

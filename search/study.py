@@ -45,7 +45,7 @@ class Study:
         verdict = self.policy.report(report)
         if not known:
             stopped = {"stop": verdict.reason} if isinstance(verdict, Stop) else {}
-            self.journal.append("report", **asdict(report), **stopped)
+            self.journal.append("report", **report.record(), **stopped)
         elif isinstance(verdict, Stop):
             self.journal.append("stop", config=report.config, fold=report.fold, reason=verdict.reason)
         return verdict
@@ -88,7 +88,8 @@ def _of_entrant(entrant: Entrant) -> dict[str, Any]:
 
 
 def _report(fields: Any) -> Report:
-    return Report(**{key: fields[key] for key in ("config", "fold", "step", "score", "seconds")})
+    told = {key: fields[key] for key in ("config", "fold", "step", "score", "seconds")}
+    return Report(**told, gpus=fields.get("gpus", 1.0))
 
 
 def _add(policy: Policy, fields: Any) -> None:

@@ -138,7 +138,8 @@ def _spending(picture: Picture) -> list[str]:
 
 def _left(expected: Outlook, workers: int) -> str:
     """By the clock, if as many workers stay busy as were at once."""
-    least, most = (clock(seconds / max(1, workers)) for seconds in (expected.least, expected.most))
+    at_once = expected.share * max(1, workers)
+    least, most = (clock(seconds / at_once) for seconds in (expected.least, expected.most))
     return f"about {_between(least, most)}"
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation of a fold trial; higher is better, and seconds are GPU-seconds spent on the fold
-    trial so far.
+    """One evaluation of a fold trial; higher is better, and seconds are those of the fold trial so far, of which the
+    latest were spent on so many ``gpus``: a share where fold trials share one, 1 where there is none.
 
     A fold that ends early (its patience ran out) or for good (it always crashes) is told by one more
     report: its standing score at the horizon, or NaN.
@@ -51,6 +51,14 @@ class Report:
     step: int
     score: float
     seconds: float
+    gpus: float = 1.0
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in a journal, where a whole GPU goes without saying."""
+        told = asdict(self)
+        if self.gpus == 1.0:
+            del told["gpus"]
+        return told
 
 
 @dataclass(frozen=True, slots=True)

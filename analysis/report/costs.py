@@ -25,8 +25,8 @@ def costs(tables: Tables) -> Section:
         return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
     spent = {part: seconds / 1e6 for part, seconds in found.totals().items() if seconds}
     seen = outlook(tables.status)
-    saved = 0.0 if seen is None else seen.saved
-    scale, unit = (3600, "GPU-hours") if sum(spent.values()) >= 3600 else (1, "GPU-seconds")
+    saved = 0.0 if seen is None else seen.saved / seen.share  # by the clock of the workers, as all of this is
+    scale, unit = (3600, "hours of fold trials") if sum(spent.values()) >= 3600 else (1, "seconds of fold trials")
     bars = [(NAMES.get(part, part), value / scale, COLOURS.get(part, OTHER)) for part, value in spent.items()]
     bars += [("saved against the grid", saved / scale, LINE)] if saved else []
     trace = {

@@ -13,7 +13,7 @@ from search.journal import Journal, read_journal
 from search.patience import Death
 from search.run_folder import STOP_FILE
 from search.schedulers import SCHEDULERS
-from search.study import Study
+from search.study import Study, replay_lines
 from search.words import Entrant
 from trainable.errors import UserError
 from trainable.share import Share
@@ -86,6 +86,25 @@ def test_what_runs_out_of_memory_beside_others_is_tried_again_alone(tmp_path):
     told = faults(tmp_path)
     assert [(fault["config"], fault["fold"]) for fault in told] == cluster.alone
     assert "out of memory on cuda:0 after step 0, beside others: it is tried again alone" in told[0]["fault"]
+
+
+@pytest.mark.parametrize(
+    ("share", "spent"),
+    [
+        (Share(1.0, 0.25, 4, 0.25), 4 * 0.25 + 2 * 1.0),  # the two folds of c1 end up alone, on a whole GPU
+        (Share(1.0, 1.0, 4), 6.0),
+        (Share(1.0, 2.0, 4), 12.0),
+        (Share(1.0, 0.0, 2), 6.0),
+    ],
+)
+def test_a_second_costs_as_much_of_a_gpu_as_the_fold_trial_had(tmp_path, share, spent):
+    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[share])
+    cluster.run()
+    assert cluster.policy.board.spent == pytest.approx(spent)
+    assert cluster.policy.board.seconds("c0", 0) == 1.0
+    again = SCHEDULERS["grid"]([], FOLDS)
+    replay_lines(again, read_journal(tmp_path / "journal.jsonl"))
+    assert again.board.spent == cluster.policy.board.spent
 
 
 def test_what_runs_out_of_memory_alone_fails_its_config_and_no_other(tmp_path):

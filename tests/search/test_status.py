@@ -43,6 +43,14 @@ def test_a_fold_trial_runs_pauses_goes_on_and_is_done():
     assert document(status)["gpu_seconds"] == 40.0
 
 
+def test_folds_that_share_a_gpu_cost_their_share_of_it_and_take_their_time_all_the_same():
+    status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0))
+    told(status, report("a", 0, 1, 0.5, 10.0, gpus=0.25), report("a", 0, 2, 0.6, 20.0, gpus=1.0))
+    assert document(status)["gpu_seconds"] == 2.5 + 10.0
+    assert (status.trials["a", 0].seconds, status.trials["a", 0].gpu_seconds) == (20.0, 12.5)
+    assert outlook(status).share == 12.5 / 20.0
+
+
 def test_a_config_that_failed_keeps_the_fault_as_its_reason():
     fault = ("fault", {"config": "a", "fold": 0, "fault": "crash: IndexError: 7"})
     status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0), fault)
