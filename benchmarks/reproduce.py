@@ -31,6 +31,7 @@ from trainable.commands import INTERRUPTED, WRONG
 from trainable.config import Config, make_config, parse_assignments
 from trainable.errors import UserError
 from trainable.files import write_json
+from trainable.machine import accelerators
 from trainable.metrics import METRICS
 from trainable.printing import print_table, progress_bar, say
 
@@ -101,6 +102,8 @@ def begin(asked: argparse.Namespace, fold: int) -> subprocess.Popen[bytes]:
     command += [word for each in asked.set for word in ("--set", each)]
     command += ["--workers", str(asked.workers)] if asked.workers is not None else []
     threads = str(max(1, len(os.sched_getaffinity(0)) // asked.packed))
+    cards = accelerators() if asked.device == "auto" and "CUDA_VISIBLE_DEVICES" not in os.environ else []
+    card = {"CUDA_VISIBLE_DEVICES": str(fold % len(cards))} if len(cards) > 1 else {}  # each fold on one of them
     place = folder(asked, fold)
     place.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
@@ -109,7 +112,7 @@ def begin(asked: argparse.Namespace, fold: int) -> subprocess.Popen[bytes]:
             command,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
+            env={**os.environ, **card, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
             start_new_session=True,  # Ctrl-C is for this process, which asks its folds to stop
         )
 

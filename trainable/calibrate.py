@@ -42,7 +42,7 @@ def measure(
     try:
         with _opened(config, size, data, folds) as opened:
             trial = FoldTrial(config, opened, folds_of(opened, folds, fold_seed), 0, device)
-            step, image = _step_seconds(trial), _image_seconds(trial)
+            step, image = _step_seconds(trial, threads), _image_seconds(trial)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -52,9 +52,9 @@ def measure(
     return name, StepTime(step, image, date.today().isoformat())
 
 
-def _step_seconds(trial: FoldTrial) -> float:
-    """The mean over steps that follow each other, waiting for input and device included."""
-    workers = default_workers(trial.device)
+def _step_seconds(trial: FoldTrial, threads: int) -> float:
+    """The mean over steps that follow each other, waiting for input and device included; fed as a fold trial is."""
+    workers = min(threads, default_workers(trial.device))
     batches = training_batches(trial.stream, 0, ENDLESS, trial.device, workers)
     for _ in range(WARMUP + PREFETCHED * workers):  # until the pace is that of the input too
         trial.train_step(*next(batches))
