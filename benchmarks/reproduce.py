@@ -1,7 +1,7 @@
 """The known best configuration from end to end: five folds, their scores, their ensemble, masks of the test images.
 
     python benchmarks/reproduce.py DATA --name reproduce_h200
-    python benchmarks/reproduce.py DATA --name reproduce_cpu2_160x128 --packed 2 --set size=160x128 --set steps=600 ...
+    python benchmarks/reproduce.py DATA --name reproduce_cpu2_resnet18_160x128 --packed 5 --set size=160x128 ...
 
 The defaults of the project are that configuration, so without --set it runs as it is: EfficientNet-B2 from scratch, IoU
 loss, low augmentation, batch 8, pc 3, 480x352, 12,000 steps. It needs no Ray. The folds run side by side, --packed of
