@@ -227,6 +227,7 @@ def test_a_real_fold_that_moves_between_nodes_ends_as_one_that_never_did(
     base = {
         "metric": "miou",
         "threads": 1,
+        "gpus": 0.0,
         "memory": 1.0,
         "alone": False,
         "values": values,
