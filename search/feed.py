@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,17 +121,19 @@ class Feed:
         return self.ending is None and bool(self.again or self.study.policy.choose() is not None)
 
     def _hand_out(self, trial: str, job: Job, share: Share, alone: bool = False) -> dict[str, Any]:
+        if alone:  # on whole GPUs: Ray waits until the actors of others have left
+            share = replace(share, gpus=math.ceil(share.gpus), memory=1.0)
         self.jobs[trial], self.places[trial] = job, share
         self.alone = trial if alone else None
         self.tell("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
             "cpus": share.cpus,
-            "gpus": self._gpus(trial),
+            "gpus": share.gpus,
             "kind": share.kind,
             "avoid": list(share.avoid),
             "threads": max(1, int(share.cpus)),
-            "memory": 1.0 if alone else share.memory,
+            "memory": share.memory,
             "alone": alone,
             "values": dict(self.values[job.config]),
             "run": self.settings.folder.name,
@@ -143,11 +145,6 @@ class Feed:
             "hang_seconds": self.settings.hang_seconds,
             "hang_factor": self.settings.hang_factor,
         }
-
-    def _gpus(self, trial: str) -> float:
-        """One that is alone gets whole GPUs: Ray waits until the actors of others have left."""
-        gpus = self.places[trial].gpus
-        return math.ceil(gpus) if trial == self.alone else gpus
 
     def result(self, trial: str, result: Mapping[str, Any]) -> bool:
         """Take a result; true where the trial is to go on."""
@@ -168,7 +165,7 @@ class Feed:
                 self._give_back(trial, "ended early")
                 return False
             step, score, seconds = int(result["step"]), float(result["score"]), float(result["seconds"])
-            report = Report(job.config, job.fold, step, score, seconds, self._gpus(trial) or 1.0)
+            report = Report(job.config, job.fold, step, score, seconds, self.places[trial].gpus or 1.0)
             self.patience.reported((job.config, job.fold))
             verdict = self.study.report(report)
             stopped = verdict.reason if isinstance(verdict, Stop) else None

@@ -53,6 +53,7 @@ class Paces:
     told: str
     largest: str
     notes: tuple[str, ...] = ()
+    elsewhere: bool = False  # of a device that this machine does not have
 
 
 def images_of(space: Space, points: Iterable[Point]) -> Images:
@@ -80,6 +81,7 @@ def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate
     of = f"the largest config, {largest} ({order[0]})"
     known: dict[Shape, StepTime] = {}
     notes: list[str] = []
+    elsewhere = False
     if stated is not None:
         source, known = "stated", {order[0]: StepTime(stated, 0.0, "")}
         told = f"stated: {duration(stated)} for {of}, evaluations included; others by batch x pixels"
@@ -92,13 +94,14 @@ def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate
     else:
         source, known = "assumed", {order[0]: _assumed(order[0])}
         told = f"ASSUMED, not measured: {duration(known[order[0]].step_seconds)} for {of}"
-        notes += ASSUMED if accelerators() else (ASSUMED[0], NO_GPU)
+        elsewhere = not accelerators()
+        notes += (ASSUMED[0], NO_GPU) if elsewhere else ASSUMED
     if images.folder is None and stated is None:
         sizes = " of 480x352" if any(isinstance(point.config.size, str) for point in points) else ""
         notes.append(f"{space.settings.data} is not here: {images.count} images{sizes} are assumed")
     seconds = {shape: _scaled(shape, known, order[0]) for shape in order}
     of_config = {config: _pace(seconds[shape], held_out) for config, shape in shapes.items()}
-    return Paces(of_config, source, told, largest, tuple(notes))
+    return Paces(of_config, source, told, largest, tuple(notes), elsewhere)
 
 
 def duration(seconds: float) -> str:

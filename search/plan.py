@@ -76,8 +76,7 @@ def make_plan(space: Space, asked: Asked) -> Plan:
     points = planned(space)
     some = drawn(space, OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0)) if points is None else points
     at = paces(space, some, asked.step_seconds, asked.calibrate)
-    elsewhere = at.source == "assumed" and not accelerators()  # of a GPU that is not here, so nor are its slots
-    slots = asked.slots or (1 if elsewhere else slots_here(space.settings.resources))
+    slots = asked.slots or (1 if at.elsewhere else slots_here(space.settings.resources))
     if points is None:
         return _open_ended(space, some, at, slots)
     folds = range(space.settings.folds)

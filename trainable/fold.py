@@ -57,8 +57,10 @@ def train_fold(
     """
     _prepare(folder)
     trial: FoldTrial | None = None
+    where = device
     try:
         place = pick_device(device)
+        where = str(place)
         trial = FoldTrial(config, data, folds, fold, place, metric)
         state = checkpoint.load_last(folder)
         if state is not None:
@@ -76,7 +78,6 @@ def train_fold(
         if not is_out_of_memory(error):
             raise
         step = trial.step if trial else 0
-        where = trial.device if trial else device
         failure = FoldFailed("out_of_memory", f"out of memory on {where} after step {step}", step)
         _write_failure(folder, failure)
         raise failure from error

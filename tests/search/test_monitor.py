@@ -44,6 +44,14 @@ def readings(of):
     return sink.values
 
 
+def test_seconds_on_a_share_of_a_gpu_are_told_as_that_share():
+    of = board()
+    of.record(Report("c0", 0, 2, 0.5, 3.0, gpus=0.5))
+    of.record(Report("c0", 0, 4, 0.6, 5.0))
+    told = readings(of)
+    assert told["gpu_seconds", "c0", "0"] == told["run_gpu_seconds",] == told["run_gpu_seconds_by", "done"] == 3.5
+
+
 def test_each_state_is_read_off_the_board():
     of = board(configs=4)
     of.out["c0", 0] = Job("c0", 0, 4)

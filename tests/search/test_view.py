@@ -1,6 +1,7 @@
 """The live view as text: golden pictures at several widths, and what holds for every picture."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_a_terminal_of_ascii_alone_sees_the_same(request):
 def test_the_plain_view_is_a_line_per_event():
     text = "".join(f"{clock(line.at - story.START)}  {words}\n" for line in TOLD if (words := words_of(line)))
     check("plain", text)
+
+
+def test_folds_on_a_quarter_of_a_gpu_take_a_quarter_of_it_and_all_of_their_time():
+    def shared(line):
+        return replace(line, fields={**line.fields, "gpus": 0.25}) if line.kind == "report" else line
+
+    size, now = Size(120, 40), TOLD[MIDDLE - 1].at + 5
+    whole = text_of(status_after(MIDDLE), size, now).splitlines()
+    quarter = text_of(status_after(MIDDLE, [shared(line) for line in TOLD]), size, now).splitlines()
+    assert quarter[0] == whole[0] and "to go" in whole[0]
+    assert quarter[2] != whole[2] and "GPU time" in whole[2]
 
 
 def test_what_is_told_while_it_stops_stands_where_the_state_was():
