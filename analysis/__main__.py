@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from analysis import masks
-from analysis.masks import Device
-from search.options import RUNS, Output, Root, RunName
-from trainable.commands import run as run_program
+from analysis.ensembles import mask_commands
+from analysis.ensembles.mask_commands import Device
+from search.commands.options import RUNS, Output, Root, RunName
+from trainable.exit_codes import run as run_program
 from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -29,11 +29,11 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
 
     Example: python -m analysis best quickstart
     """
-    from analysis.answer import lines, table
-    from analysis.document import document, summary_rows
-    from analysis.selection import select
+    from analysis.answer.document import document, summary_rows
+    from analysis.answer.selection import select
+    from analysis.answer.summary_text import lines, table
     from analysis.tables import read_run
-    from search.run_folder import find_run
+    from search.run_storage.find_runs import find_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -67,10 +67,10 @@ def report(
 
     Example: python -m analysis report quickstart
     """
+    from analysis.answer.selection import select
     from analysis.report.write import following, write_report
-    from analysis.selection import select
     from analysis.tables import read_run
-    from search.run_folder import find_run
+    from search.run_storage.find_runs import find_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -109,11 +109,11 @@ def ensemble(
 
     Example: python -m analysis ensemble quickstart --tta flips
     """
-    from analysis.assemble import assemble, chosen
+    from analysis.ensembles.assemble import assemble, chosen
     from analysis.tables import read_run
-    from search.run_folder import find_run
+    from search.run_storage.find_runs import find_run
 
-    flips = masks.flips_named(tta)
+    flips = mask_commands.flips_named(tta)
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
         folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
@@ -129,7 +129,7 @@ def ensemble(
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 
-app.command()(masks.predict)
+app.command()(mask_commands.predict)
 
 
 @app.command()
@@ -152,9 +152,9 @@ def compare(
 
     Example: python -m analysis compare quickstart winner default
     """
-    from analysis.compare import compare_configs, document, fold_rows, image_rows, lines
+    from analysis.answer.comparison import compare_configs, document, fold_rows, image_rows, lines
     from analysis.tables import read_run
-    from search.run_folder import find_run
+    from search.run_storage.find_runs import find_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -175,7 +175,7 @@ def compare(
         _draw(tables, compared, worst, out, device)
 
 
-app.command()(masks.evaluate)
+app.command()(mask_commands.evaluate)
 
 
 @app.command()
@@ -191,9 +191,9 @@ def export(
 
     Example: python -m analysis export quickstart --out winner
     """
-    from analysis.export import export as write_export
+    from analysis.exports.export import export as write_export
     from analysis.tables import read_run
-    from search.run_folder import find_run
+    from search.run_storage.find_runs import find_run
 
     with talk.status("exporting"):
         facts = write_export(read_run(find_run(run, root)), config, out, onnx)
@@ -206,7 +206,7 @@ def export(
 
 def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str) -> None:
     """Pictures, where data and models are on this machine; numbers stand without them."""
-    from analysis.disagreements import NoPictures, draw_disagreements
+    from analysis.answer.disagreements import NoPictures, draw_disagreements
 
     path = out or tables.run.folder / "analysis" / f"compare-{compared.config}-{compared.other}.png"
     try:

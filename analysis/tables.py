@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from search.journal import Line, Tail
-from search.run_folder import Run
-from search.schedulers import policy_of
-from search.status import Status
+from search.policies.registry import policy_of
+from search.runs.journal import Line, Tail
+from search.runs.run_folder import Run
+from search.runs.status import Status
 from spaces.space import Space
 from trainable.errors import UserError
 
@@ -136,7 +136,7 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _configs(space: Space, status: Status) -> pd.DataFrame:
-    entrants = status.board.entrants.values()
+    entrants = status.score_table.entrants.values()
     names = list(space.parameters) or list(dict.fromkeys(name for e in entrants for name in e.parameters))
     spent: dict[str, float] = {}
     for (config, _), trial in status.trials.items():
@@ -154,18 +154,18 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
 
 
 def _trials(status: Status) -> pd.DataFrame:
-    place = {config: number for number, config in enumerate(status.board.entrants)}
+    place = {config: number for number, config in enumerate(status.score_table.entrants)}
     rows = []
     for config, fold in sorted(status.trials, key=lambda cell: (place[cell[0]], cell[1])):
         trial = status.trials[config, fold]
-        full = status.board.full(config, fold)
+        full = status.score_table.full(config, fold)
         rows.append(
             {
                 "config": config,
                 "fold": fold,
                 "state": trial.state,
                 "step": trial.step,
-                "of": status.board.entrants[config].horizon,
+                "of": status.score_table.entrants[config].horizon,
                 "score": trial.score,
                 "full": math.nan if full is None else full,
                 "seconds": trial.gpu_seconds,

@@ -28,9 +28,9 @@ from fake_cluster import FakeCluster
 from hurt import LEFT, Search, any_of_these, kill_driver, kill_machine, kill_worker, take_machine
 
 from benchmarks.machine import machine
-from search.ledger import ledger
-from trainable.files import write_json
+from search.runs.ledger import ledger
 from trainable.printing import print_table, progress_bar, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 NODES = 3

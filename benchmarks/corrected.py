@@ -17,11 +17,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis.bootstrap import bias_corrected
-from benchmarks.machine import machine
 from tests.analysis.test_bootstrap import segmented, truth
-from trainable.files import write_json
+
+from analysis.statistics.bootstrap import bias_corrected
+from benchmarks.machine import machine
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 IMAGES, FOLDS, CONFIGS, DRAWS = 228, 5, 24, 400
 SPREADS = (0.1, 0.03, 0.0)  # sd of the configs' shares of missed pixels, on the scale of their logits

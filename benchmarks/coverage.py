@@ -21,14 +21,14 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis.effects import config_effects
-from analysis.expected import expect
-from search.policy import Policy
-from search.schedulers import scheduler
-from search.simulate import simulate
-from search.worlds import RECIPES, Recipe, generated, make_world
-from trainable.files import write_json
+from analysis.statistics.config_effects import config_effects
+from analysis.statistics.expected_scores import expect
+from search.policies.contract import Policy
+from search.policies.registry import scheduler
+from search.replay.simulation import simulate
+from search.replay.worlds import RECIPES, Recipe, generated, make_world
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 FIRST_SEED = 700_000
 
@@ -41,10 +41,10 @@ def truth_of(recipe: Recipe, seed: int) -> pd.Series[float]:
 
 def tables_of(policy: Policy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The trials and curves of a race as the analysis of a run has them."""
-    board, trials, curves = policy.board, [], []
-    for name, entrant in board.entrants.items():
-        for fold in range(board.folds):
-            curve, full = board.curve(name, fold), board.full(name, fold)
+    score_table, trials, curves = policy.score_table, [], []
+    for name, entrant in score_table.entrants.items():
+        for fold in range(score_table.folds):
+            curve, full = score_table.curve(name, fold), score_table.full(name, fold)
             step = max(curve, default=0)
             state = "paused" if full is None else "done"
             trials.append((name, fold, state, step, entrant.horizon, np.nan if full is None else full))

@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.loops import fold_trial, settle
-from trainable.batches import training_batches
-from trainable.cache import unpack
+from trainable.augmentation.batches import training_batches
 from trainable.config import make_config, parse_assignments
+from trainable.data.decoded_images import unpack
 
 SECONDS = 2.0
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from fake_cluster import Cell, FakeCluster, kill_process
 
-from search.journal import Tail
-from search.run_folder import Run
+from search.runs.journal import Tail
+from search.runs.run_folder import Run
 
 HOME = Path(__file__).parents[1]
 PATIENCE = 240.0  # seconds without a record after which a search counts as stuck
@@ -40,7 +40,7 @@ class Search:
 
     def launch(self) -> None:
         """The first time, or again, by the same command."""
-        command = [sys.executable, str(HOME / "tests/impatient.py"), "launch", str(self.folder / "space.yaml")]
+        command = [sys.executable, str(HOME / "tests/support/impatient.py"), "launch", str(self.folder / "space.yaml")]
         command += ["--runs", str(self.folder), "--address", self.cluster.address, "--plain", "--no-dashboard"]
         self.launches += 1
         with (self.folder / "talk.txt").open("a") as talk:
@@ -132,7 +132,7 @@ def kill_driver(search: Search) -> bool:
     if search.out:
         search.driver.kill()
         search.driver.wait()
-        search.launch()
+        search.commands.launch()
         search.out.clear()
         return True
     return False

@@ -23,10 +23,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import machine
 from tests.written_runs import GRID, RANGES, write_run
-from trainable.files import write_json
+
+from benchmarks.machine import machine
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 FOLDS = 5
@@ -34,7 +35,7 @@ FOLDS = 5
 
 def read(run: Path) -> dict[str, Any]:
     from analysis.tables import read_run
-    from search.run_folder import Run
+    from search.runs.run_folder import Run
 
     wall, cpu = time.perf_counter(), time.process_time()
     tables = read_run(Run(run))

@@ -33,14 +33,14 @@ from torch.utils.data import DataLoader, Dataset
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import cpu_name
-from trainable.batches import PREFETCHED, training_batches
-from trainable.cache import open_data
+from trainable.augmentation.batches import PREFETCHED, training_batches
 from trainable.config import Config, make_config, parse_assignments
-from trainable.dataset import open_split
-from trainable.device import pick_device
-from trainable.folds import make_folds
-from trainable.optimizer import learning_rate
-from trainable.trial import FoldTrial
+from trainable.data.dataset import open_split
+from trainable.data.decoded_images import open_data
+from trainable.data.folds import make_folds
+from trainable.machine.device import pick_device
+from trainable.training.optimizer import learning_rate
+from trainable.training.trial import FoldTrial
 
 MEAN, STD = np.array([0.459, 0.459, 0.422], np.float32), np.array([0.262, 0.263, 0.282], np.float32)
 

@@ -29,8 +29,8 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 
 
 from benchmarks.machine import machine
-from trainable.files import write_json
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 
@@ -128,14 +128,14 @@ def status(trials: int, runs: Path) -> dict[str, Any]:
 
 def decisions(configs: int) -> dict[str, Any]:
     """How long a policy thinks when a fold trial ended and a worker is free: its report, then the next job."""
-    from search.schedulers import SCHEDULERS
+    from search.policies.registry import SCHEDULERS
 
     found = {name: _decisions(build(_entrants(configs), FOLDS)) for name, build in SCHEDULERS.items()}
     return {"configs": configs, "folds": FOLDS, "policies": found}
 
 
 def _entrants(configs: int) -> list[Any]:
-    from search.words import Entrant
+    from search.messages import Entrant
 
     rng, levels = random.Random(0), {"loss": 2, "augmentation": 3, "batch_size": 3, "pc": 4, "encoder": 4, "rate": 4}
     drawn = [{name: rng.randrange(count) for name, count in levels.items()} for _ in range(configs)]
@@ -144,10 +144,10 @@ def _entrants(configs: int) -> list[Any]:
 
 def _decisions(policy: Any, workers: int = 8) -> dict[str, Any]:
     """Drive the policy over curves that climb, with configs, folds and noise as segmentation has them."""
-    from search.words import Job, Report, Stop
+    from search.messages import Job, Report, Stop
 
     def score(job: Job, step: int) -> float:
-        values = policy.board.entrants[job.config].parameters.items()
+        values = policy.score_table.entrants[job.config].parameters.items()
         config = sum(random.Random(f"{item}").gauss(0, 0.005) for item in values)
         noise = random.Random(f"{job.config} {job.fold}").gauss(0, 0.007)
         return 0.85 + config + 0.01 * job.fold + noise - 0.3 * math.exp(-step / 3)
@@ -174,7 +174,7 @@ def _decisions(policy: Any, workers: int = 8) -> dict[str, Any]:
 
 def sync() -> dict[str, Any]:
     """What it costs to have a record on the disk; twice in each fold trial, for its job and for its report."""
-    from search.journal import Journal
+    from search.runs.journal import Journal
 
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as opened:
         began = time.perf_counter()

@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.report.png import find_browser
 from search.policies.foldrace import FoldRace
-from search.recorded import Recorded
-from search.run_folder import find_run
-from search.schedulers import policy_of
-from search.simulate import simulate
-from search.status import Status
-from search.tables import read_table
-from search.view import Size, draw, picture_of
+from search.policies.registry import policy_of
+from search.replay.curve_tables import read_table
+from search.replay.recorded_study import Recorded
+from search.replay.simulation import simulate
+from search.run_storage.find_runs import find_run
+from search.runs.status import Status
+from search.terminal.view import Size, draw, picture_of
 from trainable.printing import say
 
 OUT = Path(__file__).parents[1] / "docs" / "pictures"
@@ -74,7 +74,7 @@ def cells(study: Recorded, policy: FoldRace, cost: str) -> go.Figure:
     ranked = sorted(means, key=lambda config: -means[config])
     horizon = {entrant.config: entrant.horizon for entrant in study.entrants}
     trained = [
-        [max(policy.board.curve(config, fold), default=0) / horizon[config] for config in ranked]
+        [max(policy.score_table.curve(config, fold), default=0) / horizon[config] for config in ranked]
         for fold in range(study.folds)
     ]
     told = f"trained: {cost}; the winner {'is' if policy.answer().winner == ranked[0] else 'is not'} the grid's best"
@@ -100,12 +100,12 @@ def rung(study: Recorded, policy: FoldRace) -> go.Figure:
     drawn, winner = go.Figure(), policy.answer().winner
     groups: dict[str, list[str]] = {"paused at the rung": [], "went on": [], "the winner": []}
     for entrant in study.entrants:
-        whole = policy.board.full(entrant.config, 0) is not None
+        whole = policy.score_table.full(entrant.config, 0) is not None
         group = "the winner" if entrant.config == winner else "went on" if whole else "paused at the rung"
         groups[group].append(entrant.config)
     for (name, configs), colour, width in zip(groups.items(), (AMBER, GREEN, BLUE), (1, 1, 3), strict=True):
         for number, config in enumerate(configs):
-            seen = policy.board.curve(config, 0)
+            seen = policy.score_table.curve(config, 0)
             drawn.add_scatter(
                 x=list(seen),
                 y=list(seen.values()),

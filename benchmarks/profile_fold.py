@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import commit, cpu_name
 from trainable.config import Config, make_config, parse_assignments
-from trainable.files import write_json
 from trainable.printing import print_table
+from trainable.storage.atomic_files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = ("forward", "backward")
@@ -59,12 +59,12 @@ class Stopwatches:
 def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
     import torch
 
-    from trainable import trial as steps
-    from trainable.batches import PREFETCHED, default_workers, training_batches
-    from trainable.cache import open_data
-    from trainable.device import pick_device
-    from trainable.finish import write_results
-    from trainable.folds import make_folds
+    from trainable.augmentation.batches import PREFETCHED, default_workers, training_batches
+    from trainable.data.decoded_images import open_data
+    from trainable.data.folds import make_folds
+    from trainable.machine.device import pick_device
+    from trainable.training import trial as steps
+    from trainable.training.finish import write_results
 
     config = make_config(parse_assignments(asked.set))
     device = pick_device("auto")
@@ -122,7 +122,7 @@ def _sample_seconds(trial: Any, level: str) -> float:
     """Of one core that does nothing else, as each of the processes that feed a GPU."""
     import cv2
 
-    from trainable.batches import BatchStream
+    from trainable.augmentation.batches import BatchStream
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
@@ -157,7 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = asked.data or Path(place) / "data"
         if asked.data is None:
-            from trainable.synthesize import synthesize
+            from trainable.data.synthesize import synthesize
 
             synthesize(folder, 228, 0, 500, 375, 0)
         found = profile(asked, folder, Path(place))

@@ -21,14 +21,14 @@ from statistics import stdev
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
-from search.compare import compare, mean_of
-from search.curves import curves_of
-from search.recorded import Recorded
-from search.run_folder import find_run
-from search.tables import read_table
+from search.replay.comparison import compare, mean_of
+from search.replay.curve_tables import read_table
+from search.replay.recorded_study import Recorded
+from search.replay.run_curves import curves_of
+from search.run_storage.find_runs import find_run
 from trainable.errors import UserError
-from trainable.files import write_json
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parent
 SCHEDULERS = ("foldrace", "halving", "asha", "ray-asha", "median", "wilcoxon", "random", "grid")

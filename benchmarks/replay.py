@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from search.compare import Outcome, compare, mean_of
-from search.worlds import RECIPES, Recipe, generated
-from trainable.files import write_json
+from search.replay.comparison import Outcome, compare, mean_of
+from search.replay.worlds import RECIPES, Recipe, generated
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 MILD, STRONG = RECIPES["mild"], RECIPES["strong"]
 # Worlds that no setting was chosen on: curves of other shapes, other mixtures of what configs differ in.

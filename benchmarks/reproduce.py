@@ -27,13 +27,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import commit, cpu_name
-from trainable.commands import INTERRUPTED, WRONG
 from trainable.config import Config, make_config, parse_assignments
 from trainable.errors import UserError
-from trainable.files import write_json
-from trainable.machine import accelerators
-from trainable.metrics import METRICS
+from trainable.exit_codes import INTERRUPTED, WRONG
+from trainable.machine.hardware import accelerators
+from trainable.objectives.metrics import METRICS
 from trainable.printing import print_table, progress_bar, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 ANCHORS = {"CV mIoU, mean over folds": 0.8758, "test1, pooled mIoU": 0.8569}  # of the first seed, at full size
@@ -154,8 +154,8 @@ def cross_validation(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ensemble(asked: argparse.Namespace, config: Config) -> Path:
     """The fold models averaged into one, and a mask of every test image; both are made once."""
-    from analysis.ensemble import FILE, Ensemble, read_member, save_ensemble
-    from analysis.predict import Request, predict
+    from analysis.ensembles.ensemble import FILE, Ensemble, read_member, save_ensemble
+    from analysis.ensembles.predict import Request, predict
 
     made = Path(asked.out) / "ensemble"
     if not (made / FILE).exists():

@@ -16,13 +16,13 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from search.growing import GrowingStudy
-from search.optuna_sampler import STATES, OptunaProposals, sampler_of
-from search.proposals import Drawn
-from search.schedulers import policy_of
-from search.simulate import simulate
-from search.told import account
-from search.words import Report
+from search.messages import Report
+from search.policies.registry import policy_of
+from search.replay.simulation import simulate
+from search.samplers.config_outcome import account
+from search.samplers.growing_study import GrowingStudy
+from search.samplers.optuna_adapter import STATES, OptunaProposals, sampler_of
+from search.samplers.proposals import Drawn
 from spaces.load import make_space
 from trainable.printing import print_table
 
@@ -46,7 +46,7 @@ class OptunasStates(OptunaProposals):
     def _as_it_stands(self, policy: Any, rng: random.Random) -> optuna.Study:
         sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        for config in policy.board.entrants:
+        for config in policy.score_table.entrants:
             told = account(policy, config)
             value = list(told.values.values())[-1] if told.fate == "pruned" else told.mean
             trial = self.trial(policy, config, STATES[told.fate], value=value, intermediate_values=told.values)
@@ -68,7 +68,7 @@ class Hill(dict[tuple[str, int], list[Report]]):
         self.policy = policy
 
     def truth(self, config: str) -> float:
-        values = self.policy.board.entrants[config].parameters
+        values = self.policy.score_table.entrants[config].parameters
         away = sum(weight * (values[f"x{k}"] - best) ** 2 for k, (best, weight) in enumerate(CENTRES))
         return float(0.85 - away - LEVELS[values["level"]])
 
@@ -88,7 +88,7 @@ def run(sampler: str, told: type[OptunaProposals], count: int, seed: int) -> tup
     study: Any = GrowingStudy(policy, Nowhere(), proposals, lambda point: None)  # type: ignore[arg-type]
     hill = Hill(policy)
     simulate(study, hill, workers=4)
-    later = list(policy.board.entrants)[count // 2 :]
+    later = list(policy.score_table.entrants)[count // 2 :]
     return median(map(hill.truth, later)), hill.truth(str(policy.answer().winner))
 
 

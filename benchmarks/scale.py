@@ -30,13 +30,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
 from benchmarks.simulated_driver import FOLDS, SECONDS, Driver, World, sync_seconds
-from search.journal import read_journal
-from search.ledger import ledger
 from search.policies import foldrace
-from search.schedulers import scheduler
-from search.study import replay_lines
-from trainable.files import write_json
+from search.policies.registry import scheduler
+from search.runs.journal import read_journal
+from search.runs.ledger import ledger
+from search.runs.study import replay_lines
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 RUNS = (  # scheduler, configs, GPUs; halving and ASHA look at all configs for every job, so they go only so far

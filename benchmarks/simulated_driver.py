@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from search.board import Cell
-from search.journal import Journal
-from search.policy import Policy
-from search.study import Study
-from search.words import Entrant, Job, Report, Stop
-from search.worlds import RECIPES, SPACE, gap, make_ends
+from search.messages import Entrant, Job, Report, Stop
+from search.policies.contract import Policy
+from search.race.score_table import Cell
+from search.replay.worlds import RECIPES, SPACE, gap, make_ends
+from search.runs.journal import Journal
+from search.runs.study import Study
 
 R = TypeVar("R")
 

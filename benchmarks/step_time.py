@@ -27,8 +27,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import commit
-from trainable.files import write_json
 from trainable.printing import print_table, say
+from trainable.storage.atomic_files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 HERE = Path(__file__).parent
@@ -150,7 +150,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = asked.data or Path(scratch) / "data"
         if asked.data is None:
-            from trainable.synthesize import synthesize
+            from trainable.data.synthesize import synthesize
 
             synthesize(data, 40, 0, 500, 375, 0)
         rounds = [one_round(asked, data, Path(scratch) / "cache") for _ in range(asked.rounds)]

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from trainable.commands import WRONG, run
 from trainable.errors import UserError
+from trainable.exit_codes import WRONG, run
 from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, progress_bar, say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -35,7 +35,7 @@ def files(
 
     Example: python -m cluster files aws-p4d.yaml --out .
     """
-    from cluster.deployment import copy_file, deployment_files, find_file
+    from cluster.deployment.deployment_files import copy_file, deployment_files, find_file
 
     if out is not None and name is None:
         raise UserError("--out copies one file: say which, as in python -m cluster files aws-p4d.yaml --out .")
@@ -77,12 +77,12 @@ def plan(
 
     Example: python -m cluster plan --machine "4 x 96 cores + 8 A100" --fold-trial 9.5 --card 80
     """
-    from cluster.layout import layout, machines_of, stated
+    from cluster.capacity.layout import layout, machines_of, stated
 
     if machine:
         there = machines_of(machine)
     else:
-        from cluster.capacity import machines_at
+        from cluster.capacity.capacity import machines_at
 
         there = machines_at(address or None)
     measure = None if fold_trial is None else stated(fold_trial, card)
@@ -127,8 +127,8 @@ def doctor(
 
     Example: python -m cluster doctor --address 10.0.0.1:6379 --runs /shared/runs --data data/scribbles
     """
-    from cluster.doctor import examine
-    from cluster.report import COLUMNS, document, node_rows, problem_rows
+    from cluster.doctor.examine import examine
+    from cluster.doctor.report import COLUMNS, document, node_rows, problem_rows
 
     if data is not None and not data.is_dir():
         raise UserError(f"--data {data}: no such folder here")
@@ -149,8 +149,8 @@ def doctor(
 
 
 def _ray(address: str | None) -> AbstractContextManager[Any]:
-    from cluster.connect import connected
-    from cluster.local import local_ray
+    from cluster.connection.connect import connected
+    from cluster.connection.local_ray import local_ray
 
     return local_ray(dashboard=False) if not address else connected(address)
 

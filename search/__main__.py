@@ -11,16 +11,16 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from search import looking
-from search.compare import Outcome, Source, compare, mean_of
-from search.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
-from search.schedulers import SCHEDULERS, scheduler
-from search.submit import submit
-from search.tables import find_tables, read_table
-from search.worlds import RECIPES, generated
-from trainable.commands import INTERRUPTED
-from trainable.commands import run as run_program
+from search.commands import inspect_runs
+from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
+from search.commands.submit import submit
+from search.policies.registry import SCHEDULERS, scheduler
+from search.replay.comparison import Outcome, Source, compare, mean_of
+from search.replay.curve_tables import find_tables, read_table
+from search.replay.worlds import RECIPES, generated
 from trainable.errors import UserError, did_you_mean
+from trainable.exit_codes import INTERRUPTED
+from trainable.exit_codes import run as run_program
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -114,8 +114,8 @@ def plan(
 
     Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
     """
-    from search.plan import Asked, make_plan
-    from search.show_plan import COLUMNS, document, lines, rows
+    from search.planning.plan import Asked, make_plan
+    from search.planning.plan_output import COLUMNS, document, lines, rows
     from spaces.load import load_space
 
     made = make_plan(load_space(space, assignments or []), Asked(step_seconds, calibrate, slots))
@@ -158,13 +158,13 @@ def launch(
 
     Example: python -m search launch quickstart
     """
-    from search.follow import shown
-    from search.narrate import close, say_how_to_go_on
+    from search.terminal.narration import close, say_how_to_go_on
+    from search.terminal.watch import shown
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
-    from search.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
-    from search.plan import Asked
+    from search.commands.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
+    from search.planning.plan import Asked
 
     request = Request(
         root,
@@ -183,9 +183,16 @@ def launch(
     raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
 
 
-LOOKING = (looking.status, looking.watch, looking.stop, looking.list_runs, looking.ledger, looking.curves)
+LOOKING = (
+    inspect_runs.status,
+    inspect_runs.watch,
+    inspect_runs.stop,
+    inspect_runs.list_runs,
+    inspect_runs.ledger,
+    inspect_runs.curves,
+)
 for command in (plan, launch, submit, *LOOKING, replay):
-    app.command("list" if command is looking.list_runs else None)(command)
+    app.command("list" if command is inspect_runs.list_runs else None)(command)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from spaces.load import load_space
-from spaces.problems import SpaceError
-from spaces.reference import reference as keys
+from spaces.schema.reference import reference as keys
 from spaces.shipped import shipped_spaces
 from spaces.summary import count, problem_rows, rounded, rows, summary
-from trainable.commands import WRONG, run
+from spaces.yaml_file.problems import SpaceError
+from trainable.exit_codes import WRONG, run
 from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ import math
 import random
 from typing import Any
 
-from spaces.parameters import Choice, Condition, Parameter, among
+from spaces.schema.parameters import Choice, Condition, Parameter, among
 from spaces.space import Space
 
 Alternative = dict[str, list[Any]]  # parameters that are on: the values that they may have

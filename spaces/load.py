@@ -7,16 +7,16 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from spaces.document import Document, open_document
-from spaces.parameters import Choice, Range
-from spaces.reading import Parameters
-from spaces.rules import one_of
-from spaces.samplers import GridSampler, OptunaSampler
-from spaces.schedulers import FoldRace, Halving
-from spaces.settings import Settings, read_settings
+from spaces.schema.parameter_reader import Parameters
+from spaces.schema.parameters import Choice, Range
+from spaces.schema.samplers import GridSampler, OptunaSampler
+from spaces.schema.schedulers import FoldRace, Halving
+from spaces.schema.settings import Settings, read_settings
+from spaces.schema.trainables import TRAINABLES
 from spaces.shipped import find_space
 from spaces.space import LARGEST_GRID, Space
-from spaces.trainables import TRAINABLES
+from spaces.yaml_file.document import Document, open_document
+from spaces.yaml_file.rules import one_of
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> Space:

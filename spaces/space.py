@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from spaces.parameters import Choice, Condition, Parameter, Range, canonical_condition, holds
-from spaces.problems import Forbidden, shown, written
-from spaces.rules import one_of, rule_of
-from spaces.settings import Settings
-from spaces.trainables import TRAINABLES, Trainable
+from spaces.schema.parameters import Choice, Condition, Parameter, Range, canonical_condition, holds
+from spaces.schema.settings import Settings
+from spaces.schema.trainables import TRAINABLES, Trainable
+from spaces.yaml_file.problems import Forbidden, shown, written
+from spaces.yaml_file.rules import one_of, rule_of
 from trainable.config import Config
 from trainable.errors import UserError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from spaces.parameters import Condition
-from spaces.problems import Problem, shown
-from spaces.schedulers import Strict
+from spaces.schema.parameters import Condition
+from spaces.schema.schedulers import Strict
 from spaces.space import Point, Space
+from spaces.yaml_file.problems import Problem, shown
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

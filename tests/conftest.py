@@ -20,7 +20,7 @@ os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # a second and 150 MB for each la
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 20 labelled images of 96x80 and 3 without truth."""
-    from trainable.synthesize import synthesize
+    from trainable.data.synthesize import synthesize
 
     folder = tmp_path_factory.mktemp("data") / "small"
     synthesize(folder, images=20, test_images=3, width=96, height=80, seed=1)
@@ -34,14 +34,14 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_data(small_folder: Path, small_cache: Path) -> Any:
-    from trainable.cache import open_data
+    from trainable.data.decoded_images import open_data
 
     return open_data(small_folder, cache=small_cache)
 
 
 @pytest.fixture(scope="session")
 def small_folds(small_data: Any) -> Any:
-    from trainable.folds import make_folds
+    from trainable.data.folds import make_folds
 
     return make_folds(small_data.foreground_shares, 4, seed=0, data_hash=small_data.hash)
 

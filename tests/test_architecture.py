@@ -19,34 +19,81 @@ MAY_IMPORT = {
 PURE = (
     "trainable.config",
     "trainable.errors",
-    "trainable.folds",
-    "trainable.metrics",
-    "trainable.dataset",
-    "trainable.files",
-    "trainable.store",
-    "trainable.fetched",
-    "trainable.workplace",
+    "trainable.data.folds",
+    "trainable.objectives.metrics",
+    "trainable.data.dataset",
+    "trainable.storage.atomic_files",
+    "trainable.storage.object_store",
+    "trainable.storage.cached_copies",
+    "trainable.storage.node_folder",
     "spaces.load",
-    "search.schedulers",
-    "search.study",
-    "search.growing",
-    "search.proposals",
-    "search.told",
-    "search.status",
-    "search.show_plan",
-    "search.follow",
-    "search.stored_run",
-    "search.ledger",
-    "search.curves",
-    "search.tracking.follow",
+    "search.policies.registry",
+    "search.runs.study",
+    "search.samplers.growing_study",
+    "search.samplers.proposals",
+    "search.samplers.config_outcome",
+    "search.runs.status",
+    "search.planning.plan_output",
+    "search.terminal.watch",
+    "search.run_storage.stored_run",
+    "search.runs.ledger",
+    "search.replay.run_curves",
+    "search.tracking.follower",
     "search.__main__",
-    "analysis.effects",
-    "analysis.parameters",
-    "analysis.bootstrap",
+    "analysis.statistics.config_effects",
+    "analysis.statistics.parameter_effects",
+    "analysis.statistics.bootstrap",
     "spaces.__main__",
     "cluster.__main__",
 )
-SPACES_STAND_ON = {"commands", "config", "errors", "files", "metrics", "printing"}  # of trainable
+# Within a room: a sub-package or module imports only from lines above its own, and never from its own line's others.
+FLOORS = {
+    "trainable": [
+        {"errors", "printing"},
+        {"config", "exit_codes", "storage"},
+        {"data", "machine"},
+        {"augmentation", "checks", "networks", "objectives"},
+        {"training"},
+        {"preflight", "progress", "scripted"},
+        {"fit", "ray_trial"},
+        {"__main__"},
+    ],
+    "spaces": [
+        {"shipped", "yaml_file"},
+        {"schema"},
+        {"space"},
+        {"configspace", "load", "summary"},
+        {"__main__"},
+    ],
+    "search": [
+        {"messages"},
+        {"race"},
+        {"policies"},
+        {"runs"},
+        {"engine", "run_storage", "samplers"},
+        {"replay", "terminal", "tracking"},
+        {"planning"},
+        {"commands"},
+        {"__main__"},
+    ],
+    "cluster": [
+        {"deployment"},
+        {"connection"},
+        {"capacity"},
+        {"data_delivery", "doctor"},
+        {"target"},
+        {"__main__"},
+    ],
+    "analysis": [
+        {"statistics", "tables"},
+        {"answer"},
+        {"ensembles"},
+        {"exports", "report"},
+        {"__main__"},
+    ],
+}
+MOST_FILES = 12  # of one folder, so that a file is found by looking
+SPACES_STAND_ON = {"exit_codes", "config", "errors", "files", "metrics", "printing"}  # of trainable
 
 
 def imports(path):
@@ -56,6 +103,23 @@ def imports(path):
             yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module.split(".")[0], node.lineno
+
+
+def imported_modules(path, modules):
+    """(module of the project, line) of every import of a file, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                if name in modules or node.module in modules:
+                    yield (name if name in modules else node.module), node.lineno
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def sources(room):
@@ -69,10 +133,44 @@ def test_a_room_imports_only_the_rooms_it_stands_on(room):
             assert package not in ROOMS or package in MAY_IMPORT[room], f"{path}:{line} imports {package}"
 
 
+def test_floors_name_everything_that_is_in_a_room():
+    for room in ROOMS:
+        there = {path.relative_to(ROOT / room).parts[0].removesuffix(".py") for path in sources(room)} - {"__init__"}
+        assert there == set().union(*FLOORS[room]), room
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_floor_imports_one_above_it_or_beside_it(room):
+    modules = {module_name(path) for path in sources(room)}
+    floor_of = {name: number for number, names in enumerate(FLOORS[room]) for name in names}
+    for path in sources(room):
+        here = module_name(path).split(".")[1:2]
+        for module, line in imported_modules(path, modules) if here else ():
+            there = module.split(".")[1:2]
+            if there and there != here:
+                assert floor_of[there[0]] < floor_of[here[0]], f"{path}:{line} imports {module}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    paths = {module_name(path): path for room in ROOMS for path in sources(room)}
+    graph = {name: {module for module, _ in imported_modules(path, paths)} - {name} for name, path in paths.items()}
+    while ready := [name for name, needed in graph.items() if not needed & graph.keys()]:
+        for name in ready:
+            del graph[name]
+    assert not graph, "these import each other, or one that does"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_folder_says_what_belongs_there_and_is_not_crowded(room):
+    for folder in {path.parent for path in sources(room)}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder} has no docstring"
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES, folder
+
+
 APPEARS_IN = {
-    "ray": {"trainable/ray_trial.py", "search/engine.py"},
-    "optuna": {"search/optuna_sampler.py"},
-    "sqlalchemy": {"search/optuna_sampler.py"},  # Optuna's own storage: it raises its errors
+    "ray": {"trainable/ray_trial.py", "search/engine/ray_adapter.py"},
+    "optuna": {"search/samplers/optuna_adapter.py"},
+    "sqlalchemy": {"search/samplers/optuna_adapter.py"},  # Optuna's own storage: it raises its errors
 }
 
 
@@ -100,7 +198,9 @@ def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
 def test_only_the_ray_adapter_knows_the_machines():
     for path in sources("search"):
         for package, line in imports(path):
-            assert package != "cluster" or path.name in ("engine.py", "submit.py"), f"{path}:{line} imports {package}"
+            assert package != "cluster" or path.name in ("ray_adapter.py", "submit.py"), (
+                f"{path}:{line} imports {package}"
+            )
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -111,7 +211,9 @@ def test_a_pure_part_loads_without_frameworks(module):
     assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"
 
 
-@pytest.mark.parametrize("module", ["trainable.store", "trainable.workplace", "search.stored_run"])
+@pytest.mark.parametrize(
+    "module", ["trainable.storage.object_store", "trainable.storage.node_folder", "search.run_storage.stored_run"]
+)
 def test_what_knows_object_stores_loads_their_library_only_when_there_is_one(module):
     code = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -119,6 +221,7 @@ def test_what_knows_object_stores_loads_their_library_only_when_there_is_one(mod
 
 def test_a_run_on_a_disk_is_found_and_read_without_any_of_it(tmp_path):
     code = (
-        f"import sys, search.run_folder as r; r.all_runs({str(tmp_path)!r}); sys.exit('trainable.store' in sys.modules)"
+        f"import sys, search.run_storage.find_runs as r; r.all_runs({str(tmp_path)!r}); "
+        "sys.exit('trainable.storage.object_store' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from search.compare import mean_of, outcomes
-from search.tables import read_table
+from search.replay.comparison import mean_of, outcomes
+from search.replay.curve_tables import read_table
 
 ROOT = Path(__file__).parents[1]
 TINY = "--set size=64x64 --set encoder=test_resnet --set steps=4 --set evaluations=2 --set batch_size=4"

@@ -11,15 +11,15 @@ import torch
 from conftest import small_config
 from scored_run import record
 
-from analysis.ensemble import load_ensemble, read_member
+from analysis.ensembles.ensemble import load_ensemble, read_member
 from analysis.tables import read_run
-from search.launch import Request, launch_space
-from search.plan import Asked
-from search.recover import recover
-from search.status import status_of
-from trainable.checkpoint import load_network
+from search.commands.launch import Request, launch_space
+from search.planning.plan import Asked
+from search.runs.recovery import recover
+from search.runs.status import status_of
 from trainable.errors import UserError
-from trainable.fold import train_fold
+from trainable.training.checkpoint import load_network
+from trainable.training.fold import train_fold
 
 
 class Bomb:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from spaces.reading import KEYS
-from spaces.reference import PARAMETERS, markdown
+from spaces.schema.parameter_reader import KEYS
+from spaces.schema.reference import PARAMETERS, markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -43,7 +43,9 @@ def test_the_tables_name_every_command_and_no_other(program):
 
 def test_the_reference_of_space_files_is_what_the_declarations_say():
     (told,) = re.findall(r"<!-- reference -->\n(.*?)\n<!-- end of reference -->", README, re.S)
-    assert told == markdown(), "python -c 'from spaces.reference import markdown; print(markdown())' prints it anew"
+    assert told == markdown(), (
+        "python -c 'from spaces.schema.reference import markdown; print(markdown())' prints it anew"
+    )
 
 
 def test_the_reference_tells_every_key_that_a_parameter_may_have():

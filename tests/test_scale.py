@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.scale import exponents, run_one
 from benchmarks.simulated_driver import FOLDS, Driver, World
-from search.journal import read_journal
 from search.policies.foldrace import FoldRace
+from search.runs.journal import read_journal
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from trainable.commands import run
 from trainable.errors import UserError
+from trainable.exit_codes import run
 from trainable.printing import Format, say
 
 app = typer.Typer(
@@ -38,10 +38,10 @@ def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format
 
     Example: `python -m trainable doctor data/scribbles --format json`
     """
-    from trainable.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
-    from trainable.doctor import examine
-    from trainable.fetched import data_folder
+    from trainable.checks.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
+    from trainable.checks.doctor import examine
     from trainable.printing import print_csv, print_json, progress_bar
+    from trainable.storage.cached_copies import data_folder
 
     folder = data_folder(data)
     with progress_bar("reading images") as progress:
@@ -67,8 +67,8 @@ def synthesize(
 
     Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
     """
+    from trainable.data.synthesize import synthesize as make
     from trainable.printing import progress_bar
-    from trainable.synthesize import synthesize as make
 
     try:
         width, height = (int(part) for part in size.lower().split("x"))
@@ -94,11 +94,11 @@ def show(
 
     Example: `python -m trainable show data/scribbles --out samples.png`
     """
-    from trainable.cache import open_data
+    from trainable.augmentation.preview import save_samples
     from trainable.config import make_config
-    from trainable.fetched import data_folder
+    from trainable.data.decoded_images import open_data
     from trainable.printing import progress_bar
-    from trainable.show import save_samples
+    from trainable.storage.cached_copies import data_folder
 
     working = make_config({"size": size}).size
     folder = data_folder(data)
@@ -149,8 +149,8 @@ def fit(
 
     Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
     """
-    from trainable.fetched import data_folder
     from trainable.fit import Request, fit_fold
+    from trainable.storage.cached_copies import data_folder
 
     request = Request(
         data=data_folder(data),

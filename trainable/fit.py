@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.cache import Data, open_data
-from trainable.commands import INTERRUPTED
 from trainable.config import Config, make_config, parse_assignments
+from trainable.data.decoded_images import Data, open_data
+from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.errors import FoldFailed
-from trainable.files import write_json
-from trainable.folds import Folds, folds_of, save_folds
-from trainable.metrics import METRICS, known_metric
+from trainable.exit_codes import INTERRUPTED
+from trainable.objectives.metrics import METRICS, known_metric
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
+from trainable.storage.atomic_files import write_json
 
 if TYPE_CHECKING:
-    from trainable.trial import Report
+    from trainable.training.trial import Report
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def fit_fold(request: Request, output: Format) -> int:
 
 
 def _train(request: Request, config: Config, data: Data, folds: Folds, folder: Path) -> tuple[Report | None, bool]:
-    from trainable.checkpoint import LAST
-    from trainable.fold import train_fold  # late, so that a mistake is told before torch is loaded
+    from trainable.training.checkpoint import LAST
+    from trainable.training.fold import train_fold  # late, so that a mistake is told before torch is loaded
 
     if not (folder / LAST).exists():
         write_json(folder / "config.json", config.model_dump(mode="json"))
@@ -128,7 +128,7 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 def _print_scores(folder: Path, output: Format) -> None:
-    from trainable.finish import SCORES_FILE
+    from trainable.training.finish import SCORES_FILE
 
     summary = json.loads((folder / SCORES_FILE).read_text())
     if output is Format.json:

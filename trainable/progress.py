@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from trainable.printing import talk
 
 if TYPE_CHECKING:
-    from trainable.trial import Report
+    from trainable.training.trial import Report
 
 
 class Watcher(Protocol):

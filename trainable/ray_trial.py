@@ -23,9 +23,9 @@ from typing import IO, Any
 import ray
 from ray import tune
 
+from trainable.data.shipment import Shipment
 from trainable.errors import FoldFailed, StorageFull, UserError, WrongMachine
-from trainable.log import note
-from trainable.shipment import Shipment
+from trainable.training.fold_log import note
 
 HANG_FILE = "hang.txt"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -49,7 +49,7 @@ class FoldTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
         # Here, so that a machine that cannot load it starts no worker; later it would look like the fold's own crash.
-        import_module("trainable.scripted" if shipment is None else "trainable.fold")
+        import_module("trainable.scripted" if shipment is None else "trainable.training.fold")
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
         job = self.job
@@ -96,7 +96,7 @@ class FoldTrial(tune.Trainable):
         self.reports.close()
         self.reports = _nothing()
         if "torch" in sys.modules:  # a scripted fold trial never loads it
-            from trainable.device import release_memory
+            from trainable.machine.device import release_memory
 
             release_memory()
 
@@ -159,7 +159,7 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
     """Where the job trains: in its fold's own folder; of a run in an object store, in one of this node."""
     if "store" not in job:
         return job, lambda reports: reports
-    from trainable.workplace import Workplace
+    from trainable.storage.node_folder import Workplace
 
     place = Workplace(job)
     return {**job, "folder": str(place.folder)}, place.carry
@@ -210,11 +210,11 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
 def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
-    from trainable.batches import default_workers
-    from trainable.cache import open_data
+    from trainable.augmentation.batches import default_workers
     from trainable.config import make_config
-    from trainable.device import is_out_of_memory, limit_memory, pick_device
-    from trainable.fold import train_fold
+    from trainable.data.decoded_images import open_data
+    from trainable.machine.device import is_out_of_memory, limit_memory, pick_device
+    from trainable.training.fold import train_fold
 
     torch.set_num_threads(job["threads"])
     try:

@@ -21,8 +21,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.errors import FoldFailed
-from trainable.files import TEMPORARY, append_line
-from trainable.log import note
+from trainable.storage.atomic_files import TEMPORARY, append_line
+from trainable.training.fold_log import note
 
 STATE = "last.json"
 

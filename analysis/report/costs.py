@@ -10,10 +10,10 @@ from typing import Any
 
 from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
 from analysis.tables import Tables
-from search.ledger import ledger
-from search.ledger_table import summary
-from search.outlook import outlook
-from search.run_folder import ENVIRONMENT
+from search.runs.cost_outlook import outlook
+from search.runs.ledger import ledger
+from search.runs.run_folder import ENVIRONMENT
+from search.terminal.ledger_table import summary
 
 NAMES = {"done": "full length", "under_way": "since the last report", "lost": "lost to faults"}
 COLOURS = {"done": SET, "failed": FAILED, "lost": FAILED}
@@ -23,10 +23,10 @@ def costs(tables: Tables) -> Section:
     found = ledger(tables.lines, time.time() if tables.status.driven and not tables.status.ended else None)
     if not found.accounts:
         return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
-    spent = {part: seconds / 1e6 for part, seconds in found.totals().items() if seconds}
     seen = outlook(tables.status)
-    saved = 0.0 if seen is None else seen.saved / seen.share  # by the clock of the workers, as all of this is
-    scale, unit = (3600, "hours of fold trials") if sum(spent.values()) >= 3600 else (1, "seconds of fold trials")
+    saved, share = (0.0, 1.0) if seen is None else (seen.saved, seen.share)
+    spent = {part: share * seconds / 1e6 for part, seconds in found.totals().items() if seconds}
+    scale, unit = (3600, "GPU-hours") if sum(spent.values()) >= 3600 else (1, "GPU-seconds")
     bars = [(NAMES.get(part, part), value / scale, COLOURS.get(part, OTHER)) for part, value in spent.items()]
     bars += [("saved against the grid", saved / scale, LINE)] if saved else []
     trace = {
@@ -40,7 +40,7 @@ def costs(tables: Tables) -> Section:
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    busy = found.busy / 1e6
+    busy = share * found.busy / 1e6
     against = f", {duration(saved)} less than the full grid" if saved else ""
     layout = {"xaxis": axis(unit, rangemode="tozero"), "yaxis": {"type": "category", "autorange": "reversed"}}
     caption = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.answer.selection import Selection
 from analysis.report.figure import (
     FAILED,
     MUTED,
@@ -23,7 +24,6 @@ from analysis.report.figure import (
     sentence,
     values_of,
 )
-from analysis.selection import Selection
 from analysis.tables import Tables
 from trainable.printing import plural
 

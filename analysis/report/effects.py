@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.importance import importance
-from analysis.parameters import cell_means, main_effects
+from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, label, sentence
-from analysis.selection import Selection
+from analysis.statistics.importance import importance
+from analysis.statistics.parameter_effects import cell_means, main_effects
 from analysis.tables import Tables
-from spaces.parameters import Range
+from spaces.schema.parameters import Range
 from trainable.printing import plural
 
 CROSSED = 3  # heat maps at most

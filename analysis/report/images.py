@@ -18,18 +18,18 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, axis, sentence
-from analysis.selection import Selection
 from analysis.tables import Tables
-from search.run_folder import ENVIRONMENT
-from trainable import dataset
-from trainable.checkpoint import BEST
-from trainable.dataset import Split
+from search.runs.run_folder import ENVIRONMENT
+from trainable.data import dataset
+from trainable.data.dataset import Split
 from trainable.errors import UserError
-from trainable.fetched import data_folder
+from trainable.storage.cached_copies import data_folder
+from trainable.training.checkpoint import BEST
 
 if TYPE_CHECKING:
-    from analysis.ensemble import Ensemble
+    from analysis.ensembles.ensemble import Ensemble
 
 SHOWN = 4  # of the best, and of the worst
 SAMPLE = 24  # images behind the calibration
@@ -110,7 +110,7 @@ def _why_not(tables: Tables, selection: Selection) -> Split | str:
 
 
 def _predict(tables: Tables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
-    from analysis.ensemble import Ensemble, read_member, same_threshold
+    from analysis.ensembles.ensemble import Ensemble, read_member, same_threshold
 
     seen = {}
     for fold, rows in wanted.groupby("fold"):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.answer import lines, unknown
-from analysis.answer import table as answer_table
+from analysis.answer.selection import Selection
+from analysis.answer.summary_text import lines, unknown
+from analysis.answer.summary_text import table as answer_table
 from analysis.report.figure import (
     OTHER,
     SET,
@@ -25,9 +26,8 @@ from analysis.report.figure import (
     values_of,
     whole_numbers,
 )
-from analysis.selection import Selection
 from analysis.tables import Tables
-from search.outlook import outlook
+from search.runs.cost_outlook import outlook
 from trainable.printing import plural
 
 MOST = 400  # configs in the figure, the best ones

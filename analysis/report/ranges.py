@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.answer.selection import Selection
 from analysis.report.figure import (
     INK,
     LINE,
@@ -23,10 +24,9 @@ from analysis.report.figure import (
     label,
     values_of,
 )
-from analysis.selection import Selection
 from analysis.tables import Tables
-from search.mixed_model import Array
-from spaces.parameters import Range
+from search.race.mixed_model import Array
+from spaces.schema.parameters import Range
 from trainable.printing import plural
 
 FEWEST = 8  # configs, for a surface

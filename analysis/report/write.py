@@ -7,14 +7,14 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.document import document, summary_rows
+from analysis.answer.document import document, summary_rows
+from analysis.answer.selection import Selection, how_to_complete
 from analysis.report import costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section
 from analysis.report.page import page
-from analysis.selection import Selection, how_to_complete
 from analysis.tables import Tables
-from trainable.files import write_json, write_text
 from trainable.printing import plural
+from trainable.storage.atomic_files import write_json, write_text
 
 FOLDER = "analysis"
 REPORT, SUMMARY, SELECTION = "report.html", "summary.csv", "selection.json"

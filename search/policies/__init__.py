@@ -1,1 +1,1 @@
-"""One file per policy; ``search.schedulers`` names them."""
+"""One file per policy, the contract they all fulfil and the registry that names them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from search.answer import best_complete
-from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report
+from search.messages import Answer, Entrant, Job, Report
+from search.policies.contract import Policy
+from search.race.answer import best_complete
 from trainable.errors import UserError
 
 Steps = tuple[int, ...]
@@ -45,11 +45,11 @@ class Asha(Policy):
         super().add(entrant)
         if entrant.steps not in self._ladders:
             steps = sorted({*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon})
-            ends = [(fold, entrant.horizon) for fold in range(1, self.board.folds)]
+            ends = [(fold, entrant.horizon) for fold in range(1, self.score_table.folds)]
             self._ladders[entrant.steps] = [(0, step) for step in steps] + ends
 
     def note(self, report: Report) -> bool:
-        rungs = self._ladders[self.board.entrants[report.config].steps]
+        rungs = self._ladders[self.score_table.entrants[report.config].steps]
         if (report.fold, report.step) in rungs or not math.isfinite(report.score):
             self._ranked.clear()
             self._heights.pop(report.config, None)
@@ -69,32 +69,32 @@ class Asha(Policy):
                 yield Job(entrant.config, *self._ladders[entrant.steps][level])
 
     def judge(self, report: Report) -> str | None:
-        entrant, rung = self.board.entrants[report.config], (report.fold, report.step)
-        job = self.board.out.get((report.config, report.fold))
+        entrant, rung = self.score_table.entrants[report.config], (report.fold, report.step)
+        job = self.score_table.out.get((report.config, report.fold))
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
-        own = self.board.score(report.config, *rung)
+        own = self.score_table.score(report.config, *rung)
         if own is None or self._climbs(entrant, rung, own):
             return None
         return self._place(entrant, rung, own)
 
     def why(self, config: str) -> str | None:
-        entrant = self.board.entrants[config]
+        entrant = self.score_table.entrants[config]
         level, score = self._height(entrant, self._ladders[entrant.steps])
         through = level == len(self._ladders[entrant.steps])
-        if config in self.board.failed or through or self._may_climb(entrant, level, score):
+        if config in self.score_table.failed or through or self._may_climb(entrant, level, score):
             return None
         return self._place(entrant, self._ladders[entrant.steps][level - 1], score)
 
     def answer(self) -> Answer:
-        return best_complete(self.board)
+        return best_complete(self.score_table)
 
     def _waiting(self) -> Iterator[tuple[int, float, Entrant]]:
         """Who stands before a rung that nobody is training it for: the rung's place, and the score behind it."""
-        for entrant in self.board.standing():
+        for entrant in self.score_table.standing():
             ladder = self._ladders[entrant.steps]
             level, score = self._height(entrant, ladder)
-            if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.board.out:
+            if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.score_table.out:
                 yield level, score, entrant
 
     def _may_climb(self, entrant: Entrant, level: int, score: float) -> bool:
@@ -110,7 +110,7 @@ class Asha(Policy):
         if entrant.config not in self._heights:
             level, score = 0, float("-inf")
             for fold, step in ladder:
-                reached = self.board.score(entrant.config, fold, step)
+                reached = self.score_table.score(entrant.config, fold, step)
                 if reached is None:
                     break
                 level, score = level + 1, reached
@@ -126,7 +126,7 @@ class Asha(Policy):
 
     def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
         if (steps, rung) not in self._ranked:
-            same = (other.config for other in self.board.standing() if other.steps == steps)
-            scores = (self.board.score(config, *rung) for config in same)
+            same = (other.config for other in self.score_table.standing() if other.steps == steps)
+            scores = (self.score_table.score(config, *rung) for config in same)
             self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
         return self._ranked[steps, rung]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 
-from search.answer import best_complete
-from search.policy import Policy
-from search.words import Answer, Job, Report
+from search.messages import Answer, Job, Report
+from search.policies.contract import Policy
+from search.race.answer import best_complete
 
 
 class FoldAfterFold(Policy):
@@ -18,10 +18,10 @@ class FoldAfterFold(Policy):
         """Whether a config with these scores, of its folds so far, would be pruned as things stand."""
 
     def choose(self) -> Job | None:
-        busy, pruned = {config for config, _ in self.board.out}, self.pruner()
-        for entrant in self.board.standing():
-            folds = [] if entrant.config in busy else self.board.open_folds(entrant.config)
-            if folds and not pruned(self.board.scores(entrant.config)):
+        busy, pruned = {config for config, _ in self.score_table.out}, self.pruner()
+        for entrant in self.score_table.standing():
+            folds = [] if entrant.config in busy else self.score_table.open_folds(entrant.config)
+            if folds and not pruned(self.score_table.scores(entrant.config)):
                 return Job(entrant.config, folds[0], entrant.horizon)
         return None
 
@@ -29,12 +29,12 @@ class FoldAfterFold(Policy):
         return None
 
     def answer(self) -> Answer:
-        return best_complete(self.board)
+        return best_complete(self.score_table)
 
     def complete(self) -> list[list[float]]:
         """The scores of every config that has all folds, in the order of the configs."""
         return [
-            self.board.scores(entrant.config)
-            for entrant in self.board.standing()
-            if self.board.complete(entrant.config)
+            self.score_table.scores(entrant.config)
+            for entrant in self.score_table.standing()
+            if self.score_table.complete(entrant.config)
         ]

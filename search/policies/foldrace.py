@@ -10,14 +10,14 @@ from itertools import repeat
 
 import numpy as np
 
-from search.answer import best_first, best_of, usual_prior
-from search.forecast import forecast_all
-from search.mixed_model import Prior
-from search.policy import Policy
-from search.queue import Queue
-from search.race import Race, Rules, judge_all
-from search.sheet import Sheet
-from search.words import Answer, Entrant, Job, Report
+from search.messages import Answer, Entrant, Job, Report
+from search.policies.contract import Policy
+from search.policies.job_order import Queue
+from search.race.answer import best_first, best_of, usual_prior
+from search.race.forecast import forecast_all
+from search.race.judgement import Race, Rules, judge_all
+from search.race.mixed_model import Prior
+from search.race.score_matrix import ScoreMatrix
 from trainable.errors import UserError
 
 # To judge takes time in proportion to the configs. So many are judged at every report; of the others, for this share
@@ -48,7 +48,7 @@ class FoldRace(Policy):
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
         self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or usual_prior())
         super().__init__((), folds, budget)
-        self._sheet = Sheet(self.board, rungs)
+        self._sheet = ScoreMatrix(self.score_table, rungs)
         self._news = 0  # what the sheet was told since the moment that the race is judged from
         self._most_out = 0
         self._screening: Queue[tuple[int]] = Queue(self._screened)
@@ -70,9 +70,9 @@ class FoldRace(Policy):
         return new
 
     def take_back(self, config: str, fold: int) -> None:
-        self._most_out = max(self._most_out, len(self.board.out))
+        self._most_out = max(self._most_out, len(self.score_table.out))
         super().take_back(config, fold)
-        row, out = self._sheet.row[config], len(self.board.out)
+        row, out = self._sheet.row[config], len(self.score_table.out)
         self._screening.put((row,))
         if self._going is not None and (entry := self._entry(row)) is not None:
             self._going.put(entry)
@@ -80,7 +80,7 @@ class FoldRace(Policy):
             self._mark()
 
     def choose(self) -> Job | None:
-        if not self.board.entrants:
+        if not self.score_table.entrants:
             return None
         return self._screening.first() or self._go_on().first() or next(self._speculate(), None)
 
@@ -98,19 +98,19 @@ class FoldRace(Policy):
             return self.why(report.config)
         if report.fold or report.step not in rungs:
             return None
-        job = self.board.out.get((report.config, 0))
+        job = self.score_table.out.get((report.config, 0))
         waits = job is None or job.until <= report.step
         return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
 
     def why(self, config: str) -> str | None:
         """Why the race would not train this config as things stand; None where it would."""
-        if config in self.board.failed:
-            return f"failed: a score of fold {self.board.failed[config][1]} is not a number, the worst there is"
+        if config in self.score_table.failed:
+            return f"failed: a score of fold {self.score_table.failed[config][1]} is not a number, the worst there is"
         race, row = self._now(), self._sheet.row[config]
         return race.why_not(row) if row < len(race) else None
 
     def answer(self) -> Answer:
-        if not self.board.entrants:
+        if not self.score_table.entrants:
             return Answer(None, ())
         return best_of(self._sheet, forecast_all(self._sheet, self.rules.prior), self.rules.prior)
 
@@ -127,7 +127,7 @@ class FoldRace(Policy):
     @property
     def _large(self) -> int:
         """By how many configs the race is too large to be judged at every report."""
-        return max(0, len(self.board.entrants) - EXACT)
+        return max(0, len(self.score_table.entrants) - EXACT)
 
     def _mark(self) -> None:
         """From now on, what stands on the sheet now is what the race is judged from, whenever it is asked for.
@@ -145,12 +145,12 @@ class FoldRace(Policy):
 
     def _screened(self, entry: tuple[int]) -> Job | None:
         """Breadth first: whoever has not reached the first rung of fold 0."""
-        (row,), sheet = entry, self._sheet
-        name = sheet.names[row]
-        there = not np.isnan(sheet.at(0)[row, 0])
-        if there or name in self.board.failed or (name, 0) in self.board.out:
+        (row,), score_matrix = entry, self._sheet
+        name = score_matrix.names[row]
+        there = not np.isnan(score_matrix.at(0)[row, 0])
+        if there or name in self.score_table.failed or (name, 0) in self.score_table.out:
             return None
-        return Job(name, 0, sheet.steps[row][0])
+        return Job(name, 0, score_matrix.steps[row][0])
 
     def _go_on(self) -> Queue[Entry]:
         """Whoever may go on to a further rung of fold 0; then the next fold of whoever may still win: the
@@ -161,43 +161,43 @@ class FoldRace(Policy):
         return self._going
 
     def _entries(self) -> Iterator[Entry]:
-        race, sheet = self._now(), self._sheet
+        race, score_matrix = self._now(), self._sheet
         for place in range(1, len(self.rungs)):
-            waits = np.isnan(sheet.at(place)[:, 0]) & np.isfinite(sheet.at(place - 1)[:, 0])
+            waits = np.isnan(score_matrix.at(place)[:, 0]) & np.isfinite(score_matrix.at(place - 1)[:, 0])
             yield from ((0, place, 0.0, row) for row in np.flatnonzero(waits[: len(race)] & race.leaves).tolist())
         rows = np.flatnonzero(race.runs)
-        folds = np.isfinite(sheet.full[rows]).sum(1)
+        folds = np.isfinite(score_matrix.full[rows]).sum(1)
         yield from zip(repeat(1), folds.tolist(), (-race.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
 
     def _entry(self, row: int) -> Entry | None:
         """The place of a config in the queue, whether or not somebody trains it."""
-        race, sheet = self._now(), self._sheet
+        race, score_matrix = self._now(), self._sheet
         if row >= len(race):
             return None
         for place in range(1, len(self.rungs)):
-            here, before = sheet.at(place)[row, 0], sheet.at(place - 1)[row, 0]
+            here, before = score_matrix.at(place)[row, 0], score_matrix.at(place - 1)[row, 0]
             if np.isnan(here) and np.isfinite(before) and race.leaves[row]:
                 return 0, place, 0.0, row
         if not race.runs[row]:
             return None
-        return 1, int(np.isfinite(sheet.full[row]).sum()), -float(race.standings.mean[row]), row
+        return 1, int(np.isfinite(score_matrix.full[row]).sum()), -float(race.standings.mean[row]), row
 
     def _given(self, entry: Entry) -> Job | None:
         stage, place, _, row = entry
         name = self._sheet.names[row]
-        if name in self.board.failed or entry != self._entry(row):
+        if name in self.score_table.failed or entry != self._entry(row):
             return None
         if stage == 0:
-            return None if (name, 0) in self.board.out else Job(name, 0, self._sheet.steps[row][place])
-        return None if self.board.busy(name) else next(self._next_fold(row), None)
+            return None if (name, 0) in self.score_table.out else Job(name, 0, self._sheet.steps[row][place])
+        return None if self.score_table.busy(name) else next(self._next_fold(row), None)
 
     def _speculate(self) -> Iterator[Job]:
         """For workers that would idle: the folds that the best configs will need next if they stay ahead."""
         for row in self._now().best:
-            if self._sheet.names[row] not in self.board.failed:
+            if self._sheet.names[row] not in self.score_table.failed:
                 yield from self._next_fold(row)
 
     def _next_fold(self, row: int) -> Iterator[Job]:
         config = self._sheet.names[row]
-        for fold in self.board.open_folds(config)[:1]:
+        for fold in self.score_table.open_folds(config)[:1]:
             yield Job(config, fold, self._sheet.steps[row][-1])

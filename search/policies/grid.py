@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from search.answer import best_complete
-from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report
+from search.messages import Answer, Entrant, Job, Report
+from search.policies.contract import Policy
+from search.race.answer import best_complete
 
 
 class Grid(Policy):
@@ -20,19 +20,19 @@ class Grid(Policy):
         return next(self.eligible(), None)
 
     def eligible(self) -> Iterator[Job]:
-        entrants = list(self.board.entrants.values())
-        for fold in range(self.board.folds):
+        entrants = list(self.score_table.entrants.values())
+        for fold in range(self.score_table.folds):
             while self._behind[fold] < len(entrants) and self._over(entrants[self._behind[fold]], fold):
                 self._behind[fold] += 1
             for entrant in entrants[self._behind[fold] :]:
-                if (entrant.config, fold) not in self.board.out and not self._over(entrant, fold):
+                if (entrant.config, fold) not in self.score_table.out and not self._over(entrant, fold):
                     yield Job(entrant.config, fold, entrant.horizon)
 
     def _over(self, entrant: Entrant, fold: int) -> bool:
-        return entrant.config in self.board.failed or self.board.full(entrant.config, fold) is not None
+        return entrant.config in self.score_table.failed or self.score_table.full(entrant.config, fold) is not None
 
     def judge(self, report: Report) -> str | None:
         return None
 
     def answer(self) -> Answer:
-        return best_complete(self.board)
+        return best_complete(self.score_table)

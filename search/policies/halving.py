@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from search.answer import best_complete
-from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report
+from search.messages import Answer, Entrant, Job, Report
+from search.policies.contract import Policy
+from search.race.answer import best_complete
 from trainable.errors import UserError
 
 SHARES = (1 / 3, 1 / 9, 1 / 18)
@@ -40,7 +40,7 @@ class Halving(Policy):
         self._open = None
 
     def note(self, report: Report) -> bool:
-        if report.step == self.board.entrants[report.config].horizon or not math.isfinite(report.score):
+        if report.step == self.score_table.entrants[report.config].horizon or not math.isfinite(report.score):
             self._open = None
         return super().note(report)
 
@@ -50,8 +50,8 @@ class Halving(Policy):
     def eligible(self) -> Iterator[Job]:
         fold, members = self._now()
         for config in members:
-            if fold in self.board.open_folds(config):
-                yield Job(config, fold, self.board.entrants[config].horizon)
+            if fold in self.score_table.open_folds(config):
+                yield Job(config, fold, self.score_table.entrants[config].horizon)
 
     def judge(self, report: Report) -> str | None:
         return None
@@ -59,13 +59,13 @@ class Halving(Policy):
     def why(self, config: str) -> str | None:
         """Why a config stays behind; that of those who are through with all folds is not asked."""
         for fold in range(1, self._now()[0] + 1):
-            if self.board.full(config, fold) is None and config not in self._now()[1]:
+            if self.score_table.full(config, fold) is None and config not in self._now()[1]:
                 folds = "fold 0" if fold == 1 else f"folds 0-{fold - 1}"
                 return f"paused: behind the best {self._quota(fold)} on {folds}"
         return None
 
     def answer(self) -> Answer:
-        return best_complete(self.board)
+        return best_complete(self.score_table)
 
     def _now(self) -> tuple[int, list[str]]:
         self._open = self._open or self._stage()
@@ -73,11 +73,11 @@ class Halving(Policy):
 
     def _stage(self) -> tuple[int, list[str]]:
         """The first fold that is not done, and who trains it."""
-        members = [entrant.config for entrant in self.board.standing()]
-        for fold in range(self.board.folds):
+        members = [entrant.config for entrant in self.score_table.standing()]
+        for fold in range(self.score_table.folds):
             if fold:
                 members = sorted(members, key=lambda config: -self._mean(config, fold))[: self._quota(fold)]
-            if any(self.board.full(config, fold) is None for config in members):
+            if any(self.score_table.full(config, fold) is None for config in members):
                 return fold, members
         return 0, []
 
@@ -85,7 +85,7 @@ class Halving(Policy):
         if self.quotas is not None:
             return self.quotas[min(fold, len(self.quotas)) - 1]
         share = SHARES[min(fold, len(SHARES)) - 1]
-        return max(1, math.ceil(share * len(self.board.entrants) - 1e-9))
+        return max(1, math.ceil(share * len(self.score_table.entrants) - 1e-9))
 
     def _mean(self, config: str, folds: int) -> float:
-        return sum(self.board.full(config, fold) or 0.0 for fold in range(folds)) / folds
+        return sum(self.score_table.full(config, fold) or 0.0 for fold in range(folds)) / folds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from statistics import fmean, median
 
+from search.messages import Entrant
 from search.policies.fold_after_fold import FoldAfterFold
-from search.words import Entrant
 
 
 class Median(FoldAfterFold):
@@ -20,7 +20,7 @@ class Median(FoldAfterFold):
         complete = self.complete()
         if len(complete) < self.startup:
             return lambda scores: False
-        medians = [median(fmean(each[: fold + 1]) for each in complete) for fold in range(self.board.folds)]
+        medians = [median(fmean(each[: fold + 1]) for each in complete) for fold in range(self.score_table.folds)]
         return lambda scores: bool(scores) and _best_so_far(scores) < medians[len(scores) - 1]
 
 

@@ -6,8 +6,8 @@ import math
 import random
 from collections.abc import Iterable
 
+from search.messages import Entrant
 from search.policies.grid import Grid
-from search.words import Entrant
 
 
 class RandomSearch(Grid):

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from search.policy import Policy
-from search.words import Answer, Entrant, Job, Report, Verdict
+from search.messages import Answer, Entrant, Job, Report, Verdict
+from search.policies.contract import Policy
 
 
 class RayAsha(Policy):
@@ -32,28 +32,28 @@ class RayAsha(Policy):
 
     def choose(self) -> Job | None:
         for started in (False, True):
-            for entrant in self.board.standing():
-                for fold in self.board.open_folds(entrant.config):
-                    curve = self.board.curve(entrant.config, fold)
+            for entrant in self.score_table.standing():
+                for fold in self.score_table.open_folds(entrant.config):
+                    curve = self.score_table.curve(entrant.config, fold)
                     if bool(curve) == started and not (curve and self._below(entrant, fold, max(curve))):
                         return Job(entrant.config, fold, entrant.horizon)
         return None
 
     def judge(self, report: Report) -> str | None:
-        return self._below(self.board.entrants[report.config], report.fold, report.step)
+        return self._below(self.score_table.entrants[report.config], report.fold, report.step)
 
     def answer(self) -> Answer:
         trials = [
             (curve[max(curve)], entrant.config)
-            for entrant in self.board.standing()
-            for fold in range(self.board.folds)
-            if (curve := self.board.curve(entrant.config, fold))
+            for entrant in self.score_table.standing()
+            for fold in range(self.score_table.folds)
+            if (curve := self.score_table.curve(entrant.config, fold))
         ]
         winner = max(trials, key=lambda trial: trial[0])[1] if trials else None
         return Answer(winner, (winner,) if winner else ())
 
     def _below(self, entrant: Entrant, fold: int, step: int) -> str | None:
-        own = self.board.score(entrant.config, fold, step)
+        own = self.score_table.score(entrant.config, fold, step)
         if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
             return None
         cut = self._cut(step)
@@ -63,9 +63,9 @@ class RayAsha(Policy):
         if step not in self._cuts:
             rung = [
                 score
-                for entrant in self.board.standing()
-                for fold in range(self.board.folds)
-                if (score := self.board.score(entrant.config, fold, step)) is not None
+                for entrant in self.score_table.standing()
+                for fold in range(self.score_table.folds)
+                if (score := self.score_table.score(entrant.config, fold, step)) is not None
             ]
             self._cuts[step] = float(np.quantile(rung, 1 - 1 / self.eta))
         return self._cuts[step]

@@ -8,8 +8,8 @@ from statistics import fmean
 
 from scipy.stats import wilcoxon
 
+from search.messages import Entrant
 from search.policies.fold_after_fold import FoldAfterFold
-from search.words import Entrant
 
 
 class Wilcoxon(FoldAfterFold):

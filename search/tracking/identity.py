@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from trainable.files import write_json
+from trainable.storage.atomic_files import write_json
 
 TRACKING = "tracking.json"
 Settled = dict[str, list[Any]]  # a fold trial: the last step and the state that a place was told

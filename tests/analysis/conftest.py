@@ -25,14 +25,14 @@ scheduler: grid
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, small_data: Any) -> Any:
     """Finished by the fold loop itself and written down as a launch would."""
-    from search.journal import Journal
-    from search.run_folder import FOLDS, Run, note_launch
-    from search.schedulers import policy_of
-    from search.study import Study
-    from search.words import Entrant, Job, Report
+    from search.messages import Entrant, Job, Report
+    from search.policies.registry import policy_of
+    from search.runs.journal import Journal
+    from search.runs.run_folder import FOLDS, Run, note_launch
+    from search.runs.study import Study
     from spaces.load import load_space
-    from trainable.fold import train_fold
-    from trainable.folds import folds_of, save_folds
+    from trainable.data.folds import folds_of, save_folds
+    from trainable.training.fold import train_fold
 
     home = tmp_path_factory.mktemp("runs")
     (home / "small.yaml").write_text(SPACE.format(data=small_folder))

@@ -6,7 +6,7 @@ import pytest
 from scored_run import NAN, record
 
 from analysis.tables import CURVES, TRIALS, read_run
-from search.journal import Journal
+from search.runs.journal import Journal
 
 LOSSES = {"loss": {"values": ["iou", "dice"]}}
 

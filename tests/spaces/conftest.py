@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spaces.load import load_space
-from spaces.problems import SpaceError
+from spaces.yaml_file.problems import SpaceError
 
 SMALL = """\
 name: small

@@ -9,7 +9,7 @@ import pytest
 
 from spaces.__main__ import app
 from spaces.shipped import shipped_spaces
-from trainable import commands
+from trainable import exit_codes
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def run(monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "argv", ["spaces", *map(str, words)])
         with pytest.raises(SystemExit) as end:
-            commands.run(app)
+            exit_codes.run(app)
         said = capsys.readouterr()
         assert "Traceback" not in said.err
         return end.value.code, said.out, said.err

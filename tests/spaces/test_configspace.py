@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spaces.configspace import configspace
 from spaces.load import load_space, make_space
-from spaces.problems import SpaceError
+from spaces.yaml_file.problems import SpaceError
 
 
 def read_back(space, folder):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spaces.load import load_space, make_space
-from spaces.parameters import Choice, Range
-from spaces.problems import Forbidden
+from spaces.schema.parameters import Choice, Range
 from spaces.shipped import shipped_spaces
+from spaces.yaml_file.problems import Forbidden
 from trainable.config import make_config
 from trainable.errors import UserError
 

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from trainable import commands
+from trainable import exit_codes
 from trainable.__main__ import app
 
 FAST = ["--set", "encoder=mobilenetv3_small_050", "--set", "batch_size=4", "--set", "attention=none"]
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     words = [str(small_folder) if word == "DATA" else word for word in words]
     monkeypatch.setattr(sys, "argv", ["trainable", *words])
     with pytest.raises(SystemExit) as end:
-        commands.run(app)
+        exit_codes.run(app)
     said = capsys.readouterr()
     assert end.value.code == 2
     assert message in said.err and "Traceback" not in said.err

@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import small_config
 
+from trainable.data.shipment import Shipment
 from trainable.errors import UserError, WrongMachine
 from trainable.ray_trial import FoldTrial, packed, unpacked
-from trainable.shipment import Shipment
-from trainable.trial import FoldTrial as Training
+from trainable.training.trial import FoldTrial as Training
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def loop(monkeypatch):
         given.append(more)
         yield from ()
 
-    monkeypatch.setattr("trainable.fold.train_fold", no_training)
+    monkeypatch.setattr("trainable.training.fold.train_fold", no_training)
     return given
 
 
@@ -104,7 +104,7 @@ def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_n
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", calls.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("empty"))
-    monkeypatch.setattr("trainable.device.pick_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr("trainable.machine.device.pick_device", lambda name: torch.device("cpu"))
     actor = worker(job("first", gpus=0.24, memory=0.24))
     actor.step()
     assert calls == [0.24, "empty"]
@@ -125,7 +125,7 @@ def test_a_gpu_that_does_not_work_is_the_machines_fault_and_not_the_configs(job,
     def broken(name):
         raise UserError(f"device = {name!r}: cannot be used here (CUDA error: uncorrectable ECC error encountered)")
 
-    monkeypatch.setattr("trainable.device.pick_device", broken)
+    monkeypatch.setattr("trainable.machine.device.pick_device", broken)
     with pytest.raises(WrongMachine, match="uncorrectable ECC"):
         worker(job("first", gpus=0.5)).step()
     assert not loop
@@ -144,7 +144,7 @@ def test_a_gpu_that_others_have_filled_is_no_crash(job, worker, loop, monkeypatc
 
 def test_an_input_pipeline_on_a_gpu_has_as_many_workers_as_the_fold_trial_has_cores(job, worker, loop, monkeypatch):
     threads = torch.get_num_threads()
-    monkeypatch.setattr("trainable.batches.default_workers", lambda device: 8)
+    monkeypatch.setattr("trainable.augmentation.batches.default_workers", lambda device: 8)
     for cores in (1, 3, 16):
         assert unpacked(worker(job("first", threads=cores)).step())["ended"]
     assert [more["workers"] for more in loop] == [1, 3, 8]

@@ -1,0 +1,176 @@
+"""Two configs side by side: what differs between them, in parameters, on each fold and on each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.answer.document import full_config
+from analysis.answer.selection import default_config, needs_a_winner, scored_config, winner_of
+from analysis.statistics.config_effects import Difference, config_effects
+from analysis.statistics.expected_scores import expect
+from analysis.statistics.paired import Comparison, compare
+from analysis.tables import Tables
+from trainable.errors import UserError
+from trainable.objectives.metrics import COLUMNS, scores
+
+WINNER, DEFAULT = "winner", "default"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """``parameters`` are those that differ. ``folds`` has a row for each fold of the run, NaN where a config has no
+    score at full length; ``images`` one for each image that both held out, the largest difference first. Differences
+    are the first config's minus the second's; ``expected`` is of what all folds are worth, also of paused ones.
+    """
+
+    config: str
+    other: str
+    parameters: Mapping[str, tuple[Any, Any]]
+    folds: pd.DataFrame
+    tested: Comparison
+    expected: Difference | None
+    images: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def compare_configs(tables: Tables, first: str, second: str) -> Compared:
+    config, other = named(tables, first), named(tables, second)
+    if config == other:
+        raise UserError(f"{first} and {second} are the same config, {config}: there is nothing to compare")
+    full = tables.full()
+    folds = pd.DataFrame({"fold": range(tables.folds), "a": full.loc[config].array, "b": full.loc[other].array})
+    folds["difference"] = folds["a"] - folds["b"]
+    images = _images(tables, config, other)
+    return Compared(
+        config,
+        other,
+        _differing(full_config(tables, config), full_config(tables, other)),
+        folds,
+        compare(full, config, other),
+        _expected(tables, config, other),
+        images,
+        tuple(_notes(tables, config, other, folds, images)),
+    )
+
+
+def named(tables: Tables, name: str) -> str:
+    """A config by the start of its id, or by its role in the run."""
+    if name == WINNER:
+        return needs_a_winner(tables, winner_of(tables)).config
+    if name != DEFAULT:
+        return scored_config(tables, name)
+    default = default_config(tables)
+    if default is None:
+        raise UserError(
+            f"{tables.run.folder}: none of its configs has the default of every parameter that varies "
+            f"({', '.join(tables.parameters)}); give the start of an id"
+        )
+    return default
+
+
+def document(tables: Tables, compared: Compared) -> dict[str, Any]:
+    """For JSON; what is not known is null."""
+    return {
+        "run": tables.run.name,
+        "metric": tables.metric,
+        "a": compared.config,
+        "b": compared.other,
+        "parameters": {name: {"a": a, "b": b} for name, (a, b) in compared.parameters.items()},
+        "folds": _plain_rows(compared.folds),
+        "test": _plain(asdict(compared.tested)),
+        "expected": None if compared.expected is None else _plain(asdict(compared.expected)),
+        "images": _plain_rows(compared.images),
+        "notes": list(compared.notes),
+    }
+
+
+def lines(tables: Tables, compared: Compared) -> Iterator[str]:
+    """Sentences, each true by itself."""
+    yield f"A is {compared.config}, B is {compared.other}; differences are A's {tables.metric} minus B's."
+    if compared.parameters:
+        named = ", ".join(f"{name} {_word(a)} against {_word(b)}" for name, (a, b) in compared.parameters.items())
+        yield f"They differ in {named}."
+    tested = compared.tested
+    if not math.isnan(tested.difference):
+        folds = "1 fold" if tested.folds == 1 else f"{tested.folds} folds"
+        yield f"On {folds} that both have, the mean difference is {tested.difference:+.4f}."
+    if tested.folds > 1:
+        yield f"Corrected t-test: 95 % interval {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p:.3f}."
+    yield f"{tested.words}."
+    expected = compared.expected
+    if expected is not None and not math.isnan(expected.mean):
+        yield (
+            f"By all that the run knows of both, the difference is {expected.mean:+.4f} (95 % interval "
+            f"{expected.low:+.4f} to {expected.high:+.4f}); A is better with a probability of {expected.chance:.2f}."
+        )
+    if count := len(compared.images):
+        better = int((compared.images["difference"] > 0).sum())
+        worse = int((compared.images["difference"] < 0).sum())
+        yield (
+            f"Of {count} images that both held out, by their best weights and at their own size, A is better on "
+            f"{better} and B on {worse}."
+        )
+
+
+def fold_rows(compared: Compared) -> list[dict[str, Any]]:
+    return _plain_rows(compared.folds)
+
+
+def image_rows(compared: Compared) -> list[dict[str, Any]]:
+    return _plain_rows(compared.images)
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys([*ours, *theirs])
+    return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}
+
+
+def _expected(tables: Tables, config: str, other: str) -> Difference | None:
+    """Of the additive model of all configs; None where one of the two has no place in it."""
+    effects = config_effects(expect(tables.trials, tables.curves))
+    known = config in effects.table.index and other in effects.table.index
+    return effects.difference(config, other) if known else None
+
+
+def _images(tables: Tables, config: str, other: str) -> pd.DataFrame:
+    """Scores of the best weights at the images' own size: those that an ensemble would take, and pictures show."""
+    counts = tables.images([config, other], weights="best", size="original")
+    if counts.empty:
+        return pd.DataFrame(columns=["stem", "fold", "a", "b", "difference"])
+    rows = counts[list(COLUMNS)].to_numpy("int64")
+    counts["score"] = [scores(row[None])[tables.metric] for row in rows]
+    wide = counts.pivot(index=["stem", "fold"], columns="config", values="score").reindex(columns=[config, other])
+    wide = wide.dropna().set_axis(["a", "b"], axis="columns").reset_index()
+    wide["difference"] = wide["a"] - wide["b"]
+    order = wide["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return wide.loc[order].reset_index(drop=True)
+
+
+def _notes(tables: Tables, config: str, other: str, folds: pd.DataFrame, images: pd.DataFrame) -> Iterator[str]:
+    yield from tables.left_out
+    for name, column in ((config, "a"), (other, "b")):
+        lacking = folds.loc[folds[column].isna(), "fold"].astype(str).tolist()
+        if lacking:
+            failed = ", it failed" if name in tables.failed() else ""
+            noun = "fold" if len(lacking) == 1 else "folds"
+            yield f"{name} has no score at full length on {noun} {', '.join(lacking)}{failed}"
+    if images.empty:
+        yield "no image has counts of both configs in the fold folders, so images are not compared"
+
+
+def _word(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [_plain({str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}

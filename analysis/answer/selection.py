@@ -1,0 +1,211 @@
+"""The answer: the winner, the set it cannot be told from, how sure that is, and what is missing of the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics.bootstrap import Corrected, bias_corrected
+from analysis.statistics.config_effects import Effects, config_effects
+from analysis.statistics.expected_scores import Expected, expect
+from analysis.statistics.paired import Comparison, compare
+from analysis.tables import Tables
+from trainable.errors import UserError
+
+TIED = 1e-9  # means closer than this are the same number
+
+
+@dataclass(frozen=True)
+class Incomplete:
+    """A config that cannot win, and why not."""
+
+    config: str
+    folds: int
+    mean: float
+    missing: str
+
+
+@dataclass(frozen=True)
+class Winner:
+    """``mean`` and ``sd`` over the folds; ``tied`` are others with the same mean, whom it was preferred to."""
+
+    config: str
+    values: Mapping[str, Any]
+    folds: tuple[float, ...]
+    tied: tuple[str, ...]
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.folds) / len(self.folds)
+
+    @property
+    def sd(self) -> float:
+        return float(np.std(self.folds, ddof=1)) if len(self.folds) > 1 else math.nan
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Everything that the statistics say about one run; ``corrected`` is None where per-image counts are missing."""
+
+    winner: Winner | None
+    effects: Effects
+    expected: Expected
+    peers: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]  # the winner with each of its peers, then with the default config
+    default: str | None
+    corrected: Corrected | None
+    incomplete: tuple[Incomplete, ...]
+    notes: tuple[str, ...]
+
+
+def select(tables: Tables) -> Selection:
+    """Pick the best of the complete configs and say what it cannot be told from."""
+    expected = expect(tables.trials, tables.curves)
+    effects = config_effects(expected)
+    winner = winner_of(tables)
+    incomplete = tuple(_incomplete(tables))
+    notes = list(tables.left_out)
+    if effects.told:
+        notes.append(effects.told)
+    default = default_config(tables)
+    if winner is None:
+        return Selection(None, effects, expected, (), (), default, None, incomplete, tuple(notes))
+    peers = effects.peers(winner.config)
+    full = tables.full()
+    others = [config for config in peers if config != winner.config]
+    against = [*others, *([default] if default not in (None, winner.config, *others) else [])]
+    comparisons = tuple(compare(full, winner.config, str(other)) for other in against)
+    corrected, why = _corrected(tables)
+    return Selection(
+        winner, effects, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
+    )
+
+
+def default_config(tables: Tables) -> str | None:
+    """The config of the run in which every parameter that varies has its default, where there is one."""
+    space = tables.space
+    usual = {name: space.trainable.default(name) for name in tables.parameters}
+    for row in tables.configs[["config", *tables.parameters]].to_dict("records"):
+        if all(same(row[name], usual[name]) for name in usual):
+            return str(row["config"])
+    return None
+
+
+def scored_config(tables: Tables, name: str) -> str:
+    """A config by its id, or by the beginning of it."""
+    known = [str(config) for config in tables.configs["config"]]
+    found = [config for config in known if config.startswith(name)]
+    if len(found) != 1:
+        raise UserError(f"config {name!r}: {len(found) or 'no'} configs of {tables.run.folder} have such an id")
+    return found[0]
+
+
+def needs_a_winner(tables: Tables, winner: Winner | None) -> Winner:
+    """The winner, or how there would come to be one."""
+    if winner is None:
+        raise UserError(
+            f"{tables.run.folder}: no config has all {tables.folds} folds at full length, so there is no winner yet; "
+            f"{how_to_complete(tables)}"
+        )
+    return winner
+
+
+def how_to_complete(tables: Tables) -> str:
+    return f"{tables.run.relaunch} goes on with the run"
+
+
+def winner_of(tables: Tables) -> Winner | None:
+    """The highest mean; of those with the same, the one with the cheaper steps, then the fewer choices that are not
+    the default, then the one that came first.
+    """
+    full = tables.full()
+    complete = tables.complete()
+    if not complete:
+        return None
+    means = full.loc[complete].mean(axis=1)
+    tied = [config for config in complete if means[config] >= means.max() - TIED]
+    first = min(tied, key=lambda config: (_cost(tables, config), _unusual(tables, config), complete.index(config)))
+    row = tables.configs.set_index("config").loc[first]
+    values = {name: plain(row[name]) for name in tables.parameters}
+    folds = tuple(float(score) for score in full.loc[[first]].to_numpy(dtype=float)[0])
+    return Winner(first, values, folds, tuple(config for config in tied if config != first))
+
+
+def _cost(tables: Tables, config: str) -> float:
+    """GPU-seconds of its folds, in steps of a tenth of their power of ten: clocks are not exact enough for more."""
+    seconds = float(tables.trials.loc[tables.trials["config"] == config, "seconds"].sum())
+    return float(f"{seconds:.1e}")
+
+
+def _unusual(tables: Tables, config: str) -> int:
+    row = tables.configs.set_index("config").loc[config]
+    return sum(not same(row[name], tables.space.trainable.default(name)) for name in tables.parameters)
+
+
+def _incomplete(tables: Tables) -> Sequence[Incomplete]:
+    """Every config that lacks a fold at full length, those with most folds first."""
+    full, failed = tables.full(), tables.failed()
+    trials = dict(iter(tables.trials.groupby("config")))
+    complete = set(tables.complete())
+    found = []
+    for config in tables.configs["config"]:
+        if config in complete:
+            continue
+        rows = trials.get(config, tables.trials.iloc[:0])
+        scores = full.loc[config].dropna()
+        mean = float(scores.mean()) if len(scores) else math.nan
+        found.append(Incomplete(str(config), len(scores), mean, _missing(tables, config, rows, config in failed)))
+    return sorted(found, key=lambda each: (-each.folds, -each.mean if each.folds else 0.0, each.config))
+
+
+def _missing(tables: Tables, config: str, rows: pd.DataFrame, failed: bool) -> str:
+    if failed:
+        row = rows[rows["state"] == "failed"].to_dict("records")[0]
+        return f"failed in fold {row['fold']}: {row['reason'].removeprefix('failed: ')}"
+    begun = set(rows["fold"])
+    words = [
+        f"fold {row['fold']} {row['state']} at step {row['step']} of {row['of']}"
+        + (f" ({row['reason']})" if row["reason"] else "")
+        for row in rows.to_dict("records")
+        if math.isnan(row["full"])
+    ]
+    never = [str(fold) for fold in range(tables.folds) if fold not in begun]
+    if never:
+        words.append(f"fold{'s' if len(never) > 1 else ''} {', '.join(never)} not begun")
+    return "; ".join(words)
+
+
+def _corrected(tables: Tables) -> tuple[Corrected | None, str]:
+    """From the per-image counts of all complete configs; they must be of the same images."""
+    complete = tables.complete()
+    images = tables.images(complete)
+    if images.empty:
+        return None, "no per-image counts are left in the fold folders, so the winner's score is not bias-corrected"
+    images = images.sort_values(["fold", "stem"])
+    grouped = dict(iter(images.groupby("config")))
+    reference = next(iter(grouped.values()))
+    cells = reference[["fold", "stem"]].to_numpy().tolist()
+    alike = [c for c in complete if c in grouped and grouped[c][["fold", "stem"]].to_numpy().tolist() == cells]
+    if len(alike) < len(complete):
+        return (
+            None,
+            "some per-image counts of complete configs are missing, so the winner's score is not bias-corrected",
+        )
+    counts = np.stack([grouped[config][["tp", "fp", "fn", "tn"]].to_numpy(np.int64) for config in alike])
+    return bias_corrected(counts, reference["fold"].to_numpy(np.int64), tables.metric), ""
+
+
+def same(value: Any, usual: Any) -> bool:
+    return bool(plain(value) == plain(usual))
+
+
+def plain(value: Any) -> Any:
+    """A python value of a table's cell; JSON has no NaN."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,88 @@
+"""The answer in words, as a person would want it read out: first what to take, then how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from analysis.answer.document import summary_rows
+from analysis.answer.selection import Selection, how_to_complete
+from analysis.tables import Tables
+from trainable.printing import plural
+
+SHOWN = 12  # configs in a table for people; JSON and CSV hold all
+
+
+def lines(tables: Tables, selection: Selection) -> Iterator[str]:
+    """Sentences, each true by itself."""
+    winner, metric = selection.winner, tables.metric
+    if winner is None:
+        yield f"No config has all {tables.folds} folds at full length yet, so there is no winner."
+        yield f"{how_to_complete(tables)}."
+        return
+    named = ", ".join(f"{name} {value}" for name, value in winner.values.items()) or "the only one"
+    yield f"The winner is {winner.config} ({named})."
+    sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
+    yield (
+        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
+        "is that of its last weights at working size."
+    )
+    if winner.tied:
+        yield f"{', '.join(winner.tied)} scored the same; it was preferred for being cheaper, simpler or earlier."
+    corrected = selection.corrected
+    if corrected is not None:
+        yield (
+            f"Corrected for having been picked as the best, it is worth {corrected.estimate:.4f} "
+            f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over images)."
+        )
+    yield _peers(tables, selection)
+    tested = [each for each in selection.comparisons if each.folds > 1]
+    yield from (f"Against {_role(selection, each.other)}: {each.words}." for each in tested[:SHOWN])
+    if untested := len(selection.comparisons) - len(tested):
+        share = "shares" if untested == 1 else "share"
+        yield f"{untested} of them {share} fewer than two folds with it and could not be tested one by one."
+
+
+def table(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
+    """The best configs, the winner first; ``expected`` is what all folds would give, shrunken, with its interval."""
+    rows = []
+    missing = {each.config: each.missing for each in selection.incomplete}
+    for row in summary_rows(tables, selection)[:SHOWN]:
+        interval = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+        rows.append(
+            {
+                "config": row["config"],
+                "": row["place"],
+                "folds": row["folds"],
+                "mean": row["mean"],
+                "sd": row["sd"],
+                "expected": row["expected"],
+                "95 % interval": interval,
+                "chance": "" if row["best"] is None else f"{row['best']:.0%}",
+                **{name: "" if row[name] is None else str(row[name]) for name in tables.parameters},
+                "missing": missing.get(row["config"], ""),
+            }
+        )
+    return rows
+
+
+def unknown(tables: Tables, selection: Selection) -> int:
+    """How many configs nothing can be said of yet; those that failed are out of the question."""
+    return len(set(tables.configs["config"]) - set(selection.effects.table.index) - tables.failed())
+
+
+def _peers(tables: Tables, selection: Selection) -> str:
+    if selection.effects.told:
+        return f"There is too little to compare it with: {selection.effects.told}."
+    others, left = len(selection.peers) - 1, unknown(tables, selection)
+    rest = f" Nothing can be said of {plural(left, 'config')} yet." if left else ""
+    if not others:
+        return f"All other configs{' with a score' if left else ''} can be told from it.{rest}"
+    best = "the best one of those with a score" if left else "the best one"
+    told = plural(others, "other config")
+    return f"{told} cannot be told from it: with a probability of 95 % the set holds {best}.{rest}"
+
+
+def _role(selection: Selection, config: str) -> str:
+    return "the default config" if config == selection.default else f"{config}"

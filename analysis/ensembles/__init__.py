@@ -1,0 +1,1 @@
+"""Fold models averaged into one: making it, predicting with it and scoring its masks."""

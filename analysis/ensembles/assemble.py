@@ -1,0 +1,119 @@
+"""Making an ensemble of a run's fold models, and the manifest that says what it is and on what it was trained."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from analysis.answer.selection import needs_a_winner, scored_config, winner_of
+from analysis.ensembles.ensemble import (
+    FILE,
+    MANIFEST,
+    Ensemble,
+    Flips,
+    Member,
+    read_member,
+    same_threshold,
+    save_ensemble,
+)
+from analysis.ensembles.fingerprints import fingerprints
+from analysis.tables import Tables
+from search.runs.run_folder import Run
+from trainable.data.dataset import find_splits
+from trainable.errors import UserError
+from trainable.storage.atomic_files import write_json
+from trainable.storage.cached_copies import data_folder
+from trainable.training.checkpoint import BEST
+from trainable.training.finish import SCORES_FILE
+
+FOLDER = Path("analysis", "ensemble")
+PACKAGES = ("scribble-search", "torch", "segmentation-models-pytorch", "timm")
+SPLIT = "train"
+
+
+def chosen(tables: Tables, config: str | None, top: int | None) -> list[str]:
+    """The winner, or the config or the best few complete ones that were asked for."""
+    if config is not None and top is not None:
+        raise UserError("--config names one config, --top asks for several: give one of them")
+    if config is not None:
+        return [scored_config(tables, config)]
+    complete = tables.complete()
+    if top is not None and top > len(complete):
+        raise UserError(f"--top {top}: only {len(complete)} configs have all {tables.folds} folds")
+    winner = needs_a_winner(tables, winner_of(tables)).config
+    means = tables.full().loc[complete].mean(axis=1)
+    others = sorted((each for each in complete if each != winner), key=lambda each: -means[each])
+    return [winner, *others][: top or 1]
+
+
+def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> tuple[Path, dict[str, Any]]:
+    """Average all folds of these configs; returns the ensemble's folder and its manifest."""
+    members = [member for config in configs for member in _members(run, config)]
+    ensemble = Ensemble(members, same_threshold(members), tta)
+    folder = out or run.folder / FOLDER
+    document = _manifest(run, ensemble)
+    save_ensemble(ensemble, folder / FILE)
+    write_json(folder / MANIFEST, document)
+    return folder, document
+
+
+def needs_models(run: Run, config: str) -> list[Path]:
+    """The fold folders of a config, or what they lack to be an ensemble."""
+    run.fetch(f"configs/{config}/*/{BEST}", f"configs/{config}/*/{SCORES_FILE}")
+    place = run.folder / "configs" / config
+    if not place.is_dir():
+        raise UserError(f"{config}: no such config in {run.folder}")
+    space = run.space()
+    if space.settings.trainable != "fold":
+        raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they leave no model behind")
+    folds = [place / f"fold_{fold}" for fold in range(space.settings.folds)]
+    missing = [folder.name for folder in folds if not (folder / BEST).exists()]
+    if missing:
+        raise UserError(
+            f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
+            f"{run.relaunch} goes on with the run"
+        )
+    return folds
+
+
+def _members(run: Run, config: str) -> list[Member]:
+    return [read_member(config, fold, folder) for fold, folder in enumerate(needs_models(run, config))]
+
+
+def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
+    first = ensemble.members[0].state
+    seen = sorted({stem for member in ensemble.members for stem in member.state["trained_on"]})
+    images = _training_images(run)
+    return {
+        "run": run.name,
+        "configs": {member.config: member.state["config"] for member in ensemble.members},
+        "members": [_row(run, member) for member in ensemble.members],
+        "tau": ensemble.tau,
+        "tta": ensemble.tta,
+        "data_hash": first["data_hash"],
+        "folds_hash": first["folds_hash"],
+        "commit": json.loads((run.folder / "env.json").read_text())["commit"],
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "trained_on": fingerprints(images, seen),
+        "trained_on_images": len(seen),
+    }
+
+
+def _row(run: Run, member: Member) -> dict[str, Any]:
+    """A member, and what it scored on the fold that it did not train on."""
+    folder = run.folder / "configs" / member.config / f"fold_{member.fold}"
+    told = json.loads((folder / SCORES_FILE).read_text())["best"]
+    return {"config": member.config, "fold": member.fold, "step": told["step"], "out_of_fold": told["original"]}
+
+
+def _training_images(run: Run) -> dict[str, Path]:
+    """Where the training images lie now; empty where the data is not on this machine."""
+    data = data_folder(str(run.space().settings.data))
+    try:
+        return dict(find_splits(data)[SPLIT].images)
+    except (UserError, KeyError):
+        return {}

@@ -1,0 +1,133 @@
+"""An ensemble: the fold models of one or several configs, averaged as probability maps at the image's own size.
+
+It takes what a person has (an image and its scribble as they are on disk) and gives a probability per pixel, so that
+nothing has to be known beside its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from analysis.ensembles.resize import lanczos, nearest
+from trainable.config import make_config
+from trainable.data import dataset, scribbles
+from trainable.errors import UserError
+from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.training import checkpoint
+
+VERSION = 1
+FILE, MANIFEST = "ensemble.pt", "ensemble.json"
+Flips = Literal["none", "flips"]
+FLIPS: dict[Flips, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), (1,), (2,), (1, 2))}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fold's best weights: a network that predicts by itself at its working size."""
+
+    config: str
+    fold: int
+    size: tuple[int, int]
+    state: checkpoint.State
+
+    def network(self) -> ScribbleNetwork:
+        network = checkpoint.empty_network(checkpoint.config_of(self.state))
+        network.load_state_dict(self.state["weights"])
+        return network
+
+
+class Ensemble(nn.Module):
+    """Average the members' probabilities; members of one working size share the work of resizing."""
+
+    def __init__(self, members: Sequence[Member], tau: float, tta: Flips) -> None:
+        super().__init__()
+        self.members, self.tau, self.tta = tuple(members), tau, tta
+        self.networks = nn.ModuleList(member.network() for member in members)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """``pixels`` is (B, H, W, 4) bytes, RGB and the scribble's labels as in its file; out comes (B, H, W)."""
+        images = pixels[..., :3].to(torch.float32)
+        scribble = _codes(pixels[..., 3])
+        total = torch.zeros_like(images[..., 0])
+        for size in dict.fromkeys(member.size for member in self.members):
+            small, marks = lanczos(images, size), nearest(scribble, size)
+            summed = torch.stack([self._probability(i, small, marks) for i in self._of_size(size)]).sum(0)
+            total = total + F.interpolate(summed, size=pixels.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
+        return total / len(self.members)
+
+    def _of_size(self, size: tuple[int, int]) -> list[int]:
+        return [number for number, member in enumerate(self.members) if member.size == size]
+
+    def _probability(self, number: int, images: Tensor, scribble: Tensor) -> Tensor:
+        """Of one member at its working size, (B, 1, H, W), averaged over the flips that were asked for."""
+        views = []
+        for axes in FLIPS[self.tta]:
+            flipped, marks = (torch.flip(each, axes) if axes else each for each in (images, scribble))
+            probability = self.networks[number](flipped, marks).float().sigmoid()
+            views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
+        return torch.stack(views).mean(0)
+
+
+def _codes(labels: Tensor) -> Tensor:
+    """A scribble file's labels as networks take them."""
+    foreground = (labels == dataset.FOREGROUND).to(torch.uint8) * scribbles.FOREGROUND
+    background = (labels == dataset.BACKGROUND).to(torch.uint8) * scribbles.BACKGROUND
+    return foreground + background
+
+
+def read_member(config: str, fold: int, folder: Path) -> Member:
+    """A fold's best weights from its folder."""
+    try:
+        state = checkpoint.load(folder / checkpoint.BEST)
+    except checkpoint.Damaged as error:
+        raise UserError(f"{error}; train the fold again by removing {folder} and launching the run") from None
+    return Member(config, fold, _size(state), state)
+
+
+def save_ensemble(ensemble: Ensemble, path: Path) -> None:
+    """One file that predicts by itself; it is read back as weights only, so it cannot run code."""
+    keep = ("config", "size", "weights", "step", "score", "fold", "data_hash", "folds_hash")
+    members = [
+        {"id": member.config} | {key: member.state[key] for key in keep if key in member.state}
+        for member in ensemble.members
+    ]
+    checkpoint.save({"ensemble": VERSION, "tau": ensemble.tau, "tta": ensemble.tta, "members": members}, path)
+
+
+def load_ensemble(path: Path, device: torch.device, tta: Flips | None = None) -> Ensemble:
+    """An ensemble from its file or from the folder that holds it."""
+    file = path / FILE if path.is_dir() else path
+    if not file.exists():
+        raise UserError(f"{file}: no such ensemble; python -m analysis ensemble RUN makes one")
+    try:
+        state = checkpoint.load(file)
+    except checkpoint.Damaged as error:
+        raise UserError(f"{error}; python -m analysis ensemble RUN makes it anew") from None
+    if state.get("ensemble") != VERSION:
+        what = "a single fold's checkpoint" if "weights" in state else "not an ensemble of this version"
+        raise UserError(f"{file}: is {what}; python -m analysis ensemble RUN makes an ensemble")
+    members = [Member(told["id"], told["fold"], _size(told), told) for told in state["members"]]
+    return Ensemble(members, state["tau"], tta or state["tta"]).to(device).to(memory_format=torch.channels_last)
+
+
+def same_threshold(members: Sequence[Member]) -> float:
+    """The threshold of all members; members that disagree cannot be averaged into one mask."""
+    thresholds: dict[float, Any] = {make_config(member.state["config"]).tau: member.config for member in members}
+    if len(thresholds) > 1:
+        told = ", ".join(f"{config} has {tau:g}" for tau, config in thresholds.items())
+        raise UserError(f"the configs have different thresholds tau ({told}): they cannot be one ensemble")
+    (tau,) = thresholds
+    return tau
+
+
+def _size(state: checkpoint.State) -> tuple[int, int]:
+    width, height = state["size"]
+    return int(width), int(height)

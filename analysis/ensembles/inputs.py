@@ -1,0 +1,80 @@
+"""What is to be predicted: single files, a folder of images, or a split, each image with its scribble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainable.data.dataset import IMAGES, SCRIBBLES, SUFFIXES, BadFile, Pixels, read_image, read_scribble, unread
+from trainable.errors import UserError
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image and its scribble on disk; nothing is opened yet."""
+
+    image: Path
+    scribble: Path
+
+    @property
+    def stem(self) -> str:
+        return self.image.stem
+
+    def read(self) -> Pixels:
+        """(H, W, 4): RGB and the scribble's labels."""
+        image, scribble = read_image(self.image), read_scribble(self.scribble)
+        if image.shape[:2] != scribble.shape:
+            found, expected = (f"{shape[1]}x{shape[0]}" for shape in (scribble.shape, image.shape))
+            raise BadFile(self.scribble, f"is {found}, its image {self.image.name} is {expected}")
+        return np.dstack([image, scribble])
+
+
+def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[Input], list[BadFile]]:
+    """Every image with its scribble by stem; and those without one, with a stem that is taken, or of another format."""
+    files, beside = list(_files(images)), scribbles or _scribbles_of(images)
+    if not files:
+        raise UserError(f"{images[0]}: holds no image ({', '.join(SUFFIXES)})")
+    marks = {path.stem: path for path in listed(beside)}
+    inputs: dict[str, Input] = {}
+    problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]
+    for path in files:
+        if path.stem in inputs:
+            problems.append(BadFile(path, f"shares its stem with {inputs[path.stem].image}"))
+        elif path.stem not in marks:
+            problems.append(BadFile(path, f"has no scribble {path.stem}.* in {beside}"))
+        else:
+            inputs[path.stem] = Input(path, marks[path.stem])
+    return list(inputs.values()), problems
+
+
+def _files(images: Sequence[Path]) -> Iterator[Path]:
+    for path in images:
+        if path.is_dir():
+            yield from listed(_images_of(path))
+        elif path.exists():
+            yield path
+        else:
+            raise UserError(f"{path}: no such file or folder of images")
+
+
+def _images_of(folder: Path) -> Path:
+    """Of a split or of a folder of images."""
+    return folder / IMAGES if (folder / IMAGES).is_dir() else folder
+
+
+def _scribbles_of(images: Sequence[Path]) -> Path:
+    """A split has its scribbles beside its images."""
+    first = images[0] if images[0].is_dir() else images[0].parent
+    for place in (first / SCRIBBLES, first.parent / SCRIBBLES):
+        if place.is_dir():
+            return place
+    raise UserError(f"{first}: has no {SCRIBBLES}/ in it or beside it; say where they are: --scribbles DIR")
+
+
+def listed(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]

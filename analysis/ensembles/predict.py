@@ -1,0 +1,177 @@
+"""Masks from an ensemble: streamed, batched by size, resumable; a bad image costs itself alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from analysis.ensembles.ensemble import FILE, MANIFEST, Ensemble, Flips, load_ensemble
+from analysis.ensembles.fingerprints import fingerprint
+from analysis.ensembles.inputs import Input, find_inputs
+from trainable.data.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels
+from trainable.errors import UserError
+from trainable.machine.device import is_out_of_memory, pick_device
+from trainable.printing import Progress
+from trainable.storage.atomic_files import remove_partial, write_atomically, write_json
+
+RECORD = "predictions.json"  # beside the masks: what made them, and which of the images it was trained on
+PROBABILITIES = "probabilities"
+READERS = 4
+PENDING = 4  # batches' worth of images that may wait for others of their size
+
+Probability = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for."""
+
+    ensemble: Path
+    images: tuple[Path, ...]
+    scribbles: Path | None
+    out: Path
+    probabilities: bool
+    respect_scribbles: bool
+    tta: Flips | None
+    batch: int
+    device: str
+
+
+@dataclass
+class Predicted:
+    """What came of it; ``seen`` are images that members were trained on."""
+
+    written: int
+    kept: int
+    problems: list[BadFile]
+    seen: list[str]
+
+
+def predict(request: Request, progress: Progress) -> Predicted:
+    """Write a mask for every image that has none yet."""
+    inputs, problems = find_inputs(request.images, request.scribbles)
+    record = _Record(request)
+    remove_partial(request.out)
+    waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
+    done = Predicted(0, len(inputs) - len(waiting), problems, [])
+    ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta)
+    trained_on = _trained_on(request.ensemble)
+    for batch in _batches(waiting, request.batch, problems):
+        pixels = np.stack([image for _, image in batch])
+        for (source, image), probability in zip(batch, _probabilities(ensemble, pixels), strict=True):
+            _write(request, ensemble.tau, source, image, probability)
+            if fingerprint(image[..., :3]) in trained_on:
+                record.seen.add(source.stem)
+        record.write()
+        done.written += len(batch)
+        progress(done.written + len(problems), len(waiting) + len(problems))
+    record.write()
+    done.seen = sorted(record.seen)
+    return done
+
+
+def _probabilities(ensemble: Ensemble, pixels: Pixels) -> Probability:
+    """Of one batch; one that the device has no memory for is halved until it fits."""
+    device = next(ensemble.parameters()).device
+    try:
+        with torch.inference_mode():
+            return np.asarray(ensemble(torch.from_numpy(pixels).to(device)).cpu().numpy(), np.float32)
+    except (RuntimeError, MemoryError) as error:
+        if len(pixels) == 1 or not is_out_of_memory(error):
+            raise
+    half = len(pixels) // 2
+    return np.concatenate([_probabilities(ensemble, pixels[:half]), _probabilities(ensemble, pixels[half:])])
+
+
+def _batches(inputs: Sequence[Input], size: int, problems: list[BadFile]) -> Iterator[list[tuple[Input, Pixels]]]:
+    """Images of one size together, read ahead by a few threads; what waits for its like is bounded."""
+    waiting: dict[tuple[int, ...], list[tuple[Input, Pixels]]] = defaultdict(list)
+    for source, image in _read_ahead(inputs, READERS + size, problems):
+        group = waiting[image.shape]
+        group.append((source, image))
+        crowded = sum(map(len, waiting.values())) >= PENDING * size
+        if len(group) == size or crowded:
+            yield waiting.pop(image.shape if len(group) == size else max(waiting, key=lambda s: len(waiting[s])))
+    yield from waiting.values()
+
+
+def _read_ahead(inputs: Sequence[Input], ahead: int, problems: list[BadFile]) -> Iterator[tuple[Input, Pixels]]:
+    queue: deque[tuple[Input, Future[Pixels]]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        rest = iter(inputs)
+        while True:
+            while len(queue) < ahead and (source := next(rest, None)) is not None:
+                queue.append((source, pool.submit(source.read)))
+            if not queue:
+                return
+            source, future = queue.popleft()
+            try:
+                yield source, future.result()
+            except BadFile as problem:
+                problems.append(problem)
+
+
+def _write(request: Request, tau: float, source: Input, image: Pixels, probability: Probability) -> None:
+    if request.probabilities:
+        values = np.round(probability * 65535).astype(np.uint16)
+        _save(Image.fromarray(values), request.out / PROBABILITIES / f"{source.stem}.png")
+    mask = (probability > tau).astype(np.uint8)
+    if request.respect_scribbles:
+        mask[image[..., 3] == FOREGROUND] = 1
+        mask[image[..., 3] == BACKGROUND] = 0
+    picture = Image.fromarray(mask, mode="P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])  # 0 and 1 for programs, black and white for people
+    _save(picture, request.out / f"{source.stem}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+
+
+class _Record:
+    """Says beside the masks what made them; other masks are never mixed with them."""
+
+    def __init__(self, request: Request) -> None:
+        file = request.ensemble / FILE if request.ensemble.is_dir() else request.ensemble
+        self.path = request.out / RECORD
+        self.made_by: dict[str, Any] = {
+            "ensemble": _hash(file),
+            "tta": request.tta,
+            "respect_scribbles": request.respect_scribbles,
+            "probabilities": request.probabilities,
+        }
+        self.file, self.seen = str(file), set[str]()
+        if self.path.exists():
+            before = json.loads(self.path.read_text())
+            if before["made_by"] != self.made_by:
+                raise UserError(f"{request.out}: holds masks of another ensemble or of other options; choose another")
+            self.seen = set(before["seen"])
+        elif request.out.is_dir() and any(request.out.glob("*.png")):
+            raise UserError(f"{request.out}: holds pictures that are not this program's; choose another folder")
+        self.write()
+
+    def write(self) -> None:
+        write_json(self.path, {"made_by": self.made_by, "file": self.file, "seen": sorted(self.seen)})
+
+
+def _hash(file: Path) -> str:
+    if not file.exists():
+        raise UserError(f"{file}: no such ensemble; python -m analysis ensemble RUN makes one")
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _trained_on(ensemble: Path) -> dict[str, str]:
+    path = (ensemble if ensemble.is_dir() else ensemble.parent) / MANIFEST
+    return dict(json.loads(path.read_text())["trained_on"]) if path.exists() else {}

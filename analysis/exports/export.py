@@ -1,0 +1,140 @@
+"""One folder from which a stranger trains a config again, predicts with it, and can check that both are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.answer.document import document, full_config
+from analysis.answer.selection import select
+from analysis.ensembles.assemble import assemble, chosen, needs_models
+from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
+from analysis.exports.onnx_export import export_onnx, need_onnx
+from analysis.exports.readme import readme
+from analysis.tables import Tables
+from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
+from spaces.load import make_space
+from spaces.space import Space
+from trainable.data.folds import load_folds
+from trainable.errors import UserError
+from trainable.machine.device import pick_device
+from trainable.storage.atomic_files import write_json, write_text
+
+FACTS, CONFIG, REQUIREMENTS, SELECTION, SUMS = (
+    "export.json",
+    "config.json",
+    "requirements.txt",
+    "selection.json",
+    "SHA256SUMS",
+)
+ONNX, SCRIPT, README = "ensemble.onnx", "predict_onnx.py", "README.md"
+FILES = (CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, ONNX, SCRIPT, README, SUMS)
+SAME = ("version", "run", "config", "data_hash", "folds_hash")  # what makes it the same export
+KEPT = ("data", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
+HERE = Path(__file__).parent
+VERSION = 1
+
+
+def export(tables: Tables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
+    """Write the folder and return what its export.json says; what cannot work is refused before anything is written."""
+    if onnx:
+        need_onnx()
+    (config,) = chosen(tables, name, None)
+    run = tables.run
+    needs_models(run, config)
+    space = pinned(tables, config)
+    facts = _facts(run, config)
+    _take(folder, facts)
+    assemble(run, [config], "none", folder)
+    write_text(folder / SPACE, yaml.safe_dump(space.canonical(), sort_keys=False, allow_unicode=True))
+    for kept in (FOLDS, ENVIRONMENT):
+        shutil.copyfile(run.folder / kept, folder / kept)
+    shutil.copyfile(run.folder / "configs" / config / CONFIG, folder / CONFIG)
+    write_text(folder / REQUIREMENTS, _requirements(run))
+    write_json(folder / SELECTION, document(tables, select(tables)))
+    if onnx:
+        ensemble = load_ensemble(folder, pick_device("cpu"))
+        facts["onnx_difference"] = export_onnx(ensemble, folder / ONNX)
+        shutil.copyfile(HERE / SCRIPT, folder / SCRIPT)
+    write_json(folder / FACTS, facts)
+    scores = tables.full().loc[config].dropna().to_dict()
+    write_text(folder / README, readme(facts, space, {int(str(k)): v for k, v in scores.items()}, tables.metric))
+    write_text(folder / SUMS, "".join(f"{_hash(path)}  {path.name}\n" for path in sorted(_own(folder))))
+    return facts
+
+
+def pinned(tables: Tables, config: str) -> Space:
+    """The run's space with every hyperparameter of one config said out, so that no default can change it."""
+    told = tables.space.canonical()
+    values = {name: _written(value) for name, value in full_config(tables, config).items()}
+    tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
+    tree |= {key: told[key] for key in KEPT if key in told}
+    space = make_space(tree | {"parameters": values})
+    (point,) = space.configs()
+    if point.id != config:
+        raise UserError(f"{config}: its hyperparameters give the id {point.id} with this version of the program")
+    return space
+
+
+def _facts(run: Run, config: str) -> dict[str, Any]:
+    environment = json.loads((run.folder / ENVIRONMENT).read_text())
+    folds = load_folds(run.folder / FOLDS)
+    return {
+        "version": VERSION,
+        "run": run.name,
+        "config": config,
+        "data_hash": folds.data_hash,
+        "folds_hash": folds.hash,
+        "commit": environment["commit"],
+        "code": environment["code"],
+        "python": environment["python"],
+        "packages": environment["packages"],
+    }
+
+
+def _take(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Make the folder ours: an empty one, or one of the same export, whose files are made anew."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; an export is a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        if any(_before(folder).get(key) != facts[key] for key in SAME):
+            raise UserError(f"{folder}: is not empty and no export of {facts['config']}; choose another folder")
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    write_json(folder / FACTS, facts)
+
+
+def _before(folder: Path) -> dict[str, Any]:
+    """What an export that lies there says; nothing where there is none, or a damaged one."""
+    try:
+        return dict(json.loads((folder / FACTS).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+
+
+def _own(folder: Path) -> list[Path]:
+    return [path for name in (FACTS, *FILES) if name != SUMS and (path := folder / name).exists()]
+
+
+def _requirements(run: Run) -> str:
+    """Everything that is installed here, but the packages that scores depend on in the versions of the run."""
+    versions = {each.metadata["Name"].lower(): each.version for each in distributions()}
+    versions |= json.loads((run.folder / ENVIRONMENT).read_text())["packages"]
+    return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "scribble-search")
+
+
+def _written(value: Any) -> Any:
+    """As a space says it: a size is WIDTHxHEIGHT."""
+    return "x".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

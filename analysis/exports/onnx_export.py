@@ -1,0 +1,95 @@
+"""The ensemble as one ONNX file: bytes of any size in, probabilities of that size out; checked before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from analysis.ensembles.ensemble import Ensemble
+from trainable.data.dataset import UNLABELLED, Pixels
+from trainable.errors import UserError
+from trainable.storage.atomic_files import write_atomically
+
+TOLERANCE = 1e-4
+OPSET = 20
+SIZES = ((375, 500), (97, 131), (640, 480))  # heights and widths that the file is checked at
+INPUT, OUTPUT = "pixels", "probability"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def need_onnx() -> None:
+    """Say what is missing before any work is done."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"an ONNX file needs {', '.join(missing)}: pip install 'scribble-search[onnx]' brings them; "
+            "--no-onnx does without the file"
+        )
+
+
+def export_onnx(ensemble: Ensemble, path: Path) -> float:
+    """Write the file and return its largest difference from torch, which is at most TOLERANCE."""
+    with tempfile.TemporaryDirectory() as scratch:
+        draft = Path(scratch) / path.name
+        _convert(ensemble, draft)
+        difference = max(_difference(ensemble, draft, _sample(number, *size)) for number, size in enumerate(SIZES))
+        if difference > TOLERANCE:
+            raise UserError(f"{path}: differs from torch by {difference:.1e}, more than {TOLERANCE:g}; it is not kept")
+        write_atomically(path, lambda file: file.write(draft.read_bytes()))
+    return difference
+
+
+def _convert(ensemble: Ensemble, path: Path) -> None:
+    example = torch.from_numpy(np.stack([_sample(0, 120, 150), _sample(1, 120, 150)]))
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                ensemble,
+                (example,),
+                str(path),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=(axes,),
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        quiet.setLevel(level)
+
+
+def _difference(ensemble: Ensemble, path: Path, pixels: Pixels) -> float:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    batch = pixels[None]
+    (found,) = session.run([OUTPUT], {INPUT: batch})
+    with torch.inference_mode():
+        expected = ensemble(torch.from_numpy(batch)).numpy()
+    return float(np.abs(found - expected).max())
+
+
+def _sample(seed: int, height: int, width: int) -> Pixels:
+    """Noise with a few scribbles: as many edges as an image can have."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[..., 3] = UNLABELLED
+    pixels[height // 4, : width // 2, 3] = 0
+    pixels[height // 2, width // 3 :, 3] = 1
+    return pixels

@@ -1,0 +1,1 @@
+"""The statistics of a finished run: effects, intervals, tests; no files and no words."""

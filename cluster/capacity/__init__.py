@@ -1,0 +1,1 @@
+"""How many fold trials fit on which machines."""

@@ -1,0 +1,1 @@
+"""Starting or reaching a Ray, its token, and jobs sent to it."""

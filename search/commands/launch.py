@@ -1,0 +1,215 @@
+"""Launching a space: check, open its run, bring back what was done, run the rest on Ray, and say what came of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from search.engine.job_feed import Settings
+from search.engine.listeners import Listeners, Notice, Outcome, to_each
+from search.engine.ray_adapter import run_study
+from search.messages import Entrant, Finished, Job
+from search.planning.memory import extremes, measure_space
+from search.planning.plan import Asked
+from search.planning.plan_output import show_first
+from search.policies.contract import Policy
+from search.policies.registry import policy_of
+from search.runs.journal import Journal
+from search.runs.recovery import bring_in, recover
+from search.runs.run_folder import FOLDS, STOP_FILE, Run, check_run, note_launch
+from search.runs.study import Study, replay_lines
+from search.samplers.growing_study import GrowingStudy
+from search.samplers.proposals import Drawn, Listed, Proposals
+from search.tracking.follower import followed
+from search.tracking.tracker import trackers_of
+from spaces.schema.parameters import Choice
+from spaces.schema.samplers import GridSampler, OptunaSampler
+from spaces.space import Point, Space
+from trainable.data.decoded_images import Data, open_data
+from trainable.data.folds import folds_of, load_folds, save_folds
+from trainable.data.shipment import Shipment
+from trainable.errors import UserError
+from trainable.machine.allotment import Place
+from trainable.preflight.network_check import check_networks
+from trainable.printing import progress_bar, say
+from trainable.storage.cached_copies import data_folder
+from trainable.storage.urls import is_url
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
+
+    root: str
+    force_code: bool
+    rebuild: bool
+    plan: Asked
+    address: str | None
+    dashboard: bool
+    show: Callable[[Run], AbstractContextManager[Notice]]
+
+
+def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
+    """Run a space to its end; one that was begun goes on where it stopped."""
+    if not is_url(request.root):
+        return _launch(space, request, Run(Path(request.root, space.settings.name)))
+    from search.run_storage.stored_run import driving
+
+    with driving(request.root, space.settings.name, request.rebuild) as run:
+        return _launch(space, request, run)
+
+
+def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outcome]:
+    trackers = trackers_of(space.settings.tracking, run.folder)
+    data = _prepare_data(space)
+    data_hash = None if data is None else data.hash
+    check_run(space, run, data_hash, request.force_code)
+    if space.trainable.needs_data:
+        check_networks(extremes(space))
+    if request.rebuild:
+        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
+    with Journal(run.journal) as journal:
+        policy = policy_of(space)
+        replay_lines(policy, run.lines())
+        if run.behind and (ahead := bring_in(Study(policy, journal), run, space)):
+            say(f"{run.address}: its fold folders were {ahead} reports ahead of its journal")
+        note_launch(run, space, data_hash)
+        shipment = None if data is None else _shipment(space, run, data)
+        show_first(run.folder, space, request.plan)
+        (run.folder / STOP_FILE).unlink(missing_ok=True)
+        with (
+            followed(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
+            _proposals(space, run, policy) as (proposals, learn),
+        ):
+            values: dict[str, Any] = {}
+
+            def admit(point: Point) -> None:
+                run.note_config(point)
+                values[point.id] = point.config.model_dump(mode="json")
+
+            def admit_new(point: Point) -> None:
+                admit(point)
+                learn()
+
+            for entrant in list(policy.score_table.entrants.values()):
+                admit(_again(space, entrant, run))
+            study = GrowingStudy(policy, journal, proposals, admit_new)
+            study.begin(host=socket.gethostname(), pid=os.getpid())
+            study.let_in()
+            asked = space.settings
+            count = "as many as the budget allows" if proposals.count is None else proposals.count
+            say(f"{run.address}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+            if (over := _already_over(policy)) is not None:
+                journal.append("end", reason=over.reason)
+                within = " within its budget" if over.budget_spent else ""
+                at = f" at {request.address}" if request.address else ""
+                say(f"nothing is left to do{within}, so no Ray is looked for{at}")
+                return run, policy, over
+            if data is not None and request.address is None:  # on a cluster it is the nodes that need them
+                _fetch_weights(space)
+            with request.show(run) as notice:
+                listeners = Listeners(to_each(track, lambda event, facts: learn()), notice)
+                outcome = run_study(
+                    study,
+                    values,
+                    _settings(space, run),
+                    _place(space, request),
+                    listeners,
+                    shipment,
+                    partial(measure_space, space),
+                )
+                journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
+    return run, policy, outcome
+
+
+def _again(space: Space, entrant: Entrant, run: Run) -> Point:
+    """A config that the journal tells of; its id is made of its parameters and nothing else."""
+    point = space.resolve(entrant.parameters)
+    if point.id != entrant.config:
+        raise UserError(f"{run.journal}: config {entrant.config} has parameters that make config {point.id}")
+    return point
+
+
+@contextmanager
+def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposals, Callable[[], None]]]:
+    """Where configs come from, and who is to be told that there may be news."""
+    sampler = space.settings.sampler
+    if isinstance(sampler, OptunaSampler):
+        from search.samplers.optuna_adapter import OptunaProposals, stored_study  # late: it takes a second
+
+        asked = OptunaProposals(space, sampler)
+        stored = stored_study(asked, run.folder, policy)
+        stored.write()
+        try:
+            yield asked, stored.note
+        finally:
+            stored.write()
+    elif isinstance(sampler, GridSampler):
+        yield Listed(space.configs()), lambda: None
+    else:
+        yield Drawn(space, sampler.seed, sampler.count), lambda: None
+
+
+def _place(space: Space, request: Request) -> Place:
+    wanted = space.settings.resources
+    root = request.root if is_url(request.root) else str(Path(request.root).absolute())
+    return Place(request.address, root, request.dashboard, wanted.cpu, wanted.gpu)
+
+
+def _already_over(policy: Policy) -> Outcome | None:
+    """A run that has nothing left to do needs no Ray to say so."""
+    said = policy.next()
+    if isinstance(said, Job):
+        policy.lost(said)
+    return Outcome(said.reason, budget_spent=policy.score_table.exhausted) if isinstance(said, Finished) else None
+
+
+def _prepare_data(space: Space) -> Data | None:
+    """Decode the images at every size that a config may ask for before the first one does."""
+    if not space.trainable.needs_data:
+        return None
+    size = space.parameters.get("size")
+    asked = list(size.values) if isinstance(size, Choice) else []
+    if size is None or size.when:
+        asked.append(space.constants.get("size", space.trainable.default("size")))
+    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in asked)
+    folder = data_folder(str(space.settings.data))
+    with progress_bar("decoding images") as progress:
+        opened = [open_data(folder, size, progress=progress) for size in sizes]
+    return opened[0]
+
+
+def _fetch_weights(space: Space) -> None:
+    """Have all that encoders start from on this machine before the first trial wants it."""
+    started = [config for config in extremes(space) if config.encoder_weights]
+    if started:
+        from trainable.networks.registry import (
+            fetch_weights,  # late: it takes seconds, and most spaces train from scratch
+        )
+
+        fetch_weights(started)
+
+
+def _shipment(space: Space, run: Run, data: Data) -> Shipment:
+    """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
+    path = run.folder / FOLDS
+    if not path.exists():
+        save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), path)
+    return Shipment(load_folds(path, data.hash), data.split.root.parent.absolute(), data.split.name)
+
+
+def _settings(space: Space, run: Run) -> Settings:
+    settings = space.settings
+    job = {"metric": settings.metric.name, **run.job}
+    return Settings(
+        folder=run.folder,
+        job=job,
+        wall=settings.budget.wall,
+        trials=settings.budget.trials,
+    )

@@ -1,0 +1,108 @@
+"""What a run tells of itself while it goes on, for whoever draws curves of it: read off the board, every few seconds.
+
+Nothing is kept beside the board, so a state can be late by some seconds, but never wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from search.race.score_table import Cell, ScoreTable
+
+RUNNING, PAUSED, DONE, FAILED = 1, 2, 3, 4
+STATES = {RUNNING: "running", PAUSED: "paused", DONE: "done", FAILED: "failed"}
+SECONDS = 5.0  # between two readings
+REST = 50.0  # and so many times as long as one takes: it reads all fold trials, and jobs wait meanwhile
+# Fold trials that are told of one by one, the rest only in the sums: after the two thousandth set of labels that a
+# process has ever given a metric, OpenTelemetry throws them all together into one.
+MOST = 1500
+
+Reading = tuple[str, float, dict[str, str]]  # name, value, labels
+
+
+class Metrics(Protocol):
+    def set(self, name: str, value: float, **labels: str) -> None: ...
+    def count_fault(self, **labels: str) -> None: ...
+
+
+class Monitor:
+    """A watcher that knows which fold trials are told of, and sets all metrics anew when it is time to."""
+
+    def __init__(self, score_table: ScoreTable, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self.score_table, self.metrics, self.clock = score_table, metrics, clock
+        # Those of earlier launches, leaving room for this one.
+        self.told = dict.fromkeys(list(begun(score_table))[-MOST // 2 :])
+        self.due = -math.inf
+
+    def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
+        cell = facts["config"], facts["fold"]
+        if len(self.told) < MOST:
+            self.told[cell] = None
+        if event in ("fault", "failed") and cell in self.told:
+            self.metrics.count_fault(config=cell[0], fold=str(cell[1]))
+
+    def pulse(self) -> None:
+        """To be called often; does something every few seconds."""
+        began = self.clock()
+        if began < self.due:
+            return
+        for name, value, labels in run_readings(self.score_table):
+            self.metrics.set(name, value, **labels)
+        for cell in self.told:
+            for name, value, labels in fold_readings(self.score_table, cell):
+                self.metrics.set(name, value, **labels)
+        self.due = began + max(SECONDS, REST * (self.clock() - began))
+
+
+def begun(score_table: ScoreTable) -> Iterator[Cell]:
+    """Every fold trial that has a score or is being trained."""
+    for config in score_table.entrants:
+        for fold in range(score_table.folds):
+            if score_table.curve(config, fold) or (config, fold) in score_table.out:
+                yield config, fold
+
+
+def state_of(score_table: ScoreTable, cell: Cell) -> int:
+    """What becomes of a fold trial that was begun."""
+    if cell in score_table.out:
+        return RUNNING
+    curve = score_table.curve(*cell)
+    if any(math.isnan(score) for score in curve.values()):
+        return FAILED
+    return DONE if score_table.entrants[cell[0]].horizon in curve else PAUSED
+
+
+def fold_readings(score_table: ScoreTable, cell: Cell) -> Iterator[Reading]:
+    labels = {"config": cell[0], "fold": str(cell[1])}
+    curve = {step: score for step, score in score_table.curve(*cell).items() if math.isfinite(score)}
+    if curve:
+        yield "score", curve[max(curve)], labels
+    yield "step", max(curve, default=0), labels
+    yield "gpu_seconds", score_table.gpu_seconds(*cell), labels
+    yield "state", state_of(score_table, cell), labels
+
+
+def run_readings(score_table: ScoreTable) -> Iterator[Reading]:
+    yield "run_configs", len(score_table.entrants), {}
+    yield "run_jobs_out", len(score_table.out), {}
+    yield "run_gpu_seconds", score_table.spent, {}
+    means = [
+        sum(scores) / score_table.folds
+        for config in score_table.entrants
+        if len(scores := score_table.scores(config)) == score_table.folds
+    ]
+    if any(map(math.isfinite, means)):
+        yield "run_best_mean", max(filter(math.isfinite, means)), {}
+    counts: Counter[int] = Counter()
+    seconds = dict.fromkeys(STATES, 0.0)
+    for cell in begun(score_table):
+        state = state_of(score_table, cell)
+        counts[state] += 1
+        seconds[state] += score_table.gpu_seconds(*cell)
+    for state, name in STATES.items():
+        yield "run_folds", counts[state], {"state": name}
+        yield "run_gpu_seconds_by", seconds[state], {"outcome": name}

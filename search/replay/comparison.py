@@ -1,0 +1,86 @@
+"""Several schedulers on the same recorded studies: what each costs, and how often it finds what the full
+grid finds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from multiprocessing import get_context
+
+from search.policies.registry import scheduler
+from search.replay.recorded_study import Recorded
+from search.replay.simulation import simulate
+
+Source = Callable[[], Recorded]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One scheduler on one study, or the mean over many; cost is the share of the full grid's GPU-seconds."""
+
+    cost: float
+    wall: float
+    regret: float
+    p_best: float
+    p_top3: float
+    set_coverage: float
+    set_size: float
+
+
+def outcome(study: Recorded, name: str, workers: int, seed: int) -> Outcome:
+    more = {"seed": seed} if name == "random" else {}
+    policy = scheduler(name)(study.entrants, study.folds, **more)
+    spent = simulate(policy, study.curves, workers)
+    answer, means = policy.answer(), study.means()
+    ranked = sorted(means, key=lambda config: -means[config])
+    winner = means[answer.winner] if answer.winner else min(means.values())
+    return Outcome(
+        cost=spent.seconds / study.seconds,
+        wall=spent.wall,
+        regret=means[ranked[0]] - winner,
+        p_best=float(winner == means[ranked[0]]),
+        p_top3=float(winner >= means[ranked[:3][-1]]),
+        set_coverage=float(ranked[0] in answer.peers),
+        set_size=len(answer.peers),
+    )
+
+
+def outcomes(source: Source, names: Sequence[str], workers: int, seed: int, repeats: int) -> dict[str, list[Outcome]]:
+    """The first repeat takes the study as it is, every further one in another order, the same for all
+    schedulers.
+    """
+    study = source()
+    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    for repeat in range(repeats):
+        turned = study.shuffled(seed + repeat) if repeat else study
+        for name in names:
+            found[name].append(outcome(turned, name, workers, seed + repeat))
+    return found
+
+
+def compare(
+    sources: Sequence[Source], names: Sequence[str], workers: int, seed: int, repeats: int, processes: int
+) -> Iterator[dict[str, list[Outcome]]]:
+    """The outcomes of each source, in the order of their completion."""
+    if processes == 1 or len(sources) == 1:
+        yield from (outcomes(source, names, workers, seed, repeats) for source in sources)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        tasks = [pool.submit(outcomes, source, names, workers, seed, repeats) for source in sources]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def mean_of(name: str, found: Sequence[Outcome]) -> dict[str, str | float]:
+    """One row of the answer; summed so that the order of completion does not show."""
+    row: dict[str, str | float] = {"scheduler": name}
+    for field in fields(Outcome):
+        row[field.name] = math.fsum(asdict(each)[field.name] for each in found) / len(found)
+    return row

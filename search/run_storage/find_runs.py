@@ -1,0 +1,37 @@
+"""Finding a run by its name, its folder or its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.runs.run_folder import SPACE, Run
+from trainable.errors import UserError, did_you_mean
+from trainable.storage.urls import is_url
+
+
+def find_run(name: str, root: str) -> Run:
+    """A run by its folder or by its name, or by its URL."""
+    if is_url(name) or is_url(root):
+        from search.run_storage.stored_run import find_stored
+
+        return find_stored(name, root)
+    for folder in (Path(name), Path(root, name)):
+        if (folder / SPACE).exists():
+            return Run(folder)
+    known = [run.name for run in all_runs(root)]
+    listed = f" Known: {', '.join(known)}." if known else ""
+    raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, known)}{listed}")
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / SPACE).exists()
+
+
+def all_runs(root: str) -> list[Run]:
+    if is_url(root):
+        from search.run_storage.stored_run import all_stored
+
+        return all_stored(root)
+    if not Path(root).is_dir():
+        return []
+    return [Run(path) for path in sorted(Path(root).iterdir()) if (path / SPACE).exists()]

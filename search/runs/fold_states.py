@@ -1,0 +1,99 @@
+"""What every fold trial is doing, by the journal's records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from search.race.score_table import Cell
+from search.runs.journal import Line
+
+STATES = ("done", "running", "paused", "failed")
+
+
+@dataclass
+class FoldState:
+    """One fold trial: what it is doing and the last thing that was decided about it."""
+
+    state: str
+    step: int = 0
+    score: float = math.nan
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    reason: str = ""
+    faults: int = 0
+    changed: int = 0  # the line of the journal that changed its state last
+
+
+class FoldStates(dict[Cell, FoldState]):
+    """Every fold trial that was ever handed out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._horizons: dict[str, int] = {}
+
+    def note(self, line: Line) -> None:
+        if line.kind == "begin":
+            self.put_down()
+        elif line.kind == "config":
+            self._horizons[line.fields["config"]] = line.fields["steps"][-1]
+        elif line.kind in _CHANGES:
+            horizon = self._horizons[line.fields["config"]]  # nothing of a config that nobody knows may stay
+            trial = self.setdefault((line.fields["config"], line.fields["fold"]), FoldState("waiting"))
+            before = trial.state
+            _CHANGES[line.kind](trial, line.fields, horizon)
+            trial.changed = line.number if trial.state != before else trial.changed
+
+    def put_down(self) -> None:
+        """Nobody is at work: what was running is running no more."""
+        for trial in self.values():
+            trial.state = "paused" if trial.state == "running" else trial.state
+
+
+def fold_states(lines: Iterable[Line], driven: bool) -> FoldStates:
+    states = FoldStates()
+    for line in lines:
+        states.note(line)
+    if not driven:
+        states.put_down()
+    return states
+
+
+def _job(trial: FoldState, fields: Any, horizon: int) -> None:
+    trial.state, trial.reason = "running", ""
+
+
+def _report(trial: FoldState, fields: Any, horizon: int) -> None:
+    trial.gpu_seconds += max(0.0, fields["seconds"] - trial.seconds) * fields.get("gpus", 1.0)
+    trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
+    if math.isnan(fields["score"]):
+        trial.state = "failed"
+        trial.reason = f"failed: {trial.reason}" if trial.faults and trial.reason else fields.get("stop", "")
+        return
+    trial.score = fields["score"]
+    if fields["step"] >= horizon:
+        trial.state = "done"
+    else:
+        trial.state = "paused" if "stop" in fields else "running"
+    trial.reason = fields.get("stop", trial.reason)
+
+
+def _stop(trial: FoldState, fields: Any, horizon: int) -> None:
+    if trial.state == "running":
+        trial.state, trial.reason = "paused", fields.get("reason", fields.get("fault", ""))
+
+
+def _fault(trial: FoldState, fields: Any, horizon: int) -> None:
+    trial.faults += 1
+    trial.reason = fields["fault"]
+
+
+_CHANGES: dict[str, Callable[[FoldState, Any, int], None]] = {
+    "job": _job,
+    "report": _report,
+    "stop": _stop,
+    "lost": _stop,
+    "fault": _fault,
+}

@@ -1,0 +1,84 @@
+"""A journal that was lost or damaged, made anew from the fold folders, each of which holds its own truth.
+
+What was decided is not in them, and need not be: with the configs and the reports back, a policy decides it again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from search.messages import Entrant, Report
+from search.runs.journal import Journal
+from search.runs.run_folder import Run
+from search.runs.study import Study, entrant_of
+from spaces.space import Point, Space
+from trainable.errors import UserError
+from trainable.storage.atomic_files import TEMPORARY
+
+METRICS_FILE, FAILURE_FILE, CONFIG_FILE = "metrics.jsonl", "error.txt", "config.json"
+
+
+def recover(run: Run, space: Space) -> int:
+    """Put a rebuilt journal in the place of the old one, which is kept beside it; how many reports it holds."""
+    if run.driven:
+        raise UserError(f"{run.folder}: is being driven now; stop it before its journal is rebuilt")
+    rebuilt = run.folder / f"{TEMPORARY}journal.jsonl"
+    rebuilt.unlink(missing_ok=True)
+    count = 0
+    with Journal(rebuilt) as journal:
+        journal.append("begin", recovered=True)
+        for folder in _folders(run):
+            point = _point(folder, space)
+            entrant = entrant_of(point)
+            journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
+            for fold in range(space.settings.folds):
+                for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
+                    journal.append("report", **report.record())
+                    count += 1
+    if run.journal.exists():
+        run.journal.replace(run.folder / "journal.damaged.jsonl")
+    rebuilt.replace(run.journal)
+    return count
+
+
+def bring_in(study: Study, run: Run, space: Space) -> int:
+    """Tell a study what the fold folders hold beyond its journal; how many reports that was."""
+    count = 0
+    for folder in _folders(run):
+        entrant = entrant_of(_point(folder, space))
+        for fold in range(space.settings.folds):
+            for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
+                study.add(entrant)
+                if report.step not in study.policy.score_table.curve(report.config, report.fold):
+                    study.report(report)
+                    count += 1
+    return count
+
+
+def _point(folder: Path, space: Space) -> Point:
+    return space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+
+
+def _folders(run: Run) -> list[Path]:
+    """The folders of the configs, in the order in which they were made."""
+    files = (run.folder / "configs").glob(f"*/{CONFIG_FILE}")
+    return [path.parent for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))]
+
+
+def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Report]:
+    """What a fold has reported, in its own words; a fold that failed for good is told as NaN at its horizon."""
+    reports = []
+    path = folder / METRICS_FILE
+    for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else (), 1):
+        try:
+            told: dict[str, Any] = json.loads(line)
+            step = entrant.horizon if told["finished"] else int(told["step"])
+            reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}, line {number}: is damaged, so what this fold reported is not known") from None
+    if (folder / FAILURE_FILE).exists():
+        reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
+    return reports

@@ -1,0 +1,1 @@
+"""Where configs come from: a list, random draws or Optuna, and studies that grow while they run."""

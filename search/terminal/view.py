@@ -1,0 +1,205 @@
+"""The picture of a run for a terminal: a state, a clock and a size give lines that never wrap.
+
+What takes time (ranks, reasons, estimates) is gathered in a ``Picture``; drawing one is cheap, so that its clock may
+go on many times a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from search.runs.cost_outlook import Outlook, outlook
+from search.runs.fold_states import STATES
+from search.runs.status import Status
+from search.terminal.columns import Parameter, header, layout_of, parameters_of, plain, row
+from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
+from search.terminal.shown_configs import Field, field_of
+
+MOST = 12  # configs that are shown
+AROUND = 9  # lines above and below them
+LABEL = 9
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a terminal, and whether it can show more than ASCII."""
+
+    width: int
+    height: int
+    glyphs: Glyphs = UNICODE
+
+    @property
+    def configs(self) -> int:
+        """How many there is room for; a line is left free for the cursor."""
+        return max(1, min(MOST, self.height - AROUND - 1))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that is shown of a run but its clock."""
+
+    title: str
+    state: str
+    folds: int
+    counts: Mapping[str, int]
+    spent: float
+    budget: float | None
+    workers: int
+    outlook: Outlook | None
+    field: Field
+    parameters: tuple[Parameter, ...]
+    values: Mapping[str, Mapping[str, object]]
+
+
+def picture_of(status: Status, title: str, most: int = MOST) -> Picture:
+    score_table = status.score_table
+    counts = {state: status.count(state) for state in STATES}
+    return Picture(
+        title,
+        status.state,
+        score_table.folds,
+        counts | {"waiting": len(score_table.entrants) * score_table.folds - sum(counts.values())},
+        score_table.spent,
+        score_table.budget,
+        status.workers,
+        outlook(status),
+        field_of(status, most),
+        parameters_of(score_table.entrants.values()),
+        {config: entrant.parameters for config, entrant in score_table.entrants.items()},
+    )
+
+
+def draw(picture: Picture, elapsed: float, size: Size, notice: str = "") -> list[Text]:
+    """Lines of at most the width; as many of them in every frame, while the configs are the same."""
+    width, glyphs = size.width, size.glyphs
+    shown = picture.field.shown
+    longest = max((len(config) for config in picture.values), default=0)
+    layout = layout_of(len(picture.values), longest, picture.parameters, picture.folds, width, glyphs)
+    return [
+        _title(picture, elapsed, width, glyphs, notice),
+        _bar(picture.outlook, width, glyphs),
+        _facts("GPU time", _spending(picture), width, glyphs),
+        _facts("leader", _leader(picture, glyphs), width, glyphs),
+        _facts("folds", _counted(picture.counts), width, glyphs),
+        Text(),
+        header(layout, width, glyphs),
+        *(row(layout, each, picture.values[each.config], width, glyphs) for each in shown),
+        _hidden(picture.field, width, glyphs),
+        _legend(width, glyphs),
+    ]
+
+
+def clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def _title(picture: Picture, elapsed: float, width: int, glyphs: Glyphs, notice: str) -> Text:
+    going_well = picture.state == "running" or picture.state.startswith("ended: every")
+    style = "bold cyan" if going_well and not notice else "bold yellow"
+    time = clock(elapsed)
+    if picture.outlook is not None and picture.outlook.most and picture.state == "running":
+        time += f" {glyphs.dot} {_left(picture.outlook, picture.workers)} to go"
+    state = fit(notice or picture.state, max(0, width - cell_len(time) - 2), glyphs)
+    room = width - cell_len(state) - cell_len(time) - 4
+    left = fit(f"{picture.title}, {len(picture.values)} configs {glyphs.times} {picture.folds} folds", room, glyphs)
+    gap = " " * (width - cell_len(left) - cell_len(state) - cell_len(time) - 2)
+    return _cropped(Text.assemble((left, "bold"), gap, (state, style), "  ", time), width)
+
+
+def _bar(expected: Outlook | None, width: int, glyphs: Glyphs) -> Text:
+    """The full grid as a line: spent, still to come at most, and saved."""
+    grid = 0.0 if expected is None else expected.grid
+    if expected is None or not grid:
+        return Text(glyphs.bar[1] * width, style="dim")
+    spent = round(width * expected.spent / grid)
+    saved = min(round(width * expected.saved / grid), width - spent)
+    parts = ((spent, "green"), (width - spent - saved, "cyan"), (saved, "dim"))
+    return Text.assemble(*((sign * count, style) for sign, (count, style) in zip(glyphs.bar, parts, strict=True)))
+
+
+def _spending(picture: Picture) -> list[str]:
+    expected = picture.outlook
+    limit = "" if picture.budget is None else f" of a budget of {hours(picture.budget)}"
+    spent = f"{hours(picture.spent)} spent{limit}"
+    if expected is None:
+        return [spent, "what is to come is known after the first report"]
+    saved = f"{hours(expected.saved)} saved of {hours(expected.grid)}"
+    if not expected.most:
+        return [spent, saved, "nothing to come"]
+    return [spent, saved, f"{_between(hours(expected.least), hours(expected.most))} to come"]
+
+
+def _left(expected: Outlook, workers: int) -> str:
+    """By the clock, if as many workers stay busy as were at once."""
+    at_once = expected.share * max(1, workers)
+    least, most = (clock(seconds / at_once) for seconds in (expected.least, expected.most))
+    return f"about {_between(least, most)}"
+
+
+def _between(least: str, most: str) -> str:
+    number, _, unit = least.partition(" ")
+    return least if least == most else f"{number if unit and most.endswith(unit) else least} to {most}"
+
+
+def hours(seconds: float) -> str:
+    """GPU-hours, or seconds where there is next to none of them."""
+    return f"{seconds:.0f} s" if seconds < HOUR / 20 else f"{seconds / HOUR:.2f} h"
+
+
+def _leader(picture: Picture, glyphs: Glyphs) -> list[str]:
+    first = next((each for each in picture.field.shown if each.rank == 1), None)
+    if first is None:
+        return ["nobody can be compared yet"]
+    done = sum(cell.state == "done" for cell in first.cells)
+    parts = [first.config]
+    if first.mean is not None:
+        spread = "" if first.sd is None else f" {glyphs.spread} {first.sd:.4f}"
+        parts.append(f"{first.mean:.4f}{spread} on {done} fold" + "s" * (done > 1))
+    values = picture.values[first.config]
+    return [*parts, *(f"{each.name} {plain(values[each.name])}" for each in picture.parameters if each.name in values)]
+
+
+def _counted(counts: Mapping[str, int]) -> list[str]:
+    return [f"{count} {NAMES.get(state, state)}" for state, count in counts.items()]
+
+
+def _facts(label: str, facts: Sequence[str], width: int, glyphs: Glyphs) -> Text:
+    """As many facts as there is room for; the first is cut where not even that is there."""
+    text = fit(facts[0], max(0, width - LABEL), glyphs)
+    for fact in facts[1:]:
+        longer = f"{text} {glyphs.dot} {fit(fact, width, glyphs)}"
+        if cell_len(longer) > width - LABEL:
+            break
+        text = longer
+    return _cropped(Text.assemble((label.ljust(LABEL), "dim"), text), width)
+
+
+def _hidden(field: Field, width: int, glyphs: Glyphs) -> Text:
+    count = sum(number for _, number in field.hidden)
+    states = ", ".join(f"{number} {NAMES.get(state, state)}" for state, number in field.hidden)
+    return Text(fit(f"and {count} more: {states}", width, glyphs) if count else "", style="dim")
+
+
+def _legend(width: int, glyphs: Glyphs) -> Text:
+    text = Text()
+    for state in (*STATES, "waiting"):
+        sign = glyphs.running if state == "running" else glyphs.of(state)
+        name = NAMES.get(state, state)
+        if text.cell_len + cell_len(sign) + len(name) + 1 > width:
+            break
+        text.append(sign, STYLES[state]).append(f" {name}  ", "dim")
+    text.rstrip()
+    return _cropped(text, width)
+
+
+def _cropped(text: Text, width: int) -> Text:
+    text.truncate(width)
+    text.no_wrap = True
+    return text

@@ -1,0 +1,131 @@
+"""Following a journal while it grows: in the driver's own terminal, and from any other."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console, Group
+
+from search.engine.listeners import Notice
+from search.runs.journal import Line, Tail
+from search.runs.run_folder import Run
+from search.runs.status import status_of
+from search.terminal.narration import Lines
+from search.terminal.screen import LiveView, size_of
+from search.terminal.view import Size, draw, picture_of
+from trainable.errors import UserError
+from trainable.exit_codes import INTERRUPTED
+from trainable.printing import say, talk
+
+FRAME = 0.25  # seconds between two looks of the driver's own view
+PATIENCE = 60.0  # seconds for which a driver that died may be launched again before its watcher goes
+PIPE = 120  # columns of a picture that goes to no terminal
+
+
+class Screen(Protocol):
+    """What shows a run: the live view, or a line per event."""
+
+    def __enter__(self) -> Screen: ...
+    def __exit__(self, *error: object) -> None: ...
+    def catch_up(self, lines: Sequence[Line]) -> None: ...
+    def show(self, lines: Sequence[Line]) -> None: ...
+    def look(self, driven: bool) -> None: ...
+    def notice(self, text: str) -> None: ...
+
+
+@contextmanager
+def shown(run: Run, plain: bool = False) -> Iterator[Notice]:
+    """Show a run while this process drives it, from a thread that reads the journal as any other watcher does."""
+    screen: Screen = LiveView(run, talk) if not plain and wants_a_view(talk, os.environ) else Lines()
+    tail, over = Tail(run.journal), threading.Event()
+    screen.catch_up(tail.read())
+
+    def follow() -> None:
+        try:
+            while not over.wait(FRAME):
+                screen.show(tail.read())
+            screen.show(tail.read())
+        except (UserError, OSError) as error:  # the run is more than its view
+            say(f"the view of the run ends here: {error}")
+
+    thread = threading.Thread(target=follow, name="view", daemon=True)
+    with screen:
+        thread.start()
+        try:
+            yield screen.notice
+        finally:
+            over.set()
+            thread.join()
+            screen.look(False)
+
+
+def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[str]) -> int:
+    """Look on from outside until the run is over; the exit code."""
+    console = Console(highlight=False)
+    if once or not (plain or _lively(console)):
+        _print_once(run)
+        return 0
+    screen: Screen = Lines(history=True) if plain else LiveView(run, console)
+    try:
+        _look_on(run, screen, interval)
+    except KeyboardInterrupt:
+        say("\nThe run is left alone. To come back:")
+        say(f"  python -m search {shlex.join(words)}")
+        return INTERRUPTED
+    run.refresh()
+    status = status_of(run)
+    say(f"{run.address}: {status.state}")
+    say(f"Next: python -m search status {run.address}")
+    return 0
+
+
+def _look_on(run: Run, screen: Screen, interval: float) -> None:
+    """Until the run ended, or its driver died and nobody launched it again in good time."""
+    tail = Tail(run.journal)
+    driven, lines = run.driven, tail.read()  # in this order: who ended in between has left word of it
+    screen.catch_up(lines)
+    screen.look(driven)
+    ended, patience = _ended(lines, False), 0.0
+    with screen:
+        while driven or not ended:
+            if driven:
+                patience = time.monotonic() + PATIENCE
+            elif time.monotonic() >= patience:
+                return
+            time.sleep(interval)
+            driven = run.driven
+            run.refresh()
+            lines = tail.read()
+            driven = driven or bool(lines)
+            screen.look(driven)
+            screen.show(lines)
+            ended = _ended(lines, ended)
+
+
+def _ended(lines: Sequence[Line], before: bool) -> bool:
+    return next((line.kind == "end" for line in reversed(lines) if line.kind in ("begin", "end")), before)
+
+
+def _print_once(run: Run) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE)
+    status = status_of(run)
+    space = run.space()
+    picture = picture_of(status, f"{run.name}, {space.settings.scheduler.name}")
+    size = Size(console.width, console.height, size_of(console).glyphs)
+    console.print(Group(*draw(picture, status.elapsed(time.time()), size)))
+
+
+def wants_a_view(console: Console, environment: Mapping[str, str]) -> bool:
+    """Whether a launch should draw where nobody asked for it: on a terminal, and where nothing speaks against it."""
+    return _lively(console) and not any(environment.get(name) for name in ("CI", "NO_COLOR"))
+
+
+def _lively(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal

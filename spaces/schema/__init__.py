@@ -1,0 +1,1 @@
+"""Every key that a space file may have, with its type, range and default."""

@@ -1,0 +1,155 @@
+"""An exported folder is enough: its space, folds, hashes, models and commands are those of the run."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from scored_run import record
+from typer.testing import CliRunner
+
+from analysis.__main__ import app
+from analysis.answer.selection import winner_of
+from analysis.exports import onnx_export
+from analysis.tables import read_run
+from spaces.__main__ import app as spaces
+from spaces.load import load_space
+from trainable.data.folds import folds_of, load_folds
+from trainable.errors import UserError
+
+EVERYTHING = {
+    "README.md",
+    "SHA256SUMS",
+    "config.json",
+    "ensemble.json",
+    "ensemble.onnx",
+    "ensemble.pt",
+    "env.json",
+    "export.json",
+    "folds.json",
+    "predict_onnx.py",
+    "requirements.txt",
+    "selection.json",
+    "space.yaml",
+}
+
+
+def program(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+@pytest.fixture(scope="module")
+def exported(small_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "winner"
+    assert program("export", small_run.folder, "--out", folder).exit_code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def winner(small_run):
+    return winner_of(read_run(small_run)).config
+
+
+def test_the_folder_holds_everything_and_every_hash_is_right(exported):
+    assert {path.name for path in exported.iterdir()} == EVERYTHING
+    told = dict(reversed(line.split("  ")) for line in (exported / "SHA256SUMS").read_text().splitlines())
+    assert set(told) == EVERYTHING - {"SHA256SUMS"}
+    for name, sum_ in told.items():
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sum_
+
+
+def test_the_space_is_the_one_config_wherever_the_data_lie(exported, winner, small_folder):
+    space = load_space(exported / "space.yaml", [f"data={small_folder}"])
+    assert [point.id for point in space.configs()] == [winner]
+    assert set(space.constants) == set(json.loads((exported / "config.json").read_text())["config"])
+    assert space.settings.data == str(small_folder)
+    done = CliRunner().invoke(spaces, ["check", str(exported / "space.yaml"), "--set", "data=elsewhere"])
+    assert done.exit_code == 0, done.output
+
+
+def test_folds_dealt_anew_from_the_space_are_the_folds_of_the_run(exported, small_data):
+    settings = load_space(exported / "space.yaml").settings
+    folds = folds_of(small_data, settings.folds, settings.fold_seed)
+    assert folds == load_folds(exported / "folds.json", small_data.hash)
+    assert folds.hash == json.loads((exported / "export.json").read_text())["folds_hash"]
+
+
+def test_the_readme_names_hashes_versions_scores_and_commands(exported, small_run, small_data, winner):
+    text = (exported / "README.md").read_text()
+    environment = json.loads((small_run.folder / "env.json").read_text())
+    name = yaml.safe_load((exported / "space.yaml").read_text())["name"]
+    for part in (small_data.hash, winner, f"--set data=DATA\ncmp runs/{name}/folds.json", environment["python"]):
+        assert part in text
+    assert str(environment["commit"] or "COMMIT") in text
+    for fold, score in enumerate(read_run(small_run).full().loc[winner]):
+        assert f"| {fold} | {score:.4f} |" in text
+    requirements = (exported / "requirements.txt").read_text().splitlines()
+    assert f"torch=={environment['packages']['torch']}" in requirements
+    names = [line.split("==")[0] for line in requirements]
+    assert names == sorted(set(names))
+    assert not any(line.startswith("scribble-search") for line in requirements)
+
+
+def test_the_onnx_script_alone_gives_the_masks_of_predict(exported, small_folder, tmp_path):
+    program("predict", exported, small_folder / "test1", "--out", tmp_path / "masks")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("predict_onnx.py", "ensemble.onnx", "ensemble.json"):
+        shutil.copy(exported / name, alone)
+    image = min((small_folder / "test1/images").iterdir())
+    words = [image, small_folder / f"test1/scribbles/{image.stem}.png", tmp_path / "mask.png"]
+    command = [sys.executable, "-I", alone / "predict_onnx.py", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    ours = np.asarray(Image.open(tmp_path / f"masks/{image.stem}.png")) > 0
+    found = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    assert (ours != found).mean() < 1e-3, "rounding may turn a pixel whose probability is the threshold"
+    source = (exported / "predict_onnx.py").read_text()
+    assert "torch" not in source and "trainable" not in source and "analysis" not in source
+
+
+def test_it_can_be_made_anew_but_nothing_else_is_overwritten(exported, small_run, winner, tmp_path):
+    folder = tmp_path / "again"
+    program("export", small_run.folder, "--out", folder, "--no-onnx")
+    (folder / "notes.txt").write_text("mine")
+    (folder / "space.yaml").unlink()
+    first = (folder / "ensemble.json").read_bytes()
+    program("export", small_run.folder, "--out", folder, "--no-onnx")
+    assert (folder / "notes.txt").read_text() == "mine" and (folder / "space.yaml").exists()
+    assert (folder / "ensemble.json").read_bytes() == first
+    assert "ensemble.onnx" not in (folder / "README.md").read_text()
+    assert {path.name for path in folder.iterdir()} == EVERYTHING - {"ensemble.onnx", "predict_onnx.py"} | {"notes.txt"}
+    other = next(each for each in read_run(small_run).complete() if each != winner)
+    with pytest.raises(UserError, match=f"no export of {other}"):
+        program("export", small_run.folder, "--out", folder, "--config", other, "--no-onnx")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").write_text("")
+    with pytest.raises(UserError, match="is not empty"):
+        program("export", small_run.folder, "--out", tmp_path / "full", "--no-onnx")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
+
+
+def test_missing_onnx_packages_are_told_before_anything_is_written(small_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(UserError, match=r"needs onnxscript: pip install 'scribble-search\[onnx\]'.*--no-onnx"):
+        program("export", small_run.folder, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_has_no_winner_or_no_models_is_refused_and_nothing_is_left(tmp_path):
+    losses = {"loss": {"values": ["iou", "dice"]}}
+    run, _ = record(tmp_path / "none", losses, [([0.8, None, None], 1.0), ([None] * 3, 1.0)])
+    with pytest.raises(UserError, match="no winner yet"):
+        program("export", run.folder, "--out", tmp_path / "out", "--no-onnx")
+    run, _ = record(tmp_path / "scripted", losses, [([0.8] * 3, 1.0), ([0.7] * 3, 1.0)])
+    with pytest.raises(UserError, match="leave no model behind"):
+        program("export", run.folder, "--out", tmp_path / "out", "--no-onnx")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,168 @@
+"""The report of runs of every kind, read as a file; what a browser makes of it is in test_report_browser."""
+
+import csv
+import json
+import re
+from html import unescape
+
+import pytest
+from scored_run import record
+from typer.testing import CliRunner
+from written_runs import GRID, ONE, RANGES, write_run
+
+from analysis.__main__ import app
+from analysis.answer.selection import select
+from analysis.report.figure import as_json, label, table
+from analysis.report.write import sections, write_report
+from analysis.tables import read_run
+
+
+def made(run):
+    tables = read_run(run)
+    selection = select(tables)
+    path, found = write_report(tables, selection)
+    return tables, selection, path.read_text(), {figure.name: figure for each in found for figure in each.figures}
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "pruned", GRID, folds=3)
+
+
+def test_the_numbers_on_the_page_are_those_of_the_run(pruned):
+    tables, selection, text, figures = made(pruned)
+    winner = selection.winner
+    assert f"{winner.mean:.4f}" in text and winner.config in text
+    points = [point for trace in figures["configs"].traces for point in trace["y"]]
+    assert sorted(points) == sorted(selection.effects.table["score"])
+    (marked,) = [trace for trace in figures["configs"].traces if trace["name"] == "the winner"]
+    assert marked["y"] == [selection.effects.table["score"][winner.config]]
+    for score in tables.trials["full"].dropna():
+        assert f"{score:.4f}</td>" in text
+    assert f"{len(tables.trials)} fold trials" in text
+
+
+def test_the_tables_beside_it_hold_every_config_and_the_whole_answer(pruned):
+    _, selection, _, _ = made(pruned)
+    folder = pruned.folder / "analysis"
+    rows = list(csv.DictReader((folder / "summary.csv").read_text().splitlines()))
+    assert len(rows) == 72 and rows[0]["config"] == selection.winner.config
+    assert json.loads((folder / "selection.json").read_text())["winner"]["id"] == selection.winner.config
+
+
+def test_a_grid_of_choices_is_shown_by_levels_and_crossed(pruned):
+    _, _, _, figures = made(pruned)
+    assert {"effect-loss", "effect-augmentation", "effect-batch_size", "effect-pc"} <= set(figures)
+    assert "cells-loss-augmentation" in figures and not any(name.startswith("slice") for name in figures)
+    assert figures["effect-augmentation"].title.startswith("augmentation: high is best")
+
+
+def test_ranges_are_shown_as_slices_and_contours_on_their_own_scale(tmp_path):
+    _, _, _, figures = made(write_run(tmp_path / "ranges", RANGES, folds=3))
+    assert {"slice-learning_rate", "slice-dropout", "contour-learning_rate-weight_decay"} <= set(figures)
+    assert figures["slice-learning_rate"].layout["xaxis"]["type"] == "log"
+    assert "type" not in figures["slice-dropout"].layout["xaxis"]
+
+
+@pytest.mark.parametrize("until", [1, 75, 110, 160])
+def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
+    run = write_run(tmp_path / "part", GRID, folds=3, until=until)
+    tables, selection, text, _ = made(run)
+    grid = 3 * len(tables.configs)
+    assert f"{grid - len(tables.trials):,} never begun" in text
+    if selection.winner is None:
+        assert "there is no winner" in text and f"search launch {run.folder}/space.yaml" in text
+
+
+def test_failed_configs_are_told_with_their_reason(tmp_path):
+    _, _, text, figures = made(write_run(tmp_path / "failed", GRID, folds=3, fails=(0, 5)))
+    assert text.count("× failed") == 2 and "is not a number" in text
+    (failed,) = [trace for trace in figures["curves"].traces if trace["name"] == "failed here"]
+    assert len(failed["x"]) == 2
+
+
+def test_a_single_config_has_a_report(tmp_path):
+    _, selection, text, figures = made(write_run(tmp_path / "one", ONE, folds=3))
+    assert f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with" in text
+    assert "curves" in figures and "parallel" not in figures
+    assert "There is too little to compare it with" in text and "can be told from it" not in text
+    layout = figures["winner-folds"].layout
+    assert layout["xaxis"]["dtick"] == 1
+    low, high = layout["yaxis"]["range"]
+    folds = selection.winner.folds
+    assert 0 <= low < min(folds) <= max(folds) < high <= 1 and high - low < 0.3
+
+
+def test_a_run_cut_short_does_not_claim_to_know_what_nobody_tried(tmp_path):
+    scores = [[0.71, 0.73, 0.69], [0.51, 0.54, 0.50], [0.41, 0.43, 0.38], [0.43, 0.45, 0.40], [None] * 3]
+    values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    run, _ = record(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
+    _, _, text, figures = made(run)
+    assert "All other configs with a score can be told from it. Nothing can be said of 1 config yet." in text
+    assert "of 4 configs with a score" in text
+    assert figures["configs"].title.endswith("all others with a score can be told from it")
+    assert figures["configs"].layout["xaxis"]["dtick"] == 1
+
+
+def test_names_are_text_and_never_markup(pruned):
+    evil = "</script><img src=x onerror=alert(1)>"
+    lines = pruned.journal.read_text().replace("paused:", f"paused {evil}:")
+    copy = write_run(pruned.folder.parent / "evil", GRID, folds=3)
+    copy.journal.write_text(lines)
+    _, _, text, _ = made(copy)
+    assert "onerror" in text and "<img src=x" not in text
+    assert "<" not in as_json({"reason": evil}) and json.loads(as_json({"reason": evil})) == {"reason": evil}
+    assert "<img" not in table([{evil: evil}]).html and "<" not in label(evil)
+
+
+def test_not_a_number_is_null_for_the_browser():
+    assert as_json([float("nan"), float("inf"), 1.0]) == "[null,null,1.0]"
+
+
+def test_the_page_is_one_file_with_plotly_in_it_once(pruned):
+    _, _, text, _ = made(pruned)
+    assert len(text) < 15e6 and text.count("plotly.js v") == 1
+    own = re.sub(r"<script>/\*\*.*?</script>", "", text, flags=re.S)
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", own)
+
+
+def test_every_figure_has_a_title_a_caption_and_names_on_its_axes(pruned):
+    _, _, text, figures = made(pruned)
+    for figure in figures.values():
+        assert figure.title in unescape(text) and "n" in figure.caption
+        if figure.name not in ("parallel", "costs", "importance"):
+            assert all(figure.layout[axis]["title"]["text"] for axis in ("xaxis", "yaxis")), figure.name
+
+
+def test_images_of_the_winner_are_predicted_again_by_the_fold_that_held_them_out(small_run):
+    tables = read_run(small_run)
+    selection = select(tables)
+    (images,) = [each for each in sections(tables, selection) if each.name == "images"]
+    told = "".join(getattr(block, "html", "") for block in images.blocks)
+    counts = tables.images([selection.winner.config], "best", "original").set_index("stem")
+    shown = re.findall(r'class="more">(\S+), fold (\d), IoU ([\d.]+)<', told)
+    assert len(shown) == 8
+    for stem, fold, iou in shown:
+        row = counts.loc[stem]
+        assert int(fold) == row["fold"]
+        assert float(iou) == pytest.approx(row["tp"] / max(1, row["tp"] + row["fp"] + row["fn"]), abs=6e-4)
+    assert told.count("data:image/jpeg") == 40 and [figure.name for figure in images.figures] == ["calibration"]
+
+
+def test_without_its_models_the_page_says_why_there_are_no_images(pruned):
+    _, _, text, _ = made(pruned)
+    assert "Images and calibration are not shown: the winner&#x27;s models" in text
+
+
+def test_the_command_names_its_file_and_the_next_step(pruned, tmp_path):
+    done = CliRunner().invoke(app, ["report", str(pruned.folder), "--out", str(tmp_path / "here")])
+    assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "here" / "report.html")
+    assert "Next: python -m analysis ensemble" in done.stderr
+
+
+def test_figures_without_a_browser_are_an_error_that_says_what_is_missing(pruned, tmp_path, monkeypatch):
+    from trainable.errors import UserError
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(app, ["report", str(pruned.folder), "--out", str(tmp_path), "--png", str(tmp_path / "p")])
+    assert isinstance(done.exception, UserError) and "apt-get install chromium" in str(done.exception)

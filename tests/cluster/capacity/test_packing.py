@@ -1,0 +1,119 @@
+"""How many fold trials run at once, worked out by hand."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.capacity.packing import GRAIN, MARGIN, MOST, share_of, shares_of
+from trainable.errors import UserError
+from trainable.machine.allotment import Share
+from trainable.machine.memory_footprint import GIB, Card, Footprint
+
+
+def footprint(tensors, context, memory):
+    return Footprint(int(tensors * GIB), int(context * GIB), Card("a card", int(memory * GIB)))
+
+
+def never(kind):
+    raise AssertionError("nobody asked for a measurement")
+
+
+@pytest.mark.parametrize(
+    ("have", "cpu", "gpu", "share"),
+    [
+        ({"CPU": 2.0}, "auto", "auto", Share(1.0, 0.0, 2)),
+        ({"CPU": 8.0}, 2.0, "auto", Share(2.0, 0.0, 4)),
+        ({"CPU": 16.0, "GPU": 1.0}, 2.0, 1.0, Share(2.0, 1.0, 1)),
+        # A quarter of a GPU: four on each of two, which also takes 4 x 2 x 2 = 16 cores.
+        ({"CPU": 16.0, "GPU": 2.0}, 2.0, 0.25, Share(2.0, 0.25, 8, 0.25)),
+        # The cores hold fewer than the GPUs would.
+        ({"CPU": 4.0, "GPU": 2.0}, 2.0, 0.25, Share(2.0, 0.25, 2, 0.25)),
+        # Two of 0.4 on each card; the two rests of 0.2 are on different cards and hold no fifth.
+        ({"CPU": 8.0, "GPU": 2.0}, 1.0, 0.4, Share(1.0, 0.4, 4, 0.4)),
+        ({"CPU": 8.0, "GPU": 4.0}, 1.0, 2.0, Share(1.0, 2.0, 2)),
+        # More cores than there are is as many as there are.
+        ({"CPU": 2.0}, 16.0, 0.0, Share(2.0, 0.0, 1)),
+        # A GPU that nobody uses leaves the cores as they are.
+        ({"CPU": 2.0, "GPU": 1.0}, "auto", 0.0, Share(1.0, 0.0, 2)),
+    ],
+)
+def test_a_machine_is_shared_out_as_asked(have, cpu, gpu, share):
+    assert share_of(have, cpu, gpu, never) == share
+
+
+def test_where_nothing_can_be_measured_each_gets_a_gpu_and_its_part_of_the_cores():
+    assert share_of({"CPU": 16.0, "GPU": 2.0}, "auto", "auto") == Share(8.0, 1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("have", "cpu", "taken", "share"),
+    [
+        # (9.5 + 0.5) x 1.1 = 11 GiB: 24 / 11 holds two; half of 24 less a context of 0.5 is 11.5 of 24 for tensors.
+        ({"CPU": 8.0, "GPU": 1.0}, 2.0, footprint(9.5, 0.5, 24), Share(2.0, 0.5, 2, 11.5 / 24)),
+        # 40 / 11 holds three, for which 16 cores give 5 each: 15 of 16.
+        ({"CPU": 16.0, "GPU": 1.0}, "auto", footprint(9.5, 0.5, 40), Share(5.0, 0.3333, 3, 1 / 3 - 0.5 / 40)),
+        # Twelve would fit on each of two cards; 16 cores feed 16 / 2 / 2 = 4 on each.
+        ({"CPU": 16.0, "GPU": 2.0}, 2.0, footprint(9.5, 0.5, 140), Share(2.0, 0.25, 8, 0.25 - 0.5 / 140)),
+        # Never more than eight on a card, however small.
+        ({"CPU": 64.0, "GPU": 1.0}, "auto", footprint(0.5, 0.5, 140), Share(8.0, 0.125, 8, 0.125 - 0.5 / 140)),
+        # 21 of 24 do not fit twice, and with the margin not even once: it fitted when it was measured.
+        ({"CPU": 4.0, "GPU": 1.0}, 1.0, footprint(22.5, 0.5, 24), Share(1.0, 1.0, 1)),
+        # Fewer cores than cards.
+        ({"CPU": 2.0, "GPU": 4.0}, "auto", footprint(1, 0.5, 24), Share(1.0, 1.0, 2)),
+    ],
+)
+def test_auto_packs_what_was_measured_to_fit(have, cpu, taken, share):
+    found = share_of(have, cpu, "auto", lambda kind: taken)
+    assert (found.cpus, found.gpus, found.slots) == (share.cpus, share.gpus, share.slots)
+    assert found.memory == pytest.approx(share.memory, abs=1e-6)
+
+
+@settings(derandomize=True, max_examples=300)
+@given(
+    cores=st.integers(1, 256),
+    cards=st.integers(1, 8),
+    cpu=st.one_of(st.just("auto"), st.integers(1, 8).map(float)),
+    tensors=st.floats(0.1, 100),
+    context=st.floats(0, 2),
+    memory=st.floats(4, 200),
+)
+def test_what_is_packed_fits(cores, cards, cpu, tensors, context, memory):
+    taken = footprint(min(tensors, memory), context, memory)
+    share = share_of({"CPU": float(cores), "GPU": float(cards)}, cpu, "auto", lambda kind: taken)
+    assert share.slots >= 1 and share.cpus >= 1 and share.slots * share.cpus <= cores
+    assert share.gpus * GRAIN == pytest.approx(round(share.gpus * GRAIN), abs=1e-6), "Ray would round it"
+    on_card = round(1 / share.gpus)
+    assert on_card <= MOST and on_card * round(share.gpus * GRAIN) <= GRAIN and share.slots <= on_card * cards
+    if on_card > 1:
+        limit = share.memory * taken.card.memory
+        assert limit >= taken.tensors and on_card * (limit + taken.context) <= taken.card.memory * (1 + 1e-9)
+        assert on_card * taken.total * MARGIN <= taken.card.memory
+
+
+@pytest.mark.parametrize("measure", [None, never])
+def test_more_gpus_than_there_are_is_an_error(measure):
+    with pytest.raises(UserError, match=r"resources\.gpu = 2: .* more GPUs than there are \(1\)"):
+        share_of({"CPU": 8.0, "GPU": 1.0}, 1.0, 2.0, measure)
+
+
+A100, T4 = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:A100": 1.0}, {"CPU": 4.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
+HEAD = {"memory": 1e9}  # Ray leaves out what a machine has none of
+
+
+def test_each_kind_of_card_is_packed_by_what_was_measured_on_it():
+    measured = {"A100": footprint(9.5, 0.5, 80), "T4": footprint(9.5, 0.5, 16)}
+    a100, t4 = shares_of([HEAD, A100, T4, A100, {"CPU": 64.0}], "auto", "auto", measured.__getitem__)
+    # 80 / 11 holds seven on each of 2 x 2 cards, 16 cores for 14 are one each; a card of 16 holds one.
+    assert (a100.kind, a100.gpus, a100.cpus, a100.slots) == ("A100", 1428 / GRAIN, 1.0, 28)
+    assert (t4.kind, t4.gpus, t4.cpus, t4.slots) == ("T4", 1.0, 4.0, 1)
+
+
+def test_machines_that_cannot_hold_a_fold_trial_are_no_room():
+    assert shares_of([HEAD], "auto", "auto") == []
+    assert shares_of([HEAD, T4, {"CPU": 64.0}], 1.0, 2.0) == []
+    assert [share.kind for share in shares_of([T4, A100], 1.0, 2.0)] == ["A100"]
+    assert shares_of([{"CPU": 4.0}, {"CPU": 2.0}], 2.0, "auto") == [Share(2.0, 0.0, 3)]
+
+
+def test_without_gpus_in_a_fold_trial_their_kind_is_no_matter():
+    assert shares_of([A100, T4, {"CPU": 4.0}], 2.0, 0.0) == [Share(2.0, 0.0, 12)]

@@ -1,0 +1,71 @@
+"""The container file, as far as it can be checked without building it; Kubernetes runs what it makes."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from shell import complaints
+
+from cluster.deployment.deployment_files import find_file
+
+ROOT = Path(__file__).parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """(instruction, the rest) of every line, continued ones joined."""
+    lines = re.sub(r"^#.*\n", "", find_file("Containerfile").path.read_text(), flags=re.M)
+    joined = re.sub(r"\\\n\s*", "", lines).splitlines()
+    return [tuple(line.split(" ", 1)) for line in joined if line]
+
+
+def those(steps, instruction):
+    return [rest for name, rest in steps if name == instruction]
+
+
+def test_it_builds_in_one_stage_and_keeps_only_the_result(steps):
+    build, final = those(steps, "FROM")
+    base = final.split()[0]
+    assert build == f"{base} AS build" and "--from=build /opt/venv /opt/venv" in those(steps, "COPY")
+    assert re.fullmatch(r"docker\.io/library/python:3\.1[123]-slim-[a-z]+", base)  # never :latest
+
+
+def test_it_installs_this_project_with_the_tested_versions(steps):
+    copied = [path for rest in those(steps, "COPY") if "--from" not in rest for path in rest.split()[:-1]]
+    packages = [name.removesuffix("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
+    assert sorted(copied) == sorted([*packages, "pyproject.toml", "constraints.txt", "README.md"])
+    assert all((ROOT / path).exists() for path in copied)
+    (install,) = [line for line in those(steps, "RUN") if "pip install" in line]
+    assert install.endswith("--constraint constraints.txt .")
+
+
+def test_it_runs_as_nobody_special_and_holds_no_secret(steps):
+    after = steps[max(number for number, (name, _) in enumerate(steps) if name == "FROM") :]
+    assert those(after, "USER") == ["1000:1000"]
+    assert [name for name, _ in after].index("USER") > max(n for n, (name, _) in enumerate(after) if name == "RUN")
+    assert not those(steps, "ARG") and "RAY_AUTH_TOKEN" not in " ".join(those(steps, "ENV"))
+    assert "RAY_AUTH_MODE=token" in those(steps, "ENV")[0]
+
+
+def test_the_shell_in_it_is_sound(steps):
+    for command in those(steps, "RUN"):
+        assert not (said := complaints(f"{command}\n")), said
+    assert json.loads(those(steps, "CMD")[0])[:3] == ["python", "-m", "search"]
+
+
+@pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])
+def test_kubernetes_runs_the_image_that_the_commands_push(name):
+    pushed = re.search(r"podman push (\S+)", find_file("Containerfile").path.read_text())[1]
+    assert pushed.endswith(f":{PROJECT['project']['version']}")
+    text = find_file(name).path.read_text()
+    spec = list(yaml.safe_load_all(text))[-1]["spec"]
+    spec = spec.get("rayClusterSpec", spec)
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        assert group["template"]["spec"]["containers"][0]["image"] == pushed
+        assert group["template"]["spec"]["securityContext"]["runAsUser"] == 1000
+    constraints = (ROOT / "constraints.txt").read_text().splitlines()
+    assert f"ray=={spec['rayVersion']}" in constraints

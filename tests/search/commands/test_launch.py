@@ -1,0 +1,291 @@
+"""The search as a person launches it: killed, interrupted, launched twice, gone on with, and asked where it stands."""
+
+import json
+import random
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+from typer.testing import CliRunner
+
+from search.__main__ import app
+from search.policies.registry import policy_of
+from search.runs.journal import read_journal
+from search.runs.run_folder import Run
+from search.runs.study import verdicts
+
+SCRIPTED = """
+name: demo
+folds: 2
+trainable: scripted
+parameters:
+  quality: {values: [0.70, 0.72, 0.74, 0.76]}
+  steps: 6
+  evaluations: 6
+  step_seconds: 0.1
+scheduler: foldrace
+resources: {gpu: 0, cpu: 1}
+"""
+OWN_RAY = {"RAY_ADDRESS": ""}
+
+
+@pytest.fixture(autouse=True)
+def demo(tmp_path):
+    (tmp_path / "demo.yaml").write_text(SCRIPTED)
+
+
+@pytest.fixture
+def launch(start):
+    """Launch the demo and go on while it runs."""
+    return lambda *words, **more: start("-m", "search", "launch", "demo.yaml", *words, **more)
+
+
+def wait_for_reports(path, count, process):
+    """Until the journal holds so many reports; ends with the process."""
+    while process.poll() is None and sum(line.kind == "report" for line in read_journal(path)) < count:
+        time.sleep(0.02)
+
+
+def reports(path):
+    return [
+        (line.fields["config"], line.fields["fold"], line.fields["step"])
+        for line in read_journal(path)
+        if line.kind == "report"
+    ]
+
+
+def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
+    done = search("launch", "demo.yaml", **OWN_RAY)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.index
+    assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("trains until"), "the plan comes first"
+    assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
+    assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m analysis report" in done.stderr
+    document = json.loads(search("status", "demo", "--format", "json").stdout)
+    assert {"state", "configs", "trials", "gpu_seconds", "leader"} <= set(document)
+    assert document["configs"] == 4 and set(document["trials"]) >= {"done", "running", "paused", "failed"}
+    leader = json.loads((tmp_path / "runs/demo/configs" / document["leader"]["id"] / "config.json").read_text())
+    assert leader["values"]["quality"] == 0.76
+    listed = json.loads(search("list", "--format", "json").stdout)
+    assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
+    again = search("launch", "demo.yaml", "--address", "nowhere:1")
+    assert again.returncode == 0 and "trains until" not in again.stderr, "a finished run has nothing to train"
+    assert "nothing is left to do, so no Ray is looked for at nowhere:1" in again.stderr
+    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
+
+
+def test_the_driver_may_be_killed_at_any_time_with_a_ray_of_its_own(launch, search, tmp_path):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    rng = random.Random(1)
+    for wanted in (3, 9):
+        process = launch(**OWN_RAY)
+        wait_for_reports(journal, wanted, process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 0.5))
+        process.kill()
+        process.communicate()
+        assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
+    done = search("launch", "demo.yaml", **OWN_RAY)
+    assert done.returncode == 0, done.stderr
+    told = reports(journal)
+    assert len(told) == len(set(told)), "a report was recorded twice"
+    run = Run(tmp_path / "runs/demo")
+    assert verdicts(policy_of(run.space()), run.lines()) == [], "the journal gives other decisions than were taken"
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]["id"]
+    assert json.loads((run.folder / "configs" / winner / "config.json").read_text())["values"]["quality"] == 0.76
+
+
+def test_ctrl_c_stops_in_order_and_the_named_command_goes_on(launch, search, tmp_path):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    process = launch()
+    wait_for_reports(journal, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    command = talk.strip().splitlines()[-1].split()
+    assert command == ["python", "-m", "search", "launch", "demo.yaml"]
+    assert search(*command[3:]).returncode == 0
+    told = reports(journal)
+    assert len(told) == len(set(told))
+
+
+def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(launch, search, tmp_path):
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    process = launch("--set", "parameters.step_seconds=2")
+    wait_for_reports(journal, 1, process)
+    second = search("launch", "demo.yaml", "--set", "parameters.step_seconds=2")
+    assert second.returncode == 2 and "driven by another process" in second.stderr
+    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"] == "running"
+    assert search("stop", "demo").returncode == 0
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    refused = search("stop", "demo")
+    assert refused.returncode == 2 and "nobody is driving" in refused.stderr
+
+
+def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_told(search, tmp_path):
+    from ConfigSpace import ConfigurationSpace
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ("launch", "demo.yaml", "--set", "scheduler=grid", "--set", "tracking=tensorboard")
+    assert search(*words, "--set", "budget.trials=3").returncode == 3
+    done = search(*words)
+    assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
+    folder = tmp_path / "runs/demo"
+
+    def ask(*words):
+        asked = CliRunner().invoke(app, [*map(str, words)])
+        assert asked.exit_code == 0, asked.output
+        return asked.stdout
+
+    ledger = json.loads(ask("ledger", folder, "--format", "json"))
+    kept = json.loads(ask("status", folder, "--format", "json"))["gpu_seconds"]
+    assert ledger["parts"]["done"] == pytest.approx(kept) and ledger["parts"]["lost"] == ledger["unseen"] == 0
+    assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
+    assert kept < ledger["busy"] <= ledger["workers"] * ledger["wall"] and len(ledger["trials"]) == 8
+    assert ask("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in ask("ledger", folder)
+    ask("curves", folder, "--out", tmp_path / "curves.parquet")
+    for source in (folder, tmp_path / "curves.parquet", folder.parent):
+        (row,) = json.loads(ask("replay", source, "--scheduler", "grid", "--format", "json"))
+        assert row["cost"] == 1.0 and row["regret"] == 0.0
+    assert tuple(ConfigurationSpace.from_json(folder / "configspace.json")["quality"].sequence) == (
+        0.70,
+        0.72,
+        0.74,
+        0.76,
+    )
+    told = [
+        (path.parent.name, int(path.name.removeprefix("fold_")), event.step)
+        for path in folder.glob("tensorboard/*/fold_*")
+        for event in EventAccumulator(str(path)).Reload().Scalars("score")
+    ]
+    assert sorted(told) == sorted(reports(folder / "journal.jsonl")) and len(told) == 4 * 2 * 6
+
+
+def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders(search, tmp_path):
+    assert search("launch", "demo.yaml").returncode == 0
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    told = set(reports(journal))
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
+    lines = journal.read_text().splitlines()
+    lines[7] = lines[7][:20]
+    journal.write_text("\n".join(lines) + "\n")
+    for words in (["launch", "demo.yaml"], ["status", "demo"]):
+        damaged = search(*words)
+        assert damaged.returncode == 2 and "journal.jsonl, line 8: is damaged; launch --recover" in damaged.stderr
+    done = search("launch", "demo.yaml", "--recover")
+    assert done.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in done.stderr
+    assert set(reports(journal)) >= told
+    assert json.loads(search("status", "demo", "--format", "json").stdout)["leader"] == winner
+    assert (tmp_path / "runs/demo/journal.damaged.jsonl").exists()
+
+
+def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search, tmp_path):
+    budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
+    assert budget.returncode == 3 and "To go on" in budget.stderr
+    space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
+    assert space.returncode == 2 and "another space: folds: 2 -> 3" in space.stderr
+    path = tmp_path / "runs/demo/env.json"
+    changed = json.loads(path.read_text())
+    changed["code"]["search"] = "0" * 16
+    path.write_text(json.dumps(changed))
+    code = search("launch", "demo.yaml", "--set", "budget.trials=1")
+    assert code.returncode == 2 and "the code has changed since it was launched (search); --force-code" in code.stderr
+    forced = search("launch", "demo.yaml", "--set", "budget.trials=1", "--force-code")
+    assert forced.returncode == 3, forced.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["launch", "nothing.yaml"], "nothing.yaml"),
+        (["launch", "demo.yaml", "--set", "folds=1"], "folds"),
+        (
+            ["launch", "demo.yaml", "--set", "sampler={name: tpe, count: 2, storage: x}"],
+            "sampler.storage = x: Could not",
+        ),
+        (["status", "nothing"], "no such run"),
+        (["stop", "nothing"], "no such run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(search, words, message):
+    done = search(*words)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+TPE = ["--set", "sampler={name: tpe, count: 12}", "--set", "parameters.quality={min: 0.5, max: 0.9}"]
+
+
+def test_a_run_that_optuna_proposes_for_is_killed_and_goes_on_and_its_study_can_be_opened(search, tmp_path, start):
+    import optuna
+
+    journal = tmp_path / "runs/demo/journal.jsonl"
+    with start("-m", "search", "launch", "demo.yaml", *TPE) as process:
+        wait_for_reports(journal, 20, process)
+        process.send_signal(signal.SIGKILL)
+        _, talk = process.communicate()
+    done = search("launch", "demo.yaml", *TPE)
+    assert done.returncode == 0, done.stderr
+    assert "Optuna" not in talk + done.stderr and "[I " not in talk + done.stderr
+    told = reports(journal)
+    assert len(told) == len(set(told)) and len({config for config, _, _ in told}) == 12
+    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'runs/demo/optuna.db'}", study_name="demo")
+    latest = {trial.user_attrs["config"]: trial for trial in study.trials}
+    assert latest.keys() == {config for config, _, _ in told}
+    assert {trial.state.name for trial in latest.values()} == {"COMPLETE", "PRUNED"}
+    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
+    assert study.best_trial.user_attrs["config"] == winner["id"]
+    assert study.best_value == pytest.approx(winner["mean"])
+    rebuilt = search("launch", "demo.yaml", *TPE, "--recover")
+    assert rebuilt.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in rebuilt.stderr
+
+
+@pytest.mark.parametrize("sampler", ["{name: cmaes, count: 3, seed: 1}", "random"])
+def test_the_shipped_space_beyond_the_grid_runs_with_any_sampler(search, tmp_path, sampler):
+    words = ["trainable=scripted", f"sampler={sampler}", "parameters.steps=4", "parameters.evaluations=4"]
+    words += ["budget={trials: 8}", "resources={gpu: 0, cpu: 1}", "scheduler.keep=1"]
+    done = search("launch", "beyond", *[word for each in words for word in ("--set", each)])
+    assert done.returncode in (0, 3), done.stderr
+    configs = [json.loads(path.read_text()) for path in (tmp_path / "runs/beyond").glob("configs/*/config.json")]
+    assert len(configs) >= 2
+    assert all(
+        ("warmup_steps" in told["values"]) == (told["config"]["encoder"] == "efficientnet-b2") for told in configs
+    )
+
+
+def test_the_quickstart_in_small_trains_real_folds_and_their_scores_race(search, tmp_path, small_folder):
+    small = {"data": small_folder, "folds": 2, "resources.gpu": 0, "parameters.steps": 4, "parameters.evaluations": 2}
+    small |= {"parameters.warmup_steps": 1, "parameters.augmentation": "none", "parameters.learning_rate": 0.003}
+    done = search("launch", "quickstart", *(word for key in small for word in ("--set", f"{key}={small[key]}")))
+    assert done.returncode == 0, done.stderr
+    run = Run(tmp_path / "runs/quickstart")
+    complete = [folder for folder in run.folder.glob("configs/*/fold_*") if (folder / "scores.json").exists()]
+    assert len(complete) >= 2 and len(reports(run.journal)) >= 2 * len(complete)
+    for folder in complete:
+        assert {"best.pt", "last.pt", "images.parquet", "log.txt"} <= {path.name for path in folder.iterdir()}
+    folds = json.loads((run.folder / "folds.json").read_text())
+    assert folds["folds"] == 2 and folds["data_hash"] == json.loads((run.folder / "env.json").read_text())["data_hash"]
+
+
+def test_weights_that_cannot_be_had_are_told_before_the_first_trial(search, tmp_path, small_folder):
+    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "resnet18", "resources.gpu": 0}
+    asked |= {"parameters.encoder_weights": "{values: [none, imagenet]}"}
+    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+    done = search("launch", "quickstart", *words, **OWN_RAY)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "the weights of 'resnet18' cannot be had here" in done.stderr
+    assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}
+
+
+def test_encoders_that_cannot_be_built_are_told_before_a_run_is_begun(search, tmp_path, small_folder):
+    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "{values: [resnet81, test_resnet, test_vit]}"}
+    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+    done = search("launch", "quickstart", *words, **OWN_RAY)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "'resnet81': neither smp nor timm knows it. Did you mean 'resnet" in done.stderr
+    assert "'test_vit': cannot be the encoder of a unet" in done.stderr
+    assert not (tmp_path / "runs/quickstart/journal.jsonl").exists()

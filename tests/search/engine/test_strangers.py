@@ -1,0 +1,95 @@
+"""Machines that join a running search and do not see what the others see."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from disturbed import SPACE, Search
+from fake_cluster import FakeCluster, kill_process
+
+from trainable.data.dataset import open_split
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def machines():
+    cluster = FakeCluster(nodes=1)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def joined(machines):
+    return {"RAY_ADDRESS": machines.address}
+
+
+@pytest.fixture
+def stranger(machines):
+    """Add a node that does not see a folder."""
+
+    def add(folder, **environment):
+        try:
+            return machines.add_without(folder, **environment)
+        except PermissionError as problem:
+            pytest.skip(str(problem))
+
+    return add
+
+
+TRAINING = """
+name: real
+folds: 2
+parameters: {encoder: mobilenetv3_small_050, attention: null, batch_size: 4, steps: 4, evaluations: 2}
+resources: {gpu: 0, cpu: 1}
+"""
+
+
+@pytest.fixture
+def launched(machines, start, tmp_path):
+    (tmp_path / "demo.yaml").write_text(SPACE)
+    endless = [word for one in ("steps=4000", "evaluations=4000") for word in ("--set", f"parameters.{one}")]
+    return lambda: Search(tmp_path, machines, lambda: start("-m", "search", "launch", "demo.yaml", *endless))
+
+
+def test_a_machine_without_the_disk_of_the_runs_is_named_and_trains_nothing(machines, stranger, launched, tmp_path):
+    search = launched()
+    search.until(search.workers)
+    stranger(tmp_path / "runs")
+    search.until(lambda: search.says("is left out"))
+    for _ in range(2):  # those that take their place may be started wherever Ray finds room
+        search.until(lambda: len(search.workers()) == 2)
+        kill_process(search.workers()[0])
+    search.until(lambda: len(search.workers()) == 2)
+    talk = search.stops()
+    assert talk.count("is left out") == 1
+    assert f"is left out: --runs {tmp_path}/runs: does not see there what this machine wrote. Name a folder" in talk
+    assert "does not see the run" not in talk, "it was sent nothing"
+    machines.kill(machines.nodes[-1])
+
+
+def test_a_machine_that_starts_no_worker_is_named_and_gets_no_more(machines, launched, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['trainable.scripted'] = None")
+    search = launched()
+    search.until(search.workers)
+    machines.add(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    search.until(lambda: search.says("is left out"))
+    talk = search.stops()
+    assert talk.count("is left out: 3 workers in a row could not be started; the last one said: ModuleNotFound") == 1
+    assert not search.faults(), "no fold trial is blamed"
+
+
+def test_data_travel_to_a_machine_that_does_not_see_them_and_are_trained_on_there(
+    machines, stranger, search, small_folder, tmp_path
+):
+    data = shutil.copytree(small_folder, tmp_path / "data")
+    (tmp_path / "real.yaml").write_text(TRAINING + f"data: {data}\n")
+    there = stranger(data, SCRIBBLE_SEARCH_CACHE=str(tmp_path / "there"))
+    for node in machines.nodes:
+        if node != there:
+            machines.kill(node)
+    done = search("launch", "real.yaml")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/real/configs/*/fold_*/scores.json"))) == 2
+    (sent,) = (path for path in tmp_path.glob("there/data/*") if path.is_dir())
+    assert open_split(sent).hash == open_split(small_folder).hash

@@ -1,0 +1,123 @@
+"""The driver dies at every record, at any moment and of anything; launched again, the run ends as if it had not."""
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from search.policies.registry import policy_of
+from search.runs.run_folder import Run
+from search.runs.study import replay_lines, verdicts
+
+DOOMED = str(Path(__file__).with_name("doomed.py"))
+SPACE = """
+name: demo
+folds: 2
+trainable: scripted
+parameters:
+  quality: {values: [0.70, 0.72, 0.74, 0.76]}
+  steps: 12
+  evaluations: 12
+  step_seconds: 0.02
+  fault: {values: [crash], when: {quality: 0.76}}
+  fault_step: 11
+scheduler: foldrace
+resources: {gpu: 0, cpu: 1}
+"""
+
+
+ONE_SLOT = "resources.cpu=2"
+
+
+@pytest.fixture
+def launch(program, tmp_path):
+    """Launch the demo; its fate first, where it has one."""
+    (tmp_path / "demo.yaml").write_text(SPACE)
+
+    def to_the_end(*fate, sets=()):
+        words = [DOOMED, *map(str, fate)] if fate else ["-m", "search"]
+        more = [word for one in sets for word in ("--set", one)]
+        return program(*words, "launch", "demo.yaml", *more)
+
+    return to_the_end
+
+
+@pytest.fixture
+def demo(tmp_path):
+    return Run(tmp_path / "runs/demo")
+
+
+def kinds(run):
+    return [line.kind for line in run.lines()]
+
+
+def check(run):
+    """Nothing was lost, told twice, trained twice or decided otherwise than it is decided now; the best has won."""
+    lines = run.lines()
+    told = [
+        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
+    ]
+    assert len(told) == len(set(told)), "a report was recorded twice"
+    assert verdicts(policy_of(run.space()), lines) == [], "the journal gives other decisions than were taken"
+    for path in run.folder.glob("configs/*/fold_*/metrics.jsonl"):
+        cell = path.parents[1].name, int(path.parent.name.removeprefix("fold_"))
+        steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
+        assert steps == sorted(set(steps)), f"{path}: a step was trained twice"
+        assert {(*cell, step) for step in steps} <= set(told), f"{path}: a report was lost"
+    assert lines[-1].kind == "end"
+    policy = policy_of(run.space())
+    replay_lines(policy, lines)
+    winner = policy.answer().winner
+    assert winner is not None and policy.score_table.entrants[winner].parameters["quality"] == 0.76
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_driver_may_be_killed_after_any_records(launch, demo, seed):
+    rng = random.Random(seed)
+    for _ in range(5):
+        before = len(demo.lines())
+        count = rng.randint(1, 16)
+        assert launch("kill", "any", count).returncode == -signal.SIGKILL
+        assert len(demo.lines()) == before + count
+    done = launch()
+    assert done.returncode == 0, done.stderr
+    check(demo)
+
+
+def test_the_driver_may_be_killed_after_every_kind_of_record(launch, demo):
+    for kind, count in (("begin", 1), ("config", 2), ("job", 2), ("report", 5), ("lost", 1), ("fault", 1), ("end", 1)):
+        assert launch("kill", kind, count).returncode == -signal.SIGKILL, kind
+        assert demo.lines()[-1].kind == kind
+    done = launch()
+    assert done.returncode == 0, done.stderr
+    check(demo)
+
+
+def test_the_driver_may_be_killed_after_a_known_report_was_stopped(launch, demo):
+    killed = launch("kill", "stop", 1, sets=[ONE_SLOT])
+    assert killed.returncode == -signal.SIGKILL
+    assert [line.kind for line in demo.lines()][-2:] == ["fault", "stop"]
+    assert launch(sets=[ONE_SLOT]).returncode == 0
+    check(demo)
+
+
+def test_the_second_ctrl_c_ends_it_at_once_and_nothing_reported_is_lost(launch, demo):
+    done = launch("interrupt twice", "report", 3)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].strip() == "python -m search launch demo.yaml"
+    assert kinds(demo).count("report") == 3
+    assert launch().returncode == 0
+    check(demo)
+
+
+def test_a_journal_that_the_disk_has_no_room_for_ends_the_run_which_goes_on_when_there_is(launch, demo):
+    done = launch("full", "report", 3)
+    assert done.returncode == 2, done.stderr
+    assert "journal.jsonl: cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr
+    assert "make room and launch again" in done.stderr
+    assert kinds(demo).count("report") == 3
+    assert launch().returncode == 0
+    check(demo)

@@ -1,0 +1,139 @@
+"""Where the seconds of a step come from: assumed, stated by a script, measured here, remembered."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from planned_space import GRID, space
+
+from search.planning import calibration
+from search.planning.plan import Asked, make_plan, planned, slots_here
+from search.planning.plan_output import document, lines
+from search.planning.step_seconds import paces
+from spaces.load import make_space
+from trainable.preflight.step_times import StepTime, place_of, recall, remember, shape_of
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_what_is_assumed_is_said_loudly_and_scales_with_batch_and_pixels():
+    plan = make_plan(space(), Asked(slots=1))
+    # 16 ms x (8 x 64 x 64) / (8 x 480 x 352) at batch 8, half of it at batch 4
+    step = 0.016 * 64 * 64 / (480 * 352)
+    paced = {point.config.batch_size: plan.paces.of[point.id] for point in planned(space())}
+    assert (paced[8].step, paced[4].step) == pytest.approx((step, step / 2))
+    # 228 images assumed, half of them held out: 114 / 8 batches of a third of a step
+    assert paced[8].evaluation == pytest.approx(114 / 8 * step / 3)
+    said = "\n".join(text for _, text in lines(plan))
+    assert "ASSUMED, not measured" in said and "--calibrate" in said and "nowhere is not here" in said
+
+
+def test_what_is_assumed_of_a_gpu_says_nothing_of_a_machine_without_one(monkeypatch):
+    plan = make_plan(space(), Asked())
+    assert plan.slots == 1 and "this machine has no GPU and takes far longer" in "\n".join(plan.paces.notes)
+    assert make_plan(space(), Asked(slots=3)).slots == 3
+    assert make_plan(space(), Asked(step_seconds=1.0)).slots == slots_here(space().settings.resources)
+    for module in ("search.planning.step_seconds", "search.planning.plan", "search.planning.calibration"):
+        monkeypatch.setattr(f"{module}.accelerators", lambda: ["Some GPU"] * 4)
+    plan = make_plan(space(), Asked())
+    assert plan.slots == slots_here(space().settings.resources)
+    assert not any("no GPU" in note for note in plan.paces.notes)
+
+
+def test_images_that_are_here_are_counted_and_measured(small_folder):
+    here = space(data=str(small_folder), parameters={"size": "auto"})
+    plan = make_plan(here, Asked(slots=1))
+    # 20 images of 96x80, so 96x64; 10 are held out
+    assert plan.paces.of[plan.paces.largest].step == pytest.approx(0.016 * 96 * 64 / (480 * 352))
+    assert not any("not here" in text for _, text in lines(plan)) and "batch 8 at 96x64" in plan.paces.told
+
+
+def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
+    points = planned(space())
+    shapes = {point.config.batch_size: shape_of(point.config, (64, 64), "low") for point in points}
+    remember(place_of("Some GPU", 2), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
+    remember(place_of("Another", 1), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
+    remember(place_of("Some GPU", 1), shapes[4], StepTime(9.0, 9.0, "2026-01-01"))
+    assert paces(space(), points, None, False).source == "assumed", "the largest config was not measured here"
+    remember(place_of("Some GPU", 1), shapes[8], StepTime(5.0, 0.5, "2026-01-01"))
+    remember(place_of("Some GPU", 1), shapes[8], StepTime(0.2, 0.01, "2026-01-02"))
+    known = paces(space(), points, None, False)
+    assert known.source == "remembered" and "2026-01-02" in known.told
+    assert {point.config.batch_size: known.of[point.id].step for point in points} == {4: 9.0, 8: 0.2}
+    assert known.of[known.largest].evaluation == pytest.approx(0.01 * 228 / 2)
+    larger = space(parameters={"batch_size": {"values": [4, 16]}})
+    assert paces(larger, planned(larger), None, False).source == "assumed"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"version": 1, "entries": [{"of": 3, "took": {}}]}', '{"version": 9}']
+)
+def test_a_damaged_memory_is_as_good_as_none(tmp_path, text):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/step_times.json").write_text(text)
+    shape = shape_of(planned(space())[0].config, (64, 64), "low")
+    assert recall(place_of("here", 1), [shape]) == {}
+    remember(place_of("here", 1), shape, StepTime(0.1, 0.1, "2026-01-01"))
+    assert recall(place_of("here", 1), [shape]) == {shape: StepTime(0.1, 0.1, "2026-01-01")}
+
+
+def test_a_script_says_itself_how_long_a_step_is():
+    scripted = make_space(
+        {
+            "name": "scripted",
+            "folds": 3,
+            "trainable": "scripted",
+            "parameters": {"quality": {"values": [0.7, 0.8]}, "steps": 10, "step_seconds": 0.5, "evaluations": 2},
+        }
+    )
+    plan = make_plan(scripted, Asked(slots=1))
+    assert plan.grid.gpu_seconds == pytest.approx(2 * 3 * 10 * 0.5) and plan.paces.source == "stated"
+    instant = make_space(scripted.canonical() | {"parameters": {"quality": 0.8, "steps": 10}, "scheduler": "foldrace"})
+    assert document(make_plan(instant, Asked(slots=1)))["share"] is None
+
+
+TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}
+
+
+def test_a_calibration_measures_real_steps_is_remembered_and_leaves_no_torch_behind(tmp_path, small_folder):
+    """On generated images of the size, then on the data; each in a process of its own."""
+    program = (
+        "import sys; from search.__main__ import app; app(sys.argv[1:], standalone_mode=False);"
+        "sys.exit(' '.join({'torch', 'ray', 'optuna'} & set(sys.modules)) or 0)"
+    )
+
+    def plan(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", program, "plan", str(path), "--format", "json", *words],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps(GRID | {"parameters": GRID["parameters"] | TINY}))
+    assert plan()["step_seconds"]["source"] == "assumed"
+    measured = plan("--calibrate")
+    assert measured["step_seconds"]["source"] == "measured here"
+    assert measured["step_seconds"]["seconds"] > 0 and measured["step_seconds"]["evaluation"] > 0
+    again = plan()
+    assert again["step_seconds"]["source"] == "remembered" and again["gpu_hours"] == measured["gpu_hours"]
+    entries = json.loads((tmp_path / "cache/step_times.json").read_text())["entries"]
+    found = {entry["of"]["batch_size"] for entry in entries}
+    assert 4 in found <= {2, 4}, "the largest always; the other where the machine had time for it"
+    path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": GRID["parameters"] | TINY}))
+    assert plan("--calibrate", "--set", "parameters.batch_size=4")["step_seconds"]["notes"] == []

@@ -1,0 +1,194 @@
+"""The simulator, the tables it reads, and the command line over both."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from search.__main__ import app
+from search.policies.grid import Grid
+from search.replay.curve_tables import find_tables, read_table
+from search.replay.recorded_study import recorded
+from search.replay.simulation import simulate
+from search.replay.worlds import RECIPES, make_world
+from trainable.errors import UserError
+from trainable.exit_codes import run as run_program
+
+ROOT = Path(__file__).parents[3]
+KEYS = {"scheduler", "cost", "wall", "regret", "p_best", "p_top3", "set_coverage", "set_size"}
+
+
+def small(configs=3, folds=2, steps=4, seconds=10.0):
+    rows = [
+        (f"c{c}", f, s, 0.5 + 0.01 * c + 0.1 * f + 0.001 * s, seconds * s, "iou" if c % 2 else "dice")
+        for c in range(configs)
+        for f in range(folds)
+        for s in range(1, steps + 1)
+    ]
+    return pd.DataFrame(rows, columns=["config", "fold", "step", "score", "seconds", "loss"])
+
+
+def run(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "search", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def rows(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments), "--format", "json", "--processes", "1"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_the_clock_and_the_bill_of_a_grid_on_two_workers():
+    study = recorded(small())
+    # 3 x 2 fold trials of 40 s: 240 GPU-seconds, 3 rounds of 40 s on two workers
+    spent = simulate(Grid(study.entrants, study.folds), study.curves, workers=2)
+    assert (spent.seconds, spent.wall) == (240.0, 120.0)
+
+
+def test_replay_answers_with_the_keys_of_the_contract(tmp_path):
+    small().to_csv(tmp_path / "curves.csv", index=False)
+    found = rows("replay", tmp_path / "curves.csv", "--workers", "2")
+    assert [row["scheduler"] for row in found] == ["grid", "asha", "halving", "foldrace"]
+    assert all(set(row) == KEYS for row in found)
+    assert found[0] == {
+        "scheduler": "grid", "cost": 1.0, "wall": 120.0, "regret": 0.0, "p_best": 1.0, "p_top3": 1.0,
+        "set_coverage": 1.0, "set_size": found[0]["set_size"],
+    }  # fmt: skip
+
+
+def test_a_folder_of_tables_is_all_of_them_and_csv_equals_parquet(tmp_path):
+    for seed in (1, 2):
+        make_world(RECIPES["mild"], seed).query("config < 'c06' and step % 10 == 0").to_csv(
+            tmp_path / f"{seed}.csv", index=False
+        )
+    (tmp_path / "notes.txt").write_text("not a table")
+    other = tmp_path / "parquet"
+    other.mkdir()
+    for path in find_tables([tmp_path]):
+        pd.read_csv(path).to_parquet(other / f"{path.stem}.parquet")
+    assert len(find_tables([tmp_path])) == 2
+    assert rows("replay", tmp_path) == rows("replay", other)
+
+
+def test_repeats_and_seeds_are_the_same_for_every_scheduler(tmp_path):
+    make_world(RECIPES["mild"], 1).query("config < 'c06' and step % 10 == 0").to_csv(tmp_path / "t.csv")
+    pair = rows("replay", tmp_path, "--scheduler", "foldrace", "--scheduler", "random", "--repeats", 3)
+    alone = rows("replay", tmp_path, "--scheduler", "random", "--repeats", 3)
+    assert pair[1:] == alone
+    assert rows("replay", tmp_path, "--scheduler", "random", "--repeats", 3, "--seed", 9) != alone
+
+
+def test_foldrace_finds_the_best_of_generated_worlds_for_a_quarter():
+    row = rows("replay", "--worlds", "factorial", "--count", 3, "--scheduler", "foldrace")[0]
+    assert row["cost"] < 0.26
+    assert row["p_top3"] == 1.0
+
+
+def test_batch_12_costs_twice_batch_6():
+    world = make_world(RECIPES["mild"], 0)
+    last = world[world.step == 100].groupby("batch_size")["seconds"].first()
+    assert last[12] == 2 * last[6]
+
+
+def test_a_nan_score_is_the_worst_and_cannot_win(tmp_path):
+    frame = small()
+    frame.loc[(frame.config == "c2") & (frame.fold == 1) & (frame.step == 2), "score"] = np.nan
+    frame.to_csv(tmp_path / "t.csv", index=False, na_rep="nan")
+    assert read_table(tmp_path / "t.csv").means()["c2"] == float("-inf")
+    assert rows("replay", tmp_path)[0]["regret"] == 0.0
+
+
+def test_a_config_without_all_folds_is_left_out():
+    frame = small(configs=3)
+    study = recorded(frame[~((frame.config == "c1") & (frame.fold == 1) & (frame.step > 2))])
+    assert [entrant.config for entrant in study.entrants] == ["c0", "c2"]
+    assert study.left_out == ("config c1: fold 1 has other steps than its other folds",)
+
+
+def spoil(column, row, value):
+    def change(frame):
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+BAD = {
+    "row 3, column 'score': 'high' is not a number": spoil("score", 2, "high"),
+    "row 4, column 'score': '' is not a number": spoil("score", 3, ""),
+    "row 1, column 'fold': '0.5' must be a whole number from 0": spoil("fold", 0, "0.5"),
+    "row 1, column 'step': '0.0' must be a whole number from 1": spoil("step", 0, "0"),
+    "row 2, column 'seconds': '1.0' is less than at the step before": spoil("seconds", 1, "1"),
+    "row 5, column 'seconds': '-3.0' must be 0 or more": spoil("seconds", 4, "-3"),
+    "row 2, column 'config': '' is empty": spoil("config", 1, ""),
+    "row 2, column 'step': '1' comes twice": spoil("step", 1, "1"),
+    "row 3, column 'loss': 'iou' differs within a config": spoil("loss", 2, "iou"),
+    "column 'score' is missing. Did you mean 'scores'?": lambda f: f.rename(columns={"score": "scores"}),
+    "the table has no rows": lambda f: f.head(0),
+    "fewer than two configs have all folds at full length": lambda f: f[f.config == "c0"],
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_a_wrong_table_is_told_by_file_row_and_column(tmp_path, message):
+    path = tmp_path / "wrong.csv"
+    BAD[message](small()).to_csv(path, index=False)
+    with pytest.raises(UserError) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken.parquet").write_text("not parquet")
+    for arguments, message in [
+        ([tmp_path / "nothing.csv"], "no such file or folder"),
+        ([tmp_path / "broken.parquet"], "not a readable parquet table"),
+        (["--worlds", "mild", "--scheduler", "foldrance"], "Did you mean 'foldrace'?"),
+        (["--worlds", "mil"], "Did you mean 'mild'?"),
+        ([], "needs either tables or --worlds"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["search", "replay", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_program(app)
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (2, ""), arguments
+        assert err.startswith("error: ") and message in err and err.count("\n") == 1
+
+
+def test_the_command_prints_nothing_but_data_on_stdout(tmp_path):
+    small().to_parquet(tmp_path / "t.parquet")
+    code, out, err = run("replay", tmp_path / "t.parquet", "--scheduler", "grid", "--format", "csv")
+    assert (code, err) == (0, "")
+    assert next(csv.DictReader(out.splitlines()))["scheduler"] == "grid"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "search.policies.registry",
+        "search.replay.comparison",
+        "search.replay.curve_tables",
+        "search.replay.worlds",
+        "search.__main__",
+    ],
+)
+def test_the_pure_parts_load_without_frameworks(module):
+    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'ray', 'optuna'}} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"

@@ -1,0 +1,249 @@
+"""What a driver writes, in the object store: all of it, in time, and never in the place of another driver's."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+
+from search.messages import Job, Report
+from search.policies.registry import policy_of
+from search.run_storage import mirror as mirrors
+from search.run_storage.lease import Lease
+from search.run_storage.mirror import Mirror
+from search.run_storage.stored_run import StoredRun, all_stored, driving, find_stored
+from search.runs.journal import Journal
+from search.runs.recovery import bring_in, recover
+from search.runs.run_folder import Run, check_run, note_launch
+from search.runs.study import Study, replay_lines
+from spaces.load import load_space
+from trainable.errors import UserError
+from trainable.scripted import Script, run_script
+from trainable.storage.object_store import Store, StoreFailed
+
+# Connections that the server of the tests has left to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+SPACE = """
+name: demo
+folds: 2
+trainable: scripted
+parameters: {quality: {values: [0.7, 0.8]}, steps: 3, evaluations: 3}
+"""
+
+
+@pytest.fixture
+def root(object_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    return object_store.url("runs")
+
+
+@pytest.fixture
+def held(root, tmp_path):
+    """A store, a folder and the right to send one to the other."""
+    store, folder = Store(root, patience=0).under("demo"), tmp_path / "demo"
+    folder.mkdir()
+    with Lease(store, tmp_path / "note.driver") as lease:
+        yield store, folder, lease
+
+
+@pytest.fixture
+def space(tmp_path):
+    (tmp_path / "demo.yaml").write_text(SPACE)
+    return load_space(str(tmp_path / "demo.yaml"), [])
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def test_the_drivers_files_are_sent_and_those_of_the_folds_are_not(held, object_store):
+    store, folder, lease = held
+    fold = folder / "configs/abc/fold_0"
+    fold.mkdir(parents=True)
+    sent = ("space.yaml", "configs/abc/config.json", "configs/abc/fold_0/error.txt", "tensorboard/abc/fold_0/events")
+    kept = ("stop", ".partial-1-env.json", "configs/abc/fold_0/log.txt", "analysis/report.html", "optuna.db-journal")
+    with Mirror(store, folder, lease, anew=False):
+        for name in (*sent, *kept):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name)
+    there = set(object_store.names("runs/demo/"))
+    assert {f"runs/demo/{name}" for name in sent} <= there
+    assert not {f"runs/demo/{name}" for name in kept} & there
+    assert object_store.read("runs/demo/space.yaml") == b"space.yaml"
+
+
+def test_of_a_database_what_was_committed_is_sent_while_others_write_to_it(held, object_store, tmp_path):
+    store, folder, lease = held
+    with closing(sqlite3.connect(folder / "optuna.db")) as writer:
+        writer.execute("create table trials (number integer)")
+        writer.execute("insert into trials values (1)")
+        writer.commit()
+        writer.execute("insert into trials values (2)")
+        with Mirror(store, folder, lease, anew=False):
+            pass
+    (tmp_path / "copy.db").write_bytes(object_store.read("runs/demo/optuna.db"))
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("select number from trials").fetchall() == [(1,)]
+
+
+def test_a_store_that_is_away_at_the_end_is_told_of_with_where_everything_is(held, object_store):
+    store, folder, lease = held
+    with pytest.raises(UserError) as told, Mirror(store, folder, lease, anew=False):
+        (folder / "space.yaml").write_text("something")
+        object_store.stop()
+    object_store.start()
+    assert "cannot be reached" in str(told.value)
+    assert f"{folder} holds everything that the store lacks; the same launch goes on" in str(told.value)
+
+
+def test_a_driver_that_lost_its_lease_is_stopped_and_sends_nothing_more(held, object_store, monkeypatch):
+    store, folder, lease = held
+    monkeypatch.setattr(mirrors, "EVERY", 0.0)
+    taken = pytest.raises(UserError, match="another driver has taken this run over")
+    with taken, Mirror(store, folder, lease, anew=False):
+        lease.lost = True
+        wait_for(folder / "stop")
+        (folder / "space.yaml").write_text("mine")
+    assert "runs/demo/space.yaml" not in object_store.names()
+
+
+def test_a_stop_reaches_the_driver_once_and_one_meant_for_an_earlier_driver_does_not(held, object_store, monkeypatch):
+    store, folder, lease = held
+    store.write("stop", b"")
+    monkeypatch.setattr(mirrors, "EVERY", 0.0)
+    with Mirror(store, folder, lease, anew=False):
+        (folder / "space.yaml").write_text("a round is over when it is in the store")
+        while store.entry("space.yaml") is None:
+            time.sleep(0.01)
+        assert not (folder / "stop").exists()
+        StoredRun(folder, store).ask_to_stop()
+        wait_for(folder / "stop")
+    assert "runs/demo/stop" not in object_store.names()
+
+
+def train(space, run, until):
+    """What workers leave in the fold folders, with no driver to hear of it."""
+    for point in space.configs():
+        run.note_config(point)
+        for fold in range(2):
+            folder = run.folder / "configs" / point.id / f"fold_{fold}"
+            script = Script(quality=point.config.quality, steps=3, evaluations=3)
+            list(run_script(script, fold, folder, until))
+
+
+def test_what_the_fold_folders_know_beyond_the_journal_is_told_once(space, tmp_path):
+    run = Run(tmp_path / "runs/demo")
+    note_launch(run, space, None)
+    train(space, run, until=2)
+    first, second = (point.id for point in space.configs())
+    (run.folder / "configs" / second / "fold_1/error.txt").write_text("crash: it did\n")
+    policy = policy_of(space)
+    with Journal(run.journal) as journal:
+        study = Study(policy, journal)
+        assert bring_in(study, run, space) == 9 and bring_in(study, run, space) == 0
+    replayed = policy_of(space)
+    replay_lines(replayed, run.lines())
+    for score_table in (policy.score_table, replayed.score_table):
+        assert set(score_table.entrants) == {first, second} and second in score_table.failed
+        assert sorted(score_table.curve(first, 1)) == [1, 2]
+    job = replayed.next()
+    assert isinstance(job, Job) and (job.config, job.fold) == (first, 0)
+    replayed.report(Report(first, 0, 2, score_table.curve(first, 0)[2], 1.0))  # the fold's first report when it goes on
+
+
+def test_a_fold_folder_with_damaged_reports_is_told_by_its_line(space, tmp_path):
+    run = Run(tmp_path / "runs/demo")
+    note_launch(run, space, None)
+    train(space, run, until=1)
+    path = run.folder / "configs" / space.configs()[0].id / "fold_0/metrics.jsonl"
+    for damage in ("nonsense", "[]", '{"step": 2}', '{"step": "x", "finished": false, "miou": 1, "seconds": 1}'):
+        path.write_text(f"{path.read_text().splitlines()[0]}\n{damage}\n")
+        with Journal(run.journal) as journal, pytest.raises(UserError, match=r"metrics\.jsonl, line 2: is damaged"):
+            bring_in(Study(policy_of(space), journal), run, space)
+
+
+def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, object_store, tmp_path, monkeypatch):
+    with driving(root, "demo", rebuild=False) as run:
+        assert not run.behind
+        note_launch(run, space, None)
+        with Journal(run.journal) as journal:
+            journal.append("begin")
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "elsewhere"))
+    with driving(root, "demo", rebuild=False) as again:
+        assert again.folder != run.folder and again.behind
+        assert [line.kind for line in again.lines()] == ["begin"] and again.space() == run.space()
+    with driving(root, "demo", rebuild=False) as again:
+        assert not again.behind, "it ended in order, so its journal is complete"
+        lease = Store(root).read("demo/driver.json")
+    Store(root).write("demo/driver.json", lease)
+    with driving(root, "demo", rebuild=False) as again:
+        assert not again.behind, "it died on this machine, which has its journal"
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    Store(root).write("demo/driver.json", lease)
+    object_store.age("runs/demo/driver.json", 61)
+    all_stored(root)
+    with driving(root, "demo", rebuild=False) as again:
+        assert again.behind, "it died elsewhere, although nothing of its journal is missing here"
+
+
+def test_a_journal_that_lacks_a_piece_is_rebuilt_from_the_fold_folders_of_the_store(
+    root, space, object_store, tmp_path
+):
+    store, trained = Store(root).under("demo"), Run(tmp_path / "trained/demo")
+    note_launch(trained, space, None)
+    train(space, trained, until=3)
+    for path in trained.folder.rglob("*.*"):
+        if path.is_file():
+            store.put(path, path.relative_to(trained.folder).as_posix())
+    store.write("journal/000000007.jsonl", b"{}\n")
+    with pytest.raises(UserError, match=r"lines 1 to 6 of its journal are missing; launch --recover"):
+        driving(root, "demo", rebuild=False).__enter__()
+    with driving(root, "demo", rebuild=True) as run:
+        assert recover(run, space) == 12
+    assert object_store.names("runs/demo/journal/") == ["runs/demo/journal/000000001.jsonl"]
+    found = find_stored("demo", root)
+    assert [line.kind for line in found.lines()].count("report") == 12 and not found.driven
+
+
+def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_launched(root, space, object_store):
+    store = Store(root).under("demo")
+    store.write("configspace.json", b"{}")
+    store.write("env.json", b"{}")
+    with driving(root, "demo", rebuild=False) as run:
+        check_run(space, run, None, force_code=False)
+        note_launch(run, space, None)
+    assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
+
+
+def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):
+    store = Store(root).under("demo")
+    store.write("space.yaml", json.dumps(space.canonical()).encode())
+    for name in ("configs/a/config.json", "configs/a/fold_0/best.pt", "configs/b/fold_0/best.pt", "optuna.db", "stop"):
+        store.write(name, b"{}")
+    (run,) = all_stored(root)
+    assert {path.name for path in run.folder.iterdir()} == {"space.yaml"}
+    run.fetch("configs/a/*/best.pt")
+    found = [path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.*") if path.is_file()]
+    assert sorted(found) == ["configs/a/fold_0/best.pt", "space.yaml"]
+
+
+def test_what_was_made_of_a_run_is_sent_back_to_it(root, space, object_store):
+    Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
+    run = find_stored("demo", root)
+    (run.folder / "analysis/ensemble").mkdir(parents=True)
+    (run.folder / "analysis/ensemble/ensemble.pt").write_bytes(b"weights")
+    run.publish()
+    assert object_store.read("runs/demo/analysis/ensemble/ensemble.pt") == b"weights"
+
+
+@pytest.mark.parametrize("name", ["../other", "..", "a/../../b", "a\\b"])
+def test_a_runs_name_does_not_lead_out_of_its_root(root, name):
+    with pytest.raises(UserError, match="must not lead out of its folder"):
+        find_stored(name, root)
+
+
+def test_a_bucket_that_does_not_exist_is_told(root, object_store):
+    with pytest.raises(StoreFailed, match="s3://nobody-made-it: this bucket does not exist"):
+        all_stored(object_store.url("runs", bucket="nobody-made-it"))

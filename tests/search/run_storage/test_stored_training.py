@@ -1,0 +1,47 @@
+"""Real fold trials of a run in an object store, on data that lies there too, as far as the ensemble of the winner."""
+
+import json
+
+import pytest
+from object_store import CREDENTIALS
+from typer.testing import CliRunner
+
+from analysis.__main__ import app as analysis
+from trainable.__main__ import app as trainable
+from trainable.storage.object_store import Store
+
+# Connections that the server of the tests has left to the collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+SPACE = """
+name: real
+folds: 2
+parameters: {encoder: mobilenetv3_small_050, attention: null, batch_size: 4, steps: 4, evaluations: 2}
+resources: {gpu: 0, cpu: 1}
+"""
+
+
+def test_data_training_and_the_ensemble_need_nothing_but_the_store(
+    start, object_store, small_folder, tmp_path, monkeypatch
+):
+    data = Store(object_store.url("data/small"))
+    for path in small_folder.rglob("*.*"):
+        data.put(path, path.relative_to(small_folder).as_posix())
+    (tmp_path / "real.yaml").write_text(f"{SPACE}data: {data.url}\n")
+    runs = object_store.url("runs")
+    own = {"SCRIBBLE_SEARCH_CACHE": str(tmp_path / "driver"), "RAY_ADDRESS": "", **CREDENTIALS}
+    launched = start("-m", "search", "launch", "real.yaml", "--runs", runs, **own)
+    _, said = launched.communicate(timeout=300)
+    assert launched.returncode == 0, said
+    for fold in range(2):
+        names = {name.rpartition("/")[2] for name in object_store.names() if f"/fold_{fold}/" in name}
+        assert names == {"last.pt", "best.pt", "metrics.jsonl", "images.parquet", "scores.json", "log.txt"}
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "visitor"))
+    examined = CliRunner().invoke(trainable, ["doctor", data.url, "--format", "json"])
+    assert json.loads(examined.stdout)["images"] == 20
+    made = CliRunner().invoke(analysis, ["ensemble", "real", "--runs", runs, "--format", "json"])
+    assert made.exit_code == 0, made.output
+    assert [member["fold"] for member in json.loads(made.stdout)["members"]] == [0, 1]
+    assert {"ensemble.pt", "ensemble.json"} <= {
+        name.rpartition("/")[2] for name in object_store.names("runs/real/analysis/ensemble/")
+    }
+    assert not list((tmp_path / "visitor").rglob("last.pt"))

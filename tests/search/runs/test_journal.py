@@ -1,0 +1,108 @@
+import itertools
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from search.runs.journal import Journal, is_driven, read_journal
+from trainable.errors import UserError
+
+
+@pytest.fixture
+def path(tmp_path):
+    with Journal(tmp_path / "run/journal.jsonl", clock=itertools.count(1000.0).__next__) as journal:
+        journal.append("begin", host="here")
+        journal.append("job", config="a", fold=0, until=4)
+        journal.append("report", config="a", fold=0, step=4, score=float("nan"), seconds=1.5)
+    return tmp_path / "run/journal.jsonl"
+
+
+def test_records_come_back_as_they_were_written(path):
+    lines = read_journal(path)
+    assert [(line.number, line.kind) for line in lines] == [(1, "begin"), (2, "job"), (3, "report")]
+    assert [line.at for line in lines] == [1000.0, 1001.0, 1002.0], "the driver's clock"
+    assert lines[1].fields == {"config": "a", "fold": 0, "until": 4}
+    assert lines[2].fields["score"] != lines[2].fields["score"], "NaN survives"
+
+
+def test_a_journal_that_is_not_there_is_empty(tmp_path):
+    assert read_journal(tmp_path / "none.jsonl") == []
+    assert not is_driven(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 6))
+def test_a_torn_last_line_never_happened_and_is_cut_off_before_writing_on(path, cut):
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    assert [line.kind for line in read_journal(path)] == ["begin", "job"]
+    with Journal(path) as journal:
+        journal.append("end")
+    assert [line.kind for line in read_journal(path)] == ["begin", "job", "end"]
+
+
+@pytest.mark.parametrize("damage", ["not json", '{"v":1}', "[1]", "", '{"v":1,"kind":'])
+def test_any_other_damage_is_an_error_with_its_line(path, damage):
+    lines = path.read_text().splitlines()
+    lines[1] = damage
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"journal\.jsonl, line 2: is damaged; launch --recover"):
+        read_journal(path)
+
+
+def test_a_journal_of_another_version_is_refused(path):
+    path.write_text(json.dumps({"v": 99, "kind": "begin"}) + "\n")
+    with pytest.raises(UserError, match="line 1: has version 99"):
+        read_journal(path)
+
+
+def test_only_one_process_may_write_and_others_can_tell(path):
+    with Journal(path):
+        assert is_driven(path)
+        with pytest.raises(UserError, match="driven by another process"):
+            Journal(path)
+    assert not is_driven(path)
+    with Journal(path):
+        pass
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free_again(path):
+    ready = multiprocessing.get_context("fork").Event()
+
+    def hold():
+        journal = Journal(path)
+        ready.set()
+        journal.append("begin")
+        signal.pause()
+
+    process = multiprocessing.get_context("fork").Process(target=hold)
+    process.start()
+    assert ready.wait(10) and is_driven(path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not is_driven(path)
+
+
+def test_a_full_disk_leaves_no_half_of_a_record(path):
+    """A limit on file size makes the kernel refuse the write in the middle, as a full disk does."""
+    import resource
+
+    before = path.read_bytes()
+    told = multiprocessing.get_context("fork").Queue()
+
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, len(before) + 20))
+        try:
+            with Journal(path) as journal:
+                journal.append("job", config="b" * 100, fold=0, until=1)
+        except (UserError, OSError) as error:
+            told.put(str(error))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    message = told.get(timeout=10)
+    process.join()
+    assert "journal.jsonl: cannot be written (File too large)" in message and "launch again" in message
+    assert path.read_bytes() == before

@@ -1,0 +1,126 @@
+"""A study that dies at any record and is brought back decides what it would have decided."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from killed import Killed, die_after
+
+from search.messages import Entrant, Finished, Job, Report, Stop
+from search.policies.registry import SCHEDULERS
+from search.runs.journal import Journal, read_journal
+from search.runs.study import Study, replay_lines, verdicts
+from trainable.errors import UserError
+
+STEPS = (1, 2, 3, 4)
+ENTRANTS = [Entrant(f"c{k}", STEPS, {"loss": "iou" if k % 2 else "dice"}) for k in range(5)]
+
+
+def score(config, fold, step):
+    return 0.7 + 0.01 * int(config[1:]) + 0.02 * fold - 0.3 / step + 0.001 * ((int(config[1:]) * 7 + fold * 3) % 5)
+
+
+class Worker:
+    """Trains in no time; what it has trained survives the driver, as checkpoints do."""
+
+    def __init__(self):
+        self.done = {}
+        self.trained = 0
+
+    def reports(self, job):
+        cell = (job.config, job.fold)
+        if cell in self.done:
+            yield self.done[cell]
+        first = self.done[cell].step + 1 if cell in self.done else 1
+        for step in range(first, job.until + 1):
+            self.trained += 1
+            self.done[cell] = Report(job.config, job.fold, step, score(job.config, job.fold, step), 2.0 * step)
+            yield self.done[cell]
+
+
+def drive(path, name, worker, records=math.inf):
+    """Open the run, go on to its end, or die right after (or right before) the given number of records."""
+    policy = SCHEDULERS[name]([], 3)
+    replay_lines(policy, read_journal(path))
+    with Journal(path) as journal:
+        study = Study(policy, journal)
+        die_after(journal, records)
+        study.begin()
+        for entrant in ENTRANTS:
+            study.add(entrant)
+        while not isinstance(said := study.next(), Finished):
+            assert isinstance(said, Job), "one worker never waits"
+            for report in worker.reports(said):
+                if isinstance(study.report(report), Stop):
+                    break
+    return policy
+
+
+def reports_of(path):
+    return [
+        (line.fields["config"], line.fields["fold"], line.fields["step"])
+        for line in read_journal(path)
+        if line.kind == "report"
+    ]
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 60), max_size=6))
+def test_killed_at_any_records_it_ends_with_every_report_once_and_nothing_trained_twice(tmp_path_factory, name, kills):
+    calm, wild = (tmp_path_factory.mktemp(name) / "journal.jsonl" for _ in range(2))
+    expected = drive(calm, name, Worker())
+    worker = Worker()
+    for records in kills:
+        try:
+            drive(wild, name, worker, records)
+        except Killed:
+            continue
+    found = drive(wild, name, worker)
+    told = reports_of(wild)
+    assert len(told) == len(set(told)), "a report was recorded twice"
+    assert worker.trained == sum(1 for _ in told), "something was trained that nobody heard of, or twice"
+    assert found.answer().winner == expected.answer().winner
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_replayed_journal_gives_exactly_the_decisions_that_were_taken(tmp_path, name):
+    path, worker = tmp_path / "journal.jsonl", Worker()
+    for records in (7, 15, 11):
+        with pytest.raises(Killed):
+            drive(path, name, worker, records)
+    drive(path, name, worker)
+    assert verdicts(SCHEDULERS[name]([], 3), read_journal(path)) == []
+
+
+def test_a_decision_that_differs_is_found(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    drive(path, "foldrace", Worker())
+    lines = path.read_text().splitlines()
+    number = next(k for k, line in enumerate(lines) if '"stop"' in line)
+    lines[number] = lines[number].replace(lines[number][lines[number].index(',"stop"') :], "}")
+    path.write_text("\n".join(lines) + "\n")
+    different = verdicts(SCHEDULERS["foldrace"]([], 3), read_journal(path))
+    assert [line for line, _, _ in different] == [number + 1]
+
+
+def test_a_record_that_does_not_fit_is_an_error_with_its_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.append("report", config="nobody", fold=0, step=1, score=0.5, seconds=1.0)
+    with pytest.raises(UserError, match="journal, line 1: does not fit"):
+        replay_lines(SCHEDULERS["grid"]([], 2), read_journal(path))
+
+
+def test_a_job_whose_record_cannot_be_written_is_not_out(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = Study(SCHEDULERS["grid"](ENTRANTS, 2), journal)
+
+        def refuse(kind, **fields):
+            raise UserError("disk full")
+
+        journal.append = refuse
+        with pytest.raises(UserError):
+            study.next()
+        assert not study.policy.score_table.out

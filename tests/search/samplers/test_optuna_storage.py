@@ -1,0 +1,137 @@
+"""The study that Optuna's storage shows of a run: what stands in it, and what becomes of it when it is in trouble."""
+
+import math
+import statistics
+
+import optuna
+import pytest
+from sampled_run import Run, space, tpe
+
+from search.messages import Entrant, Report
+from search.race.score_table import ScoreTable
+from search.samplers.config_outcome import trail
+from trainable.errors import UserError
+
+
+def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
+    def score(values):
+        return math.nan if values["quality"] < 0.55 else values["quality"]
+
+    run = Run(tmp_path, space(sampler=tpe(16)), score)
+    run.drive()
+    score_table, shown = run.policy.score_table, run.loaded()
+    states = {state.name for state in (trial.state for trial in shown.trials)}
+    assert states == {"COMPLETE", "PRUNED", "FAIL"}
+    latest = {trial.user_attrs["config"]: trial for trial in shown.trials}
+    assert latest.keys() == score_table.entrants.keys()
+    for config, trial in latest.items():
+        assert trial.params == score_table.entrants[config].parameters
+        if trial.state.name == "COMPLETE":
+            assert trial.value == pytest.approx(statistics.fmean(score_table.scores(config)))
+            assert trial.intermediate_values == trail(score_table, config)
+        elif trial.state.name == "PRUNED":
+            assert trial.user_attrs["reason"].startswith("paused")
+            assert trial.value == list(trial.intermediate_values.values())[-1]
+        else:
+            assert config in score_table.failed and "not a number" in trial.user_attrs["reason"]
+    assert shown.best_trial.user_attrs["config"] == run.policy.answer().winner
+
+
+def test_at_the_same_step_intermediate_values_have_been_through_the_same_folds(tmp_path):
+    run = Run(tmp_path, space(sampler=tpe(3), scheduler="grid"), lambda values: 0.5)
+    run.drive()
+    first, *others = [trail(run.policy.score_table, config) for config in run.policy.score_table.entrants]
+    assert list(first) == [1, 2, 3, 4, 8, 12]
+    score_table = ScoreTable(1)
+    score_table.add(Entrant("long", tuple(range(1, 101))))
+    for step in range(1, 51):
+        score_table.record(Report("long", 0, step, 0.5, 1.0))
+    assert list(trail(score_table, "long")) == list(range(5, 51, 5)), "a long curve is shown by every fifth point"
+    for other in others:
+        assert all(abs(other[step] - first[step]) < 0.02 for step in first), "the folds' own levels are in neither"
+
+
+@pytest.mark.parametrize("damage", ["lost", "damaged", "behind"])
+def test_a_study_that_is_lost_damaged_or_behind_is_made_again_from_the_journal(tmp_path, damage, capsys):
+    run = Run(tmp_path, space(sampler=tpe(12)))
+    run.drive(jobs=9)
+    if damage == "behind":
+        (tmp_path / "before.db").write_bytes((tmp_path / "optuna.db").read_bytes())
+        run.drive(jobs=4)
+        (tmp_path / "before.db").replace(tmp_path / "optuna.db")
+    elif damage == "lost":
+        (tmp_path / "optuna.db").unlink()
+    else:
+        (tmp_path / "optuna.db").write_bytes(b"no database" * 100)
+    run.drive()
+    assert ("made anew from the journal" in capsys.readouterr().err) == (damage == "damaged")
+    assert (tmp_path / "optuna.damaged.db").exists() == (damage == "damaged")
+    latest = {trial.user_attrs["config"]: trial for trial in run.loaded().trials}
+    assert latest.keys() == run.policy.score_table.entrants.keys()
+    complete = {config for config, trial in latest.items() if trial.state.name == "COMPLETE"}
+    assert complete == {config for config in latest if run.policy.score_table.complete(config)} != set()
+
+
+def test_a_paused_config_that_comes_back_and_is_complete_gets_a_second_trial(tmp_path):
+    run = Run(tmp_path, space(sampler=tpe(2), scheduler="grid"), workers=1)
+    run.drive(jobs=1)
+    (trial,) = run.loaded().trials
+    run.stored.storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.PRUNED, [0.5])
+    run.drive()
+    config = trial.user_attrs["config"]
+    mine = [trial.state.name for trial in run.loaded().trials if trial.user_attrs["config"] == config]
+    assert mine == ["PRUNED", "COMPLETE"]
+
+
+def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    asked = space(sampler=tpe(4, storage=url))
+    Run(tmp_path / "one", asked).drive()
+    assert len(optuna.load_study(storage=url, study_name="demo").trials) == 4
+    assert not (tmp_path / "one/optuna.db").exists()
+    with pytest.raises(UserError, match="holds a study 'demo' of another run; choose another name"):
+        Run(tmp_path / "two", asked).drive()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "sampler.storage = nonsense: Could not parse"),
+        ("sqlite:////nowhere/at/all.db", "unable to open database file"),
+        ("$ADDRESS", r"sampler.storage = foo://me:\*\*\*@host/db: Can't load plugin"),
+        ("$NOWHERE", r"sampler.storage = \$NOWHERE: there is no such environment variable"),
+        ("redis://localhost", "Can't load plugin"),
+        ("postgresql://me@localhost/db", "Failed to import DB access module"),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_told_before_any_trial(tmp_path, url, words, monkeypatch):
+    monkeypatch.setenv("ADDRESS", "foo://me:secret@host/db")
+    with pytest.raises(UserError, match=words):
+        Run(tmp_path, space(sampler=tpe(4, storage=url))).drive()
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_trouble_with_the_storage_ends_no_run_and_is_made_good(tmp_path, monkeypatch, capsys):
+    from optuna.storages import RDBStorage
+
+    real, calls = RDBStorage.create_new_trial, [0]
+
+    def flaky(self, *words, **more):
+        calls[0] += 1
+        if 2 <= calls[0] <= 3:
+            raise optuna.exceptions.StorageInternalError("the database is gone")
+        return real(self, *words, **more)
+
+    monkeypatch.setattr(RDBStorage, "create_new_trial", flaky)
+    run = Run(tmp_path, space(sampler=tpe(5)))
+    run.drive()
+    assert "cannot be written (the database is gone); the run goes on" in capsys.readouterr().err
+    assert {trial.user_attrs["config"] for trial in run.loaded().trials} == run.policy.score_table.entrants.keys()
+
+
+def test_optuna_says_nothing(tmp_path, capsys):
+    Run(tmp_path, space(sampler=tpe(4))).drive()
+    told = capsys.readouterr()
+    assert told.out == told.err == ""

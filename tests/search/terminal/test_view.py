@@ -1,0 +1,133 @@
+"""The live view as text: golden pictures at several widths, and what holds for every picture."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import story
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.messages import Entrant
+from search.runs.fold_states import STATES
+from search.runs.status import Status
+from search.terminal.glyphs import ASCII, UNICODE
+from search.terminal.listing import document
+from search.terminal.narration import words_of
+from search.terminal.view import Size, clock, draw, hours, picture_of
+
+GOLDEN = Path(__file__).parent / "golden"
+TOLD = story.lines()
+MIDDLE = 64
+
+
+def status_after(count, told=TOLD, scheduler="asha"):
+    status = Status(story.policy(scheduler))
+    for line in told[:count]:
+        status.note(line)
+    return status
+
+
+def text_of(status, size, now, **more):
+    frame = draw(picture_of(status, "full_grid, asha", size.configs), status.elapsed(now), size, **more)
+    return "".join(f"{line.plain}\n" for line in frame)
+
+
+def check(name, text):
+    """Golden texts are looked at by people: write them anew by deleting them, and read the difference."""
+    path = GOLDEN / f"{name}.txt"
+    if not path.exists():
+        path.write_text(text)
+        pytest.fail(f"{path} was not there; it is written now, read it")
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("count", [19, MIDDLE, len(TOLD)], ids=["begin", "middle", "end"])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_the_picture_is_as_it_was_drawn_for_people(count, width, height, request):
+    moment = request.node.callspec.id.split("-")[-1]
+    text = text_of(status_after(count), Size(width, height), TOLD[count - 1].at + 5)
+    check(f"{moment}_{width}", text)
+
+
+def test_a_terminal_of_ascii_alone_sees_the_same(request):
+    text = text_of(status_after(MIDDLE), Size(80, 24, ASCII), TOLD[MIDDLE - 1].at + 5)
+    assert text.isascii()
+    check("middle_80_ascii", text)
+
+
+def test_the_plain_view_is_a_line_per_event():
+    text = "".join(f"{clock(line.at - story.START)}  {words}\n" for line in TOLD if (words := words_of(line)))
+    check("plain", text)
+
+
+def test_folds_on_a_quarter_of_a_gpu_take_a_quarter_of_it_and_all_of_their_time():
+    def shared(line):
+        return replace(line, fields={**line.fields, "gpus": 0.25}) if line.kind == "report" else line
+
+    size, now = Size(120, 40), TOLD[MIDDLE - 1].at + 5
+    whole = text_of(status_after(MIDDLE), size, now).splitlines()
+    quarter = text_of(status_after(MIDDLE, [shared(line) for line in TOLD]), size, now).splitlines()
+    assert quarter[0] == whole[0] and "to go" in whole[0]
+    assert quarter[2] != whole[2] and "GPU time" in whole[2]
+
+
+def test_what_is_told_while_it_stops_stands_where_the_state_was():
+    text = text_of(status_after(MIDDLE), Size(100, 24), TOLD[MIDDLE - 1].at, notice="stopping after the reports")
+    assert "stopping after the reports" in text.splitlines()[0] and "running" not in text.splitlines()[0]
+
+
+@st.composite
+def runs(draw_):
+    """A run of odd parameters and many folds, cut off anywhere; its driver may be gone."""
+    rng = random.Random(draw_(st.integers(0, 10**6)))
+    words = ["", "x" * 30, "文字文字文字文字", "a\tb\x1b[31m\n", None, 1e-7, True, ["a", 1.5], "é"]
+    entrants = [
+        Entrant(f"{k:x}" * rng.choice([1, 12]) + str(k), (1, 2, 3, 4), _odd(rng, words))
+        for k in range(rng.randint(0, 20))
+    ]
+    scheduler = rng.choice(["grid", "asha", "halving", "foldrace"])
+    told = story.lines(scheduler, entrants, workers=rng.randint(1, 6), seed=rng.random())
+    return scheduler, told[: rng.randint(1, len(told))], rng.random() < 0.5
+
+
+def _odd(rng, words):
+    told = {"augmentation": rng.choice(story.LEVELS), "batch_size": rng.choice(story.SIZES)}
+    return told | {f"parameter_{k}": rng.choice(words) for k in range(rng.randint(0, 4)) if rng.random() < 0.8}
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(runs(), st.integers(1, 200), st.integers(1, 60), st.sampled_from([UNICODE, ASCII]))
+def test_no_line_is_wider_than_the_terminal_nor_the_picture_higher(run, width, height, glyphs):
+    scheduler, told, driven = run
+    status = status_after(len(told), told, scheduler)
+    status.look(driven)
+    size = Size(width, height, glyphs)
+    picture = picture_of(status, "a_run_of_a_long_name, foldrace", size.configs)
+    frame = draw(picture, status.elapsed(told[-1].at), size, "")
+    assert max(line.cell_len for line in frame) <= width
+    assert len(frame) <= max(height - 1, 10)
+    assert all(sign.isprintable() for line in frame for sign in line.plain)
+    counts = document(status)["trials"]
+    assert {state: picture.counts[state] for state in STATES} == {state: counts[state] for state in STATES}
+    shown = [each.config for each in picture.field.shown]
+    assert len(shown) == len(set(shown)) == min(size.configs, len(status.score_table.entrants))
+    assert len(shown) + sum(count for _, count in picture.field.hidden) == len(status.score_table.entrants)
+
+
+def test_a_picture_of_many_configs_shows_who_leads_who_trains_and_who_was_stopped_last():
+    many = [Entrant(f"c{k}", (1, 2, 3, 4), {"augmentation": "low", "batch_size": 6, "k": k}) for k in range(300)]
+    told = story.lines("asha", many, workers=8, faults=False)
+    status = status_after(len(told) // 2, told)
+    field = picture_of(status, "many").field
+    assert field.shown[0].rank == 1 and len(field.shown) == 12
+    assert sum(each.state == "running" for each in field.shown) >= 6
+    stopped = [config for (config, _), trial in status.trials.items() if trial.state == "paused"]
+    last = max(stopped, key=lambda config: max(t.changed for (c, _), t in status.trials.items() if c == config))
+    assert last in [each.config for each in field.shown]
+
+
+def test_times_are_told_as_people_read_them():
+    assert [clock(5.9), clock(65), clock(3661)] == ["0:05", "1:05", "1:01:01"]
+    assert [hours(12.4), hours(1800), hours(36000)] == ["12 s", "0.50 h", "10.00 h"]

@@ -1,0 +1,254 @@
+"""The live view on a terminal, a pseudo-terminal that is: the driver's own, and that of a watcher beside it."""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+import story
+from rich.console import Console
+
+from search.runs.journal import Journal, Tail, read_journal
+from search.runs.run_folder import Run
+from search.terminal.narration import Lines
+from search.terminal.watch import _look_on, wants_a_view
+
+ROOT = Path(__file__).parents[3]
+SPACE = """
+name: demo
+folds: 2
+trainable: scripted
+parameters:
+  quality: {values: [0.70, 0.76]}
+  steps: 4
+  step_seconds: 0.05
+scheduler: foldrace
+resources: {gpu: 0, cpu: 1}
+"""
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
+ALLOWED = re.compile(r"\x1b\[(\d+(;\d+)*m|1A|2K|\?25[lh])|\r\n|\r")  # colours; up a line, wipe it; the cursor
+
+
+class Terminal:
+    """A program on a pseudo-terminal of 100 x 30, and all that it wrote there."""
+
+    def __init__(self, folder, *words):
+        self.fd, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        drop = {"NO_COLOR", "CI", "COLUMNS", "LINES", "FORCE_COLOR"}
+        kept = {name: value for name, value in os.environ.items() if name not in drop}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "search", *words],
+            cwd=folder,
+            env=kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+            # What a shell runs in the background hears no Ctrl-C, and hands that down; these here are in front.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        os.close(inside)
+        self.text = ""
+
+    def read_until(self, words, seconds=90):
+        """Read on until the words came, or the program ended."""
+        while words not in self.text and select.select([self.fd], [], [], seconds)[0]:
+            try:
+                self.text += os.read(self.fd, 65536).decode(errors="replace")
+            except OSError:
+                break
+        return self.text
+
+    def end(self):
+        self.read_until("no program says this")
+        code = self.process.wait(120)
+        os.close(self.fd)
+        return code
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "demo.yaml").write_text(SPACE)
+    return tmp_path
+
+
+def screen_of(text):
+    """What stands on the screen at the end: a line that is wiped is written anew."""
+    lines = [""]
+    for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\r\n|\r|\n)", text):
+        if part in ("\r\n", "\n"):
+            lines.append("")
+        elif part == "\x1b[1A":
+            lines.pop()
+        elif part == "\x1b[2K":
+            lines[-1] = ""
+        elif part and not part.startswith("\x1b") and part != "\r":
+            lines[-1] += part
+    return lines
+
+
+def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folder):
+    driver = Terminal(folder, "launch", "demo.yaml")
+    driver.read_until("running")
+    watcher = Terminal(folder, "watch", "demo", "--interval", "0.1")
+    assert driver.end() == 0, driver.text
+    assert watcher.end() == 0, watcher.text
+    screen = screen_of(driver.text)
+    titles = [line for line in screen if line.startswith("demo, foldrace, 2 configs × 2 folds")]
+    assert len(titles) == 1 and "ended: every job is done" in titles[0], "one picture, at its end"
+    assert any("●●" in line and "complete" in line for line in screen)
+    assert any(line.startswith("The winner is") for line in screen)
+    assert "trains until" not in driver.text, "the view takes the place of the lines"
+    seen = screen_of(watcher.text)
+    assert [line for line in seen if line.startswith("demo, foldrace")] == titles
+    assert "Next: python -m search status runs/demo" in seen
+    for text in (driver.text, watcher.text):
+        assert "\x1b" not in ALLOWED.sub("", text) and text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1
+        screen = screen_of(text)
+        assert max(map(len, screen[screen.index(titles[0]) :])) <= 100, "what is said before it wraps where it must"
+
+
+def test_ctrl_c_is_told_inside_the_picture_and_the_run_stops_in_order(folder):
+    driver = Terminal(folder, "launch", "demo.yaml", "--set", "parameters.step_seconds=0.5")
+    driver.read_until("fold 0 at step")
+    watcher = Terminal(folder, "watch", "demo")
+    watcher.read_until("fold 0 at step")
+    watcher.process.send_signal(signal.SIGINT)
+    assert watcher.end() == 130
+    assert screen_of(watcher.text)[-2].strip() == "python -m search watch demo"
+    assert driver.process.poll() is None, "the watcher left the run alone"
+    driver.process.send_signal(signal.SIGINT)
+    driver.read_until("stopping after the reports")
+    assert driver.end() == 130
+    screen = screen_of(driver.text)
+    titles = [line for line in screen if line.startswith("demo, foldrace, 2 configs")]
+    assert len(titles) == 1 and "ended: interrupted" in titles[0], screen
+    assert screen[-2].strip().startswith("python -m search launch demo.yaml")
+
+
+@pytest.mark.parametrize(
+    ("environment", "terminal", "view"),
+    [
+        ({"TERM": "xterm"}, True, True),
+        ({"TERM": "xterm"}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, True, False),
+        ({"TERM": "xterm", "CI": "true"}, True, False),
+    ],
+)
+def test_a_launch_draws_only_on_a_terminal_that_is_to_be_drawn_on(environment, terminal, view):
+    console = Console(file=io.StringIO(), force_terminal=terminal, _environ=environment)
+    assert wants_a_view(console, environment) is view
+
+
+def written(folder, lines):
+    """A run whose journal holds these lines."""
+    from search.runs.run_folder import SPACE as NAME
+    from spaces.load import load_space
+    from trainable.storage.atomic_files import write_json
+
+    folder.mkdir(exist_ok=True)
+    (folder / "demo.yaml").write_text(SPACE.replace("folds: 2", "folds: 3"))
+    write_json(folder / "runs/demo" / NAME, load_space(str(folder / "demo.yaml"), []).canonical())
+    run = Run(folder / "runs/demo")
+    clock = iter([line.at for line in lines])
+    with Journal(run.journal, clock=clock.__next__) as journal:
+        for line in lines:
+            journal.append(line.kind, **line.fields)
+    return run
+
+
+def test_a_journal_is_read_on_from_where_the_last_look_ended(tmp_path):
+    run = written(tmp_path, story.lines())
+    content = run.journal.read_bytes()
+    run.journal.write_bytes(b"")
+    tail, seen = Tail(run.journal), []
+    for start in range(0, len(content), 100):  # most looks see a torn line
+        with run.journal.open("ab") as file:
+            file.write(content[start : start + 100])
+        seen += tail.read()
+    assert seen == read_journal(run.journal) and [line.number for line in seen] == list(range(1, len(seen) + 1))
+    run.journal.unlink()
+    run.journal.write_bytes(content[: content.index(b"\n") + 1])
+    assert [line.number for line in tail.read()] == [1], "another journal is read from its start"
+
+
+class Told:
+    """A screen that keeps what it is told; ``on_look`` happens between two looks."""
+
+    def __init__(self, on_look):
+        self.on_look, self.lines, self.driven = on_look, [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def catch_up(self, lines):
+        self.lines += lines
+
+    show = catch_up
+
+    def look(self, driven):
+        self.driven.append(driven)
+        if self.on_look:
+            self.on_look.pop(0)()
+
+
+def test_a_watcher_outlives_a_driver_that_was_killed_and_launched_again(tmp_path):
+    run = written(tmp_path, story.lines()[:40])
+    drivers = [Journal(run.journal)]
+    steps = [
+        lambda: drivers[0].append("begin"),
+        lambda: drivers.pop().close(),  # as a kill would
+        lambda: None,
+        lambda: drivers.append(Journal(run.journal)),
+        lambda: drivers[0].append("end", reason="every job is done"),
+        lambda: drivers.pop().close(),
+    ]
+    screen = Told(steps)
+    _look_on(run, screen, 0.01)
+    assert [line.kind for line in screen.lines[40:]] == ["begin", "end"] and not steps
+    assert screen.driven[0] and False in screen.driven[1:-1]
+
+
+def test_a_run_that_is_over_or_died_is_told_of_once(tmp_path, capsys):
+    lines = story.lines()
+    _look_on(written(tmp_path / "over", lines), Lines(history=True), 60.0)
+    assert capsys.readouterr().err.splitlines()[-1].endswith("ended: every job is done")
+    _look_on(written(tmp_path / "died", lines[:40]), Lines(history=True), 60.0)
+    assert len(capsys.readouterr().err.splitlines()) > 10
+
+
+def test_without_a_terminal_the_picture_is_printed_once_and_a_mistake_is_one_line(tmp_path):
+    written(tmp_path, story.lines())
+
+    def program(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "search", *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "90"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    done = program("watch", "demo")
+    assert done.returncode == 0 and "\x1b" not in done.stdout, done.stderr
+    assert done.stdout.splitlines()[0].startswith("demo, foldrace, 18 configs") and done.stderr == ""
+    plain = program("watch", "demo", "--plain")
+    assert plain.stderr.count("trains until") == sum(line.kind == "job" for line in story.lines())
+    wrong = program("watch", "nothing")
+    assert wrong.returncode == 2 and "no such run" in wrong.stderr and "Traceback" not in wrong.stderr

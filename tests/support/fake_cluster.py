@@ -1,0 +1,145 @@
+"""A Ray cluster of nodes that are processes of this machine, with GPUs that are only said to be there, and ways to
+hurt it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+
+from cluster.connection.connect import show_token
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS = 0x00020000  # of sched.h: mounts of its own
+PREEMPTION = 2  # of autoscaler.proto's DrainNodeReason
+# Nobody would use the workers that a node starts for a driver which brings its own runtime environment.
+SPARING = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET = {"include_dashboard": False, "include_log_monitor": False, "dashboard_agent_listen_port": 0}
+
+Cell = tuple[str, int]
+
+
+class FakeCluster:
+    """A head without cores, so that nothing trains beside the driver, and nodes of two cores and a GPU each."""
+
+    def __init__(self, nodes: int, **environment: str) -> None:
+        show_token()  # Ray asks for one wherever it is started by its own command
+        self.cores = {"num_cpus": 2, "num_gpus": 1}
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+        self.threads: list[ThreadPoolExecutor] = []
+        self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
+        with _environment(self.environment):
+            self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
+        try:
+            for _ in range(nodes):
+                self.add()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        return str(self.ray.address)
+
+    @property
+    def nodes(self) -> list[Any]:
+        """Those that train, the oldest first; without those that were hurt."""
+        return sorted(self.ray.worker_nodes, key=_raylet)
+
+    def add(self, **environment: str) -> Any:
+        """One more node; ``environment`` is that of all its processes."""
+        with _environment({**self.environment, **environment}):
+            return self.ray.add_node(**self.cores, **QUIET)
+
+    def add_without(self, folder: Path, **environment: str) -> Any:
+        """One more node, which has an empty disk of its own where the others have this folder."""
+
+        def begin() -> Any:
+            _hide(folder)
+            with patch("ray._private.utils.set_sigterm_handler"):  # which is for main threads alone
+                return self.add(**environment)
+
+        thread = ThreadPoolExecutor(1)  # what a thread sees of the disks, its processes see; they die with it
+        self.threads.append(thread)
+        return thread.submit(begin).result()
+
+    def kill(self, node: Any) -> None:
+        """At once, as a power cut does."""
+        self.ray.remove_node(node, allow_graceful=False)
+
+    def announce_end(self, node: Any, seconds: float) -> None:
+        """Tell Ray that the node will be taken away so soon, as a cloud tells of its spot machines."""
+        deadline = int((time.time() + seconds) * 1000)
+        accepted, why = GcsClient(address=self.address).drain_node(node.node_id, PREEMPTION, "spot", deadline)
+        assert accepted, why
+
+    def node_of(self, process: int) -> Any | None:
+        """The node whose worker this process is."""
+        with suppress(OSError):
+            parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+            return next((node for node in self.nodes if _raylet(node) == parent), None)
+        return None
+
+    def trained_at(self, folder: Path, cells: set[Cell]) -> dict[Cell, int]:
+        """The worker processes that train these fold trials of a run, as the logs of the folds tell."""
+        found = {}
+        for cell in sorted(cells):
+            log = folder / "configs" / cell[0] / f"fold_{cell[1]}" / "log.txt"
+            lines = log.read_text().splitlines() if log.exists() else []
+            told = [words.split()[1] for line in lines if (words := line[line.find("process ") :]) and " on " in words]
+            if told and self.node_of(int(told[-1])) is not None:
+                found[cell] = int(told[-1])
+        return found
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        for node in self.nodes:
+            self.kill(node)
+        with _environment(self.environment):
+            self.ray.shutdown()
+        for thread in self.threads:
+            thread.shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def kill_process(process: int) -> None:
+    """One that has just ended needs it no more."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _hide(folder: Path) -> None:
+    """From this thread and the processes that it starts."""
+    if LIBC.unshare(CLONE_NEWNS):
+        raise PermissionError(ctypes.get_errno(), "mount namespaces are not allowed here")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(folder)], check=True)
+
+
+def _raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Of the processes that are started while this is held."""
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,15 @@
+"""``python -m search`` to which a fold trial hangs after four seconds without a step, and not after ten minutes."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import search.commands.launch
+from search.__main__ import app
+from search.engine.job_feed import Settings
+from trainable.exit_codes import run
+
+search.commands.launch.Settings = partial(Settings, hang_seconds=4.0)
+run(app)

@@ -1,0 +1,101 @@
+"""Runs without Ray and without training, for which configs are proposed: workers on a curve, drivers that die."""
+
+import math
+import random
+
+import optuna
+from killed import die_after
+
+from search.messages import Finished, Job, Report, Stop
+from search.policies.registry import policy_of
+from search.runs.journal import Journal, read_journal
+from search.runs.study import replay_lines
+from search.samplers.growing_study import GrowingStudy
+from search.samplers.optuna_adapter import OptunaProposals, stored_study
+from search.samplers.proposals import Drawn, Listed
+from spaces.load import make_space
+from spaces.schema.samplers import GridSampler, OptunaSampler
+
+QUALITY = {"quality": {"min": 0.5, "max": 0.9}, "steps": 4, "evaluations": 4}
+SAMPLERS = ["tpe", "gp", "cmaes"]
+
+
+def space(parameters=QUALITY, sampler="tpe", scheduler="foldrace", **more):
+    tree = {"name": "demo", "trainable": "scripted", "folds": 3, "parameters": parameters, **more}
+    return make_space(tree | {"sampler": sampler, "scheduler": scheduler})
+
+
+def peak(values):
+    """Best at 0.8: a smooth hill in every number that is searched."""
+    numbers = [value for value in values.values() if isinstance(value, float)]
+    return 0.85 - 0.5 * sum((value - 0.8) ** 2 for value in numbers)
+
+
+class Run:
+    """A run's folder and its workers; what they have trained survives the driver, as checkpoints do."""
+
+    def __init__(self, folder, space, score=peak, workers=2, shown=True):
+        self.folder, self.space, self.score, self.workers, self.shown = folder, space, score, workers, shown
+        self.trained = {}
+
+    def report(self, config, fold, step):
+        values = self.policy.score_table.entrants[config].parameters
+        noise = random.Random(f"{config} {fold}").gauss(0, 0.002)
+        return Report(config, fold, step, self.score(values) + noise + 0.02 * fold - 0.3 / step, 2.0 * step)
+
+    def drive(self, records=math.inf, jobs=math.inf):
+        """Open the run and go on to its end, or die right before a record is written."""
+        self.policy = policy_of(self.space)
+        replay_lines(self.policy, read_journal(self.folder / "journal.jsonl"))
+        sampler, self.stored = self.space.settings.sampler, None
+        if isinstance(sampler, OptunaSampler):
+            proposals = OptunaProposals(self.space, sampler)
+            if self.shown:
+                self.stored = stored_study(proposals, self.folder, self.policy)
+        elif isinstance(sampler, GridSampler):
+            proposals = Listed(self.space.configs())
+        else:
+            proposals = Drawn(self.space, sampler.seed, sampler.count)
+        with Journal(self.folder / "journal.jsonl") as journal:
+            die_after(journal, records)
+            self.study = GrowingStudy(self.policy, journal, proposals, lambda point: self.news())
+            self.study.begin()
+            return self._work(jobs)
+
+    def _work(self, jobs):
+        running = []
+        while True:
+            while len(running) < self.workers and jobs > 0:
+                said = self.study.next()
+                if not isinstance(said, Job):
+                    break
+                jobs -= 1
+                running.append(said)
+            if not running:
+                if self.stored:
+                    self.stored.write()
+                assert jobs <= 0 or isinstance(said, Finished)
+                return None if jobs <= 0 else said.reason
+            job = running.pop(0)
+            at = self.trained.get((job.config, job.fold), 0)
+            for step in range(max(1, at), job.until + 1):  # the last report again first, as folds do
+                self.trained[job.config, job.fold] = step
+                verdict = self.study.report(self.report(job.config, job.fold, step))
+                self.news()
+                if isinstance(verdict, Stop):
+                    break
+
+    def news(self):
+        if self.stored:
+            self.stored.note()
+
+    def configs(self):
+        lines = read_journal(self.folder / "journal.jsonl")
+        return [line.fields["parameters"] for line in lines if line.kind == "config"]
+
+    def loaded(self):
+        return optuna.load_study(storage=f"sqlite:///{self.folder / 'optuna.db'}", study_name="demo")
+
+
+def tpe(count=None, **more):
+    return {"name": "tpe", "seed": 0} | ({"count": count} if count else {}) | more

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainable.data.dataset import (
+    BadFile,
+    Unreadable,
+    find_splits,
+    open_split,
+    read_image,
+    read_mask,
+    read_scribble,
+    working_size,
+)
+from trainable.errors import UserError
+
+
+def write(path, values, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, np.uint8), mode).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for stem in ("a", "b"):
+        write(tmp_path / "train/images" / f"{stem}.png", np.zeros((40, 50, 3)))
+        write(tmp_path / "train/scribbles" / f"{stem}.png", np.full((40, 50), 255))
+        write(tmp_path / "train/ground_truth" / f"{stem}.png", np.zeros((40, 50)))
+    write(tmp_path / "test1/images/c.jpg", np.zeros((40, 50, 3)))
+    write(tmp_path / "test1/scribbles/c.png", np.full((40, 50), 255))
+    return tmp_path
+
+
+def test_splits_are_found_and_know_whether_they_are_labelled(folder):
+    splits = find_splits(folder)
+    assert {name: (split.stems, split.labelled) for name, split in splits.items()} == {
+        "train": (["a", "b"], True),
+        "test1": (["c"], False),
+    }
+
+
+def test_files_are_matched_by_stem_whatever_their_ending(folder):
+    (folder / "train/images/a.png").unlink()
+    write(folder / "train/images/a.JPEG", np.zeros((40, 50, 3)))
+    split = open_split(folder)
+    assert split.stems == ["a", "b"] and split.images["a"].name == "a.JPEG"
+
+
+def test_hidden_and_foreign_files_are_passed_over(folder):
+    (folder / "train/images/.hidden.png").write_bytes(b"")
+    (folder / "train/images/Thumbs.db").write_bytes(b"")
+    assert open_split(folder).stems == ["a", "b"]
+
+
+def test_a_missing_partner_is_an_error_that_names_the_file_and_the_folder(folder):
+    (folder / "train/ground_truth/b.png").unlink()
+    with pytest.raises(UserError, match=r"images/b\.png: has no partner b\.\* in ground_truth"):
+        open_split(folder)
+
+
+def test_a_mask_without_an_image_is_a_missing_partner_too(folder):
+    write(folder / "train/ground_truth/z.png", np.zeros((40, 50)))
+    with pytest.raises(UserError, match=r"ground_truth/z\.png: has no partner z\.\* in images and in scribbles"):
+        open_split(folder)
+
+
+def test_a_partner_whose_name_has_another_case_is_pointed_at(folder):
+    for part in ("scribbles", "ground_truth"):
+        (folder / f"train/{part}/a.png").rename(folder / f"train/{part}/A.PNG")
+    with pytest.raises(UserError, match=r"has no partner A\.\* in images; a\.(png|jpg) has another case"):
+        open_split(folder)
+
+
+def test_labels_stored_as_jpeg_are_told_what_became_of_them(tmp_path):
+    path = write(tmp_path / "mask.jpg", np.kron(np.eye(8), np.full((5, 5), 255)))
+    with pytest.raises(BadFile, match="JPEG changes what it stores, save labels as PNG"):
+        read_mask(path)
+
+
+def test_two_files_of_one_stem_are_an_error(folder):
+    write(folder / "train/images/a.jpg", np.zeros((40, 50, 3)))
+    with pytest.raises(UserError, match=r"a\.png: shares its stem"):
+        open_split(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "message"),
+    [
+        ("nowhere", "train", "no such folder"),
+        ("train/images", "train", "holds no split"),
+        ("train", "train", "looks like a split itself"),
+        ("", "trian", "Did you mean 'train'"),
+    ],
+)
+def test_a_wrong_folder_or_split_is_told_what_is_expected(folder, path, split, message):
+    with pytest.raises(UserError, match=message):
+        open_split(folder / path, split)
+
+
+def test_an_empty_split_is_an_error(folder):
+    for path in (folder / "train/images").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match=r"train/images: holds no image"):
+        open_split(folder)
+
+
+def test_the_hash_changes_with_any_byte_name_or_folder(folder):
+    before = open_split(folder).hash
+    assert open_split(folder).hash == before
+    write(folder / "train/scribbles/a.png", np.zeros((40, 50)))
+    changed = open_split(folder).hash
+    assert changed != before
+    for part in ("images", "scribbles", "ground_truth"):
+        (folder / f"train/{part}/b.png").rename(folder / f"train/{part}/renamed.png")
+    assert open_split(folder).hash not in (before, changed)
+
+
+def test_the_hash_does_not_depend_on_other_splits(folder):
+    before = open_split(folder).hash
+    (folder / "test1/images/c.jpg").unlink()
+    assert open_split(folder).hash == before
+
+
+def test_scribbles_of_one_channel_and_of_three_equal_ones_are_the_same(tmp_path):
+    values = np.array([[0, 1], [255, 255]])
+    grey = write(tmp_path / "grey.png", values)
+    colour = write(tmp_path / "rgb.png", np.repeat(values[..., None], 3, 2))
+    assert read_scribble(grey).tolist() == read_scribble(colour).tolist() == values.tolist()
+
+
+def test_masks_may_be_grey_palette_binary_or_drawn_with_255(tmp_path):
+    values = np.array([[0, 1], [1, 0]], np.uint8)
+    palette = Image.fromarray(values, "P")
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    palette.save(tmp_path / "palette.png")
+    Image.fromarray(values * 255).convert("1").save(tmp_path / "binary.png")
+    files = [write(tmp_path / "grey.png", values), write(tmp_path / "white.png", values * 255)]
+    for path in [*files, tmp_path / "palette.png", tmp_path / "binary.png"]:
+        assert read_mask(path).tolist() == values.tolist(), path
+
+
+def test_grey_images_are_read_as_rgb(tmp_path):
+    assert read_image(write(tmp_path / "grey.png", np.full((3, 4), 7))).tolist() == np.full((3, 4, 3), 7).tolist()
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_grey_images_of_more_than_8_bits_keep_what_they_show(tmp_path, bits):
+    shown = np.tile(np.linspace(0, 1, 100), (20, 1))
+    Image.fromarray((shown * (2**bits - 1)).astype(np.uint16)).save(tmp_path / "deep.png")
+    read = read_image(tmp_path / "deep.png")
+    assert read.shape == (20, 100, 3)
+    assert np.abs(read[..., 0] - 255 * shown).max() <= 2
+
+
+def test_a_hot_pixel_does_not_make_an_image_dark_and_one_of_one_grey_is_black(tmp_path):
+    values = np.tile(np.arange(1000, 1100, dtype=np.uint16), (20, 1))
+    values[0, 0] = 65535
+    Image.fromarray(values).save(tmp_path / "hot.png")
+    assert read_image(tmp_path / "hot.png")[10].mean() == pytest.approx(127.5, abs=2)
+    Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(tmp_path / "even.png")
+    assert not read_image(tmp_path / "even.png").any()
+
+
+@pytest.mark.parametrize(
+    ("values", "reader", "message"),
+    [
+        (np.array([[0, 2], [128, 1]]), read_mask, r"holds the labels 2, 128; allowed are 0 and 1"),
+        (np.array([[0, 7]]), read_scribble, r"labels 7; allowed are 0 background, 1 foreground, 255 unlabelled"),
+        (np.array([[[0, 1, 0]]]), read_scribble, "channels that differ"),
+    ],
+)
+def test_labels_that_are_not_allowed_are_named(tmp_path, values, reader, message):
+    with pytest.raises(BadFile, match=message):
+        reader(write(tmp_path / "bad.png", values))
+
+
+def test_a_truncated_file_is_unreadable(tmp_path):
+    path = write(tmp_path / "cut.jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(Unreadable, match=r"cut\.jpg: cannot be read"):
+        read_image(path)
+
+
+def test_the_working_size_is_the_largest_multiple_of_32_below_the_most_common_size():
+    assert working_size([(500, 375)] * 3 + [(640, 480)], 32) == (480, 352)
+    assert working_size([(64, 32)], 32) == (64, 32)
+    with pytest.raises(UserError, match="smaller than 32x32"):
+        working_size([(500, 31)], 32)
+
+
+def test_of_sizes_that_are_as_common_the_middle_one_is_worked_at_whatever_their_order():
+    sizes = [(97, 143), (640, 480), (200, 300)]
+    assert working_size(sizes, 32) == working_size(sizes[::-1], 32) == (192, 288)

@@ -1,0 +1,74 @@
+"""Data on a machine that does not see their folder."""
+
+import io
+import tarfile
+
+import pytest
+
+from trainable.data import shipment
+from trainable.data.dataset import open_split
+from trainable.data.shipment import Shipment, parts_of
+from trainable.errors import UserError
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A machine with an empty cache."""
+    shipment._holds.cache_clear()
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_the_files_come_once_in_parts_and_are_the_same(elsewhere, small_folder, small_folds, monkeypatch):
+    monkeypatch.setattr(shipment, "PART", 20_000)
+    parts, fetched = list(parts_of(open_split(small_folder))), []
+    assert len(parts) > 1
+
+    def fetch():
+        fetched.append(1)
+        return iter(parts)
+
+    sent = Shipment(small_folds, elsewhere / "not here", "train", fetch)
+    place = sent.place()
+    assert place != small_folder and open_split(place).hash == small_folds.data_hash
+    assert sent.place() == place and len(fetched) == 1
+    shipment._holds.cache_clear()  # as another process of that machine
+    assert sent.place() == place and len(fetched) == 1
+
+
+def test_where_the_folder_is_seen_nothing_is_fetched(elsewhere, small_folder, small_folds):
+    assert Shipment(small_folds, small_folder, "train", lambda: pytest.fail("fetched")).place() == small_folder
+
+
+def test_another_folder_under_the_same_path_is_not_taken_for_it(elsewhere, small_folder, small_folds):
+    from trainable.data.synthesize import synthesize
+
+    synthesize(elsewhere / "data", images=4, test_images=0, width=96, height=80, seed=9)
+    parts = list(parts_of(open_split(small_folder)))
+    place = Shipment(small_folds, elsewhere / "data", "train", lambda: parts).place()
+    assert open_split(place).hash == small_folds.data_hash
+
+
+def test_what_is_not_what_was_launched_with_is_refused(elsewhere, small_folder, small_folds):
+    parts = list(parts_of(open_split(small_folder)))[:1]
+    with tarfile.open(fileobj=io.BytesIO(parts[0])) as archive:
+        assert archive.getnames()
+    with pytest.raises(UserError, match="is not what the search was launched with"):
+        Shipment(small_folds, elsewhere / "not here", "train", lambda: [_without_one(parts[0])]).place()
+
+
+def _without_one(part):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(part)) as old, tarfile.open(fileobj=buffer, mode="w") as new:
+        for member in old.getmembers()[1:]:
+            new.addfile(member, old.extractfile(member))
+    return buffer.getvalue()
+
+
+def test_a_part_cannot_write_outside_the_cache(elsewhere, small_folds):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../../escaped"), io.BytesIO())
+    with pytest.raises(tarfile.OutsideDestinationError):
+        Shipment(small_folds, elsewhere / "not here", "train", lambda: [buffer.getvalue()]).place()
+    assert not list(elsewhere.rglob("escaped"))

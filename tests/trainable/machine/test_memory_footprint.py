@@ -1,0 +1,48 @@
+"""Which configs are asked how much memory they take."""
+
+from conftest import small_config
+
+from trainable.machine.memory_footprint import heaviest, shape_of
+
+
+def size_of(config):
+    return (480, 352) if config.size == "auto" else config.size
+
+
+def names(configs, most=8):
+    return [(config.encoder, config.batch_size, config.size) for config in heaviest(configs, size_of, most).values()]
+
+
+def test_of_each_kind_of_network_the_one_that_is_fed_the_most_is_asked():
+    configs = [
+        small_config(encoder=encoder, batch_size=batch, size=size, learning_rate=rate)
+        for encoder in ("resnet18", "efficientnet-b2")
+        for rate in (1e-3, 1e-2)
+        # 8 x 480 x 352 = 1.35 million pixels, 12 x 320 x 352 the same, 6 x 480 x 480 = 1.38 million
+        for batch, size in ((8, "auto"), (12, "320x320"), (6, "480x480"))
+    ]
+    assert names(configs) == [("resnet18", 6, (480, 480)), ("efficientnet-b2", 6, (480, 480))]
+
+
+def test_attention_makes_another_network_and_a_rate_does_not():
+    configs = [
+        small_config(attention=attention, learning_rate=rate) for attention in ("scse", None) for rate in (1e-3, 1e-2)
+    ]
+    assert len(heaviest(configs, size_of, 8)) == 2
+
+
+def test_twice_the_bytes_and_averaged_weights_weigh_more():
+    plain, averaged = small_config(ema=0), small_config(ema=0.9)
+    assert list(heaviest([plain, averaged], size_of, 8).values()) == [averaged]
+    full = small_config(precision="float32", ema=0)
+    assert list(heaviest([averaged, full, plain], size_of, 8).values()) == [full]
+
+
+def test_of_too_many_kinds_those_that_are_fed_the_most_are_asked():
+    configs = [small_config(encoder=f"e{batch}", batch_size=batch) for batch in (1, 4, 2, 3)]
+    assert [batch for _, batch, _ in names(configs, most=2)] == [4, 3]
+
+
+def test_a_shape_names_what_a_person_can_change():
+    config = small_config(batch_size=12)
+    assert str(shape_of(config, (480, 352))) == "encoder mobilenetv3_small_050, batch_size 12, size 480x352"

@@ -1,0 +1,99 @@
+"""Networks are tried before anything is trained: here in this process, once in one of its own."""
+
+import os
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+from conftest import small_config
+
+from trainable.errors import UserError
+from trainable.preflight import network_check
+from trainable.preflight.network_check import FILE, check_networks
+
+
+@pytest.fixture
+def tried(tmp_path, monkeypatch):
+    """Which encoders were tried, and in which processes; what is remembered lies in ``tmp_path``."""
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path))
+
+    class Here:
+        def __init__(self):
+            self.encoders = []
+
+        def __call__(self, work, configs):
+            self.encoders = [config.encoder for config in configs]
+            return work(configs)
+
+    return Here()
+
+
+def configs(*encoders, **values):
+    return [small_config(encoder=encoder, **values) for encoder in encoders]
+
+
+def test_networks_that_can_be_built_are_let_through_and_not_tried_again(tried):
+    check_networks(configs("test_resnet", "resnet18", "test_resnet"), tried)
+    assert tried.encoders == ["test_resnet", "resnet18"]
+    tried.encoders = []
+    check_networks(configs("resnet18", "test_resnet"), tried)
+    assert tried.encoders == []
+
+
+def test_all_that_cannot_be_built_are_told_at_once(tried):
+    with pytest.raises(UserError) as told:
+        check_networks(configs("resnet81", "test_resnet", "eficientnet-b2", "test_vit"), tried)
+    lines = str(told.value).splitlines()
+    assert "resnet81" in lines[0] and "neither smp nor timm" in lines[0]
+    assert "eficientnet-b2" in lines[1] and "Did you mean 'efficientnet-b2'" in lines[1]
+    assert "test_vit" in lines[2] and "cannot be the encoder" in lines[2]
+
+
+def test_what_is_wrong_is_tried_again_but_not_what_was_right_beside_it(tried):
+    for expected in (["test_resnet", "resnet81"], ["resnet81"]):
+        with pytest.raises(UserError, match="resnet81"):
+            check_networks(configs("test_resnet", "resnet81"), tried)
+        assert tried.encoders == expected
+
+
+def test_the_same_encoder_with_other_attention_is_another_network(tried):
+    check_networks(configs("test_resnet"), tried)
+    check_networks(configs("test_resnet", attention="scse"), tried)
+    assert tried.encoders == ["test_resnet"]
+
+
+def test_weights_to_start_from_are_not_fetched_for_it(tried, monkeypatch):
+    monkeypatch.setattr("trainable.networks.hub._answers", lambda: pytest.fail("asked the hub"))
+    check_networks(configs("test_resnet", encoder_weights="imagenet"), tried)
+    assert tried.encoders == ["test_resnet"]
+
+
+OLD = '{"built": ["unet test_resnet None"], "versions": {"timm": "0"}}'
+
+
+@pytest.mark.parametrize("written", ["", "{", "[]", '{"built": 3, "versions": {}}', OLD])
+def test_a_damaged_or_old_memory_is_as_good_as_none(tried, tmp_path, written):
+    (tmp_path / FILE).write_text(written)
+    check_networks(configs("test_resnet"), tried)
+    assert tried.encoders == ["test_resnet"]
+    tried.encoders = []
+    check_networks(configs("test_resnet"), tried)
+    assert tried.encoders == []
+
+
+def test_they_are_tried_in_a_process_of_their_own(tried):
+    with pytest.raises(UserError, match="resnet81"):
+        check_networks(configs("resnet81"))
+    assert tried.encoders == []
+
+
+def test_a_process_that_is_killed_is_told_of(tried):
+    def killed(work, configs):
+        raise BrokenProcessPool
+
+    with pytest.raises(UserError, match="was killed"):
+        check_networks(configs("test_resnet"), killed)
+    assert not network_check._path().exists()
+
+
+def test_nothing_to_try_starts_nothing(tried):
+    check_networks([], lambda *given: os._exit(9))

@@ -1,0 +1,102 @@
+"""The stream of training batches: batch k is a pure function of (seed, fold, k), whoever computes it and when.
+
+Samples are dealt from one endless sequence of shuffled epochs, so no image is dropped at the end of an epoch, and two
+configurations with different batch sizes still see the same samples with the same augmentation in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from trainable.augmentation.levels import Augmentation
+from trainable.config import Config
+from trainable.data.decoded_images import Data
+
+PREFETCHED = 4  # batches that each worker has ready
+SHARED_MEMORY = Path("/dev/shm")
+ORDER, SAMPLE = 1, 2  # keep the streams of shuffling and of augmentation apart
+
+
+class BatchStream(Dataset[tuple[Tensor, Tensor]]):
+    """Item k is the whole batch of step k: images (B, H, W, 3) and packed labels (B, H, W), both uint8."""
+
+    def __init__(self, data: Data, indices: npt.NDArray[np.int64], config: Config, fold: int) -> None:
+        self.data = data
+        self.indices = indices
+        self.batch_size = config.batch_size
+        self.key = (config.seed, fold)
+        self.augmentation = Augmentation(config.augmentation, data.size)
+        self.order: tuple[int, npt.NDArray[np.int64]] = (-1, indices)
+
+    def samples(self, step: int) -> list[tuple[int, int]]:
+        """The (epoch, image) pairs of a step."""
+        first = step * self.batch_size
+        places = [divmod(number, len(self.indices)) for number in range(first, first + self.batch_size)]
+        return [(epoch, int(self._shuffled(epoch)[position])) for epoch, position in places]
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        width, height = self.data.size
+        images = np.empty((self.batch_size, height, width, 3), np.uint8)
+        labels = np.empty((self.batch_size, height, width), np.uint8)
+        for row, (epoch, image) in enumerate(self.samples(step)):
+            key = (SAMPLE, *self.key, epoch, image)
+            images[row], labels[row] = self.augmentation(self.data.images[image], self.data.labels[image], key)
+        return torch.from_numpy(images), torch.from_numpy(labels)
+
+    def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
+        if self.order[0] != epoch:
+            self.order = (epoch, np.random.default_rng((ORDER, *self.key, epoch)).permutation(self.indices))
+        return self.order[1]
+
+
+def training_batches(
+    stream: BatchStream, first: int, last: int, device: torch.device, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the steps ``first`` to ``last - 1`` in order, on pinned memory where the device wants it."""
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_start_worker,
+        prefetch_factor=PREFETCHED if workers else None,
+    )
+    return iter(loader)
+
+
+def workers_that_fit(stream: BatchStream, workers: int) -> int:
+    """How many of so many workers find room for their batches in shared memory, of which a container may have little.
+
+    Half of what is free is left to others; a worker that finds none is killed by the system, without a word.
+    """
+    width, height = stream.data.size
+    batch = stream.batch_size * width * height * 4  # three colours and the labels, a byte each
+    if not workers or not SHARED_MEMORY.is_dir():
+        return workers
+    return min(workers, shutil.disk_usage(SHARED_MEMORY).free // (2 * PREFETCHED * batch))
+
+
+def default_workers(device: torch.device) -> int:
+    """On a CPU the step takes all cores and the input next to nothing; a GPU waits unless several cores feed it."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if device.type == "cpu" else max(1, min(8, cores - 1))
+
+
+def _start_worker(worker: int) -> None:
+    """One thread each; Ctrl-C is the main process's to handle, which ends the workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,92 @@
+"""A picture of what augmentation does: samples by level, with their scribbles drawn in and the mask outlined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from trainable.augmentation.batches import SAMPLE
+from trainable.augmentation.levels import Augmentation
+from trainable.data import scribbles
+from trainable.data.dataset import Pixels
+from trainable.data.decoded_images import Data, unpack
+from trainable.storage.atomic_files import write_atomically
+
+LEVELS = ("none", "low", "medium", "high")
+FOREGROUND_COLOUR, BACKGROUND_COLOUR, OUTLINE = (60, 220, 60), (235, 60, 50), (255, 220, 0)
+TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
+
+
+def draw_samples(data: Data, count: int, seed: int) -> Pixels:
+    """A sheet with three columns (image, scribble, mask), then one per level; each sample has two rows.
+
+    The two rows of a sample are two epochs: what the same image looks like when it comes again.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
+    augmentations = {level: Augmentation(level, data.size) for level in LEVELS}
+    rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in LEVELS)])]
+    for index in sorted(chosen.tolist()):
+        for epoch in range(2):
+            tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3
+            for augmentation in augmentations.values():
+                key = (SAMPLE, seed, 0, epoch, index)
+                tiles.append(tile(overlay(*augmentation(data.images[index], data.labels[index], key))))
+            rows.append(join(tiles, axis=1))
+    return join(rows, axis=0)
+
+
+def save_samples(data: Data, path: Path, count: int, seed: int) -> None:
+    sheet = draw_samples(data, count, seed)
+    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+    write_atomically(path, lambda file: file.write(encoded.tobytes()))
+
+
+def overlay(image: Pixels, labels: Pixels) -> Pixels:
+    """The image with its scribbles in green and red and its mask outlined in yellow."""
+    scribble, mask = unpack(labels)
+    drawn = np.array(image)
+    outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    for where, colour in (
+        (outline > 0, OUTLINE),
+        (scribble == scribbles.FOREGROUND, FOREGROUND_COLOUR),
+        (scribble == scribbles.BACKGROUND, BACKGROUND_COLOUR),
+    ):
+        drawn[where] = colour
+    return drawn
+
+
+def _plain(data: Data, index: int) -> list[Pixels]:
+    image, (scribble, mask) = np.array(data.images[index]), unpack(data.labels[index])
+    strokes = np.full_like(image, 40)
+    strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_COLOUR
+    strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_COLOUR
+    return [tile(picture) for picture in (image, strokes, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))]
+
+
+def tile(picture: Pixels) -> Pixels:
+    height, width = picture.shape[:2]
+    return np.asarray(cv2.resize(picture, (TILE, round(TILE * height / width)), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _blank(data: Data) -> Pixels:
+    return np.full((round(TILE * data.size[1] / data.size[0]), TILE, 3), 255, np.uint8)
+
+
+def caption(words: Sequence[str], width: int = TILE) -> Pixels:
+    """A line of text over each of as many tiles."""
+    tiles = []
+    for word in words:
+        line = np.full((CAPTION, width, 3), 255, np.uint8)
+        cv2.putText(line, word, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+        tiles.append(line)
+    return join(tiles, axis=1)
+
+
+def join(tiles: list[Pixels], axis: int) -> Pixels:
+    shape = list(tiles[0].shape)
+    shape[axis] = GAP
+    gap = np.full(shape, 255, np.uint8)
+    return np.concatenate([part for each in tiles for part in (each, gap)][:-1], axis=axis)

@@ -1,0 +1,1 @@
+"""What may be wrong with a data set, found before anything is trained on it."""

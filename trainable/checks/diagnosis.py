@@ -1,0 +1,158 @@
+"""What an examination of a data set found, for people and for programs."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from trainable.data.dataset import TRUTH
+from trainable.printing import plural
+
+# Kinds of problem, in the order they are told. Errors keep a data set from being trained on as it is.
+ERRORS = ("split", "missing partner", "shared stem", "unreadable", "labels", "size", "groups")
+WARNINGS = ("duplicate", "mask", "scribble", "contradiction", "colours", "working size", "ungrouped", "not read")
+
+PROBLEM_COLUMNS = ("file", "severity", "kind", "problem")
+LINES = 20
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    file: Path
+    kind: str
+    text: str
+
+    @property
+    def severity(self) -> Literal["error", "warning"]:
+        return "error" if self.kind in ERRORS else "warning"
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    name: str
+    images: int
+    labelled: bool
+    hash: str | None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Statistics are over the labelled splits' images, and None where there is nothing to measure."""
+
+    folder: Path
+    splits: tuple[SplitFacts, ...]
+    problems: tuple[Problem, ...]
+    hash: str | None
+    sizes: Mapping[Size, int]
+    size: Size | None
+    working_size: Size | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    foreground_share: float | None
+    scribble_coverage: Mapping[str, float] | None
+
+    @property
+    def background_to_foreground(self) -> float | None:
+        return 1 / self.foreground_share - 1 if self.foreground_share else None
+
+    def images(self, labelled: bool) -> int:
+        return sum(split.images for split in self.splits if split.labelled == labelled)
+
+    @property
+    def errors(self) -> int:
+        return sum(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def warnings(self) -> int:
+        return len(self.problems) - self.errors
+
+
+def as_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "images": diagnosis.images(labelled=True),
+        "unlabelled": diagnosis.images(labelled=False),
+        "errors": diagnosis.errors,
+        "warnings": diagnosis.warnings,
+        "problems": problem_rows(diagnosis),
+        "foreground_share": diagnosis.foreground_share,
+        "background_to_foreground": diagnosis.background_to_foreground,
+        "scribble_coverage": diagnosis.scribble_coverage,
+        "size": diagnosis.size,
+        "sizes": {by(size): count for size, count in diagnosis.sizes.items()},
+        "working_size": diagnosis.working_size,
+        "mean": diagnosis.mean,
+        "std": diagnosis.std,
+        "hash": diagnosis.hash,
+        "splits": {
+            one.name: {"images": one.images, "labelled": one.labelled, "hash": one.hash} for one in diagnosis.splits
+        },
+    }
+
+
+def problem_rows(diagnosis: Diagnosis) -> list[dict[str, str]]:
+    return [
+        {"file": str(one.file), "severity": one.severity, "kind": one.kind, "problem": one.text}
+        for one in diagnosis.problems
+    ]
+
+
+def print_diagnosis(diagnosis: Diagnosis) -> None:
+    """For people: what there is, what is wrong, and what to do next."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(str(diagnosis.folder), style="bold", markup=False)
+    for name, value in _summary(diagnosis):
+        console.print(f"  {name:<11}{value}", markup=False)
+    for severity, style in (("error", "bold red"), ("warning", "bold yellow")):
+        problems = [one for one in diagnosis.problems if one.severity == severity]
+        if problems:
+            console.print(f"\n{plural(len(problems), severity)}", style=style, markup=False)
+        # Every kind is shown: two thousand missing partners must not hide the one file that is damaged.
+        room = max(5, LINES // max(1, len({one.kind for one in problems})))
+        for kind, group in groupby(problems, key=lambda one: one.kind):
+            listed = list(group)
+            console.print(f"  {kind} ({len(listed):,})", markup=False)
+            for one in listed[:room]:
+                console.print(f"    {relative_to(one.file, diagnosis.folder)} {one.text}", markup=False)
+            if len(listed) > room:
+                console.print(f"    (+{len(listed) - room:,} more; --format csv lists all)", style="dim", markup=False)
+    folder = shlex.quote(str(diagnosis.folder))
+    step = f"Mend the {plural(diagnosis.errors, 'error')}, then again: python -m trainable doctor {folder}"
+    console.print(f"\n{step if diagnosis.errors else f'Next: python -m trainable fit {folder}'}", markup=False)
+
+
+def _summary(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    yield "images", f"{diagnosis.images(True):,} labelled, {diagnosis.images(False):,} unlabelled"
+    for one in diagnosis.splits:
+        truth = f"with {TRUTH}" if one.labelled else "images and scribbles only"
+        yield "", f"{one.name}: {one.images:,}, {truth}"
+    shown = [f"{by(size)} ({count:,})" for size, count in Counter(diagnosis.sizes).most_common(4)]
+    more = f" and {len(diagnosis.sizes) - len(shown)} more sizes" if len(diagnosis.sizes) > len(shown) else ""
+    trained = f"; trained at {by(diagnosis.working_size)}" if diagnosis.working_size else ""
+    yield "size", ", ".join(shown) + more + trained
+    if diagnosis.background_to_foreground is not None:
+        ratio = diagnosis.background_to_foreground
+        yield "foreground", f"{diagnosis.foreground_share:.1%} of pixels, background to foreground {ratio:.3f}"
+    if diagnosis.scribble_coverage:
+        parts = ", ".join(f"{diagnosis.scribble_coverage[name]:.2%} {name}" for name in ("foreground", "background"))
+        yield "scribbles", f"{diagnosis.scribble_coverage['all']:.2%} of pixels: {parts}"
+    for name, values in (("mean", diagnosis.mean), ("std", diagnosis.std)):
+        if values:
+            yield name, "  ".join(f"{value:.3f}" for value in values) + "  (red, green, blue in 0..1)"
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path != folder and path.is_relative_to(folder) else path.name
+
+
+def by(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

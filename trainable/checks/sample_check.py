@@ -1,0 +1,165 @@
+"""Looking at one sample of a data set: what is wrong with its files, and the sums that statistics are made of."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from trainable.checks import duplicates
+from trainable.checks.diagnosis import Problem, Size, by
+from trainable.data import dataset
+from trainable.data.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels, Split
+from trainable.printing import Progress, plural
+
+# People scribble on a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
+DENSE = 0.5
+ORIENTATION = 0x0112
+
+
+@dataclass
+class Sample:
+    """What is kept of one stem once its files are closed: sums and a thumbnail, never pixels."""
+
+    split: Split
+    stem: str
+    problems: list[Problem] = field(default_factory=list)
+    size: Size | None = None
+    tally: Counter[str] = field(default_factory=Counter)
+    colour: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
+    digest: str | None = None
+    thumbnail: Pixels | None = None
+
+
+def look_at_all(splits: Sequence[Split], progress: Progress | None) -> list[Sample]:
+    """In threads, since decoding lets others run; in the order of the splits whatever finishes first."""
+    work = [(one, stem) for one in splits for stem in sorted({*one.images, *one.scribbles, *one.truth})]
+    samples: list[Sample] = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for sample in pool.map(lambda item: _look(*item), work):
+            samples.append(sample)
+            if progress:
+                progress(len(samples), len(work))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return samples
+
+
+def _look(split: Split, stem: str) -> Sample:
+    sample = Sample(split, stem)
+    image, image_size = _read(split.images.get(stem), dataset.read_image, sample)
+    scribble, scribble_size = _read(split.scribbles.get(stem), dataset.read_scribble, sample)
+    mask, mask_size = _read(split.truth.get(stem), dataset.read_mask, sample)
+    sample.size = image_size
+    known = image_size or scribble_size
+    for folder, size in ((split.scribbles, scribble_size), (split.truth, mask_size)):
+        if known and size and size != known:
+            partner = "image" if image_size else "scribble"
+            turned = ": turned by a quarter" if size == known[::-1] else ""
+            text = f"is {by(size)}, but its {partner} {by(known)}{turned}"
+            sample.problems.append(Problem(folder[stem], "size", text))
+    if image is not None:
+        _measure_image(image, split.images[stem], sample)
+    if scribble is not None:
+        _measure_scribble(scribble, split.scribbles[stem], sample)
+    if mask is not None:
+        _measure_mask(mask, split.truth[stem], sample)
+    if scribble is not None and mask is not None and scribble.shape == mask.shape:
+        wrong = int(np.count_nonzero((scribble != mask) & (scribble <= FOREGROUND)))
+        if wrong:
+            text = f"{plural(wrong, 'scribbled pixel lies', 'scribbled pixels lie')} on the other class of the truth"
+            sample.problems.append(Problem(split.scribbles[stem], "contradiction", text))
+    return sample
+
+
+def _read(path: Path | None, reader: Callable[[Path], Pixels], sample: Sample) -> tuple[Pixels | None, Size | None]:
+    """The pixels where they can be used, and the size also of a file whose labels are wrong."""
+    if path is None:
+        return None, None
+    pixels = None
+    try:
+        pixels = reader(path)
+    except dataset.Unreadable as error:
+        sample.problems.append(Problem(path, "unreadable", error.problem))
+        return None, None
+    except BadFile as error:
+        sample.problems.append(Problem(path, "labels", error.problem))
+    with Image.open(path) as header:
+        return pixels, header.size
+
+
+def _measure_image(image: Pixels, path: Path, sample: Sample) -> None:
+    pixels = image.shape[0] * image.shape[1]
+    mean, std = (value[:, 0] for value in cv2.meanStdDev(image))
+    sample.tally["coloured"] = pixels
+    sample.colour[:] = mean * pixels, (mean**2 + std**2) * pixels
+    sample.digest, sample.thumbnail = duplicates.digest(image), duplicates.thumbnail(image)
+    sample.problems += [Problem(path, "colours", text) for text in _lost(path)]
+
+
+def _lost(path: Path) -> Iterator[str]:
+    """What a file says that reading it as 8-bit RGB, as it is stored, leaves out."""
+    with Image.open(path) as header:
+        if dataset.is_deep(header):
+            yield f"has more than 8 bits per pixel (mode {header.mode}); its own range is stretched to 0..255"
+        # Decoded once more, but only the few pictures that have transparency are.
+        if header.has_transparency_data and header.convert("RGBA").getchannel("A").getextrema()[0] != 255:
+            yield "is transparent in places; transparency is ignored"
+        orientation = header.getexif().get(ORIENTATION, 1) if header.format == "JPEG" else 1
+        if orientation != 1:
+            yield f"asks viewers to turn it (EXIF orientation {orientation}); it is read as stored"
+
+
+def _measure_scribble(scribble: Pixels, path: Path, sample: Sample) -> None:
+    count = {"foreground": int((scribble == FOREGROUND).sum()), "background": int((scribble == BACKGROUND).sum())}
+    sample.tally.update({f"scribbled {name}": pixels for name, pixels in count.items()})
+    sample.tally["scribbled over"] = scribble.size
+    absent = [name for name, pixels in count.items() if not pixels]
+    if absent:
+        text = f"has no {absent[0]} scribble" if len(absent) == 1 else "has no scribble at all"
+        sample.problems.append(Problem(path, "scribble", text))
+    if sum(count.values()) > DENSE * scribble.size:
+        share = sum(count.values()) / scribble.size
+        text = f"labels {share:.0%} of its pixels: unlabelled ones must be 255, 0 is a background scribble"
+        sample.problems.append(Problem(path, "scribble", text))
+
+
+def _measure_mask(mask: Pixels, path: Path, sample: Sample) -> None:
+    foreground = int(mask.sum(dtype=np.int64))
+    sample.tally.update({"masked": mask.size, "foreground": foreground})
+    if foreground in (0, mask.size):
+        text = "is full: every pixel is foreground" if foreground else "is empty: no pixel is foreground"
+        sample.problems.append(Problem(path, "mask", text))
+
+
+def statistics(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Pooled over pixels, not averaged over images, so that the share and the ratio of classes are one number."""
+    tally = Counter[str]()
+    for sample in samples:
+        tally.update(sample.tally)
+    sizes = Counter(sample.size for sample in samples if sample.size)
+    mean = std = coverage = None
+    if tally["coloured"]:
+        first, second = np.sum([sample.colour for sample in samples], axis=0) / tally["coloured"]
+        mean = tuple((first / 255).tolist())
+        std = tuple((np.sqrt(np.maximum(second - first**2, 0)) / 255).tolist())
+    if tally["scribbled over"]:
+        classes = {k: tally[f"scribbled {k}"] / tally["scribbled over"] for k in ("foreground", "background")}
+        coverage = {"all": sum(classes.values()), **classes}
+    return {
+        "size": sizes.most_common(1)[0][0] if sizes else None,
+        "mean": mean,
+        "std": std,
+        "foreground_share": tally["foreground"] / tally["masked"] if tally["masked"] else None,
+        "scribble_coverage": coverage,
+    }

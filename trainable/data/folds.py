@@ -1,0 +1,163 @@
+"""Folds: made once per data set and seed, alike in foreground share, never splitting a group, saved with a hash."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainable.errors import UserError, did_you_mean
+from trainable.storage.atomic_files import write_json
+
+if TYPE_CHECKING:
+    from trainable.data.decoded_images import Data
+
+VERSION = 1
+GROUPS = "groups.csv"
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold each image is held out in; ``data_hash`` says of which data."""
+
+    count: int
+    seed: int
+    data_hash: str
+    assignment: Mapping[str, int]
+
+    def held_out(self, fold: int) -> list[str]:
+        return sorted(stem for stem, k in self.assignment.items() if k == self._check(fold))
+
+    def training(self, fold: int) -> list[str]:
+        return sorted(stem for stem, k in self.assignment.items() if k != self._check(fold))
+
+    @property
+    def hash(self) -> str:
+        text = json.dumps([self.data_hash, sorted(self.assignment.items())], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _check(self, fold: int) -> int:
+        if not 0 <= fold < self.count:
+            raise UserError(f"fold {fold}: there are {self.count} folds, 0 to {self.count - 1}")
+        return fold
+
+
+def folds_of(data: Data, count: int, seed: int) -> Folds:
+    """The folds of a split, its groups kept together where it names any."""
+    path = data.split.root / GROUPS
+    groups = read_groups(path, data.stems) if path.exists() else None
+    return make_folds(data.foreground_shares, count, seed, data.hash, groups)
+
+
+def make_folds(
+    shares: Mapping[str, float],
+    count: int,
+    seed: int,
+    data_hash: str,
+    groups: Mapping[str, str] | None = None,
+) -> Folds:
+    """Deal the images out by foreground share, so that each quantile bin is spread over all folds."""
+    if count < 2:
+        raise UserError(f"folds = {count}: at least 2 are needed, one of which is held out in turn")
+    if len(shares) < count:
+        raise UserError(
+            f"folds = {count}: the data set has only {len(shares)} labelled images, one per fold is the least"
+        )
+    rng = np.random.default_rng((seed, count))
+    assignment = _deal(shares, count, rng) if groups is None else _deal_groups(shares, groups, count, rng)
+    return Folds(count, seed, data_hash, assignment)
+
+
+def _deal(shares: Mapping[str, float], count: int, rng: np.random.Generator) -> dict[str, int]:
+    """Bins of ``count`` neighbours in foreground share; each bin gives one image to each fold."""
+    ordered = sorted(shares, key=lambda stem: (shares[stem], stem))
+    assignment: dict[str, int] = {}
+    for start in range(0, len(ordered), count):
+        for stem, fold in zip(ordered[start : start + count], rng.permutation(count).tolist(), strict=False):
+            assignment[stem] = fold
+    return assignment
+
+
+def _deal_groups(
+    shares: Mapping[str, float], groups: Mapping[str, str], count: int, rng: np.random.Generator
+) -> dict[str, int]:
+    """Large groups first, each to the fold that is emptiest in the bins of foreground share the group belongs to."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for stem in sorted(shares):
+        members[f"group {groups[stem]}" if stem in groups else f"image {stem}"].append(stem)
+    if len(members) < count:
+        raise UserError(f"folds = {count}: {GROUPS} leaves only {len(members)} groups, which are never split")
+    ordered = sorted(shares, key=lambda stem: (shares[stem], stem))
+    bins = max(1, min(5, len(shares) // count))
+    bin_of = {stem: position * bins // len(ordered) for position, stem in enumerate(ordered)}
+    filled = np.zeros((count, bins))
+    assignment: dict[str, int] = {}
+    order = rng.permutation(len(members))
+    names = sorted((list(members)[k] for k in order), key=lambda name: -len(members[name]))
+    for name in names:
+        added = np.bincount([bin_of[stem] for stem in members[name]], minlength=bins)
+        after = filled + added
+        # Size counts before the bins do: a fold that is smaller by one image wins over a better mixture.
+        badness = len(shares) * after.sum(axis=1) + (after**2).sum(axis=1)
+        fold = int(np.argmin(badness))
+        filled[fold] = after[fold]
+        assignment.update(dict.fromkeys(members[name], fold))
+    return assignment
+
+
+def read_groups(path: Path, stems: Sequence[str]) -> dict[str, str]:
+    """The group of each image named in a groups.csv (columns stem, group); images not named stand alone."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    if rows and not {"stem", "group"} <= set(rows[0]):
+        raise UserError(f"{path}: needs the columns stem and group, has {', '.join(map(str, rows[0]))}")
+    groups: dict[str, str] = {}
+    for line, row in enumerate(rows, 2):
+        stem, group = row["stem"], row["group"]
+        if not stem or not group:
+            raise UserError(f"{path}, line {line}: stem and group must both be given")
+        if stem not in stems:
+            raise UserError(f"{path}, line {line}: no image has the stem {stem!r}.{did_you_mean(stem, stems)}")
+        if groups.setdefault(stem, group) != group:
+            raise UserError(f"{path}, line {line}: {stem!r} is in two groups, {groups[stem]!r} and {group!r}")
+    return groups
+
+
+def save_folds(folds: Folds, path: Path) -> None:
+    write_json(
+        path,
+        {
+            "version": VERSION,
+            "folds": folds.count,
+            "seed": folds.seed,
+            "data_hash": folds.data_hash,
+            "assignment": dict(sorted(folds.assignment.items())),
+        },
+    )
+
+
+def load_folds(path: Path, data_hash: str | None = None) -> Folds:
+    """Read folds.json; folds of other data than ``data_hash`` are refused."""
+    try:
+        value: Any = json.loads(path.read_text())
+        if value["version"] != VERSION:
+            raise UserError(f"{path}: has version {value['version']}, this program reads version {VERSION}")
+        assignment = {str(stem): int(fold) for stem, fold in value["assignment"].items()}
+        folds = Folds(int(value["folds"]), int(value["seed"]), str(value["data_hash"]), assignment)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not a folds file ({type(error).__name__}: {error})") from None
+    if set(folds.assignment.values()) != set(range(folds.count)):
+        raise UserError(f"{path}: must hold an image in every fold from 0 to {folds.count - 1}")
+    if data_hash is not None and folds.data_hash != data_hash:
+        raise UserError(f"{path}: was made for other data ({folds.data_hash[:12]}, these are {data_hash[:12]})")
+    return folds

@@ -1,0 +1,94 @@
+"""Data on a machine that does not see their folder: sent there once, kept in its cache, checked by their hash."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from trainable.data.dataset import Split, find_splits
+from trainable.data.folds import Folds
+from trainable.errors import UserError
+from trainable.storage.atomic_files import cache_folder
+from trainable.storage.file_locks import locked
+
+PART = 64 * 2**20  # bytes of files in one part: many parts travel at once, and none fills a machine's memory
+
+Fetch = Callable[[], Iterable[bytes]]
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What every fold trial of a run is trained on: the folds, and the split that they were dealt from.
+
+    ``fetch`` gets the split's files on a machine that does not see its folder.
+    """
+
+    folds: Folds
+    folder: Path
+    split: str
+    fetch: Fetch | None = None
+
+    def place(self) -> Path:
+        """The folder with the data on this machine."""
+        return located(self.folder, self.split, self.folds.data_hash, self.fetch)
+
+
+def parts_of(split: Split) -> Iterator[bytes]:
+    """The files of a split in tar archives that each stand for themselves."""
+    files = [path for folder in (split.images, split.scribbles, split.truth) for path in folder.values()]
+    buffer, archive = _archive()
+    for path in files:
+        archive.add(path, str(path.relative_to(split.root.parent)))
+        if buffer.tell() >= PART:
+            archive.close()
+            yield buffer.getvalue()
+            buffer, archive = _archive()
+    archive.close()
+    yield buffer.getvalue()
+
+
+def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:
+    buffer = io.BytesIO()
+    return buffer, tarfile.open(fileobj=buffer, mode="w", dereference=True)
+
+
+def located(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
+    """The folder with the data on this machine: the one that was asked for, or what was sent in its place."""
+    if fetch is None or _holds(asked, split, content):
+        return asked
+    kept = cache_folder() / "data" / content[:20]
+    with locked(kept.with_name(f".{kept.name}.lock")):
+        if not _holds(kept, split, content):
+            _unpack(kept, fetch())
+            _holds.cache_clear()
+    if not _holds(kept, split, content):
+        raise UserError(f"{kept}: what was sent there of {asked} is not what the search was launched with")
+    return kept
+
+
+@lru_cache(maxsize=16)
+def _holds(folder: Path, split: str, content: str) -> bool:
+    try:
+        found = find_splits(folder).get(split)
+    except UserError:
+        return False
+    return found is not None and found.hash == content
+
+
+def _unpack(kept: Path, parts: Iterable[bytes]) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    unpacked = Path(tempfile.mkdtemp(prefix=f".{kept.name}-", dir=kept.parent))
+    try:
+        for part in parts:
+            with tarfile.open(fileobj=io.BytesIO(part)) as archive:
+                archive.extractall(unpacked, filter="data")
+        shutil.rmtree(kept, ignore_errors=True)
+        unpacked.rename(kept)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)

@@ -1,0 +1,54 @@
+"""Networks by name: the core of each architecture, and the network built around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+
+import torch
+from huggingface_hub import constants
+from torch import nn
+
+from trainable.config import Config
+from trainable.errors import UserError
+from trainable.networks.hub import cache_alone_if_silent
+from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.networks.unet import unet
+
+# A new architecture is a file here, its entry in this table and its name in Config.architecture.
+ARCHITECTURES: dict[str, Callable[[Config], nn.Module]] = {"unet": unet}
+
+
+def build_network(config: Config, mean: list[float], std: list[float], seed: int | None = None) -> ScribbleNetwork:
+    """The network of a configuration, its weights drawn from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        core = _build_core(config)
+    return ScribbleNetwork(core, mean, std).to(memory_format=torch.channels_last)
+
+
+def fetch_weights(configs: Iterable[Config]) -> None:
+    """Have the weights that these configs start from in the cache, or say which cannot be had."""
+    started = {(config.encoder, config.encoder_weights): config for config in configs if config.encoder_weights}
+    for config in started.values():
+        build_network(config, [0.0] * 3, [1.0] * 3)
+
+
+def _build_core(config: Config) -> nn.Module:
+    try:
+        with cache_alone_if_silent() if config.encoder_weights else nullcontext():
+            return ARCHITECTURES[config.architecture](config)
+    except UserError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        cause = f"{type(error).__name__}: {first}"
+        if config.encoder_weights is not None:
+            raise UserError(
+                f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} cannot be had here "
+                f"({cause}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use encoder_weights=none"
+            ) from error
+        raise UserError(
+            f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture} ({cause})"
+        ) from error

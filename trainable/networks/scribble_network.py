@@ -1,0 +1,36 @@
+"""What every network is wrapped in: bytes in, one logit per pixel out, whatever its architecture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainable.data import scribbles
+
+CHANNELS = 4
+
+
+class ScribbleNetwork(nn.Module):
+    """Makes the four channels (normalised RGB, scribble as -1 / 0 / +1) from bytes, then runs the core on them.
+
+    The normalisation is a part of the weights, so a checkpoint alone is enough to predict, and bytes instead of floats
+    travel to the device: a fifth of the traffic.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, core: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.core = core
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
+        """``images`` (B, H, W, 3) and ``scribble`` (B, H, W) as bytes; logits come back as (B, 1, H, W)."""
+        colour = (images.float() - self.mean) / self.std
+        foreground = (scribble == scribbles.FOREGROUND).float()
+        background = (scribble == scribbles.BACKGROUND).float()
+        channels = torch.cat([colour, (foreground - background).unsqueeze(-1)], dim=-1)
+        logits: Tensor = self.core(channels.permute(0, 3, 1, 2))  # a view that is channels_last already
+        return logits

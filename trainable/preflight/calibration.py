@@ -1,0 +1,94 @@
+"""Time a few real steps and an evaluation of a configuration on this machine's device, with the fold loop's own parts.
+
+What a step costs does not depend on what is in the images, so generated ones do where the data are somewhere else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from trainable.augmentation.batches import PREFETCHED, default_workers, training_batches
+from trainable.config import Config
+from trainable.data.decoded_images import Data, open_data
+from trainable.data.folds import folds_of
+from trainable.data.synthesize import SIDES, synthesize
+from trainable.errors import UserError
+from trainable.machine.device import is_out_of_memory, pick_device
+from trainable.machine.hardware import cpu_name
+from trainable.preflight.step_times import StepTime
+from trainable.training.evaluate import evaluate
+from trainable.training.trial import FoldTrial
+
+WARMUP = 2
+FEWEST, MOST, SECONDS = 3, 300, 2.0
+ENDLESS = 1_000_000
+
+
+def measure(
+    config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int
+) -> tuple[str, StepTime]:
+    """The device's name, and what a step and an evaluation take on it with so many threads."""
+    torch.set_num_threads(threads)
+    device = pick_device("auto")
+    # Weights from a hub, and a horizon that is over before the clock is started, would only be in the way.
+    config = config.model_copy(update={"encoder_weights": None, "steps": ENDLESS, "size": size})
+    try:
+        with _opened(config, size, data, folds) as opened:
+            trial = FoldTrial(config, opened, folds_of(opened, folds, fold_seed), 0, device)
+            step, image = _step_seconds(trial, threads), _image_seconds(trial)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        shape = f"batch {config.batch_size} at {size[0]}x{size[1]}"
+        raise UserError(f"encoder {config.encoder}, {shape}: does not fit into the memory of {device}") from error
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return name, StepTime(step, image, date.today().isoformat())
+
+
+def _step_seconds(trial: FoldTrial, threads: int) -> float:
+    """The mean over steps that follow each other, waiting for input and device included; fed as a fold trial is."""
+    workers = min(threads, default_workers(trial.device))
+    batches = training_batches(trial.stream, 0, ENDLESS, trial.device, workers)
+    for _ in range(WARMUP + PREFETCHED * workers):  # until the pace is that of the input too
+        trial.train_step(*next(batches))
+    began, count = _now(trial.device), 0
+    while count < FEWEST or (count < MOST and time.perf_counter() - began < SECONDS):
+        trial.train_step(*next(batches))
+        count += 1
+    return (_now(trial.device) - began) / count
+
+
+def _image_seconds(trial: FoldTrial) -> float:
+    """An evaluation's time for each image held out, from one or two batches of them."""
+    images = trial.held_out[: 2 * trial.config.batch_size]
+    for _ in range(2):  # the first is the warm-up, of the same shapes: a GPU chooses its algorithms for each
+        began = _now(trial.device)
+        evaluate(trial.ema.network, trial.data, images, trial.config, trial.device, trial.autocast)
+    return (_now(trial.device) - began) / len(images)
+
+
+def _now(device: torch.device) -> float:
+    """The clock, once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@contextmanager
+def _opened(config: Config, size: tuple[int, int], data: Path | None, folds: int) -> Iterator[Data]:
+    """The data where they are; otherwise so many images of the size that every fold has a whole batch to train on."""
+    if data is not None:
+        yield open_data(data, size)
+        return
+    with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
+        folder = Path(scratch) / "data"
+        width, height = (max(SIDES[0], side) for side in size)
+        synthesize(folder, max(2 * config.batch_size + 2, folds), 0, width, height, seed=0)
+        yield open_data(folder, size, cache=Path(scratch) / "cache")

@@ -1,0 +1,84 @@
+"""Whether the networks that configs ask for can be built: found out before the first fold trial, not by it.
+
+That needs torch, which takes seconds and half a gigabyte, so a process of its own tries, on a device without memory;
+and what could be built once is remembered beside the decoded data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from trainable.config import Config
+from trainable.errors import UserError
+from trainable.machine.isolated import in_fresh_process
+from trainable.printing import progress_bar
+from trainable.storage.atomic_files import cache_folder, write_json
+
+FILE = "networks.json"
+PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
+
+
+def check_networks(configs: Iterable[Config], run: Callable[..., Any] = in_fresh_process) -> None:
+    """Refuse networks that cannot be built, all of them at once. ``run`` calls a function in a process of its own."""
+    asked = {_kind(config): config for config in configs}
+    built = _recall()
+    new = [kind for kind in asked if kind not in built]
+    if not new:
+        return
+    with progress_bar("trying the networks") as progress:
+        progress(0, len(new))
+        try:
+            wrong: list[str | None] = run(problems, [asked[kind] for kind in new])
+        except BrokenProcessPool:
+            raise UserError("the process that tries the networks was killed; is there memory for one?") from None
+        progress(len(new), len(new))
+    _remember(built | {kind for kind, problem in zip(new, wrong, strict=True) if problem is None})
+    if told := [problem for problem in wrong if problem is not None]:
+        raise UserError("\n".join(dict.fromkeys(told)))
+
+
+def problems(configs: list[Config]) -> list[str | None]:
+    """For each config what is wrong with its network, apart from weights that it starts from."""
+    import torch
+
+    from trainable.networks.registry import build_network
+
+    found: list[str | None] = []
+    for config in configs:
+        try:
+            with torch.device("meta"):
+                build_network(config.model_copy(update={"encoder_weights": None}), [0.0] * 3, [1.0] * 3)
+            found.append(None)
+        except UserError as problem:
+            found.append(str(problem))
+    return found
+
+
+def _kind(config: Config) -> str:
+    return f"{config.architecture} {config.encoder} {config.attention}"
+
+
+def _recall() -> set[str]:
+    """What these versions could build; a file that is damaged is as good as none."""
+    try:
+        told = json.loads(_path().read_text())
+        return set(map(str, told["built"])) if told["versions"] == _versions() else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _remember(built: set[str]) -> None:
+    write_json(_path(), {"versions": _versions(), "built": sorted(built)})
+
+
+def _path() -> Path:
+    return cache_folder() / FILE
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}

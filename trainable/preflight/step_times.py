@@ -1,0 +1,96 @@
+"""How long a step takes: what decides it, and what was once measured, kept beside the decoded images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from trainable.config import Config
+from trainable.storage.atomic_files import cache_folder, write_json
+
+FILE, VERSION = "step_times.json", 1
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All of a configuration that decides how long its steps take, as far as it matters."""
+
+    architecture: str
+    encoder: str
+    attention: str | None
+    width: int
+    height: int
+    batch_size: int
+    precision: str
+    augmentation: str
+
+    @property
+    def volume(self) -> int:
+        """Pixels per step."""
+        return self.batch_size * self.width * self.height
+
+    def __str__(self) -> str:
+        return f"batch {self.batch_size} at {self.width}x{self.height}, {self.encoder}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where steps are taken: the device, the threads that a fold trial gets, and the torch that runs them."""
+
+    device: str
+    threads: int
+    torch: str
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds per training step, and per image in an evaluation; ``at`` is the day it was measured."""
+
+    step_seconds: float
+    image_seconds: float
+    at: str
+
+
+def shape_of(config: Config, size: tuple[int, int], augmentation: str) -> Shape:
+    return Shape(
+        config.architecture,
+        config.encoder,
+        config.attention,
+        *size,
+        config.batch_size,
+        config.precision,
+        augmentation,
+    )
+
+
+def place_of(device: str, threads: int) -> Place:
+    return Place(device, threads, version("torch"))
+
+
+def recall(place: Place, shapes: Iterable[Shape]) -> dict[Shape, StepTime]:
+    """What was measured at this place; a file that is damaged is as good as none, measuring again replaces it."""
+    known = {json.dumps(entry["of"], sort_keys=True): entry["took"] for entry in _read()}
+    found = {shape: known.get(json.dumps(_key(place, shape), sort_keys=True)) for shape in shapes}
+    return {shape: StepTime(**took) for shape, took in found.items() if took is not None}
+
+
+def remember(place: Place, shape: Shape, took: StepTime) -> None:
+    key = _key(place, shape)
+    entries = [entry for entry in _read() if entry["of"] != key]
+    write_json(cache_folder() / FILE, {"version": VERSION, "entries": [*entries, {"of": key, "took": asdict(took)}]})
+
+
+def _key(place: Place, shape: Shape) -> dict[str, Any]:
+    return asdict(place) | asdict(shape)
+
+
+def _read() -> Sequence[Any]:
+    try:
+        document = json.loads((cache_folder() / FILE).read_text())
+        entries = document["entries"] if document["version"] == VERSION else []
+        return [entry for entry in entries if isinstance(entry["of"], dict) and StepTime(**entry["took"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

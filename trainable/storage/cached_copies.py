@@ -1,0 +1,72 @@
+"""Copies of what lies in an object store, on a disk of this machine: fetched once, and again where it has changed.
+
+A copy has the time of its object, so that a listing tells what is still to fetch and nothing is kept beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from trainable.errors import UserError
+from trainable.printing import Progress, progress_bar
+from trainable.storage.atomic_files import cache_folder, remove_partial
+from trainable.storage.file_locks import locked
+from trainable.storage.object_store import Entry, Store
+from trainable.storage.s3_client import NotThere
+from trainable.storage.urls import inside, is_url
+
+AT_ONCE = 8
+
+
+def fetch(store: Store, entries: Mapping[str, Entry], folder: Path, progress: Progress | None = None) -> None:
+    """Bring these objects into a folder, under their own names; copies that are there already stay."""
+    wanted = [(name, inside(folder, name)) for name, entry in entries.items()]
+    missing = [(name, path) for name, path in wanted if not _is_copy(path, entries[name])]
+
+    def bring(one: tuple[str, Path]) -> None:
+        name, path = one
+        with suppress(NotThere):  # it was there when it was listed: somebody has removed it since
+            store.get(name, path)
+            if path.stat().st_size == entries[name].size:  # otherwise it is newer than its listing
+                os.utime(path, (entries[name].mtime, entries[name].mtime))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done, _ in enumerate(pool.map(bring, missing), 1):
+            if progress:
+                progress(done, len(missing))
+
+
+def data_folder(data: str | Path) -> Path:
+    """Where a data set lies on this machine: a folder as it is, one in an object store as its copy in the cache."""
+    if not is_url(data):
+        return Path(data)
+    store = Store(str(data))
+    folder = cache_folder() / "data" / store.address.digest
+    with locked(folder.with_suffix(".lock")):
+        entries = store.names()
+        if not entries:
+            raise UserError(f"{store.address.plain}: holds nothing; a data set has splits such as train/images")
+        with progress_bar("fetching data", after=1.0) as progress:
+            fetch(store, entries, folder, progress)
+        _remove_others(folder, entries)
+    return folder
+
+
+def _is_copy(path: Path, entry: Entry) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_size == entry.size and abs(found.st_mtime - entry.mtime) < 1e-3
+
+
+def _remove_others(folder: Path, entries: Mapping[str, Entry]) -> None:
+    """What was removed from the store is no part of the data set any more."""
+    remove_partial(folder)
+    for path in folder.rglob("*"):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in entries:
+            path.unlink()

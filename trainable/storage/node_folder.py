@@ -1,0 +1,155 @@
+"""Where a fold trial trains when its run lives in an object store: a folder of this node, whose files travel.
+
+They come from the store before the first step, go there every minute and when the job ends. The checkpoint goes last:
+whatever cuts the way short, the store holds a state that a crash could have left on a disk. A process that died
+leaves its folder; the next one that trains the fold on this node goes on there, if nobody has elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from trainable.storage.atomic_files import TEMPORARY, cache_folder, write_json
+from trainable.storage.file_locks import is_locked, try_lock
+from trainable.storage.object_store import Entry, Store, StoreFailed
+from trainable.storage.s3_client import NotThere
+from trainable.storage.urls import inside
+
+EVERY = 60.0  # seconds between two pushes, at least
+CHECKPOINTS = ("last.pt", "last.json")  # of the fold loop and of the script
+# A checkpoint in the store is whole, so there the one before it is not needed; the driver writes error.txt.
+HANG_FILE = "hang.txt"
+LEFT = ("previous.pt", "next.pt", HANG_FILE, "error.txt")
+DAY = 86_400.0
+
+Result = dict[str, Any]
+
+
+class Overtaken(RuntimeError):
+    """Another worker has gone on with this fold: what this one did must not take its place."""
+
+
+class Workplace:
+    """The folder of one job; ``folder`` is known at once, its files are there when the first report is asked for."""
+
+    def __init__(self, job: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
+        self.store = Store(job["store"]).under("configs", job["config_id"], f"fold_{job['fold']}")
+        self.clock = clock
+        self.pushed_at = clock()
+        root = cache_folder() / "scratch"
+        place = root / self.store.address.digest
+        if is_locked(place.with_suffix(".lock")):  # by a process that was given up, and does not know yet
+            place = place.with_name(f"{place.name}-{os.getpid()}")
+        self.folder = place
+        self._lock, self._memory = place.with_suffix(".lock"), place.with_suffix(".json")
+        self._seen: dict[str, Entry] = {}  # what the store held when this fold was last in step with it
+        self._sent: dict[str, tuple[int, int]] = {}  # the files that it was in step with
+
+    def carry(self, reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
+        """The reports of a fold that trains in ``folder``."""
+        with self._held(), closing(reports):
+            self._fetch()
+            try:
+                for report in reports:
+                    if report.get("finished") or self.clock() - self.pushed_at > EVERY:
+                        self._push()
+                    yield report
+            except GeneratorExit:
+                reports.close()  # which may write a last checkpoint
+                # Nobody would hear of an error; what the store has not got stays here, to be gone on with.
+                with suppress(StoreFailed, Overtaken):
+                    self._leave()
+                raise
+            except (StoreFailed, Overtaken):
+                raise
+            except Exception:
+                self._leave()
+                raise
+            self._leave()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        handle = try_lock(self._lock)
+        if handle is None:
+            raise RuntimeError(f"{self.folder}: another process has begun to train this fold here")
+        try:
+            os.utime(self._lock)
+            _sweep(self.folder.parent)
+            yield
+        finally:
+            os.close(handle)
+
+    def _fetch(self) -> None:
+        """Go on with what a process that died left here, or else with what the store holds."""
+        there = self._listed()
+        if self._remembered() == there:
+            self._seen = there
+            return
+        for path in self.folder.glob("*"):
+            if path.name != HANG_FILE:  # the watchdog has it open
+                path.unlink()
+        for name in there:
+            with suppress(NotThere):
+                self.store.get(name, inside(self.folder, name))
+        self._remember(there)
+        self._sent = {path.name: _state(path) for path in self._files()}
+
+    def _push(self) -> None:
+        if self._listed() != self._seen:
+            raise Overtaken(f"{self.store.address.plain}: another worker has gone on with this fold")
+        for path in sorted(self._files(), key=lambda path: (path.name in CHECKPOINTS, path.stat().st_mtime_ns)):
+            state = _state(path)
+            if self._sent.get(path.name) != state:
+                self.store.put(path, path.name)
+                self._sent[path.name] = state
+        self._remember(self._listed())
+        self.pushed_at = self.clock()
+
+    def _leave(self) -> None:
+        self._push()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._memory.unlink(missing_ok=True)
+
+    def _listed(self) -> dict[str, Entry]:
+        return {name: entry for name, entry in self.store.names(deep=False).items() if name not in LEFT}
+
+    def _files(self) -> list[Path]:
+        return [
+            path
+            for path in self.folder.glob("*")
+            if path.is_file() and path.name not in LEFT and not path.name.startswith(TEMPORARY)
+        ]
+
+    def _remember(self, seen: dict[str, Entry]) -> None:
+        self._seen = seen
+        write_json(self._memory, {name: astuple(entry) for name, entry in seen.items()})
+
+    def _remembered(self) -> dict[str, Entry] | None:
+        try:
+            return {name: Entry(*told) for name, told in json.loads(self._memory.read_text()).items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError):
+            return None
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _sweep(root: Path) -> None:
+    """Remove what processes that died left behind, and nobody has come back for in a day."""
+    for lock in root.glob("*.lock"):
+        if time.time() - lock.stat().st_mtime > DAY and not is_locked(lock):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.with_suffix(".json").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)

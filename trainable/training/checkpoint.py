@@ -1,0 +1,113 @@
+"""Checkpoints: one file holds all that resuming needs, and rebuilds its network from itself.
+
+``last.pt`` is the newest state, ``previous.pt`` the one before it, ``best.pt`` the best weights alone. Files are read
+with ``weights_only=True``, so a checkpoint cannot run code, and every byte is checked before it is believed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainable.config import Config, make_config
+from trainable.errors import StorageFull, UserError
+from trainable.networks.registry import build_network
+from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.storage.atomic_files import sync_folder, write_atomically
+
+VERSION = 1
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+State = dict[str, Any]
+log = logging.getLogger(__name__)
+
+
+class Damaged(Exception):
+    """A file that is there but is not what was written."""
+
+
+def save(state: State, path: Path) -> None:
+    """Write a checkpoint whole or not at all."""
+    try:
+        write_atomically(path, lambda file: torch.save({"version": VERSION, **state}, file))
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise StorageFull(
+            f"{path}: cannot be written ({os.strerror(cause.errno or 0)}); what was saved before is untouched"
+        ) from None
+
+
+def save_last(state: State, folder: Path) -> None:
+    """Write ``last.pt`` and keep the one before as ``previous.pt``; at no moment is there no whole checkpoint."""
+    fresh = folder / "next.pt"
+    save(state, fresh)
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    fresh.replace(folder / LAST)
+    sync_folder(folder)
+
+
+def load_last(folder: Path) -> State | None:
+    """The newest whole checkpoint of a fold, or None; a damaged one is passed over with a warning."""
+    for name in ("next.pt", LAST, PREVIOUS):
+        if not (folder / name).exists():
+            continue
+        try:
+            return load(folder / name)
+        except Damaged as error:
+            log.warning("%s; going back to the checkpoint before it", error)
+    return None
+
+
+def load(path: Path, device: str = "cpu") -> State:
+    """Read and verify one checkpoint; ``Damaged`` if it is not whole, ``UserError`` if it is not there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise Damaged(f"{path}: is damaged (checksum of {broken} differs)")
+        state: State = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except Damaged:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever a damaged file makes zipfile or torch raise
+        raise Damaged(f"{path}: is damaged or not a checkpoint ({type(error).__name__})") from None
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise UserError(f"{path}: was written by another version of this program")
+    return state
+
+
+def config_of(state: State) -> Config:
+    return make_config(state["config"])
+
+
+def load_network(path: Path, device: str = "cpu") -> tuple[ScribbleNetwork, Config, State]:
+    """The network of a checkpoint's weights, ready to predict, with its configuration and everything beside it."""
+    try:
+        state = load(path, device)
+    except Damaged as error:
+        raise UserError(str(error)) from None
+    config = config_of(state)
+    weights = state["weights"]
+    network = empty_network(config)
+    network.load_state_dict(weights)
+    return network.to(device).eval(), config, state
+
+
+def empty_network(config: Config) -> ScribbleNetwork:
+    """A network to load weights into; nothing is fetched for it."""
+    return build_network(config.model_copy(update={"encoder_weights": None}), [0.0] * 3, [1.0] * 3)
+
+
+def cpu_copy(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights as they are now, apart from the network that goes on training."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}

@@ -1,0 +1,164 @@
+"""The fold loop: train one fold of one configuration and yield a report per evaluation.
+
+    config = make_config({"encoder": "resnet18", "steps": 500})
+    data = open_data(Path("data"), config.size)
+    folds = make_folds(data.foreground_shares, 5, seed=0, data_hash=data.hash)
+    for report in train_fold(config, data, folds, fold=0, folder=Path("out")):
+        print(report.step, report.scores["miou"])
+
+The folder holds everything: called again with the same arguments, the loop goes on from the newest checkpoint, and
+on a CPU the weights, scores and reports are bit for bit those of a run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from trainable.augmentation.batches import SHARED_MEMORY, default_workers, training_batches, workers_that_fit
+from trainable.config import Config
+from trainable.data.decoded_images import Data
+from trainable.data.folds import Folds
+from trainable.errors import FoldFailed, UserError
+from trainable.machine.device import is_out_of_memory, pick_device
+from trainable.objectives.metrics import SELECTION
+from trainable.storage.atomic_files import append_line, remove_partial, write_json, write_text
+from trainable.training import checkpoint
+from trainable.training.finish import write_results
+from trainable.training.fold_log import note
+from trainable.training.trial import FoldTrial, Report
+
+METRICS_FILE, ERROR_FILE = "metrics.jsonl", "error.json"
+
+
+def train_fold(
+    config: Config,
+    data: Data,
+    folds: Folds,
+    fold: int,
+    folder: Path,
+    *,
+    metric: str = SELECTION,
+    until: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    keep_going: Callable[[int], bool] = lambda step: True,
+    checkpoint_seconds: float = 120.0,
+    keep_probabilities: bool = False,
+) -> Iterator[Report]:
+    """Train until step ``until`` (default: the whole horizon), from the folder's checkpoint where there is one.
+
+    Early stopping and the best weights go by ``metric``; whatever it is, every metric is reported.
+    The first report after resuming is the last one that was checkpointed, again. Closing the generator, or
+    ``keep_going`` (asked after each step) saying no, saves and ends; so does reaching ``until``. Raises ``FoldFailed``
+    when the loss is no longer a number or the memory does not suffice, after writing why to ``error.json``.
+    """
+    _prepare(folder)
+    trial: FoldTrial | None = None
+    where = device
+    try:
+        place = pick_device(device)
+        where = str(place)
+        trial = FoldTrial(config, data, folds, fold, place, metric)
+        state = checkpoint.load_last(folder)
+        if state is not None:
+            trial.restore(state, folder / checkpoint.LAST)
+        _align_reports(folder / METRICS_FILE, trial.report)
+        note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
+        if trial.report is not None:
+            yield trial.report
+        if not trial.finished:
+            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, keep_probabilities)
+    except FoldFailed as failed:
+        _write_failure(folder, failed)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        step = trial.step if trial else 0
+        failure = FoldFailed("out_of_memory", f"out of memory on {where} after step {step}", step)
+        _write_failure(folder, failure)
+        raise failure from error
+
+
+def _train(
+    trial: FoldTrial,
+    folder: Path,
+    until: int | None,
+    workers: int | None,
+    keep_going: Callable[[int], bool],
+    checkpoint_seconds: float,
+    keep_probabilities: bool,
+) -> Iterator[Report]:
+    end = trial.config.steps if until is None else min(until, trial.config.steps)
+    reports_at = set(trial.config.report_steps(end))
+    wanted = default_workers(trial.device) if workers is None else workers
+    workers = workers_that_fit(trial.stream, wanted)
+    if workers < wanted:
+        room = f"{SHARED_MEMORY} has room for the batches of {workers} of {wanted} workers"
+        note(folder, f"{room}, so the input may be slow; --shm-size gives a container more")
+    saved = (trial.step, time.monotonic())
+    trial.watch.start()
+    try:
+        for images, labels in training_batches(trial.stream, trial.step, end, trial.device, workers):
+            trial.train_step(images, labels)
+            report = _report(trial, folder, keep_probabilities) if trial.step in reports_at else None
+            if trial.finished or time.monotonic() - saved[1] > checkpoint_seconds:
+                trial.save(folder)
+                saved = (trial.step, time.monotonic())
+            if report is not None:
+                trial.watch.stop()
+                yield report
+                trial.watch.start()
+            if trial.finished or not keep_going(trial.step):
+                break
+        trial.watch.stop()
+    except GeneratorExit:
+        if trial.step > saved[0]:
+            trial.save(folder)
+        raise
+    if trial.step > saved[0]:
+        trial.save(folder)
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_partial(folder)
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
+
+
+def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
+    """Evaluate and put it on record; with the last report the fold's results are written too."""
+    report = trial.evaluate()
+    append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
+    note(folder, f"step {report.step}: loss {report.loss:.4f}, {trial.metric} {report.scores[trial.metric]:.4f}")
+    if report.finished:
+        write_results(trial, folder, keep_probabilities)
+        note(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
+    return report
+
+
+def _align_reports(path: Path, report: Report | None) -> None:
+    """Drop reports that are newer than the checkpoint: they will come again, the same."""
+    kept: list[str] = []
+    if report is not None:
+        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < report.step]
+        kept.append(json.dumps(report.as_dict()))
+    if kept or path.exists():
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """All lines but a last one that a crash cut short."""
+    text = path.read_text() if path.exists() else ""
+    return text.split("\n")[:-1]
+
+
+def _write_failure(folder: Path, failure: FoldFailed) -> None:
+    write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
+    note(folder, f"failed: {failure.message}")

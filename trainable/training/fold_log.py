@@ -1,0 +1,14 @@
+"""A fold's log: what happened to it, in lines for people, whoever has something to say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from trainable.storage.atomic_files import append_line
+
+LOG_FILE = "log.txt"
+
+
+def note(folder: Path, text: str) -> None:
+    append_line(folder / LOG_FILE, f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}")

@@ -1,0 +1,262 @@
+"""A fold trial's state: its network, optimizer and best weights, how it takes a step, is saved and comes back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainable.augmentation.batches import BatchStream
+from trainable.config import Config
+from trainable.data.decoded_images import Data, unpack
+from trainable.data.folds import Folds
+from trainable.errors import FoldFailed, UserError
+from trainable.networks.registry import build_network
+from trainable.objectives.losses import segmentation_loss
+from trainable.objectives.metrics import SELECTION, known_metric, scores
+from trainable.training import checkpoint
+from trainable.training.ema import Ema
+from trainable.training.evaluate import evaluate
+from trainable.training.optimizer import learning_rate, make_optimizer
+
+WEIGHTS, STEP = 3, 4  # streams of their own beside those of trainable.augmentation.batches
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation of a fold trial, at working size; ``seconds`` are those spent on it so far."""
+
+    step: int
+    epoch: float
+    loss: float
+    validation_loss: float
+    scores: dict[str, float]
+    learning_rate: float
+    seconds: float
+    finished: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, as it stands in metrics.jsonl."""
+        values = {key: value for key, value in vars(self).items() if key != "scores"}
+        return {**values, **self.scores}
+
+
+@dataclass
+class Best:
+    """The best weights so far and when they were reached."""
+
+    score: float = -math.inf
+    step: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Stopwatch:
+    """Seconds spent on a fold trial over all its sittings; it stands still while the trial waits for its caller."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        self._before, self._started = self.seconds, None
+
+    def set(self, seconds: float) -> None:
+        self._before = seconds
+
+
+class FoldTrial:
+    """One fold of one configuration, somewhere between its first step and its last.
+
+    ``metric`` is what early stopping and the best weights go by.
+    """
+
+    def __init__(
+        self, config: Config, data: Data, folds: Folds, fold: int, device: torch.device, metric: str = SELECTION
+    ) -> None:
+        self.config, self.data, self.folds, self.fold, self.device = config, data, folds, fold, device
+        self.metric = known_metric(metric)
+        self.training = data.indices(folds.training(fold))
+        self.held_out = data.indices(folds.held_out(fold))
+        if config.batch_size > len(self.training):
+            raise UserError(
+                f"batch_size = {config.batch_size}: larger than fold {fold}, which has {len(self.training)} images"
+            )
+        if config.size not in ("auto", data.size):
+            raise UserError(f"size = {config.size}: the data was opened at {data.size[0]}x{data.size[1]}")
+        mean, std = data.statistics(self.training)
+        self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS)).to(device)
+        self.ema = Ema(self.network, config.ema)
+        self.optimizer = make_optimizer(self.network, config)
+        self.stream = BatchStream(data, self.training, config, fold)
+        self.autocast = _autocast(config, device)
+        self.step = 0
+        self.watch = Stopwatch()
+        self.best = Best()
+        self.report: Report | None = None
+        self._losses: list[Tensor] = []
+        self._past_losses: list[float] = []
+
+    @property
+    def epoch(self) -> float:
+        return self.step * self.config.batch_size / len(self.training)
+
+    @property
+    def finished(self) -> bool:
+        return self.report is not None and self.report.finished
+
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimizer. Nothing here waits for the device."""
+        # Dropout's stream depends on the step alone: there is no random state to save, and none to lose.
+        torch.manual_seed(self._seed(STEP, self.step))
+        rate = learning_rate(self.step, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        loss = self.update(images, labels)
+        self.ema.update(self.step)
+        self.step += 1
+        self._losses.append(loss)
+
+    def update(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Forward, backward and the optimizer, on the device alone; the loss, which nobody has waited for."""
+        scribble, mask = unpack(labels)
+        with self.autocast():
+            logits = self.network(images, scribble)
+        loss = segmentation_loss(logits, mask.unsqueeze(1), self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.gradient_clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def evaluate(self) -> Report:
+        """Score the averaged weights on the images held out, remember them if they are the best, and report."""
+        config = self.config
+        losses = self._collect_losses()
+        result = evaluate(self.ema.network, self.data, self.held_out, config, self.device, self.autocast)
+        if not math.isfinite(result.loss):
+            raise FoldFailed("nan", f"the validation loss is {result.loss} at step {self.step}", self.step)
+        values = scores(result.counts)
+        if values[self.metric] > self.best.score:
+            self.best = Best(values[self.metric], self.step, checkpoint.cpu_copy(self.ema.network))
+        waited = (self.step - self.best.step) * config.batch_size / len(self.training)
+        self.report = Report(
+            step=self.step,
+            epoch=self.epoch,
+            loss=float(np.mean(losses)) if losses else math.nan,
+            validation_loss=result.loss,
+            scores=values,
+            learning_rate=learning_rate(self.step, config),
+            seconds=self.watch.seconds,
+            finished=self.step >= config.steps or bool(config.patience and waited > config.patience),
+        )
+        self._past_losses = []
+        return self.report
+
+    def save(self, folder: Path) -> None:
+        """Everything needed to go on, or only the weights once there is nothing to go on with."""
+        losses = self._collect_losses()
+        state = self._identity() | {
+            "step": self.step,
+            "seconds": self.watch.seconds,
+            "losses": losses,
+            "report": None if self.report is None else vars(self.report),
+            "best_score": self.best.score,
+            "best_step": self.best.step,
+            "weights": self.ema.network.state_dict(),
+        }
+        if self.finished:
+            checkpoint.save_last(state, folder)
+            (folder / checkpoint.PREVIOUS).unlink(missing_ok=True)
+        else:
+            state |= {
+                "network": self.network.state_dict() if self.config.ema else {},
+                "optimizer": self.optimizer.state_dict(),
+                "best_weights": self.best.weights,
+            }
+            checkpoint.save_last(state, folder)
+
+    def save_best(self, folder: Path) -> None:
+        """The best weights alone, in a file that predicts by itself."""
+        state = self._identity() | {
+            "step": self.best.step,
+            "score": self.best.score,
+            "weights": self.best.weights,
+        }
+        checkpoint.save(state, folder / checkpoint.BEST)
+
+    def restore(self, state: checkpoint.State, source: Path) -> None:
+        """Go back to a saved state, bit by bit; a state of something else is refused."""
+        self._refuse_foreign(state, source)
+        self.metric = state.get("metric", SELECTION)  # one that does not say is older, and goes on as it began
+        self.step, self._past_losses = state["step"], list(state["losses"])
+        self.watch.set(state["seconds"])
+        self.report = None if state["report"] is None else Report(**state["report"])
+        self.best = Best(state["best_score"], state["best_step"], state.get("best_weights", {}))
+        self.ema.network.load_state_dict(state["weights"])
+        if not self.finished:
+            if self.config.ema:
+                self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _identity(self) -> checkpoint.State:
+        width, height = self.data.size
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "fold": self.fold,
+            "data_hash": self.data.hash,
+            "folds_hash": self.folds.hash,
+            "metric": self.metric,
+            "size": [width, height],
+            "trained_on": self.folds.training(self.fold),
+        }
+
+    def _refuse_foreign(self, state: checkpoint.State, source: Path) -> None:
+        theirs, ours = checkpoint.config_of(state).model_dump(), self.config.model_dump()
+        differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in ours if theirs[key] != ours[key]]
+        if state["data_hash"] != self.data.hash:
+            differences.append(f"other data (hash {state['data_hash'][:12]}, not {self.data.hash[:12]})")
+        elif state["folds_hash"] != self.folds.hash:
+            differences.append("other folds of the same data")
+        if state["fold"] != self.fold:
+            differences.append(f"fold {state['fold']}, not {self.fold}")
+        if state.get("metric", self.metric) != self.metric:
+            differences.append(f"goes by {state['metric']}, not {self.metric}")
+        if differences:
+            raise UserError(f"{source}: belongs to another fold trial: {'; '.join(differences)}. Choose another folder")
+
+    def _collect_losses(self) -> list[float]:
+        """All losses since the last report, as numbers; this is where the device is waited for."""
+        if self._losses:
+            self._past_losses += torch.stack(self._losses).tolist()
+            self._losses = []
+        for step, loss in enumerate(self._past_losses, self.step - len(self._past_losses) + 1):
+            if not math.isfinite(loss):
+                raise FoldFailed("nan", f"the training loss is {loss} at step {step}", step)
+        return self._past_losses
+
+    def _seed(self, *stream: int) -> int:
+        key = (*stream, self.config.seed, self.fold)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _autocast(config: Config, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if config.precision == "float32" or (config.precision == "auto" and device.type == "cpu"):
+        return nullcontext
+    return lambda: torch.autocast(device.type, torch.bfloat16)
