@@ -11,7 +11,7 @@ from search.policies.registry import policy_of
 from search.runs.run_folder import Run
 from search.runs.study import replay_lines, verdicts
 
-DOOMED = str(Path(__file__).with_name("doomed.py"))
+DOOMED = str(Path(__file__).parents[2] / "support" / "doomed.py")
 SPACE = """
 name: demo
 folds: 2

@@ -18,7 +18,7 @@ from trainable.errors import UserError
 
 # Connections that the server of the tests has left to the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-DOOMED = str(Path(__file__).with_name("doomed.py"))
+DOOMED = str(Path(__file__).parents[2] / "support" / "doomed.py")
 SPACE = """
 name: demo
 folds: 2
