@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.analysis.test_bootstrap import segmented, truth
+from tests.analysis.statistics.test_bootstrap import segmented, truth
 
 from analysis.statistics.bootstrap import bias_corrected
 from benchmarks.machine import machine

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.written_runs import GRID, RANGES, write_run
+from tests.support.written_runs import GRID, RANGES, write_run
 
 from benchmarks.machine import machine
 from trainable.printing import print_table, say

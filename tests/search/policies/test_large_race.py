@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.search.test_contract import World, drive, records, state
+from tests.search.policies.test_contract import World, drive, records, state
 
 from search.messages import Entrant, Finished, Job, Stop
 from search.policies import foldrace
