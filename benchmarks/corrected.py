@@ -17,10 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.analysis.statistics.test_bootstrap import segmented, truth
-
 from analysis.statistics.bootstrap import bias_corrected
 from benchmarks.machine import machine
+from tests.analysis.statistics.test_bootstrap import segmented, truth
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 

@@ -23,9 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.written_runs import GRID, RANGES, write_run
-
 from benchmarks.machine import machine
+from tests.support.written_runs import GRID, RANGES, write_run
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
