@@ -32,8 +32,8 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     from analysis.answer.document import document, summary_rows
     from analysis.answer.selection import select
     from analysis.answer.summary_text import lines, table
-    from analysis.tables import read_run
     from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -69,8 +69,8 @@ def report(
     """
     from analysis.answer.selection import select
     from analysis.report.write import following, write_report
-    from analysis.tables import read_run
     from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -110,8 +110,8 @@ def ensemble(
     Example: python -m analysis ensemble quickstart --tta flips
     """
     from analysis.ensembles.assemble import assemble, chosen
-    from analysis.tables import read_run
     from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
 
     flips = mask_commands.flips_named(tta)
     with talk.status("reading the run"):
@@ -153,8 +153,8 @@ def compare(
     Example: python -m analysis compare quickstart winner default
     """
     from analysis.answer.comparison import compare_configs, document, fold_rows, image_rows, lines
-    from analysis.tables import read_run
     from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
 
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
@@ -192,8 +192,8 @@ def export(
     Example: python -m analysis export quickstart --out winner
     """
     from analysis.exports.export import export as write_export
-    from analysis.tables import read_run
     from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
 
     with talk.status("exporting"):
         facts = write_export(read_run(find_run(run, root)), config, out, onnx)

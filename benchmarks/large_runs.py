@@ -33,8 +33,8 @@ FOLDS = 5
 
 
 def read(run: Path) -> dict[str, Any]:
-    from analysis.tables import read_run
     from search.runs.run_folder import Run
+    from search.runs.run_tables import read_run
 
     wall, cpu = time.perf_counter(), time.process_time()
     tables = read_run(Run(run))

@@ -16,6 +16,20 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # a second and 150 MB for each launch
 
+SMALL_SPACE = """
+name: small
+data: {data}
+folds: 3
+parameters:
+  learning_rate: {{values: [1e-3, 1e-2]}}
+  encoder: mobilenetv3_small_050
+  attention: none
+  batch_size: 4
+  steps: 2
+  evaluations: 1
+scheduler: grid
+"""
+
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +58,40 @@ def small_folds(small_data: Any) -> Any:
     from trainable.data.folds import make_folds
 
     return make_folds(small_data.foreground_shares, 4, seed=0, data_hash=small_data.hash)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, small_data: Any) -> Any:
+    """A finished run with real models: two tiny configs on three folds, trained by the fold loop without Ray."""
+    from search.messages import Entrant, Job, Report
+    from search.policies.registry import policy_of
+    from search.runs.journal import Journal
+    from search.runs.run_folder import FOLDS, Run, note_launch
+    from search.runs.study import Study
+    from spaces.load import load_space
+    from trainable.data.folds import folds_of, save_folds
+    from trainable.training.fold import train_fold
+
+    home = tmp_path_factory.mktemp("runs")
+    (home / "small.yaml").write_text(SMALL_SPACE.format(data=small_folder))
+    space = load_space(str(home / "small.yaml"), [])
+    run = Run(home / "small")
+    folds = folds_of(small_data, space.settings.folds, space.settings.fold_seed)
+    with Journal(run.journal) as journal:
+        note_launch(run, space, small_data.hash)
+        save_folds(folds, run.folder / FOLDS)
+        study = Study(policy_of(space), journal)
+        study.begin(host="here", pid=1)
+        points = {point.id: point for point in space.configs()}
+        for point in points.values():
+            run.note_config(point)
+            study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
+        while isinstance(job := study.next(), Job):
+            folder = run.folder / "configs" / job.config / f"fold_{job.fold}"
+            for report in train_fold(points[job.config].config, small_data, folds, job.fold, folder):
+                study.report(Report(job.config, job.fold, report.step, report.scores["miou"], report.seconds))
+        journal.append("end", reason="every job is done")
+    return run
 
 
 def small_config(**values: Any) -> Any:

@@ -85,7 +85,7 @@ FLOORS = {
         {"__main__"},
     ],
     "analysis": [
-        {"statistics", "tables"},
+        {"statistics"},
         {"answer"},
         {"ensembles"},
         {"exports", "report"},

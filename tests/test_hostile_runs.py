@@ -12,10 +12,10 @@ from conftest import small_config
 from scored_run import record
 
 from analysis.ensembles.ensemble import load_ensemble, read_member
-from analysis.tables import read_run
 from search.commands.launch import Request, launch_space
 from search.planning.plan import Asked
 from search.runs.recovery import recover
+from search.runs.run_tables import read_run
 from search.runs.status import status_of
 from trainable.errors import UserError
 from trainable.training.checkpoint import load_network

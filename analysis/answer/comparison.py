@@ -14,7 +14,7 @@ from analysis.answer.selection import default_config, needs_a_winner, scored_con
 from analysis.statistics.config_effects import Difference, config_effects
 from analysis.statistics.expected_scores import expect
 from analysis.statistics.paired import Comparison, compare
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.errors import UserError
 from trainable.objectives.metrics import COLUMNS, scores
 

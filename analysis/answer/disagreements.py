@@ -13,7 +13,7 @@ import torch
 
 from analysis.answer.comparison import Compared, image_rows
 from analysis.answer.document import full_config
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.augmentation.preview import BACKGROUND_COLOUR, FOREGROUND_COLOUR, GAP, TILE, caption, join, overlay, tile
 from trainable.config import make_config
 from trainable.data.dataset import Pixels, Split, read_image, read_mask, read_scribble

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.answer.selection import Selection, plain
 from analysis.statistics.bootstrap import Corrected
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 
 
 def document(tables: Tables, selection: Selection) -> dict[str, Any]:

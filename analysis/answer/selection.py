@@ -14,7 +14,7 @@ from analysis.statistics.bootstrap import Corrected, bias_corrected
 from analysis.statistics.config_effects import Effects, config_effects
 from analysis.statistics.expected_scores import Expected, expect
 from analysis.statistics.paired import Comparison, compare
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.errors import UserError
 
 TIED = 1e-9  # means closer than this are the same number

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.answer.document import summary_rows
 from analysis.answer.selection import Selection, how_to_complete
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.printing import plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all

@@ -21,8 +21,8 @@ from analysis.ensembles.ensemble import (
     save_ensemble,
 )
 from analysis.ensembles.fingerprints import fingerprints
-from analysis.tables import Tables
 from search.runs.run_folder import Run
+from search.runs.run_tables import Tables
 from trainable.data.dataset import find_splits
 from trainable.errors import UserError
 from trainable.storage.atomic_files import write_json

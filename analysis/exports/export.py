@@ -18,8 +18,8 @@ from analysis.ensembles.assemble import assemble, chosen, needs_models
 from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.exports.onnx_export import export_onnx, need_onnx
 from analysis.exports.readme import readme
-from analysis.tables import Tables
 from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
+from search.runs.run_tables import Tables
 from spaces.load import make_space
 from spaces.space import Space
 from trainable.data.folds import load_folds

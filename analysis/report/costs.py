@@ -9,10 +9,10 @@ from html import escape
 from typing import Any
 
 from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
-from analysis.tables import Tables
 from search.runs.cost_outlook import outlook
 from search.runs.ledger import ledger
 from search.runs.run_folder import ENVIRONMENT
+from search.runs.run_tables import Tables
 from search.terminal.ledger_table import summary
 
 NAMES = {"done": "full length", "under_way": "since the last report", "lost": "lost to faults"}

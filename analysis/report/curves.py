@@ -24,7 +24,7 @@ from analysis.report.figure import (
     sentence,
     values_of,
 )
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.printing import plural
 
 THIN = 240  # curves drawn

@@ -12,7 +12,7 @@ from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, label, sentence
 from analysis.statistics.importance import importance
 from analysis.statistics.parameter_effects import cell_means, main_effects
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 

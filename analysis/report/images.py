@@ -20,8 +20,8 @@ from PIL import Image
 
 from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, axis, sentence
-from analysis.tables import Tables
 from search.runs.run_folder import ENVIRONMENT
+from search.runs.run_tables import Tables
 from trainable.data import dataset
 from trainable.data.dataset import Split
 from trainable.errors import UserError

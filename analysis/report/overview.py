@@ -26,8 +26,8 @@ from analysis.report.figure import (
     values_of,
     whole_numbers,
 )
-from analysis.tables import Tables
 from search.runs.cost_outlook import outlook
+from search.runs.run_tables import Tables
 from trainable.printing import plural
 
 MOST = 400  # configs in the figure, the best ones

@@ -24,8 +24,8 @@ from analysis.report.figure import (
     label,
     values_of,
 )
-from analysis.tables import Tables
 from search.race.mixed_model import Array
+from search.runs.run_tables import Tables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 

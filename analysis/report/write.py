@@ -12,7 +12,7 @@ from analysis.answer.selection import Selection, how_to_complete
 from analysis.report import costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section
 from analysis.report.page import page
-from analysis.tables import Tables
+from search.runs.run_tables import Tables
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json, write_text
 

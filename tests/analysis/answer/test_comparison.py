@@ -17,8 +17,8 @@ from analysis.__main__ import app
 from analysis.answer.comparison import compare_configs, named
 from analysis.answer.disagreements import CAPTIONS
 from analysis.answer.selection import winner_of
-from analysis.tables import read_run
 from search.runs.run_folder import Run
+from search.runs.run_tables import read_run
 from trainable.augmentation.preview import GAP, TILE
 from trainable.errors import UserError
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.document import document
 from analysis.answer.selection import default_config, scored_config, select, winner_of
-from analysis.tables import read_run
+from search.runs.run_tables import read_run
 from trainable.errors import UserError
 
 LOSSES = {"loss": {"values": ["iou", "dice"]}}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
 from analysis.exports import onnx_export
-from analysis.tables import read_run
+from search.runs.run_tables import read_run
 from spaces.__main__ import app as spaces
 from spaces.load import load_space
 from trainable.data.folds import folds_of, load_folds

@@ -14,7 +14,7 @@ from analysis.__main__ import app
 from analysis.answer.selection import select
 from analysis.report.figure import as_json, label, table
 from analysis.report.write import sections, write_report
-from analysis.tables import read_run
+from search.runs.run_tables import read_run
 
 
 def made(run):

@@ -8,7 +8,7 @@ from written_runs import GRID, RANGES, write_run
 from analysis.answer.selection import select
 from analysis.report.png import find_browser, write_pngs
 from analysis.report.write import write_report
-from analysis.tables import read_run
+from search.runs.run_tables import read_run
 from trainable.errors import UserError
 
 FLAGS = [

@@ -1,4 +1,4 @@
-"""A run as tables: one reader for runs that are finished, going on, or damaged; what it left out it says."""
+"""A run as tables: one reader for runs that are finished, still running or damaged."""
 
 from __future__ import annotations
 

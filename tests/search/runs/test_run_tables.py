@@ -5,8 +5,8 @@ import math
 import pytest
 from scored_run import NAN, record
 
-from analysis.tables import CURVES, TRIALS, read_run
 from search.runs.journal import Journal
+from search.runs.run_tables import CURVES, TRIALS, read_run
 
 LOSSES = {"loss": {"values": ["iou", "dice"]}}
 
