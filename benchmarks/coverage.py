@@ -25,8 +25,8 @@ from analysis.statistics.config_effects import config_effects
 from analysis.statistics.expected_scores import expect
 from search.policies.contract import Policy
 from search.policies.registry import scheduler
+from search.replay.generated_worlds import RECIPES, Recipe, generated_study, make_world
 from search.replay.simulation import simulate
-from search.replay.worlds import RECIPES, Recipe, generated, make_world
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -54,7 +54,7 @@ def tables_of(policy: Policy) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def measure(recipe: Recipe, name: str, seed: int) -> dict[str, float]:
-    study, truth = generated(recipe, seed), truth_of(recipe, seed)
+    study, truth = generated_study(recipe, seed), truth_of(recipe, seed)
     policy = scheduler(name)(study.entrants, study.folds)
     simulate(policy, study.curves, workers=8)
     trials, curves = tables_of(policy)

@@ -25,7 +25,7 @@ from analysis.report.png import find_browser
 from search.policies.foldrace import FoldRace
 from search.policies.registry import policy_of
 from search.replay.curve_tables import read_table
-from search.replay.recorded_study import Recorded
+from search.replay.recorded_study import RecordedStudy
 from search.replay.simulation import simulate
 from search.run_storage.find_runs import find_run
 from search.runs.status import Status
@@ -69,7 +69,7 @@ def race(table: Path) -> None:
     figure(rung(study, policy), "rung", 900, 480)
 
 
-def cells(study: Recorded, policy: FoldRace, cost: str) -> go.Figure:
+def cells(study: RecordedStudy, policy: FoldRace, cost: str) -> go.Figure:
     means = study.means()
     ranked = sorted(means, key=lambda config: -means[config])
     horizon = {entrant.config: entrant.horizon for entrant in study.entrants}
@@ -95,7 +95,7 @@ def cells(study: Recorded, policy: FoldRace, cost: str) -> go.Figure:
     return drawn
 
 
-def rung(study: Recorded, policy: FoldRace) -> go.Figure:
+def rung(study: RecordedStudy, policy: FoldRace) -> go.Figure:
     """The curves of the first fold: who was paused at the rung, who went on, who won."""
     drawn, winner = go.Figure(), policy.answer().winner
     groups: dict[str, list[str]] = {"paused at the rung": [], "went on": [], "the winner": []}

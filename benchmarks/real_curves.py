@@ -21,10 +21,10 @@ from statistics import stdev
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
-from search.replay.comparison import compare, mean_of
+from search.replay.comparison import compare, mean_row
 from search.replay.curve_tables import read_table
-from search.replay.recorded_study import Recorded
-from search.replay.run_curves import curves_of
+from search.replay.recorded_study import RecordedStudy
+from search.replay.run_curves import curve_table
 from search.run_storage.find_runs import find_run
 from trainable.errors import UserError
 from trainable.printing import print_table, say
@@ -36,7 +36,7 @@ SCHEDULERS = ("foldrace", "halving", "asha", "ray-asha", "median", "wilcoxon", "
 
 def record(name: str, root: str, table: Path) -> None:
     """The curves of a run that trained everything, with seconds that do not tell who else was at work."""
-    curves = curves_of(find_run(name, root).lines())
+    curves = curve_table(find_run(name, root).lines())
     last = curves.groupby(["config", "fold"])["step"].transform("max") == curves["step"]
     paces = (curves["seconds"] / curves["step"])[last].groupby(curves["batch_size"]).median()
     curves["seconds"] = (curves["step"] * curves["batch_size"].map(paces)).round(3)
@@ -47,7 +47,7 @@ def record(name: str, root: str, table: Path) -> None:
     say(f"{table}: {len(curves)} reports of {last.sum()} fold trials, {table.stat().st_size / 1024:.0f} kB; {told}")
 
 
-def facts(study: Recorded) -> dict[str, float]:
+def facts(study: RecordedStudy) -> dict[str, float]:
     """What makes a grid easy or hard: how far configs and folds lie apart, and how much noise there is beside."""
     means = list(study.means().values())
     best = sorted(means, reverse=True)
@@ -90,7 +90,7 @@ def main() -> None:
     began, study = time.monotonic(), read_table(asked.table)
     sources = [partial(shuffled, asked.table, seed) for seed in range(asked.repeats)]
     parts = list(compare(sources, SCHEDULERS, asked.workers, seed=0, repeats=1, processes=asked.processes))
-    rows = [mean_of(name, [part[name][0] for part in parts]) for name in SCHEDULERS]
+    rows = [mean_row(name, [part[name][0] for part in parts]) for name in SCHEDULERS]
     document = {
         "command": " ".join(["python", "benchmarks/real_curves.py", *sys.argv[1:]]),
         "machine": machine(),
@@ -105,7 +105,7 @@ def main() -> None:
     print_table(rows, f"{asked.repeats} orders of {asked.table.name}; cost is the share of the full grid's seconds")
 
 
-def shuffled(table: Path, seed: int) -> Recorded:
+def shuffled(table: Path, seed: int) -> RecordedStudy:
     study = read_table(table)
     return study.shuffled(seed) if seed else study
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from search.replay.comparison import Outcome, compare, mean_of
-from search.replay.worlds import RECIPES, Recipe, generated
+from search.replay.comparison import ReplayOutcome, compare, mean_row
+from search.replay.generated_worlds import RECIPES, Recipe, generated_study
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -46,12 +46,12 @@ FIRST_SEED = 500_000
 
 
 def measure(world: str, recipe: Recipe, names: Sequence[str], count: int, processes: int) -> list[dict[str, object]]:
-    sources = [partial(generated, recipe, FIRST_SEED + number) for number in range(count)]
-    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    sources = [partial(generated_study, recipe, FIRST_SEED + number) for number in range(count)]
+    found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
     for part in compare(sources, names, workers=8, seed=0, repeats=1, processes=processes):
         for name in names:
             found[name] += part[name]
-    return [{"world": world, "worlds": count, **mean_of(name, found[name])} for name in names]
+    return [{"world": world, "worlds": count, **mean_row(name, found[name])} for name in names]
 
 
 def verdict(row: dict[str, object]) -> str:

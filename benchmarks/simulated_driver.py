@@ -23,7 +23,7 @@ import numpy as np
 from search.messages import Entrant, Job, Report, Stop
 from search.policies.contract import Policy
 from search.race.score_table import Cell
-from search.replay.worlds import RECIPES, SPACE, gap, make_ends
+from search.replay.generated_worlds import RECIPES, SPACE, make_final_scores, score_gap
 from search.runs.journal import Journal
 from search.runs.study import Study
 
@@ -48,7 +48,7 @@ class World:
         values = list(product(*WIDE.values()))
         chosen = random.Random(seed).sample(values, configs)
         self.points = [dict(zip(WIDE, point, strict=True)) for point in chosen]
-        self.final, self.pace = make_ends(self.recipe, self.points, FOLDS, np.random.default_rng(seed))
+        self.final, self.pace = make_final_scores(self.recipe, self.points, FOLDS, np.random.default_rng(seed))
         self.times = np.arange(1, evaluations + 1) / evaluations
         speed = np.exp(SPREAD * np.random.default_rng(seed + 1).normal(size=(configs, FOLDS)))
         sizes = np.array([float(str(point["batch_size"])) for point in self.points])
@@ -63,7 +63,7 @@ class World:
         row = int(config[1:])
         rng = np.random.default_rng([self.seed, row, fold])
         wobble = rng.normal(0, self.recipe.wobble_sd, self.evaluations)[step - 1] if step < self.evaluations else 0.0
-        missing = gap(self.recipe.shape, self.times[step - 1], self.pace[row, fold], rng)
+        missing = score_gap(self.recipe.shape, self.times[step - 1], self.pace[row, fold], rng)
         score = self.final[row, fold] - missing + wobble
         return Report(config, fold, step, float(score), float(self.seconds[row, fold] * self.times[step - 1]))
 

@@ -15,9 +15,9 @@ from search.commands import inspect_runs
 from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
 from search.commands.submit import submit
 from search.policies.registry import SCHEDULERS, scheduler
-from search.replay.comparison import Outcome, Source, compare, mean_of
+from search.replay.comparison import ReplayOutcome, Source, compare, mean_row
 from search.replay.curve_tables import find_tables, read_table
-from search.replay.worlds import RECIPES, generated
+from search.replay.generated_worlds import RECIPES, generated_study
 from trainable.errors import UserError, did_you_mean
 from trainable.exit_codes import INTERRUPTED
 from trainable.exit_codes import run as run_program
@@ -69,14 +69,14 @@ def replay(
     for name in names:
         scheduler(name)
     processes = min(processes or os.cpu_count() or 1, len(sources))
-    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
     with Progress(console=talk, disable=not talk.is_terminal, transient=True) as progress:
         bar = progress.add_task("replaying", total=len(sources))
         for part in compare(sources, names, workers, seed, repeats, processes):
             progress.advance(bar)
             for name in names:
                 found[name] += part[name]
-    rows = [mean_of(name, found[name]) for name in names]
+    rows = [mean_row(name, found[name]) for name in names]
     if format is Format.json:
         print_json(rows)
     elif format is Format.csv:
@@ -92,7 +92,7 @@ def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root:
         return [partial(read_table, path) for path in find_tables(tables, root)]
     if worlds not in RECIPES:
         raise UserError(f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}.")
-    return [partial(generated, RECIPES[worlds], seed + number) for number in range(count)]
+    return [partial(generated_study, RECIPES[worlds], seed + number) for number in range(count)]
 
 
 def plan(
@@ -114,11 +114,11 @@ def plan(
 
     Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
     """
-    from search.planning.plan import Asked, make_plan
+    from search.planning.plan import PlanOptions, make_plan
     from search.planning.plan_output import COLUMNS, document, lines, rows
     from spaces.load import load_space
 
-    made = make_plan(load_space(space, assignments or []), Asked(step_seconds, calibrate, slots))
+    made = make_plan(load_space(space, assignments or []), PlanOptions(step_seconds, calibrate, slots))
     if output is Format.json:
         print_json(document(made))
     elif output is Format.csv:
@@ -164,13 +164,13 @@ def launch(
 
     loaded = load_space(space, assignments or [])
     from search.commands.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
-    from search.planning.plan import Asked
+    from search.planning.plan import PlanOptions
 
     request = Request(
         root,
         force_code,
         rebuild=recover,
-        plan=Asked(step_seconds, calibrate),
+        plan=PlanOptions(step_seconds, calibrate),
         address=address or None,
         dashboard=dashboard,
         show=partial(shown, plain=plain),

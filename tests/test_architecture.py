@@ -38,7 +38,7 @@ PURE = (
     "search.run_storage.stored_run",
     "search.runs.ledger",
     "search.replay.run_curves",
-    "search.tracking.follower",
+    "search.tracking.sync",
     "search.__main__",
     "analysis.statistics.config_effects",
     "analysis.statistics.parameter_effects",

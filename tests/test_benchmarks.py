@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.replay.comparison import mean_of, outcomes
+from search.replay.comparison import mean_row, replay_outcomes
 from search.replay.curve_tables import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def test_a_small_search_far_from_its_end_gives_nobody_up_who_may_catch_up(table)
     """There a config that is a tenth behind at the rung wins; the race once named it in one order of three."""
     study = ROOT / f"benchmarks/tables/small/{table}.parquet"
     found = [
-        mean_of("foldrace", outcomes(partial(read_table, study), ["foldrace"], workers, 0, 10)["foldrace"])
+        mean_row("foldrace", replay_outcomes(partial(read_table, study), ["foldrace"], workers, 0, 10)["foldrace"])
         for workers in (2, 8)
     ]
     assert min(row["p_best"] for row in found) >= 0.9 and max(row["cost"] for row in found) < 0.75

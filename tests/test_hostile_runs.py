@@ -13,7 +13,7 @@ from scored_run import record
 
 from analysis.ensembles.ensemble import load_ensemble, read_member
 from search.commands.launch import Request, launch_space
-from search.planning.plan import Asked
+from search.planning.plan import PlanOptions
 from search.runs.recovery import recover
 from search.runs.run_tables import read_run
 from search.runs.status import status_of
@@ -98,7 +98,8 @@ def run(tmp_path):
 
 def launched(run):
     space = run.space()
-    request = Request(str(run.folder.parent), True, False, Asked(1.0, False), address=None, dashboard=False, show=None)
+    plan = PlanOptions(1.0, False)
+    request = Request(str(run.folder.parent), True, False, plan, address=None, dashboard=False, show=None)
     return launch_space(space, request)
 
 

@@ -82,10 +82,10 @@ def curves(
 
     Example: python -m search curves quickstart --out curves.parquet
     """
-    from search.replay.run_curves import curves_of, write_table
+    from search.replay.run_curves import curve_table, write_table
     from search.run_storage.find_runs import find_run
 
-    table = curves_of(find_run(run, root).lines())
+    table = curve_table(find_run(run, root).lines())
     write_table(table, out)
     say(f"{out}: {len(table)} reports of {table['config'].nunique()} configs; next: python -m search replay {out}")
 

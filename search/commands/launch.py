@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.engine.job_feed import Settings
-from search.engine.listeners import Listeners, Notice, Outcome, to_each
+from search.engine.job_feed import EngineSettings
+from search.engine.listeners import Listeners, Notify, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.messages import Entrant, Finished, Job
-from search.planning.memory import extremes, measure_space
-from search.planning.plan import Asked
+from search.planning.gpu_memory import measure_footprint, memory_candidates
+from search.planning.plan import PlanOptions
 from search.planning.plan_output import show_first
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
@@ -26,8 +26,8 @@ from search.runs.run_folder import FOLDS, STOP_FILE, Run, check_run, note_launch
 from search.runs.study import Study, replay_lines
 from search.samplers.growing_study import GrowingStudy
 from search.samplers.proposals import Drawn, Listed, Proposals
-from search.tracking.follower import followed
-from search.tracking.tracker import trackers_of
+from search.tracking.sync import track_run
+from search.tracking.tracker import make_trackers
 from spaces.schema.parameters import Choice
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
@@ -49,29 +49,29 @@ class Request:
     root: str
     force_code: bool
     rebuild: bool
-    plan: Asked
+    plan: PlanOptions
     address: str | None
     dashboard: bool
-    show: Callable[[Run], AbstractContextManager[Notice]]
+    show: Callable[[Run], AbstractContextManager[Notify]]
 
 
 def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     if not is_url(request.root):
         return _launch(space, request, Run(Path(request.root, space.settings.name)))
-    from search.run_storage.stored_run import driving
+    from search.run_storage.stored_run import acquire_run
 
-    with driving(request.root, space.settings.name, request.rebuild) as run:
+    with acquire_run(request.root, space.settings.name, request.rebuild) as run:
         return _launch(space, request, run)
 
 
 def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outcome]:
-    trackers = trackers_of(space.settings.tracking, run.folder)
+    trackers = make_trackers(space.settings.tracking, run.folder)
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
     check_run(space, run, data_hash, request.force_code)
     if space.trainable.needs_data:
-        check_networks(extremes(space))
+        check_networks(memory_candidates(space))
     if request.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:
@@ -84,7 +84,7 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
         show_first(run.folder, space, request.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
-            followed(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
+            track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
             _proposals(space, run, policy) as (proposals, learn),
         ):
             values: dict[str, Any] = {}
@@ -114,7 +114,7 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
             if data is not None and request.address is None:  # on a cluster it is the nodes that need them
                 _fetch_weights(space)
             with request.show(run) as notice:
-                listeners = Listeners(to_each(track, lambda event, facts: learn()), notice)
+                listeners = Listeners(broadcast(track, lambda event, facts: learn()), notice)
                 outcome = run_study(
                     study,
                     values,
@@ -122,7 +122,7 @@ def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outc
                     _place(space, request),
                     listeners,
                     shipment,
-                    partial(measure_space, space),
+                    partial(measure_footprint, space),
                 )
                 journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
     return run, policy, outcome
@@ -187,7 +187,7 @@ def _prepare_data(space: Space) -> Data | None:
 
 def _fetch_weights(space: Space) -> None:
     """Have all that encoders start from on this machine before the first trial wants it."""
-    started = [config for config in extremes(space) if config.encoder_weights]
+    started = [config for config in memory_candidates(space) if config.encoder_weights]
     if started:
         from trainable.networks.registry import (
             fetch_weights,  # late: it takes seconds, and most spaces train from scratch
@@ -204,10 +204,10 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
     return Shipment(load_folds(path, data.hash), data.split.root.parent.absolute(), data.split.name)
 
 
-def _settings(space: Space, run: Run) -> Settings:
+def _settings(space: Space, run: Run) -> EngineSettings:
     settings = space.settings
     job = {"metric": settings.metric.name, **run.job}
-    return Settings(
+    return EngineSettings(
         folder=run.folder,
         job=job,
         wall=settings.budget.wall,

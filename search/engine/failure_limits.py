@@ -11,17 +11,17 @@ from trainable.errors import UserError
 STARTS = 5  # workers in a row that cannot be started at all, of all fold trials or of one: it is the environment then
 
 
-class Death(Enum):
+class Failure(Enum):
     """Why the process of a fold trial is gone."""
 
     CRASHED = auto()
-    UNSTARTED = auto()  # before it could do anything
-    LEFT = auto()  # with its machine, which nobody can blame it for
+    NOT_STARTED = auto()  # before it could do anything
+    NODE_LOST = auto()  # with its machine, which nobody can blame it for
     OUT_OF_MEMORY = auto()  # killed by Ray, because its machine had next to none left
-    MISPLACED = auto()  # it should not have been there, and has done nothing yet
+    WRONG_NODE = auto()  # it should not have been there, and has done nothing yet
 
 
-class Patience:
+class FailureLimits:
     """Counts deaths: those of its own doing for good, all others until the fold trial reports again.
 
     A machine that leaves is no failure. But a fold trial that takes down every machine it comes to must end some day.
@@ -38,12 +38,12 @@ class Patience:
         self.unstarted.pop(cell, None)
         self.left.pop(cell, None)
 
-    def lets_again(self, cell: Cell, death: Death, message: str) -> bool:
+    def allows_retry(self, cell: Cell, death: Failure, message: str) -> bool:
         """Note a death; whether the fold trial is to be tried again."""
-        if death is Death.LEFT:
+        if death is Failure.NODE_LOST:
             self.left[cell] += 1
             return self.left[cell] <= self.machines
-        if death is Death.UNSTARTED:
+        if death is Failure.NOT_STARTED:
             self.unstarted.update([None, cell])
             if STARTS in (self.unstarted[None], self.unstarted[cell]):
                 raise UserError(f"{STARTS} workers in a row could not be started; the last one said: {message}")

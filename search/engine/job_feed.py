@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search.engine.failure_limits import Death, Patience
+from search.engine.failure_limits import Failure, FailureLimits
 from search.engine.listeners import Listeners, Outcome
 from search.messages import Finished, Job, Report, Stop
 from search.runs.run_folder import STOP_FILE
@@ -26,7 +26,7 @@ from trainable.storage.atomic_files import write_text
 
 
 @dataclass(frozen=True)
-class Settings:
+class EngineSettings:
     """How jobs become trials, and how much trouble is taken over a failing one."""
 
     folder: Path
@@ -46,7 +46,7 @@ def fold_folder(folder: Path, job: Job) -> Path:
     return folder / "configs" / job.config / f"fold_{job.fold}"
 
 
-class Feed:
+class JobFeed:
     """Between Tune and the study: which trial carries which job, and whether the run is to end.
 
     ``shares`` says where fold trials may run; it may be another at every moment, for machines come and go.
@@ -56,18 +56,18 @@ class Feed:
         self,
         study: Study,
         values: Mapping[str, Mapping[str, Any]],
-        settings: Settings,
+        settings: EngineSettings,
         shares: Callable[[], Sequence[Share]],
         listeners: Listeners,
     ) -> None:
         self.study, self.values, self.settings, self.shares = study, values, settings, shares
-        self.tell, self.notice = listeners.tell, listeners.notice
+        self.on_event, self.notify = listeners.on_event, listeners.notify
         self.jobs: dict[str, Job] = {}
         self.places: dict[str, Share] = {}  # of the trials in ``jobs``
         self.again: list[Job] = []  # died; each is to be tried once more
         self.crowded: list[Job] = []  # ran out of memory beside others; each waits to be tried alone
         self.alone: str | None = None
-        self.patience = Patience(settings.retries)
+        self.failure_limits = FailureLimits(settings.retries)
         self.began = time.monotonic()
         self.outcome = Outcome("")
         self.ending: str | None = None
@@ -116,7 +116,7 @@ class Feed:
         return next((share for share in self.shares() if taken[share.kind] < share.slots), None)
 
     @property
-    def wants_more(self) -> bool:
+    def has_more_jobs(self) -> bool:
         """Whether another job could be handed out if there were room for it."""
         return self.ending is None and bool(self.again or self.study.policy.choose() is not None)
 
@@ -125,7 +125,7 @@ class Feed:
             share = replace(share, gpus=math.ceil(share.gpus), memory=1.0)
         self.jobs[trial], self.places[trial] = job, share
         self.alone = trial if alone else None
-        self.tell("job", {"config": job.config, "fold": job.fold, "until": job.until})
+        self.on_event("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
             "cpus": share.cpus,
@@ -166,10 +166,10 @@ class Feed:
                 return False
             step, score, seconds = int(result["step"]), float(result["score"]), float(result["seconds"])
             report = Report(job.config, job.fold, step, score, seconds, self.places[trial].gpus or 1.0)
-            self.patience.reported((job.config, job.fold))
+            self.failure_limits.reported((job.config, job.fold))
             verdict = self.study.report(report)
             stopped = verdict.reason if isinstance(verdict, Stop) else None
-            self.tell("report", {**report.record(), "stop": stopped})
+            self.on_event("report", {**report.record(), "stop": stopped})
             if stopped is not None:
                 del self.jobs[trial]
                 return False
@@ -179,29 +179,29 @@ class Feed:
             self._give_back(trial, self.ending)
         return False
 
-    def died(self, trial: str, message: str, death: Death) -> None:
+    def worker_failed(self, trial: str, message: str, death: Failure) -> None:
         """The process of a trial is gone: it is tried again from its checkpoint, unless that was tried often enough."""
         job = self.jobs.get(trial)
         if job is None:
             return
         with self._told():
             last = message.splitlines()[-1] if message else "the worker died"
-            if death is Death.MISPLACED:
-                self.tell("lost", {"config": job.config, "fold": job.fold, "fault": last})
+            if death is Failure.WRONG_NODE:
+                self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": last})
                 self._again(trial)
                 return
-            if death is Death.OUT_OF_MEMORY:  # of the machine, not of a GPU
+            if death is Failure.OUT_OF_MEMORY:  # of the machine, not of a GPU
                 self._ran_out(trial, job, f"{message}\n{NO_MEMORY}", beside=self.places[trial].slots > 1)
                 return
-            if not self.patience.lets_again((job.config, job.fold), death, last):
+            if not self.failure_limits.allows_retry((job.config, job.fold), death, last):
                 self._failed(trial, job, "crash", message)
                 return
-            fault = "its machine left the cluster" if death is Death.LEFT else last
+            fault = "its machine left the cluster" if death is Failure.NODE_LOST else last
             self.study.fault(job, fault)
-            self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
+            self.on_event("fault", {"config": job.config, "fold": job.fold, "fault": fault})
             self._again(trial)
 
-    def strands(self, trial: str) -> bool:
+    def requeue_stranded(self, trial: str) -> bool:
         """Whether a trial waits for machines of which none may be left; its job is then for others.
 
         They are those of its kind, without those that were left out when it was handed out.
@@ -230,7 +230,7 @@ class Feed:
                 raise KeyboardInterrupt
             self.ending = "interrupted"
             self.outcome = Outcome("interrupted", interrupted=True)
-            self.notice("stopping after the reports that are under way; once more to stop at once")
+            self.notify("stopping after the reports that are under way; once more to stop at once")
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -254,7 +254,7 @@ class Feed:
         write_text(fold_folder(self.settings.folder, job) / "error.txt", f"{reason}: {message}\n")
         self.study.fault(job, f"{reason}: {message.splitlines()[-1] if message else ''}")
         self.study.report(Report(job.config, job.fold, horizon, math.nan, curve))
-        self.tell("failed", {"config": job.config, "fold": job.fold, "fault": reason})
+        self.on_event("failed", {"config": job.config, "fold": job.fold, "fault": reason})
         del self.jobs[trial]
 
     def _ran_out(self, trial: str, job: Job, message: str, beside: bool) -> None:
@@ -264,13 +264,13 @@ class Feed:
             return
         fault = f"{message.splitlines()[-1]}, beside others: it is tried again alone"
         self.study.fault(job, fault)
-        self.tell("fault", {"config": job.config, "fold": job.fold, "fault": fault})
+        self.on_event("fault", {"config": job.config, "fold": job.fold, "fault": fault})
         self.crowded.append(self.jobs.pop(trial))
 
     def _give_back(self, trial: str, why: str) -> None:
         job = self.jobs.pop(trial)
         self.study.lost(job, why)
-        self.tell("lost", {"config": job.config, "fold": job.fold, "fault": why})
+        self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": why})
 
     @property
     def _trials_spent(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Listener = Callable[[str, Mapping[str, Any]], None]
-Notice = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Outcome:
     more: str = ""  # the override that lets the run go on
 
 
-def at_once(text: str) -> None:
+def write_stderr(text: str) -> None:
     """By the system alone: a notice may come out of a signal handler, in the middle of somebody else's line."""
     os.write(2, f"\n{text}\n".encode())
 
@@ -30,11 +30,11 @@ def at_once(text: str) -> None:
 class Listeners:
     """Who hears of a run: ``tell`` what happens to each fold, ``notice`` what concerns the person at the terminal."""
 
-    tell: Listener
-    notice: Notice = at_once
+    on_event: Listener
+    notify: Notify = write_stderr
 
 
-def to_each(*watchers: Listener) -> Listener:
+def broadcast(*watchers: Listener) -> Listener:
     """A watcher that tells several."""
 
     def tell(event: str, facts: Mapping[str, Any]) -> None:

@@ -34,10 +34,10 @@ from cluster.capacity.packing import KIND, NODE
 from cluster.connection.ray_workarounds import credentials_kept
 from cluster.deployment.prometheus import Metrics
 from cluster.target import Measure, opened
-from search.engine.failure_limits import Death
+from search.engine.failure_limits import Failure
 from search.engine.fold_log import FoldLog
-from search.engine.job_feed import Feed, Settings
-from search.engine.listeners import Listeners, Outcome, to_each
+from search.engine.job_feed import EngineSettings, JobFeed
+from search.engine.listeners import Listeners, Outcome, broadcast
 from search.engine.monitor import Monitor
 from search.runs.study import Study
 from trainable.data.shipment import Shipment
@@ -58,7 +58,7 @@ ONLY_TOLD = {
 def run_study(
     study: Study,
     values: Mapping[str, Mapping[str, Any]],
-    settings: Settings,
+    settings: EngineSettings,
     place: Place,
     listeners: Listeners,
     shipment: Shipment | None = None,
@@ -72,7 +72,7 @@ def run_study(
 def drive(
     study: Study,
     values: Mapping[str, Mapping[str, Any]],
-    settings: Settings,
+    settings: EngineSettings,
     capacity: Capacity,
     listeners: Listeners,
     shipment: Shipment | None = None,
@@ -84,19 +84,19 @@ def drive(
         say(f"{trials} at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
     monitor = Monitor(study.policy.score_table, Metrics(settings.folder.name))
-    everybody = replace(listeners, tell=to_each(FoldLog(settings.folder), monitor, listeners.tell))
-    feed = Feed(study, values, settings, capacity, everybody)
+    all_listeners = replace(listeners, on_event=broadcast(FoldLog(settings.folder), monitor, listeners.on_event))
+    feed = JobFeed(study, values, settings, capacity, all_listeners)
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
         trainable = tune.with_resources(
             FoldTrial if shipment is None else tune.with_parameters(FoldTrial, shipment=shipment),
-            lambda job: needs(unpacked(job)),
+            lambda job: placement_of(unpacked(job)),
         )
         trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Jobs(feed, capacity),
-                scheduler=Verdicts(feed, capacity.nodes),
+                search_alg=JobSearcher(feed, capacity),
+                scheduler=VerdictScheduler(feed, capacity.nodes),
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -106,7 +106,7 @@ def drive(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # who is tried again, the feed decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
-                callbacks=[Deaths(feed, capacity.nodes), Pulse(monitor)],
+                callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor)],
             ),
         )
         with credentials_kept():
@@ -115,23 +115,23 @@ def drive(
     return feed.outcome
 
 
-def needs(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+def placement_of(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray keeps for a job."""
     kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
     avoid = {NODE: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
     return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}], bundle_label_selector=[avoid])
 
 
-class Jobs(Searcher):
+class JobSearcher(Searcher):
     """Tune's searcher: gives it a job whenever it asks for a trial."""
 
-    def __init__(self, feed: Feed, capacity: Capacity) -> None:
+    def __init__(self, feed: JobFeed, capacity: Capacity) -> None:
         super().__init__()
         self.feed, self.capacity = feed, capacity
 
     def suggest(self, trial_id: str) -> Any:
         said = self.feed.next(trial_id)
-        self.capacity.hint(len(self.feed.jobs), lambda: self.feed.wants_more)
+        self.capacity.hint(len(self.feed.jobs), lambda: self.feed.has_more_jobs)
         return packed(said) if isinstance(said, dict) else said
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -144,10 +144,10 @@ class Jobs(Searcher):
         """The journal is the state."""
 
 
-class Verdicts(FIFOScheduler):
+class VerdictScheduler(FIFOScheduler):
     """Tune's scheduler: shows each result to the study and does what it says."""
 
-    def __init__(self, feed: Feed, nodes: Nodes) -> None:
+    def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
         super().__init__()
         self.feed, self.nodes = feed, nodes
 
@@ -156,14 +156,14 @@ class Verdicts(FIFOScheduler):
         waiting = {
             trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
         }
-        for name in [name for name in waiting if self.feed.strands(name)]:
+        for name in [name for name in waiting if self.feed.requeue_stranded(name)]:
             tune_controller.request_stop_trial(waiting[name])
         return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
         told = unpacked(result)
         if "storage" in told and not self.nodes.knows(told["node"]):
-            self.feed.died(trial.trial_id, told["storage"], Death.MISPLACED)
+            self.feed.worker_failed(trial.trial_id, told["storage"], Failure.WRONG_NODE)
             return str(TrialScheduler.STOP)
         if "step" in told:
             self.nodes.works(told["node"])
@@ -177,18 +177,18 @@ class Verdicts(FIFOScheduler):
         self.feed.over(trial.trial_id)
 
 
-class Deaths(tune.Callback):
+class FailureCallback(tune.Callback):
     """Tune's callback: tells why the process of a trial is gone, which its scheduler does not hear of."""
 
-    def __init__(self, feed: Feed, nodes: Nodes) -> None:
+    def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
         self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         error = error_of(trial)
-        said, death = said_by(error), death_of(error)
-        if death is Death.UNSTARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
-            death = Death.MISPLACED
-        self.feed.died(trial.trial_id, said, death)
+        said, death = message_of(error), failure_of(error)
+        if death is Failure.NOT_STARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
+            death = Failure.WRONG_NODE
+        self.feed.worker_failed(trial.trial_id, said, death)
 
 
 def error_of(trial: Any) -> BaseException | None:
@@ -200,28 +200,28 @@ def error_of(trial: Any) -> BaseException | None:
     return next((kind(words) for told, kind in ONLY_TOLD.items() if told in words), None)
 
 
-def death_of(error: BaseException | None) -> Death:
+def failure_of(error: BaseException | None) -> Failure:
     """An actor may be out of reach for many reasons, none of which is its own."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
-        return Death.LEFT
+        return Failure.NODE_LOST
     if isinstance(error, OutOfMemoryError):
-        return Death.OUT_OF_MEMORY
+        return Failure.OUT_OF_MEMORY
     if isinstance(error, (RuntimeEnvSetupError, WrongMachine)):
-        return Death.UNSTARTED
+        return Failure.NOT_STARTED
     if isinstance(error, ActorDiedError):
         if error._actor_init_failed:
-            return Death.UNSTARTED
+            return Failure.NOT_STARTED
         if any(words in str(error) for words in BLAMELESS):
-            return Death.LEFT
-    return Death.CRASHED
+            return Failure.NODE_LOST
+    return Failure.CRASHED
 
 
-def said_by(error: BaseException | None) -> str:
+def message_of(error: BaseException | None) -> str:
     """The error's own words, without Ray's list of what else it might have been."""
     return str(error or "").strip().partition(" Some common causes include")[0]
 
 
-class Pulse(tune.Callback):
+class MonitorCallback(tune.Callback):
     """Tune's callback: lets the monitor read the board now and then, also while no trial has anything to say."""
 
     def __init__(self, monitor: Monitor) -> None:

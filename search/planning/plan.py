@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
-from search.planning.step_seconds import Paces, paces
-from search.replay.timetable import Limits, Usage, in_order, usage
+from search.planning.step_seconds import StepEstimates, estimate_steps
+from search.replay.timetable import Limits, Usage, schedule_in_order, usage
 from search.samplers.proposals import drawn
 from spaces.schema.samplers import GridSampler
 from spaces.schema.schedulers import Grid
@@ -22,7 +22,7 @@ OPEN_SAMPLE = 100  # configs that stand for those of a space which goes on until
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanOptions:
     """What a person may say about the plan besides the space: it changes no run."""
 
     step_seconds: float | None = None
@@ -40,7 +40,7 @@ class Plan:
     grid: Usage | None
     expected: tuple[Usage, ...]
     worlds: int  # of each kind; 0 where there was nothing to rehearse
-    paces: Paces
+    estimates: StepEstimates
     slots: int
     affordable: float | None = None  # configs that an open-ended run could train in full
 
@@ -68,25 +68,25 @@ class Plan:
         return Counter(each.ended_by for each in self.expected if each.ended_by is not None)
 
 
-def make_plan(space: Space, asked: Asked) -> Plan:
+def make_plan(space: Space, asked: PlanOptions) -> Plan:
     """Start nothing; measure steps only where that was asked for."""
     if asked.slots is not None and asked.slots < 1:
         raise UserError(f"--slots {asked.slots}: must be at least 1")
     limits = limits_of(space)
     points = planned(space)
     some = drawn(space, OPEN_SAMPLE, getattr(space.settings.sampler, "seed", 0)) if points is None else points
-    at = paces(space, some, asked.step_seconds, asked.calibrate)
-    slots = asked.slots or (1 if at.elsewhere else slots_here(space.settings.resources))
+    estimates = estimate_steps(space, some, asked.step_seconds, asked.calibrate)
+    slots = asked.slots or (1 if estimates.elsewhere else slots_here(space.settings.resources))
     if points is None:
-        return _open_ended(space, some, at, slots)
+        return _open_ended(space, some, estimates, slots)
     folds = range(space.settings.folds)
-    whole = in_order((trial_seconds(point, at.of[point.id]) for _ in folds for point in points), slots)
+    whole = schedule_in_order((trial_seconds(p, estimates.by_config[p.id]) for _ in folds for p in points), slots)
     if isinstance(space.settings.scheduler, Grid):
         expected, worlds = [usage(whole, limits)], 0
     else:
-        expected, worlds = rehearse(space, points, at.of, slots, limits), worlds_for(len(points))
+        expected, worlds = rehearse(space, points, estimates.by_config, slots, limits), worlds_for(len(points))
     steps = len(folds) * sum(point.config.steps for point in points)
-    return Plan(space, len(points), steps, usage(whole, Limits()), tuple(expected), worlds, at, slots)
+    return Plan(space, len(points), steps, usage(whole, Limits()), tuple(expected), worlds, estimates, slots)
 
 
 def planned(space: Space) -> Sequence[Point] | None:
@@ -111,10 +111,10 @@ def slots_here(resources: Resources) -> int:
     return max(1, min(slots, int(cards / gpus + 1e-9)) if gpus else slots)
 
 
-def _open_ended(space: Space, some: Sequence[Point], at: Paces, slots: int) -> Plan:
+def _open_ended(space: Space, some: Sequence[Point], estimates: StepEstimates, slots: int) -> Plan:
     """All of the budget is spent, by whichever limit is met first; a space without any is refused when it is read."""
     limits = limits_of(space)
-    trial = math.fsum(trial_seconds(point, at.of[point.id]) for point in some) / len(some)
+    trial = math.fsum(trial_seconds(point, estimates.by_config[point.id]) for point in some) / len(some)
     spent = {
         "gpu_hours": limits.gpu_seconds,
         "wall": None if limits.wall is None else limits.wall * slots,
@@ -124,4 +124,4 @@ def _open_ended(space: Space, some: Sequence[Point], at: Paces, slots: int) -> P
     trials = limits.trials if limits.trials is not None and ended_by == "trials" else math.ceil(seconds / (trial or 1))
     expected = Usage(seconds, seconds / slots, trials, ended_by)
     affordable = seconds / (trial * space.settings.folds) if trial else None
-    return Plan(space, None, None, None, (expected,), 0, at, slots, affordable)
+    return Plan(space, None, None, None, (expected,), 0, estimates, slots, affordable)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.planning.plan import Asked, Plan, make_plan
+from search.planning.plan import Plan, PlanOptions, make_plan
 from search.planning.rehearsal import KINDS
 from search.planning.step_seconds import duration
 from search.replay.timetable import Usage
@@ -20,14 +20,14 @@ PLAN = "plan.json"
 COLUMNS = ("figure", "grid", "expected", "low", "high")
 
 
-def show_first(folder: Path, space: Space, asked: Asked) -> None:
+def show_first(folder: Path, space: Space, asked: PlanOptions) -> None:
     """Say what a launch is about to cost, and keep it in the run's folder.
 
     The file keeps what was planned before the first trial, so that it can be compared with what the run then took: a
     launch that goes on, perhaps with another budget on another machine, plans again only if asked for, and in words.
     """
     path = folder / PLAN
-    if path.exists() and asked == Asked():
+    if path.exists() and asked == PlanOptions():
         say(f"plan: {path}, from the first launch")
         return
     plan = make_plan(space, asked)
@@ -41,7 +41,7 @@ def document(plan: Plan) -> dict[str, Any]:
     """For JSON."""
     told = rows(plan)
     figures = {row["figure"]: {key: row[key] for key in COLUMNS[1:]} for row in told}
-    pace = plan.paces.of[plan.paces.largest]
+    pace = plan.estimates.by_config[plan.estimates.largest]
     grid, expected = figures["gpu_hours"]["grid"], figures["gpu_hours"]["expected"]
     return {
         "space": plan.space.settings.name,
@@ -58,10 +58,10 @@ def document(plan: Plan) -> dict[str, Any]:
         "step_seconds": {
             "seconds": pace.step,
             "evaluation": pace.evaluation,
-            "config": plan.paces.largest,
-            "source": plan.paces.source,
-            "told": plan.paces.told,
-            "notes": list(plan.paces.notes),
+            "config": plan.estimates.largest,
+            "source": plan.estimates.source,
+            "told": plan.estimates.description,
+            "notes": list(plan.estimates.notes),
         },
         "worlds": dict.fromkeys(KINDS, plan.worlds) if plan.worlds else None,
         "ended_by": dict(plan.ends()),
@@ -98,8 +98,8 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         ("full grid", _open(plan) if plan.grid is None else _takes(plan, plan.grid.gpu_seconds, plan.grid.wall)),
         ("expected", _expected(plan)),
         ("scheduler", said["scheduler"] + _rehearsed(plan)),
-        ("a step", plan.paces.told),
-        *(("", note) for note in plan.paces.notes),
+        ("a step", plan.estimates.description),
+        *(("", note) for note in plan.estimates.notes),
     ]
     if not isinstance(plan.space.settings.sampler, GridSampler):
         found.append(("sampler", f"{said['sampler']}; configs drawn at random stand for those that it will choose"))
@@ -110,14 +110,14 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
 
 def brief(plan: Plan) -> list[str]:
     """A few lines before a launch. What is only assumed of a step says nothing of the machine that it starts on."""
-    if plan.paces.source == "assumed":
+    if plan.estimates.source == "assumed":
         share = "" if plan.grid is None else f", {_share(plan)} of which is expected to be trained"
         found = [f"{_counts(plan)}{share}; what a step takes here is not known, --calibrate measures it"]
     else:
         grid = "" if plan.grid is None else f", full grid {hours(plan.grid.gpu_seconds)} GPU-hours"
         found = [
             f"{_counts(plan)}{grid}; expected {_expected(plan)}",
-            "; ".join([f"a step {plan.paces.told}", *plan.paces.notes]),
+            "; ".join([f"a step {plan.estimates.description}", *plan.estimates.notes]),
         ]
     return [*found, f"budget {ends}"] if (ends := _budget(plan)) else found
 

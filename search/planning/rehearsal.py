@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from search.messages import Entrant, Report
-from search.planning.step_seconds import Pace
+from search.planning.step_seconds import Durations
 from search.policies.registry import policy_of
 from search.race.score_table import Cell
+from search.replay.generated_worlds import RECIPES, Array, Recipe, make_scores
 from search.replay.simulation import simulate
 from search.replay.timetable import Limits, Usage, usage
-from search.replay.worlds import RECIPES, Array, Recipe, make_scores
 from spaces.schema.schedulers import Asha, Halving
 from spaces.space import Point, Space
 from trainable.printing import progress_bar
@@ -50,7 +50,7 @@ class Curves(dict[Cell, list[Report]]):
         return self[cell]
 
 
-def trial_seconds(point: Point, pace: Pace) -> float:
+def trial_seconds(point: Point, pace: Durations) -> float:
     """What one fold of a config takes at full length; starting it and writing its results come on top."""
     return point.config.steps * pace.step + len(point.config.report_steps(point.config.steps)) * pace.evaluation
 
@@ -68,7 +68,7 @@ def worlds_for(configs: int) -> int:
 def rehearse(
     space: Space,
     points: Sequence[Point],
-    paces: Mapping[str, Pace],
+    durations: Mapping[str, Durations],
     slots: int,
     limits: Limits,
 ) -> list[Usage]:
@@ -76,9 +76,9 @@ def rehearse(
     count = rehearsed_configs(space, len(points))
     some = points if count == len(points) else random.Random(0).sample(points, count)
     share = len(some) / len(points)
-    whole, part = (math.fsum(trial_seconds(p, paces[p.id]) for p in many) for many in (points, some))
+    whole, part = (math.fsum(trial_seconds(p, durations[p.id]) for p in many) for many in (points, some))
     larger = whole / part if part else 1.0
-    entries = {point.id: _entry(point, paces[point.id]) for point in some}
+    entries = {point.id: _entry(point, durations[point.id]) for point in some}
     asked = _smaller(space, share, larger)
     found, worlds = [], list(_worlds(worlds_for(len(some))))
     with progress_bar("rehearsing", after=1.0) as progress:
@@ -88,7 +88,7 @@ def rehearse(
             for entry in entries.values():
                 policy.add(entry.entrant)
             curves = Curves(entries, _scores(recipe, list(entries.values()), asked.settings.folds, seed))
-            took = usage(simulate(policy, curves, slots).stretches, _shrunk(limits, share, larger))
+            took = usage(simulate(policy, curves, slots).intervals, _shrunk(limits, share, larger))
             found.append(_enlarged(took, share, larger))
     return found
 
@@ -123,7 +123,7 @@ def _enlarged(took: Usage, share: float, larger: float) -> Usage:
     return Usage(took.gpu_seconds * larger, took.wall * larger, round(took.trials / share), took.ended_by)
 
 
-def _entry(point: Point, pace: Pace) -> Entry:
+def _entry(point: Point, pace: Durations) -> Entry:
     steps = point.config.report_steps(point.config.steps)
     every = math.ceil(len(steps) / MOST_REPORTS)
     kept = list(range(len(steps) - 1, -1, -every))[::-1]  # the last one always

@@ -37,7 +37,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Durations:
     """Seconds of one config's step and of one of its evaluations."""
 
     step: float
@@ -45,12 +45,12 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Paces:
+class StepEstimates:
     """The pace of every config; ``told`` says the source to people, ``largest`` is the config that it names."""
 
-    of: Mapping[str, Pace]
+    by_config: Mapping[str, Durations]
     source: str
-    told: str
+    description: str
     largest: str
     notes: tuple[str, ...] = ()
     elsewhere: bool = False  # of a device that this machine does not have
@@ -65,7 +65,7 @@ def images_of(space: Space, points: Iterable[Point]) -> Images:
     return Images(folder, len(files.stems), auto_size(files, STRIDE) if auto else Images.size)
 
 
-def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> Paces:
+def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
     """Stated comes before measured, measured before remembered, remembered before assumed."""
     if stated is not None and not 0 < stated < float("inf"):
         raise UserError(f"--step-seconds {stated:g}: must be more than 0")
@@ -84,16 +84,16 @@ def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate
     elsewhere = False
     if stated is not None:
         source, known = "stated", {order[0]: StepTime(stated, 0.0, "")}
-        told = f"stated: {duration(stated)} for {of}, evaluations included; others by batch x pixels"
+        description = f"stated: {duration(stated)} for {of}, evaluations included; others by batch x pixels"
     elif calibrate:
         configs = {shapes[point.id]: point.config for point in reversed(points)}
         device, known = calibrated(space, configs, order, images.folder)
-        source, told = "measured here", f"measured here: {_measured(known, order, of, held_out)}, on {device}"
+        source, description = "measured here", f"measured here: {_measured(known, order, of, held_out)}, on {device}"
     elif order[0] in (known := remembered(space, order)):
-        source, told = "remembered", f"remembered: {_measured(known, order, of, held_out)}, {known[order[0]].at}"
+        source, description = "remembered", f"remembered: {_measured(known, order, of, held_out)}, {known[order[0]].at}"
     else:
         source, known = "assumed", {order[0]: _assumed(order[0])}
-        told = f"ASSUMED, not measured: {duration(known[order[0]].step_seconds)} for {of}"
+        description = f"ASSUMED, not measured: {duration(known[order[0]].step_seconds)} for {of}"
         elsewhere = not accelerators()
         notes += (ASSUMED[0], NO_GPU) if elsewhere else ASSUMED
     if images.folder is None and stated is None:
@@ -101,7 +101,7 @@ def paces(space: Space, points: Sequence[Point], stated: float | None, calibrate
         notes.append(f"{space.settings.data} is not here: {images.count} images{sizes} are assumed")
     seconds = {shape: _scaled(shape, known, order[0]) for shape in order}
     of_config = {config: _pace(seconds[shape], held_out) for config, shape in shapes.items()}
-    return Paces(of_config, source, told, largest, tuple(notes), elsewhere)
+    return StepEstimates(of_config, source, description, largest, tuple(notes), elsewhere)
 
 
 def duration(seconds: float) -> str:
@@ -112,15 +112,18 @@ def duration(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds else "0 s"
 
 
-def _scripted(points: Sequence[Point], stated: float | None, calibrate: bool) -> Paces:
+def _scripted(points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
     if calibrate:
         raise UserError("--calibrate: a scripted fold trial has nothing to measure, its script says how long a step is")
-    of = {point.id: Pace(float((point.config.model_extra or {}).get("step_seconds", 0.0)), 0.0) for point in points}
-    if stated is not None:
-        of = dict.fromkeys(of, Pace(stated, 0.0))
-    largest = max(of, key=lambda id_: of[id_].step)
+    by_config = {point.id: Durations(_scripted_seconds(point) if stated is None else stated, 0.0) for point in points}
+    largest = max(by_config, key=lambda config: by_config[config].step)
     by = "" if stated is not None else " by the script"
-    return Paces(of, "stated", f"stated{by}: {duration(of[largest].step)} at most, in config {largest}", largest)
+    description = f"stated{by}: {duration(by_config[largest].step)} at most, in config {largest}"
+    return StepEstimates(by_config, "stated", description, largest)
+
+
+def _scripted_seconds(point: Point) -> float:
+    return float((point.config.model_extra or {}).get("step_seconds", 0.0))
 
 
 def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
@@ -161,5 +164,5 @@ def _scaled(shape: Shape, known: Mapping[Shape, StepTime], largest: Shape) -> St
     return StepTime(took.step_seconds * shape.volume / near.volume, took.image_seconds * pixels, took.at)
 
 
-def _pace(took: StepTime, held_out: float) -> Pace:
-    return Pace(took.step_seconds, took.image_seconds * held_out)
+def _pace(took: StepTime, held_out: float) -> Durations:
+    return Durations(took.step_seconds, took.image_seconds * held_out)

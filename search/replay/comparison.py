@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 
 from search.policies.registry import scheduler
-from search.replay.recorded_study import Recorded
+from search.replay.recorded_study import RecordedStudy
 from search.replay.simulation import simulate
 
-Source = Callable[[], Recorded]
+Source = Callable[[], RecordedStudy]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayOutcome:
     """One scheduler on one study, or the mean over many; cost is the share of the full grid's GPU-seconds."""
 
     cost: float
@@ -30,14 +30,14 @@ class Outcome:
     set_size: float
 
 
-def outcome(study: Recorded, name: str, workers: int, seed: int) -> Outcome:
+def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int) -> ReplayOutcome:
     more = {"seed": seed} if name == "random" else {}
     policy = scheduler(name)(study.entrants, study.folds, **more)
     spent = simulate(policy, study.curves, workers)
     answer, means = policy.answer(), study.means()
     ranked = sorted(means, key=lambda config: -means[config])
     winner = means[answer.winner] if answer.winner else min(means.values())
-    return Outcome(
+    return ReplayOutcome(
         cost=spent.seconds / study.seconds,
         wall=spent.wall,
         regret=means[ranked[0]] - winner,
@@ -48,28 +48,30 @@ def outcome(study: Recorded, name: str, workers: int, seed: int) -> Outcome:
     )
 
 
-def outcomes(source: Source, names: Sequence[str], workers: int, seed: int, repeats: int) -> dict[str, list[Outcome]]:
+def replay_outcomes(
+    source: Source, names: Sequence[str], workers: int, seed: int, repeats: int
+) -> dict[str, list[ReplayOutcome]]:
     """The first repeat takes the study as it is, every further one in another order, the same for all
     schedulers.
     """
     study = source()
-    found: dict[str, list[Outcome]] = {name: [] for name in names}
+    found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
     for repeat in range(repeats):
         turned = study.shuffled(seed + repeat) if repeat else study
         for name in names:
-            found[name].append(outcome(turned, name, workers, seed + repeat))
+            found[name].append(replay_outcome(turned, name, workers, seed + repeat))
     return found
 
 
 def compare(
     sources: Sequence[Source], names: Sequence[str], workers: int, seed: int, repeats: int, processes: int
-) -> Iterator[dict[str, list[Outcome]]]:
+) -> Iterator[dict[str, list[ReplayOutcome]]]:
     """The outcomes of each source, in the order of their completion."""
     if processes == 1 or len(sources) == 1:
-        yield from (outcomes(source, names, workers, seed, repeats) for source in sources)
+        yield from (replay_outcomes(source, names, workers, seed, repeats) for source in sources)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        tasks = [pool.submit(outcomes, source, names, workers, seed, repeats) for source in sources]
+        tasks = [pool.submit(replay_outcomes, source, names, workers, seed, repeats) for source in sources]
         try:
             for task in as_completed(tasks):
                 yield task.result()
@@ -78,9 +80,9 @@ def compare(
             raise
 
 
-def mean_of(name: str, found: Sequence[Outcome]) -> dict[str, str | float]:
+def mean_row(name: str, found: Sequence[ReplayOutcome]) -> dict[str, str | float]:
     """One row of the answer; summed so that the order of completion does not show."""
     row: dict[str, str | float] = {"scheduler": name}
-    for field in fields(Outcome):
+    for field in fields(ReplayOutcome):
         row[field.name] = math.fsum(asdict(each)[field.name] for each in found) / len(found)
     return row

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from search.replay.recorded_study import COLUMNS, Recorded, recorded
-from search.replay.run_curves import curves_of
+from search.replay.recorded_study import COLUMNS, RecordedStudy, study_from_table
+from search.replay.run_curves import curve_table
 from search.run_storage.find_runs import all_runs, find_run, is_run
 from search.runs.run_folder import Run
 from trainable.errors import UserError, did_you_mean
@@ -45,14 +45,14 @@ def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
     return found
 
 
-def read_table(path: Path) -> Recorded:
+def read_table(path: Path) -> RecordedStudy:
     frame = _read(path)
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         hint = did_you_mean(missing[0], [str(name) for name in frame.columns])
         raise UserError(f"{path}: column {missing[0]!r} is missing.{hint} Needed: {', '.join(COLUMNS)}.")
     if frame.empty:
         raise UserError(f"{path}: {'nothing was reported yet' if is_run(path) else 'the table has no rows'}")
-    study = recorded(_checked(path, frame))
+    study = study_from_table(_checked(path, frame))
     if len(study.entrants) < 2:
         why = f" ({study.left_out[0]})" if study.left_out else ""
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{why}")
@@ -72,7 +72,7 @@ def _is_table(path: Path) -> bool:
 
 def _read(path: Path) -> pd.DataFrame:
     if is_run(path):
-        return curves_of(Run(path).lines())
+        return curve_table(Run(path).lines())
     try:
         if path.suffix == ".csv":
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -18,7 +18,7 @@ Curves = Mapping[tuple[str, int], Sequence[Report]]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedStudy:
     """Complete configs only; ``left_out`` says in words which ones were not."""
 
     entrants: tuple[Entrant, ...]
@@ -37,7 +37,7 @@ class Recorded:
         """
         return {entrant.config: self._mean(entrant.config) for entrant in self.entrants}
 
-    def shuffled(self, seed: int) -> Recorded:
+    def shuffled(self, seed: int) -> RecordedStudy:
         """The same study with its configs in another order and its folds numbered in another order."""
         rng = random.Random(seed)
         entrants, numbers = list(self.entrants), list(range(self.folds))
@@ -56,7 +56,7 @@ class Recorded:
         return math.fsum(self.curves[config, fold][-1].score for fold in range(self.folds)) / self.folds
 
 
-def recorded(frame: pd.DataFrame) -> Recorded:
+def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
     """Cut a checked table into curves; a config counts where every fold has come to its last step."""
     numbers = {fold: number for number, fold in enumerate(sorted(frame["fold"].unique()))}
     order = {config: place for place, config in enumerate(frame["config"].unique())}
@@ -83,7 +83,7 @@ def recorded(frame: pd.DataFrame) -> Recorded:
             entrants.append(Entrant(config, whole, {str(k): v for k, v in points[config].items()}))
     kept = {entrant.config for entrant in entrants}
     complete = {cell: curve for cell, curve in curves.items() if cell[0] in kept}
-    return Recorded(tuple(entrants), len(numbers), complete, tuple(left_out))
+    return RecordedStudy(tuple(entrants), len(numbers), complete, tuple(left_out))
 
 
 def _ends(steps: Steps, whole: Steps) -> bool:

@@ -15,7 +15,7 @@ from trainable.errors import UserError
 from trainable.storage.atomic_files import write_atomically
 
 
-def curves_of(lines: Iterable[Line]) -> pd.DataFrame:
+def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
     """Everything that was reported, complete or not, in the order of configs, folds and steps.
 
     A fold that failed for good has a score that is not a number at its horizon, as policies are told of it; one that

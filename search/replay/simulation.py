@@ -10,26 +10,26 @@ from search.messages import Job, Stop
 from search.policies.contract import Policy
 from search.race.score_table import Cell
 from search.replay.recorded_study import Curves
-from search.replay.timetable import Stretch
+from search.replay.timetable import JobInterval
 
 
 @dataclass(frozen=True)
-class Spent:
+class SimulationResult:
     """GPU-seconds that were trained, the clock at the end, and every job in the order in which they were handed out."""
 
     seconds: float
     wall: float
-    stretches: tuple[Stretch, ...]
+    intervals: tuple[JobInterval, ...]
 
 
-def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
+def simulate(policy: Policy, curves: Curves, workers: int) -> SimulationResult:
     """Drive a policy to its end. A stopped fold trial goes on later from where it stopped, as from its
     checkpoint.
     """
     done: dict[Cell, int] = {}  # reports that a fold trial has behind it
     events: list[tuple[float, int, Job]] = []
     begun: dict[Cell, tuple[int, float, bool]] = {}  # of jobs: place in the order, begin, first of its cell
-    stretches: dict[int, Stretch] = {}
+    intervals: dict[int, JobInterval] = {}
     clock, free, count = 0.0, workers, 0
     while True:
         while free and isinstance(job := policy.next(), Job):
@@ -38,7 +38,7 @@ def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
             heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
         if not events:
             seconds = math.fsum(curves[cell][place - 1].seconds for cell, place in done.items())
-            return Spent(seconds, clock, tuple(stretches[place] for place in sorted(stretches)))
+            return SimulationResult(seconds, clock, tuple(intervals[place] for place in sorted(intervals)))
         clock, _, job = heapq.heappop(events)
         cell = (job.config, job.fold)
         place = done.get(cell, 0)
@@ -46,7 +46,7 @@ def simulate(policy: Policy, curves: Curves, workers: int) -> Spent:
         if isinstance(policy.report(curves[cell][place]), Stop):
             free += 1
             order, begin, first = begun[cell]
-            stretches[order] = Stretch(begin, clock, first)
+            intervals[order] = JobInterval(begin, clock, first)
         else:
             count += 1
             heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))

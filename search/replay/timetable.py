@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class JobInterval:
     """One job on one worker, from when it is handed out until it stops; ``first`` where it begins a fold trial."""
 
     begin: float
@@ -41,43 +41,43 @@ class Usage:
     ended_by: str | None = None
 
 
-def in_order(seconds: Iterable[float], slots: int) -> list[Stretch]:
+def schedule_in_order(seconds: Iterable[float], slots: int) -> list[JobInterval]:
     """Fold trials that run whole, one after the other, each on the slot that is free first."""
     free = [0.0] * slots
-    stretches = []
+    intervals = []
     for length in seconds:
         begin = free[0]
         heapq.heapreplace(free, begin + length)
-        stretches.append(Stretch(begin, begin + length, first=True))
-    return stretches
+        intervals.append(JobInterval(begin, begin + length, first=True))
+    return intervals
 
 
-def usage(stretches: Sequence[Stretch], limits: Limits) -> Usage:
+def usage(intervals: Sequence[JobInterval], limits: Limits) -> Usage:
     """What these stretches, in the order in which they were handed out, take until they are done or a limit is met.
 
     A real run goes on until the reports that are under way have come, so it takes up to a report of each slot more.
     """
-    within = _within(stretches, limits.trials)
-    ended_by = "trials" if len(within) < len(stretches) else None
-    begins = np.array([stretch.begin for stretch in within])
-    ends = np.array([stretch.end for stretch in within])
+    within = _within(intervals, limits.trials)
+    ended_by = "trials" if len(within) < len(intervals) else None
+    begins = np.array([interval.begin for interval in within])
+    ends = np.array([interval.end for interval in within])
     wall = float(ends.max(initial=0.0))
     if limits.gpu_seconds is not None and limits.gpu_seconds < _busy(begins, ends, wall):
         wall, ended_by = _when(begins, ends, limits.gpu_seconds), "gpu_hours"
     if limits.wall is not None and limits.wall < wall:
         wall, ended_by = limits.wall, "wall"
-    begun = sum(stretch.first and (stretch.begin < wall or not wall) for stretch in within)
+    begun = sum(interval.first and (interval.begin < wall or not wall) for interval in within)
     return Usage(_busy(begins, ends, wall), wall, begun, ended_by)
 
 
-def _within(stretches: Sequence[Stretch], trials: int | None) -> Sequence[Stretch]:
+def _within(intervals: Sequence[JobInterval], trials: int | None) -> Sequence[JobInterval]:
     """Once so many fold trials have begun, no job is handed out any more."""
     begun = 0
-    for place, stretch in enumerate(stretches, 1):
-        begun += stretch.first
+    for place, interval in enumerate(intervals, 1):
+        begun += interval.first
         if begun == trials:
-            return stretches[:place]
-    return stretches
+            return intervals[:place]
+    return intervals
 
 
 def _busy(begins: Array, ends: Array, until: float) -> float:

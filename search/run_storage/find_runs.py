@@ -12,9 +12,9 @@ from trainable.storage.urls import is_url
 def find_run(name: str, root: str) -> Run:
     """A run by its folder or by its name, or by its URL."""
     if is_url(name) or is_url(root):
-        from search.run_storage.stored_run import find_stored
+        from search.run_storage.stored_run import find_stored_run
 
-        return find_stored(name, root)
+        return find_stored_run(name, root)
     for folder in (Path(name), Path(root, name)):
         if (folder / SPACE).exists():
             return Run(folder)
@@ -29,9 +29,9 @@ def is_run(folder: Path) -> bool:
 
 def all_runs(root: str) -> list[Run]:
     if is_url(root):
-        from search.run_storage.stored_run import all_stored
+        from search.run_storage.stored_run import all_stored_runs
 
-        return all_stored(root)
+        return all_stored_runs(root)
     if not Path(root).is_dir():
         return []
     return [Run(path) for path in sorted(Path(root).iterdir()) if (path / SPACE).exists()]

@@ -16,11 +16,11 @@ FULL = 1_000_000  # bytes
 NAME = re.compile(r"\d{9,}\.jsonl")
 
 
-class GoneOnElsewhere(UserError):
+class JournalDiverged(UserError):
     """The journal in the store is not the one that was sent there."""
 
 
-class Segments:
+class SegmentUploader:
     """The driver's side: brings the store up to what its journal holds. ``anew`` takes the place of what is there."""
 
     def __init__(self, store: Store, journal: Path, anew: bool = False) -> None:
@@ -54,7 +54,7 @@ class Segments:
         """Somebody may have taken the run over and ended it, all while the store was out of reach from here."""
         found = store.entry(_name(self._first))
         if (found.size if found else 0) != self._sent and not content.startswith(store.read(_name(self._first)) or b""):
-            raise GoneOnElsewhere(f"{self.address.plain}: its journal is not the one of this driver any more")
+            raise JournalDiverged(f"{self.address.plain}: its journal is not the one of this driver any more")
 
     def _forget(self, store: Store) -> None:
         for first in _sizes(store):

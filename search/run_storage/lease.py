@@ -26,7 +26,7 @@ LEASE, PROBE = "driver.json", "clock"
 BEAT, STALE = 10.0, 60.0  # seconds
 
 
-def driver_of(store: Store) -> tuple[Mapping[str, Any], float] | None:
+def lease_holder(store: Store) -> tuple[Mapping[str, Any], float] | None:
     """Who holds the lease, and the seconds since the last beat; None where nobody does."""
     content, written = store.read(LEASE), store.entry(LEASE)
     if content is None or written is None:
@@ -47,7 +47,7 @@ def _told(content: bytes) -> Mapping[str, Any]:
 
 def is_held(store: Store, note: Path) -> bool:
     """Whether a driver is at work; of one of this machine its lock tells so at once."""
-    found = driver_of(store)
+    found = lease_holder(store)
     if found is None or found[1] >= STALE:
         return False
     return not _is_noted(found[0], note) or is_locked(note.with_suffix(".lock"))
@@ -100,7 +100,7 @@ class Lease:
             os.close(self._lock)
 
     def _refuse_another(self) -> None:
-        found = driver_of(self.store)
+        found = lease_holder(self.store)
         if found is None:
             return
         holder, seconds = found

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from search.run_storage.journal_segments import GoneOnElsewhere, Segments
+from search.run_storage.journal_segments import JournalDiverged, SegmentUploader
 from search.run_storage.lease import Lease
 from search.runs.run_folder import JOURNAL, STOP_FILE
 from trainable.errors import UserError
@@ -30,7 +30,7 @@ class Mirror:
 
     def __init__(self, store: Store, folder: Path, lease: Lease, anew: bool) -> None:
         self.store, self.folder, self.lease = store, folder, lease
-        self._segments = Segments(store, folder / JOURNAL, anew)
+        self._segments = SegmentUploader(store, folder / JOURNAL, anew)
         self._sent: dict[str, tuple[int, int]] = {}
         self._away = False
         self._over = threading.Event()
@@ -47,7 +47,7 @@ class Mirror:
         try:
             if not self.lease.lost:
                 self._push(self.store)
-        except GoneOnElsewhere:
+        except JournalDiverged:
             self.lease.lost = True
         except StoreFailed as failed:
             raise UserError(
@@ -68,7 +68,7 @@ class Mirror:
                     return
                 self._push(store)
                 self._tell(False)
-            except GoneOnElsewhere:
+            except JournalDiverged:
                 self.lease.lost = True
             except (StoreFailed, OSError) as problem:
                 self._tell(True, str(problem))
@@ -93,7 +93,7 @@ class Mirror:
             state = found.st_size, found.st_mtime_ns
             name = path.relative_to(self.folder).as_posix()
             if self._sent.get(name) != state:
-                store.write(name, content_of(path))
+                store.write(name, read_content(path))
                 self._sent[name] = state
         self._segments.push(store)
 
@@ -110,7 +110,7 @@ class Mirror:
                     yield path
 
 
-def content_of(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     """A file as it stands; of a database, which others write to meanwhile, what has been committed."""
     if path.suffix == DATABASE:
         with suppress(sqlite3.Error), tempfile.TemporaryDirectory() as scratch:  # a damaged one goes as it is

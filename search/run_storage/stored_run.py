@@ -49,11 +49,11 @@ class StoredRun(Run):
 
     @property
     def driven(self) -> bool:
-        return is_driven(self.journal) or (not self.mine and is_held(self.store, note_of(self.folder)))
+        return is_driven(self.journal) or (not self.mine and is_held(self.store, driver_record(self.folder)))
 
     def refresh(self) -> None:
         """Fetch what is new; a folder whose driver is at work on this machine is newer than the store."""
-        note = note_of(self.folder)
+        note = driver_record(self.folder)
         if self.mine or is_locked(note.with_suffix(".lock")):
             return
         with locked(note.with_suffix(".reading")):
@@ -74,17 +74,17 @@ class StoredRun(Run):
         self.store.write(STOP_FILE, b"")
 
 
-def folder_of(store: Store) -> Path:
+def local_folder(store: Store) -> Path:
     """Where this machine keeps its copy of a run, under the run's own name."""
     return cache_folder() / "runs" / store.address.parent.digest / store.address.name
 
 
-def note_of(folder: Path) -> Path:
+def driver_record(folder: Path) -> Path:
     """What belongs to this machine alone lies beside the copy."""
     return folder.with_name(f".{folder.name}.driver")
 
 
-def find_stored(name: str, root: str) -> StoredRun:
+def find_stored_run(name: str, root: str) -> StoredRun:
     """A run by its URL, or by its name in a root that is one."""
     if is_url(name):
         store = Store(name)
@@ -95,13 +95,13 @@ def find_stored(name: str, root: str) -> StoredRun:
         known = _names(Store(root))
         listed = f" Known: {', '.join(known)}." if known else ""
         raise UserError(f"{store.address.plain}: no such run.{did_you_mean(name, known)}{listed}")
-    run = StoredRun(folder_of(store), store)
+    run = StoredRun(local_folder(store), store)
     run.refresh()
     return run
 
 
-def all_stored(root: str) -> list[Run]:
-    return [find_stored(name, root) for name in _names(Store(root))]
+def all_stored_runs(root: str) -> list[Run]:
+    return [find_stored_run(name, root) for name in _names(Store(root))]
 
 
 def _names(root: Store) -> list[str]:
@@ -115,12 +115,12 @@ def _own_files(store: Store, suffixes: tuple[str, ...] = ("",)) -> dict[str, Ent
 
 
 @contextmanager
-def driving(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
+def acquire_run(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
     """The run that this process alone drives until the end of ``with``, brought here and sent back."""
     store = Store(root).under(name)
-    folder = folder_of(store)
-    with Lease(store, note_of(folder)) as lease:
-        with locked(note_of(folder).with_suffix(".reading")):
+    folder = local_folder(store)
+    with Lease(store, driver_record(folder)) as lease:
+        with locked(driver_record(folder).with_suffix(".reading")):
             behind = _bring(store, folder, rebuild) or lease.inherited
         run = StoredRun(folder, store, mine=True, behind=behind)
         if (behind or rebuild) and (folder / SPACE).exists():

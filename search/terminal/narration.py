@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.engine.listeners import Outcome, at_once
+from search.engine.listeners import Outcome, write_stderr
 from search.policies.contract import Policy
 from search.runs.journal import Line
 from search.runs.run_folder import Run
@@ -46,7 +46,7 @@ class Lines:
         """An end is a line of the journal; who died leaves none."""
 
     def notice(self, text: str) -> None:
-        at_once(text)
+        write_stderr(text)
 
     def _tell(self, line: Line, aloud: bool) -> None:
         if line.kind == "begin":

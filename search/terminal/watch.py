@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.console import Console, Group
 
-from search.engine.listeners import Notice
+from search.engine.listeners import Notify
 from search.runs.journal import Line, Tail
 from search.runs.run_folder import Run
 from search.runs.status import status_of
@@ -41,7 +41,7 @@ class Screen(Protocol):
 
 
 @contextmanager
-def shown(run: Run, plain: bool = False) -> Iterator[Notice]:
+def shown(run: Run, plain: bool = False) -> Iterator[Notify]:
     """Show a run while this process drives it, from a thread that reads the journal as any other watcher does."""
     screen: Screen = LiveView(run, talk) if not plain and wants_a_view(talk, os.environ) else Lines()
     tail, over = Tail(run.journal), threading.Event()

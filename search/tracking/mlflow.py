@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search.tracking.identity import identity
-from search.tracking.tracker import Followed, library
+from search.tracking.tracker import TrackedTrial, library
 
 STATUS = {"done": "FINISHED", "failed": "FAILED"}  # a paused one was stopped before its end: KILLED
 RUN, CONFIG, FOLD, STATE, REASON = (f"scribble_search.{name}" for name in ("run", "config", "fold", "state", "reason"))
@@ -52,7 +52,7 @@ class MLflow:
         artifacts = (self.folder / "mlruns").absolute().as_uri() if self.uri == self.local else None
         return str(self.client.create_experiment(self.folder.name, artifact_location=artifacts))
 
-    def open(self, trial: Followed) -> int:
+    def open(self, trial: TrackedTrial) -> int:
         tags = {RUN: identity(self.folder), CONFIG: trial.config, FOLD: str(trial.fold)}
         wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         known = self.client.search_runs([self.experiment], wanted, max_results=1)
@@ -68,14 +68,14 @@ class MLflow:
         self.runs[trial.name] = run
         return held
 
-    def report(self, trial: Followed, step: int, score: float, seconds: float, at: float) -> None:
+    def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         metrics = [
             self.entities.Metric(name, value, round(at * 1000), step)
             for name, value in (("score", score), ("seconds", seconds))
         ]
         self.client.log_batch(self.runs[trial.name], metrics=metrics)
 
-    def close(self, trial: Followed, state: str, reason: str) -> None:
+    def close(self, trial: TrackedTrial, state: str, reason: str) -> None:
         run = self.runs.pop(trial.name)
         tags = [self.entities.RunTag(STATE, state), self.entities.RunTag(REASON, reason)]
         self.client.log_batch(run, tags=tags)

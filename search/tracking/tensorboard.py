@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from search.tracking.tracker import Followed, library
+from search.tracking.tracker import TrackedTrial, library
 
 
 def make(folder: Path) -> TensorBoard:
@@ -26,7 +26,7 @@ class TensorBoard:
     def place(self) -> str:
         return f"tensorboard --logdir {self.folder}"
 
-    def open(self, trial: Followed) -> int:
+    def open(self, trial: TrackedTrial) -> int:
         folder = self.folder / trial.name
         held = _last_step(folder)
         # Files are named by the second: without the step, one opened again at once would take the place of the last.
@@ -39,14 +39,14 @@ class TensorBoard:
         self.writers[trial.name], self.steps[trial.name] = writer, held
         return held
 
-    def report(self, trial: Followed, step: int, score: float, seconds: float, at: float) -> None:
+    def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         writer = self.writers[trial.name]
         writer.add_scalar("score", score, step, walltime=at)
         writer.add_scalar("seconds", seconds, step, walltime=at)
         writer.flush()
         self.steps[trial.name] = step
 
-    def close(self, trial: Followed, state: str, reason: str) -> None:
+    def close(self, trial: TrackedTrial, state: str, reason: str) -> None:
         writer = self.writers.pop(trial.name)
         writer.add_text("state", f"{state}: {reason}", self.steps.pop(trial.name))
         writer.close()

@@ -13,7 +13,7 @@ from trainable.errors import UserError
 
 
 @dataclass(frozen=True)
-class Followed:
+class TrackedTrial:
     """A fold trial as a tracker knows it: a run of its own, with the values of its config as parameters."""
 
     config: str
@@ -33,20 +33,20 @@ class Tracker(Protocol):
         """Where it writes to, without secrets."""
         ...
 
-    def open(self, trial: Followed) -> int:
+    def open(self, trial: TrackedTrial) -> int:
         """Find the fold trial's run there, or make it; the last step that it holds, 0 where there is none."""
         ...
 
-    def report(self, trial: Followed, step: int, score: float, seconds: float, at: float) -> None:
+    def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         """Tell a point of a trial that is open; ``at`` is the clock when it was reported."""
         ...
 
-    def close(self, trial: Followed, state: str, reason: str) -> None:
+    def close(self, trial: TrackedTrial, state: str, reason: str) -> None:
         """Tell how an open trial stands, done, paused or failed, and why; it may be opened again."""
         ...
 
 
-def trackers_of(names: Sequence[str], folder: Path) -> list[Tracker]:
+def make_trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
     """The trackers of a run; a library that is missing is an error, before anything is trained."""
     return [import_module(f"search.tracking.{name}").make(folder) for name in names]
 

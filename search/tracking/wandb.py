@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.tracking.identity import identity
-from search.tracking.tracker import Followed, library
+from search.tracking.tracker import TrackedTrial, library
 
 
 def make(folder: Path) -> WandB:
@@ -27,7 +27,7 @@ class WandB:
     def place(self) -> str:
         return f"wandb, project {self.project}"
 
-    def open(self, trial: Followed) -> int:
+    def open(self, trial: TrackedTrial) -> int:
         run = self.library.init(
             project=self.project,
             id=f"{identity(self.folder)}-{trial.config}-{trial.fold}",
@@ -42,10 +42,10 @@ class WandB:
         self.runs[trial.name] = run
         return int(run.step) - 1 if run.resumed else 0  # it counts to the step that comes next
 
-    def report(self, trial: Followed, step: int, score: float, seconds: float, at: float) -> None:
+    def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         self.runs[trial.name].log({"score": score, "seconds": seconds}, step=step)
 
-    def close(self, trial: Followed, state: str, reason: str) -> None:
+    def close(self, trial: TrackedTrial, state: str, reason: str) -> None:
         run = self.runs.pop(trial.name)
         run.tags = (state,)
         run.summary.update({"state": state, "reason": reason})

@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import search.commands.launch
 from search.__main__ import app
-from search.engine.job_feed import Settings
+from search.engine.job_feed import EngineSettings
 from trainable.exit_codes import run
 
-search.commands.launch.Settings = partial(Settings, hang_seconds=4.0)
+search.commands.launch.EngineSettings = partial(EngineSettings, hang_seconds=4.0)
 run(app)

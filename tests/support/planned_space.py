@@ -1,6 +1,6 @@
 """A space whose plan can be worked out by hand."""
 
-from search.planning.plan import Asked
+from search.planning.plan import PlanOptions
 from spaces.load import make_space
 
 GRID = {
@@ -17,7 +17,7 @@ GRID = {
     "budget": {"cost_per_gpu_hour": 36.0},
     "resources": {"gpu": 0, "cpu": 1},
 }
-STATED = Asked(step_seconds=0.1, slots=2)
+STATED = PlanOptions(step_seconds=0.1, slots=2)
 
 
 def space(**more):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.engine.failure_limits import Death
-from search.engine.job_feed import Feed, Settings
+from search.engine.failure_limits import Failure
+from search.engine.job_feed import EngineSettings, JobFeed
 from search.engine.listeners import Listeners
 from search.messages import Entrant
 from search.policies.registry import SCHEDULERS
@@ -35,7 +35,8 @@ class Cluster:
         shares = shares or [Share(1.0, 0.25, 4, 0.25)]
         values = {f"c{k}": {} for k in range(configs)}
         self.shares = shares
-        self.feed = Feed(study, values, Settings(folder, {}, **options), lambda: self.shares, Listeners(self.hear))
+        listeners = Listeners(self.hear)
+        self.feed = JobFeed(study, values, EngineSettings(folder, {}, **options), lambda: self.shares, listeners)
         self.policy, self.hungry, self.rng = policy, hungry, random.Random(seed)
         self.out, self.steps, self.heard, self.alone = {}, {}, [], []
 
@@ -157,11 +158,11 @@ def test_one_that_crashes_while_it_is_alone_stays_alone(tmp_path):
         first, second = cluster.out
         cluster.feed.result(first, cluster.result(first))
         del cluster.out[first]
-        cluster.feed.died(second, "RuntimeError", Death.CRASHED)
+        cluster.feed.worker_failed(second, "RuntimeError", Failure.CRASHED)
         del cluster.out[second]
         assert cluster.start() and cluster.alone == [("c0", 0)]
         (alone,) = cluster.out
-        cluster.feed.died(alone, "the worker died", Death.CRASHED)
+        cluster.feed.worker_failed(alone, "the worker died", Failure.CRASHED)
         del cluster.out[alone]
         assert cluster.start() and cluster.alone == [("c0", 0)] * 2
         (again,) = cluster.out
@@ -175,14 +176,14 @@ def test_a_worker_that_its_machine_had_no_memory_for_is_tried_again_alone_and_on
         cluster.start()
         first, second = cluster.out
         job = cluster.out.pop(first)
-        cluster.feed.died(first, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+        cluster.feed.worker_failed(first, "Memory on the node was 0.95\nRay killed this worker", Failure.OUT_OF_MEMORY)
         assert cluster.start() and list(cluster.out) == [second], "nobody new is let in"
         while cluster.feed.result(second, cluster.result(second)):
             pass
         del cluster.out[second]
         assert cluster.start() and cluster.alone == [("c0", job["fold"])]
         (alone,) = cluster.out
-        cluster.feed.died(alone, "Memory on the node was 0.95\nRay killed this worker", Death.OUT_OF_MEMORY)
+        cluster.feed.worker_failed(alone, "Memory on the node was 0.95\nRay killed this worker", Failure.OUT_OF_MEMORY)
     assert set(cluster.policy.score_table.failed) == {"c0"}
     assert [fault["fault"] for fault in faults(tmp_path)] == [
         "its machine ran out of memory, beside others: it is tried again alone",
@@ -199,7 +200,7 @@ def test_a_machine_that_leaves_is_no_failure_and_its_fold_trials_go_on_first(tmp
         first, *_ = cluster.out
         for _ in range(3):
             gone = cluster.out.pop(first)
-            cluster.feed.died(first, "The actor is unavailable", Death.LEFT)
+            cluster.feed.worker_failed(first, "The actor is unavailable", Failure.NODE_LOST)
             cluster.start()
             first = next(reversed(cluster.out))
             assert (cluster.out[first]["config_id"], cluster.out[first]["fold"]) == (gone["config_id"], gone["fold"])
@@ -215,7 +216,7 @@ def test_one_that_takes_down_every_machine_it_comes_to_ends_some_day(tmp_path):
             trial = next(trial for trial, job in cluster.out.items() if job["fold"] == 0)
             del cluster.out[trial]
             assert not cluster.policy.score_table.failed, count
-            cluster.feed.died(trial, "The actor is unavailable", Death.LEFT)
+            cluster.feed.worker_failed(trial, "The actor is unavailable", Failure.NODE_LOST)
     assert set(cluster.policy.score_table.failed) == {"c0"}
 
 
@@ -224,11 +225,11 @@ def test_what_waits_for_a_kind_of_machine_that_is_gone_goes_to_another(tmp_path)
     with cluster.journal:
         cluster.start()
         first, second = cluster.out
-        assert not cluster.feed.strands(second)
+        assert not cluster.feed.requeue_stranded(second)
         cluster.shares = []
-        assert not cluster.feed.strands(second), "nothing is there now, and anything may come"
+        assert not cluster.feed.requeue_stranded(second), "nothing is there now, and anything may come"
         cluster.shares = [Share(kind="A100", slots=2)]
-        assert not cluster.feed.strands(first) and cluster.feed.strands(second)
+        assert not cluster.feed.requeue_stranded(first) and cluster.feed.requeue_stranded(second)
         cell = cluster.out[second]["config_id"], cluster.out[second]["fold"]
         cluster.start()
         job = list(cluster.out.values())[-1]
@@ -243,9 +244,9 @@ def test_what_avoids_a_node_that_is_left_out_no_more_is_handed_out_anew(tmp_path
         (trial,) = cluster.out
         assert cluster.out[trial]["avoid"] == ["second"]
         cluster.shares = [Share(avoid=("second", "third"))]
-        assert not cluster.feed.strands(trial)
+        assert not cluster.feed.requeue_stranded(trial)
         cluster.shares = [Share(avoid=("third",))]
-        assert cluster.feed.strands(trial), "the second may be the only one that has room"
+        assert cluster.feed.requeue_stranded(trial), "the second may be the only one that has room"
         cluster.start()
         assert list(cluster.out.values())[-1]["avoid"] == ["third"]
     assert not faults(tmp_path)
@@ -257,7 +258,7 @@ def test_a_job_that_a_machine_refused_goes_to_another_and_is_held_against_nobody
         for _ in range(20):
             cluster.start()
             trial, job = cluster.out.popitem()
-            cluster.feed.died(trial, "WrongMachine: does not see the run", Death.MISPLACED)
+            cluster.feed.worker_failed(trial, "WrongMachine: does not see the run", Failure.WRONG_NODE)
             assert cluster.heard[-1] == (
                 "lost",
                 {"config": "c0", "fold": job["fold"], "fault": "WrongMachine: does not see the run"},
@@ -274,7 +275,7 @@ def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
             cluster.start()
             trial = next(iter(cluster.out))
             del cluster.out[trial]
-            cluster.feed.died(trial, "No module named 'trainable'", Death.UNSTARTED)
+            cluster.feed.worker_failed(trial, "No module named 'trainable'", Failure.NOT_STARTED)
         assert not cluster.start()
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No module named 'trainable'"):
         cluster.feed.raise_if_broken()
@@ -292,7 +293,7 @@ def test_a_machine_that_starts_no_worker_ends_the_run_although_others_do(tmp_pat
             if not cluster.feed.result(other, cluster.result(other)):
                 del cluster.out[other]
             del cluster.out[unlucky]
-            cluster.feed.died(unlucky, "No space left on device", Death.UNSTARTED)
+            cluster.feed.worker_failed(unlucky, "No space left on device", Failure.NOT_STARTED)
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No space left"):
         cluster.feed.raise_if_broken()
 
@@ -308,7 +309,7 @@ def test_jobs_go_where_there_is_room_and_machines_may_come_and_go(tmp_path):
         while cluster.feed.result(trial, cluster.result(trial)):
             pass
         del cluster.out[trial]
-        assert cluster.start() and len(cluster.out) == 2 and cluster.feed.wants_more
+        assert cluster.start() and len(cluster.out) == 2 and cluster.feed.has_more_jobs
         cluster.shares = [Share(2.0, 0.5, 4, 0.5, "A100")]
         assert cluster.start() and len(cluster.out) == 5, "one of A100 is out, three come; the one of T4 goes on"
 

@@ -9,9 +9,9 @@ import pytest
 
 from cluster.capacity.capacity import Capacity
 from cluster.capacity.nodes import Nodes
-from search.engine.job_feed import Settings
+from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listeners
-from search.engine.ray_adapter import Verdicts, drive, needs
+from search.engine.ray_adapter import VerdictScheduler, drive, placement_of
 from search.messages import Entrant
 from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
@@ -37,7 +37,7 @@ def run(cluster, tmp_path):
             running.begin()
             for config, script in values.items():
                 running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
-            return policy, drive(running, values, Settings(tmp_path, {}, **settings), capacity, Listeners(tell))
+            return policy, drive(running, values, EngineSettings(tmp_path, {}, **settings), capacity, Listeners(tell))
 
     return study
 
@@ -63,8 +63,8 @@ def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
     stopped = []
     controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
-        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), strands=lambda trial: trial == "not ours")
-        assert Verdicts(feed, Nodes()).choose_trial_to_run(controller) is chosen
+        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "not ours")
+        assert VerdictScheduler(feed, Nodes()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
 
 
@@ -153,10 +153,10 @@ def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path,
 
 def test_a_job_asks_for_its_share_on_its_kind_of_machine():
     job = {"cpus": 2.0, "gpus": 0.3333, "kind": "", "avoid": []}
-    assert needs(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
-    assert needs(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
-    assert needs(job | {"kind": "A100"}).bundles == [{"CPU": 2, "GPU": 0.3333, "accelerator_type:A100": 0.001}]
-    assert needs(job) != needs(job | {"avoid": ["f00"]}), "an actor that may be on that node is not used again"
+    assert placement_of(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
+    assert placement_of(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
+    assert placement_of(job | {"kind": "A100"}).bundles == [{"CPU": 2, "GPU": 0.3333, "accelerator_type:A100": 0.001}]
+    assert placement_of(job) != placement_of(job | {"avoid": ["f00"]}), "no reuse of an actor on that node"
 
 
 def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):

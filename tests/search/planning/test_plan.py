@@ -7,7 +7,7 @@ from planned_space import GRID, STATED, space
 from typer.testing import CliRunner
 
 from search.__main__ import app
-from search.planning.plan import Asked, make_plan, planned
+from search.planning.plan import PlanOptions, make_plan, planned
 from search.planning.plan_output import PLAN, document, lines, show_first
 from search.policies.registry import SCHEDULERS
 from search.runs.study import entrant_of
@@ -172,7 +172,7 @@ def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, 
     show_first(tmp_path, space(), STATED)
     first = (tmp_path / PLAN).read_text()
     assert json.loads(first)["trials"] == 8 and "8 fold trials" in capsys.readouterr().err
-    show_first(tmp_path, space(folds=3), Asked())
+    show_first(tmp_path, space(folds=3), PlanOptions())
     assert "from the first launch" in capsys.readouterr().err
     show_first(tmp_path, space(folds=3), STATED)
     assert "12 fold trials" in capsys.readouterr().err, "asked for, it is made again, but in words only"

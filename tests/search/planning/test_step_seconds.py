@@ -10,9 +10,9 @@ import pytest
 from planned_space import GRID, space
 
 from search.planning import calibration
-from search.planning.plan import Asked, make_plan, planned, slots_here
+from search.planning.plan import PlanOptions, make_plan, planned, slots_here
 from search.planning.plan_output import document, lines
-from search.planning.step_seconds import paces
+from search.planning.step_seconds import estimate_steps
 from spaces.load import make_space
 from trainable.preflight.step_times import StepTime, place_of, recall, remember, shape_of
 
@@ -26,10 +26,10 @@ def nothing_remembered(tmp_path, monkeypatch):
 
 
 def test_what_is_assumed_is_said_loudly_and_scales_with_batch_and_pixels():
-    plan = make_plan(space(), Asked(slots=1))
+    plan = make_plan(space(), PlanOptions(slots=1))
     # 16 ms x (8 x 64 x 64) / (8 x 480 x 352) at batch 8, half of it at batch 4
     step = 0.016 * 64 * 64 / (480 * 352)
-    paced = {point.config.batch_size: plan.paces.of[point.id] for point in planned(space())}
+    paced = {point.config.batch_size: plan.estimates.by_config[point.id] for point in planned(space())}
     assert (paced[8].step, paced[4].step) == pytest.approx((step, step / 2))
     # 228 images assumed, half of them held out: 114 / 8 batches of a third of a step
     assert paced[8].evaluation == pytest.approx(114 / 8 * step / 3)
@@ -38,23 +38,23 @@ def test_what_is_assumed_is_said_loudly_and_scales_with_batch_and_pixels():
 
 
 def test_what_is_assumed_of_a_gpu_says_nothing_of_a_machine_without_one(monkeypatch):
-    plan = make_plan(space(), Asked())
-    assert plan.slots == 1 and "this machine has no GPU and takes far longer" in "\n".join(plan.paces.notes)
-    assert make_plan(space(), Asked(slots=3)).slots == 3
-    assert make_plan(space(), Asked(step_seconds=1.0)).slots == slots_here(space().settings.resources)
+    plan = make_plan(space(), PlanOptions())
+    assert plan.slots == 1 and "this machine has no GPU and takes far longer" in "\n".join(plan.estimates.notes)
+    assert make_plan(space(), PlanOptions(slots=3)).slots == 3
+    assert make_plan(space(), PlanOptions(step_seconds=1.0)).slots == slots_here(space().settings.resources)
     for module in ("search.planning.step_seconds", "search.planning.plan", "search.planning.calibration"):
         monkeypatch.setattr(f"{module}.accelerators", lambda: ["Some GPU"] * 4)
-    plan = make_plan(space(), Asked())
+    plan = make_plan(space(), PlanOptions())
     assert plan.slots == slots_here(space().settings.resources)
-    assert not any("no GPU" in note for note in plan.paces.notes)
+    assert not any("no GPU" in note for note in plan.estimates.notes)
 
 
 def test_images_that_are_here_are_counted_and_measured(small_folder):
     here = space(data=str(small_folder), parameters={"size": "auto"})
-    plan = make_plan(here, Asked(slots=1))
+    plan = make_plan(here, PlanOptions(slots=1))
     # 20 images of 96x80, so 96x64; 10 are held out
-    assert plan.paces.of[plan.paces.largest].step == pytest.approx(0.016 * 96 * 64 / (480 * 352))
-    assert not any("not here" in text for _, text in lines(plan)) and "batch 8 at 96x64" in plan.paces.told
+    assert plan.estimates.by_config[plan.estimates.largest].step == pytest.approx(0.016 * 96 * 64 / (480 * 352))
+    assert not any("not here" in text for _, text in lines(plan)) and "batch 8 at 96x64" in plan.estimates.description
 
 
 def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypatch):
@@ -64,15 +64,15 @@ def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypat
     remember(place_of("Some GPU", 2), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
     remember(place_of("Another", 1), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
     remember(place_of("Some GPU", 1), shapes[4], StepTime(9.0, 9.0, "2026-01-01"))
-    assert paces(space(), points, None, False).source == "assumed", "the largest config was not measured here"
+    assert estimate_steps(space(), points, None, False).source == "assumed", "the largest config was not measured here"
     remember(place_of("Some GPU", 1), shapes[8], StepTime(5.0, 0.5, "2026-01-01"))
     remember(place_of("Some GPU", 1), shapes[8], StepTime(0.2, 0.01, "2026-01-02"))
-    known = paces(space(), points, None, False)
-    assert known.source == "remembered" and "2026-01-02" in known.told
-    assert {point.config.batch_size: known.of[point.id].step for point in points} == {4: 9.0, 8: 0.2}
-    assert known.of[known.largest].evaluation == pytest.approx(0.01 * 228 / 2)
+    known = estimate_steps(space(), points, None, False)
+    assert known.source == "remembered" and "2026-01-02" in known.description
+    assert {point.config.batch_size: known.by_config[point.id].step for point in points} == {4: 9.0, 8: 0.2}
+    assert known.by_config[known.largest].evaluation == pytest.approx(0.01 * 228 / 2)
     larger = space(parameters={"batch_size": {"values": [4, 16]}})
-    assert paces(larger, planned(larger), None, False).source == "assumed"
+    assert estimate_steps(larger, planned(larger), None, False).source == "assumed"
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_a_script_says_itself_how_long_a_step_is():
             "parameters": {"quality": {"values": [0.7, 0.8]}, "steps": 10, "step_seconds": 0.5, "evaluations": 2},
         }
     )
-    plan = make_plan(scripted, Asked(slots=1))
-    assert plan.grid.gpu_seconds == pytest.approx(2 * 3 * 10 * 0.5) and plan.paces.source == "stated"
+    plan = make_plan(scripted, PlanOptions(slots=1))
+    assert plan.grid.gpu_seconds == pytest.approx(2 * 3 * 10 * 0.5) and plan.estimates.source == "stated"
     instant = make_space(scripted.canonical() | {"parameters": {"quality": 0.8, "steps": 10}, "scheduler": "foldrace"})
-    assert document(make_plan(instant, Asked(slots=1)))["share"] is None
+    assert document(make_plan(instant, PlanOptions(slots=1)))["share"] is None
 
 
 TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}

@@ -64,7 +64,7 @@ def test_it_ends_and_whoever_may_still_win_then_is_complete(large, world, rungs,
         assert judge.answer() == policy.answer()
 
 
-class Recorded(FoldRace):
+class RecordedStudy(FoldRace):
     """Remembers what was done to it: all that a journal holds."""
 
     def __init__(self, *given):
@@ -91,7 +91,7 @@ class Recorded(FoldRace):
 def test_replaying_the_records_gives_the_same_verdicts_and_the_same_state(large, seed, share, losses):
     """Whether every report is judged again, or only noted as by a run that is gone on with."""
     world = many(seed, 25)
-    live = Recorded(world.entrants, world.folds)
+    live = RecordedStudy(world.entrants, world.folds)
     drive(live, world, chaos=seed, losses=losses)
     judging, noting = race(world), race(world)
     for record in live.log[: round(share * len(live.log))]:

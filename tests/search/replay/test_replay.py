@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from search.__main__ import app
 from search.policies.grid import Grid
 from search.replay.curve_tables import find_tables, read_table
-from search.replay.recorded_study import recorded
+from search.replay.generated_worlds import RECIPES, make_world
+from search.replay.recorded_study import study_from_table
 from search.replay.simulation import simulate
-from search.replay.worlds import RECIPES, make_world
 from trainable.errors import UserError
 from trainable.exit_codes import run as run_program
 
@@ -52,7 +52,7 @@ def rows(*arguments):
 
 
 def test_the_clock_and_the_bill_of_a_grid_on_two_workers():
-    study = recorded(small())
+    study = study_from_table(small())
     # 3 x 2 fold trials of 40 s: 240 GPU-seconds, 3 rounds of 40 s on two workers
     spent = simulate(Grid(study.entrants, study.folds), study.curves, workers=2)
     assert (spent.seconds, spent.wall) == (240.0, 120.0)
@@ -113,7 +113,7 @@ def test_a_nan_score_is_the_worst_and_cannot_win(tmp_path):
 
 def test_a_config_without_all_folds_is_left_out():
     frame = small(configs=3)
-    study = recorded(frame[~((frame.config == "c1") & (frame.fold == 1) & (frame.step > 2))])
+    study = study_from_table(frame[~((frame.config == "c1") & (frame.fold == 1) & (frame.step > 2))])
     assert [entrant.config for entrant in study.entrants] == ["c0", "c2"]
     assert study.left_out == ("config c1: fold 1 has other steps than its other folds",)
 
@@ -184,7 +184,7 @@ def test_the_command_prints_nothing_but_data_on_stdout(tmp_path):
         "search.policies.registry",
         "search.replay.comparison",
         "search.replay.curve_tables",
-        "search.replay.worlds",
+        "search.replay.generated_worlds",
         "search.__main__",
     ],
 )

@@ -13,8 +13,8 @@ from search.__main__ import app
 from search.messages import Entrant, Finished, Report, Stop
 from search.policies.registry import SCHEDULERS
 from search.replay.curve_tables import find_tables, read_table
-from search.replay.recorded_study import recorded
-from search.replay.run_curves import curves_of
+from search.replay.recorded_study import study_from_table
+from search.replay.run_curves import curve_table
 from search.runs.journal import Journal, read_journal
 from search.runs.run_folder import SPACE
 from search.runs.study import Study
@@ -71,7 +71,7 @@ def test_the_curves_of_a_whole_grid_replay_to_a_cost_of_one(tmp_path, suffix):
 def test_a_table_holds_the_facts_and_the_parameters_of_each_config(tmp_path):
     run = make_run(tmp_path / "run", "foldrace")
     lines = read_journal(run / "journal.jsonl")
-    table = curves_of(lines)
+    table = curve_table(lines)
     assert list(table.columns) == ["config", "fold", "step", "score", "seconds", "loss", "pc", "steps", "warmup"]
     assert len(table) == sum(line.kind == "report" for line in lines) < 72, "the race trains less than everything"
     first = table.iloc[0]
@@ -88,7 +88,7 @@ def test_values_of_several_kinds_fit_into_one_column(tmp_path):
         for number, value in enumerate([None, 0.5, "auto", [1, 2], True]):
             study.add(Entrant(f"c{number}", (1,), {"size": value}))
             study.report(Report(f"c{number}", 0, 1, 0.5, 1.0))
-    table = curves_of(read_journal(run / "journal.jsonl"))
+    table = curve_table(read_journal(run / "journal.jsonl"))
     table.to_parquet(tmp_path / "t.parquet")
     values = pd.read_parquet(tmp_path / "t.parquet")["size"].tolist()
     assert values[1:] == ["0.5", "auto", "[1, 2]", "True"] and pd.isna(values[0])
@@ -110,13 +110,13 @@ def test_a_partial_run_says_which_configs_are_left_out(tmp_path, capsys):
 
 def test_a_config_that_was_paused_at_the_same_step_in_all_folds_is_not_complete(tmp_path):
     run = make_run(tmp_path / "run")
-    table = curves_of(read_journal(run / "journal.jsonl"))
+    table = curve_table(read_journal(run / "journal.jsonl"))
     paused = table[(table["config"] != "c3") | (table["step"] <= 4)]
     for frame in (paused, paused.astype({"steps": str})):
-        study = recorded(frame)
+        study = study_from_table(frame)
         assert [entrant.config for entrant in study.entrants] == ["c0", "c1", "c2", "c4", "c5"]
         assert study.left_out == ("config c3: fold 0 was not trained until step 8",)
-    elsewhere = recorded(paused.assign(steps=12_000))
+    elsewhere = study_from_table(paused.assign(steps=12_000))
     assert len(elsewhere.entrants) == 6, "a parameter of that name that counts something else says nothing"
 
 
@@ -134,7 +134,7 @@ def test_runs_are_found_by_folder_by_name_and_in_a_folder_of_both(tmp_path, monk
     runs = tmp_path / "runs"
     make_run(runs / "one")
     make_run(runs / "two")
-    curves_of(read_journal(runs / "one/journal.jsonl")).to_csv(runs / "table.csv", index=False)
+    curve_table(read_journal(runs / "one/journal.jsonl")).to_csv(runs / "table.csv", index=False)
     assert find_tables([runs / "one"]) == [runs / "one"]
     assert [path.name for path in find_tables([type(runs)("two")])] == ["two"]
     assert [path.name for path in find_tables([runs])] == ["one", "table.csv", "two"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from search.run_storage import journal_segments
-from search.run_storage.journal_segments import GoneOnElsewhere, Segments, pull
+from search.run_storage.journal_segments import JournalDiverged, SegmentUploader, pull
 from search.runs.journal import Journal, read_journal
 from trainable.errors import UserError
 from trainable.storage.object_store import Store, StoreFailed
@@ -40,7 +40,7 @@ def whole(object_store):
 
 
 def test_a_journal_is_sent_as_it_grows_in_pieces_named_by_their_first_line(store, object_store, journal):
-    sender = Segments(store, journal)
+    sender = SegmentUploader(store, journal)
     sender.push(store)
     assert pieces(object_store) == []
     for _ in range(9):
@@ -59,7 +59,7 @@ def test_a_journal_is_sent_as_it_grows_in_pieces_named_by_their_first_line(store
 def test_a_sender_that_starts_again_goes_on_where_the_one_before_stopped(store, object_store, journal):
     for _ in range(5):
         write(journal, 2)
-        Segments(store, journal).push(store)
+        SegmentUploader(store, journal).push(store)
         assert whole(object_store) == journal.read_bytes()
 
 
@@ -68,13 +68,13 @@ def test_a_torn_last_line_is_not_sent(store, object_store, journal):
     before = journal.read_bytes()
     with journal.open("ab") as file:
         file.write(b'{"v":1,"at"')
-    Segments(store, journal).push(store)
+    SegmentUploader(store, journal).push(store)
     assert whole(object_store) == before
 
 
 def test_a_sender_that_fails_in_between_loses_and_doubles_nothing(store, object_store, journal, monkeypatch):
     write(journal, 20)
-    sender = Segments(store, journal)
+    sender = SegmentUploader(store, journal)
     send, left = Store.write, [2]
 
     def failing(store, name, content):
@@ -94,20 +94,20 @@ def test_a_sender_that_fails_in_between_loses_and_doubles_nothing(store, object_
 
 def test_a_rebuilt_journal_takes_the_place_of_the_old_one(store, object_store, journal, tmp_path):
     write(journal, 30)
-    sender = Segments(store, journal)
+    sender = SegmentUploader(store, journal)
     sender.push(store)
     write(tmp_path / "rebuilt", 2, rebuilt=True)
     (tmp_path / "rebuilt").replace(journal)
     sender.push(store)
     assert whole(object_store) == journal.read_bytes() and pieces(object_store) == ["000000001.jsonl"]
-    Segments(store, journal, anew=True).push(store)
+    SegmentUploader(store, journal, anew=True).push(store)
     assert whole(object_store) == journal.read_bytes()
 
 
 def test_a_copy_gains_what_is_new_and_fetches_nothing_twice(store, object_store, journal, tmp_path, monkeypatch):
     copy = tmp_path / "copy/journal.jsonl"
     assert not pull(store, copy) and not copy.exists()
-    sender = Segments(store, journal)
+    sender = SegmentUploader(store, journal)
     for _ in range(6):
         write(journal, 3)
         sender.push(store)
@@ -123,7 +123,7 @@ def test_a_copy_gains_what_is_new_and_fetches_nothing_twice(store, object_store,
 
 def test_a_copy_that_holds_more_stays_and_its_torn_end_is_mended(store, journal, tmp_path):
     write(journal, 10)
-    Segments(store, journal).push(store)
+    SegmentUploader(store, journal).push(store)
     write(journal, 3)
     longer = journal.read_bytes()
     assert not pull(store, journal) and journal.read_bytes() == longer
@@ -140,7 +140,7 @@ def test_two_journals_that_have_gone_different_ways_are_an_error(store, journal,
     other.write_bytes(journal.read_bytes() if common else b"")
     write(journal, 5, by="me")
     write(other, 9, by="somebody else")
-    Segments(store, journal).push(store)
+    SegmentUploader(store, journal).push(store)
     before = other.read_bytes()
     with pytest.raises(UserError, match=f"have gone different ways.*rm -r {other.parent}"):
         pull(store, other)
@@ -149,21 +149,21 @@ def test_two_journals_that_have_gone_different_ways_are_an_error(store, journal,
 
 def test_a_driver_does_not_write_over_the_journal_of_another(store, object_store, journal, tmp_path):
     write(journal, 2)
-    sender = Segments(store, journal)
+    sender = SegmentUploader(store, journal)
     sender.push(store)
     other = tmp_path / "other/journal.jsonl"
     pull(store, other)
     write(other, 1, by="somebody else")
-    Segments(store, other).push(store)
+    SegmentUploader(store, other).push(store)
     write(journal, 1, by="me")
-    with pytest.raises(GoneOnElsewhere):
+    with pytest.raises(JournalDiverged):
         sender.push(store)
     assert whole(object_store) == other.read_bytes()
 
 
 def test_a_missing_piece_is_told_with_its_lines(store, journal, tmp_path):
     write(journal, 30)
-    Segments(store, journal).push(store)
+    SegmentUploader(store, journal).push(store)
     names = sorted(store.names("journal"))
     store.delete(names[1])
     first, after = (int(name[-15:-6]) for name in (names[1], names[2]))
@@ -174,7 +174,7 @@ def test_a_missing_piece_is_told_with_its_lines(store, journal, tmp_path):
 
 def test_names_that_are_no_pieces_are_passed_over(store, journal, tmp_path):
     write(journal, 3)
-    Segments(store, journal).push(store)
+    SegmentUploader(store, journal).push(store)
     for name in ("journal/notes.txt", "journal/1.jsonl", "journal/x/000000001.jsonl"):
         store.write(name, b"nonsense\n")
     assert pull(store, tmp_path / "copy.jsonl") and (tmp_path / "copy.jsonl").read_bytes() == journal.read_bytes()

@@ -12,7 +12,7 @@ from search.policies.registry import policy_of
 from search.run_storage import mirror as mirrors
 from search.run_storage.lease import Lease
 from search.run_storage.mirror import Mirror
-from search.run_storage.stored_run import StoredRun, all_stored, driving, find_stored
+from search.run_storage.stored_run import StoredRun, acquire_run, all_stored_runs, find_stored_run
 from search.runs.journal import Journal
 from search.runs.recovery import bring_in, recover
 from search.runs.run_folder import Run, check_run, note_launch
@@ -165,26 +165,26 @@ def test_a_fold_folder_with_damaged_reports_is_told_by_its_line(space, tmp_path)
 
 
 def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, object_store, tmp_path, monkeypatch):
-    with driving(root, "demo", rebuild=False) as run:
+    with acquire_run(root, "demo", rebuild=False) as run:
         assert not run.behind
         note_launch(run, space, None)
         with Journal(run.journal) as journal:
             journal.append("begin")
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "elsewhere"))
-    with driving(root, "demo", rebuild=False) as again:
+    with acquire_run(root, "demo", rebuild=False) as again:
         assert again.folder != run.folder and again.behind
         assert [line.kind for line in again.lines()] == ["begin"] and again.space() == run.space()
-    with driving(root, "demo", rebuild=False) as again:
+    with acquire_run(root, "demo", rebuild=False) as again:
         assert not again.behind, "it ended in order, so its journal is complete"
         lease = Store(root).read("demo/driver.json")
     Store(root).write("demo/driver.json", lease)
-    with driving(root, "demo", rebuild=False) as again:
+    with acquire_run(root, "demo", rebuild=False) as again:
         assert not again.behind, "it died on this machine, which has its journal"
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     Store(root).write("demo/driver.json", lease)
     object_store.age("runs/demo/driver.json", 61)
-    all_stored(root)
-    with driving(root, "demo", rebuild=False) as again:
+    all_stored_runs(root)
+    with acquire_run(root, "demo", rebuild=False) as again:
         assert again.behind, "it died elsewhere, although nothing of its journal is missing here"
 
 
@@ -199,11 +199,11 @@ def test_a_journal_that_lacks_a_piece_is_rebuilt_from_the_fold_folders_of_the_st
             store.put(path, path.relative_to(trained.folder).as_posix())
     store.write("journal/000000007.jsonl", b"{}\n")
     with pytest.raises(UserError, match=r"lines 1 to 6 of its journal are missing; launch --recover"):
-        driving(root, "demo", rebuild=False).__enter__()
-    with driving(root, "demo", rebuild=True) as run:
+        acquire_run(root, "demo", rebuild=False).__enter__()
+    with acquire_run(root, "demo", rebuild=True) as run:
         assert recover(run, space) == 12
     assert object_store.names("runs/demo/journal/") == ["runs/demo/journal/000000001.jsonl"]
-    found = find_stored("demo", root)
+    found = find_stored_run("demo", root)
     assert [line.kind for line in found.lines()].count("report") == 12 and not found.driven
 
 
@@ -211,7 +211,7 @@ def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_
     store = Store(root).under("demo")
     store.write("configspace.json", b"{}")
     store.write("env.json", b"{}")
-    with driving(root, "demo", rebuild=False) as run:
+    with acquire_run(root, "demo", rebuild=False) as run:
         check_run(space, run, None, force_code=False)
         note_launch(run, space, None)
     assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
@@ -222,7 +222,7 @@ def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):
     store.write("space.yaml", json.dumps(space.canonical()).encode())
     for name in ("configs/a/config.json", "configs/a/fold_0/best.pt", "configs/b/fold_0/best.pt", "optuna.db", "stop"):
         store.write(name, b"{}")
-    (run,) = all_stored(root)
+    (run,) = all_stored_runs(root)
     assert {path.name for path in run.folder.iterdir()} == {"space.yaml"}
     run.fetch("configs/a/*/best.pt")
     found = [path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.*") if path.is_file()]
@@ -231,7 +231,7 @@ def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):
 
 def test_what_was_made_of_a_run_is_sent_back_to_it(root, space, object_store):
     Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
-    run = find_stored("demo", root)
+    run = find_stored_run("demo", root)
     (run.folder / "analysis/ensemble").mkdir(parents=True)
     (run.folder / "analysis/ensemble/ensemble.pt").write_bytes(b"weights")
     run.publish()
@@ -241,9 +241,9 @@ def test_what_was_made_of_a_run_is_sent_back_to_it(root, space, object_store):
 @pytest.mark.parametrize("name", ["../other", "..", "a/../../b", "a\\b"])
 def test_a_runs_name_does_not_lead_out_of_its_root(root, name):
     with pytest.raises(UserError, match="must not lead out of its folder"):
-        find_stored(name, root)
+        find_stored_run(name, root)
 
 
 def test_a_bucket_that_does_not_exist_is_told(root, object_store):
     with pytest.raises(StoreFailed, match="s3://nobody-made-it: this bucket does not exist"):
-        all_stored(object_store.url("runs", bucket="nobody-made-it"))
+        all_stored_runs(object_store.url("runs", bucket="nobody-made-it"))

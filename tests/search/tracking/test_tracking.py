@@ -16,9 +16,9 @@ from search.messages import Entrant, Finished, Report, Stop
 from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
 from search.runs.study import Study, replay_lines
-from search.tracking.follower import followed
 from search.tracking.identity import TRACKING
-from search.tracking.tracker import trackers_of
+from search.tracking.sync import track_run
+from search.tracking.tracker import make_trackers
 from trainable.errors import UserError
 
 STEPS = (2, 4, 6)
@@ -34,7 +34,7 @@ def launch(folder, trackers, name="grid", reports=10**9, nan=()):
         study.begin()
         for entrant in ENTRANTS:
             study.add(entrant)
-        with followed(trackers, folder, policy.score_table.entrants, read_journal(folder / "journal.jsonl")) as track:
+        with track_run(trackers, folder, policy.score_table.entrants, read_journal(folder / "journal.jsonl")) as track:
             while not isinstance(job := study.next(), Finished):
                 cell, stopped = (job.config, job.fold), None
                 begun = sorted(study.policy.score_table.curve(*cell))
@@ -148,11 +148,11 @@ def test_tensorboard_reads_scores_parameters_and_state_of_each_fold(tmp_path):
 
     for reports in (4, 3):
         with pytest.raises(Killed):
-            launch(tmp_path, trackers_of(["tensorboard"], tmp_path), reports=reports)
+            launch(tmp_path, make_trackers(["tensorboard"], tmp_path), reports=reports)
         forget_what_was_settled(tmp_path)
     with next((tmp_path / "tensorboard/c0/fold_0").iterdir()).open("ab") as file:
         file.write(b"\x18\x00\x00\x00\x00\x00\x00\x00torn")
-    launch(tmp_path, trackers_of(["tensorboard"], tmp_path))
+    launch(tmp_path, make_trackers(["tensorboard"], tmp_path))
     for (config, fold), points in expected().items():
         read = EventAccumulator(str(tmp_path / "tensorboard" / config / f"fold_{fold}")).Reload()
         assert [(event.step, event.value) for event in read.Scalars("score")] == [
@@ -182,9 +182,9 @@ def test_mlflow_reads_scores_parameters_and_state_of_each_fold(tmp_path, monkeyp
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     run.mkdir(parents=True)
     with pytest.raises(Killed):
-        launch(run, trackers_of(["mlflow"], run), reports=5)
+        launch(run, make_trackers(["mlflow"], run), reports=5)
     forget_what_was_settled(run)
-    launch(run, trackers_of(["mlflow"], run), nan=[("c1", 1, 4)])
+    launch(run, make_trackers(["mlflow"], run), nan=[("c1", 1, 4)])
     client = MlflowClient(tracking_uri=uri[given])
     runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
     assert len(runs) == 4 and sorted(path.name for path in tmp_path.iterdir()) == sorted(
@@ -236,9 +236,9 @@ def wandb(monkeypatch):
 def test_wandb_is_told_scores_parameters_and_state_of_each_fold(tmp_path, wandb, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "scribbles")
     with pytest.raises(Killed):
-        launch(tmp_path, trackers_of(["wandb"], tmp_path), reports=5)
+        launch(tmp_path, make_trackers(["wandb"], tmp_path), reports=5)
     forget_what_was_settled(tmp_path)
-    launch(tmp_path, trackers_of(["wandb"], tmp_path))
+    launch(tmp_path, make_trackers(["wandb"], tmp_path))
     assert len(wandb.runs) == 4
     for run in wandb.runs.values():
         cell = (run.asked["group"], run.asked["config"]["fold"])
@@ -251,11 +251,11 @@ def test_wandb_is_told_scores_parameters_and_state_of_each_fold(tmp_path, wandb,
 def test_a_library_that_is_missing_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, {"tensorboard": "tensorboardX"}.get(name, name), None)
     with pytest.raises(UserError, match=rf'{name}: .*not installed.*pip install "scribble-search\[{name}\]"'):
-        trackers_of([name], tmp_path)
+        make_trackers([name], tmp_path)
     assert not any(tmp_path.iterdir())
 
 
 def test_a_server_is_told_of_without_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host/path")
-    (tracker,) = trackers_of(["mlflow"], tmp_path)
+    (tracker,) = make_trackers(["mlflow"], tmp_path)
     assert tracker.place.endswith("https://host/path")

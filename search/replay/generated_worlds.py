@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from search.replay.recorded_study import Recorded, recorded
+from search.replay.recorded_study import RecordedStudy, study_from_table
 
 Array = NDArray[np.float64]
 SPACE: dict[str, tuple[object, ...]] = {
@@ -65,16 +65,16 @@ def make_scores(
     rng: np.random.Generator,
 ) -> list[Array]:
     """Configs x folds x reports for each block: the rows of configs that report at the same shares of their horizon."""
-    final, pace = make_ends(recipe, points, folds, rng)
+    final, pace = make_final_scores(recipe, points, folds, rng)
     scores = []
     for rows, time in blocks:
-        score = final[rows][:, :, None] - gap(recipe.shape, time, pace[rows][:, :, None], rng)
+        score = final[rows][:, :, None] - score_gap(recipe.shape, time, pace[rows][:, :, None], rng)
         score[:, :, :-1] += rng.normal(0, recipe.wobble_sd, (len(rows), folds, len(time) - 1))
         scores.append(score)
     return scores
 
 
-def make_ends(
+def make_final_scores(
     recipe: Recipe, points: Sequence[Mapping[str, object]], folds: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Configs x folds: the score at full length, and how slowly it is reached."""
@@ -85,8 +85,8 @@ def make_ends(
     return final, pace + recipe.cell_pace_sd * rng.normal(size=(count, folds))
 
 
-def generated(recipe: Recipe, seed: int) -> Recorded:
-    return recorded(make_world(recipe, seed))
+def generated_study(recipe: Recipe, seed: int) -> RecordedStudy:
+    return study_from_table(make_world(recipe, seed))
 
 
 def _configs(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.random.Generator) -> Array:
@@ -101,7 +101,7 @@ def _configs(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.ran
     return np.asarray(recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest))
 
 
-def gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:
+def score_gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:
     """How far below its final score a fold trial is; nothing at the end. A larger pace is slower."""
     if shape == "exponential":
         late = np.exp(-time / (0.12 * np.exp(pace))) - np.exp(-1 / (0.12 * np.exp(pace)))

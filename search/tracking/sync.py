@@ -24,7 +24,7 @@ from search.race.score_table import Cell
 from search.runs.fold_states import FoldState, fold_states
 from search.runs.journal import Line
 from search.tracking.identity import Settled, settle, settled
-from search.tracking.tracker import Followed, Tracker
+from search.tracking.tracker import TrackedTrial, Tracker
 from trainable.printing import say
 
 PATIENCE = 60.0  # seconds that a run waits at its end for trackers that lag behind
@@ -33,7 +33,7 @@ Point = tuple[int, float, float, float]  # step, score, seconds, clock
 
 
 @contextmanager
-def followed(
+def track_run(
     trackers: Sequence[Tracker], folder: Path, entrants: Mapping[str, Entrant], lines: Iterable[Line]
 ) -> Iterator[Listener]:
     """A watcher that passes on what it is told; ``lines`` are the journal as it was at the launch."""
@@ -44,7 +44,7 @@ def followed(
     events: queue.SimpleQueue[tuple[str, Mapping[str, Any], float] | None] = queue.SimpleQueue()
 
     def work() -> None:
-        followers = [Follower(tracker, folder, entrants) for tracker in trackers]
+        followers = [TrackerSync(tracker, folder, entrants) for tracker in trackers]
         for follower in followers:
             follower.guarded(lambda each: each.catch_up(past))
         while (event := events.get()) is not None:
@@ -69,7 +69,7 @@ def followed(
 
 
 @dataclass
-class Follower:
+class TrackerSync:
     """One tracker and how far it has got."""
 
     tracker: Tracker
@@ -152,8 +152,8 @@ class Follower:
         self.done[_name(cell)] = [self.open.pop(cell), state]
         settle(self.folder, self.tracker.place, self.done)
 
-    def _trial(self, cell: Cell) -> Followed:
-        return Followed(*cell, self.entrants[cell[0]].parameters)
+    def _trial(self, cell: Cell) -> TrackedTrial:
+        return TrackedTrial(*cell, self.entrants[cell[0]].parameters)
 
 
 def _name(cell: Cell) -> str:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from search.planning.memory import extremes
+from search.planning.gpu_memory import memory_candidates
 from spaces.load import make_space
 
 SPACE = {"name": "demo", "data": "nowhere", "sampler": {"name": "random", "count": 3, "seed": 1}}
@@ -15,7 +15,7 @@ def space(**parameters):
 
 
 def test_every_config_of_a_grid_is_asked():
-    batches = {config.batch_size for config in extremes(space(batch_size={"values": [2, 12, 8]}))}
+    batches = {config.batch_size for config in memory_candidates(space(batch_size={"values": [2, 12, 8]}))}
     assert batches == {2, 8, 12}
 
 
@@ -26,7 +26,7 @@ def test_nothing_that_can_be_drawn_is_fed_more_than_what_is_asked(seed):
         learning_rate={"min": 1e-4, "max": 1e-2, "distribution": "log_uniform"},
         encoder={"values": ["resnet18", "resnet34"]},
     )
-    asked = {config.encoder: config.batch_size for config in extremes(drawn)}
+    asked = {config.encoder: config.batch_size for config in memory_candidates(drawn)}
     assert asked == {"resnet18": 61, "resnet34": 61}
     config = drawn.sample(random.Random(seed)).config
     assert config.batch_size <= asked[config.encoder]
@@ -35,4 +35,4 @@ def test_nothing_that_can_be_drawn_is_fed_more_than_what_is_asked(seed):
 def test_where_the_highest_is_forbidden_others_are_asked():
     parameters = {"batch_size": {"min": 4, "max": 8, "distribution": "int"}, "encoder": "resnet18"}
     some = make_space({**SPACE, "parameters": parameters, "forbid": [{"batch_size": 8}]}, "demo.yaml")
-    assert max(config.batch_size for config in extremes(some)) == 7
+    assert max(config.batch_size for config in memory_candidates(some)) == 7

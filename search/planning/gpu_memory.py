@@ -17,13 +17,13 @@ from trainable.preflight.memory_probe import largest_footprint
 DRAWS = 200
 
 
-def measure_space(space: Space, shipment: Shipment) -> Footprint:
+def measure_footprint(space: Space, shipment: Shipment) -> Footprint:
     """What the fold trial that takes the most takes, measured on this machine's GPU."""
     asked = space.settings
-    return largest_footprint(extremes(space), shipment.place(), asked.folds, asked.fold_seed)
+    return largest_footprint(memory_candidates(space), shipment.place(), asked.folds, asked.fold_seed)
 
 
-def extremes(space: Space) -> Iterator[Config]:
+def memory_candidates(space: Space) -> Iterator[Config]:
     """Configs among which are those that take the most memory: none takes less for a higher value of a range."""
     if space.enumerable:
         yield from (point.config for point in space.configs())
