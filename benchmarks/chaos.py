@@ -25,9 +25,10 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
 from aftermath import aftermath
 from fake_cluster import FakeCluster
-from hurt import LEFT, Search, any_of_these, kill_driver, kill_machine, kill_worker, take_machine
+from hurt import Search, any_of_these, kill_driver, kill_machine, kill_worker, take_machine
 
 from benchmarks.machine import machine
+from search.engine.job_feed import NODE_LEFT
 from search.runs.ledger import ledger
 from trainable.printing import print_table, progress_bar, say
 from trainable.storage.atomic_files import write_json
@@ -87,7 +88,7 @@ def told(search: Search) -> dict[str, Any]:
         "lost": len(after.lost),
         "doubled": len(after.doubled),
         "decided_otherwise": after.decided_otherwise,
-        "blamed": sum(line.kind == "fault" and line.fields["fault"] != LEFT for line in lines),
+        "blamed": sum(line.kind == "fault" and line.fields["fault"] != NODE_LEFT for line in lines),
         "given_up": len(list(search.run.folder.glob("configs/*/fold_*/error.txt"))),
         "winner": after.winner and after.winner["quality"],
         "busy": ledger(lines).busy / 1e6,

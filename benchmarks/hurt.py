@@ -14,13 +14,14 @@ from typing import Any
 
 from fake_cluster import Cell, FakeCluster, kill_process
 
+from search.engine.job_feed import NODE_LEFT
 from search.runs.journal import Tail
 from search.runs.run_folder import Run
 
 HOME = Path(__file__).parents[1]
 PATIENCE = 240.0  # seconds without a record after which a search counts as stuck
 BAD_LUCK = 3  # crashes that a fold trial is tried again after
-AGAIN, LEFT = "and launch again, nothing that was reported is lost", "its machine left the cluster"
+AGAIN = "fix this and launch again"
 
 
 class Search:
@@ -56,7 +57,7 @@ class Search:
             elif line.kind == "report":
                 self.reports += 1
                 self.out.add(cell)
-            elif line.kind == "fault" and line.fields["fault"] != LEFT:
+            elif line.kind == "fault" and line.fields["fault"] != NODE_LEFT:
                 self.crashes[cell] = self.crashes.get(cell, 0) + 1
             if line.kind in ("lost", "fault", "stop") or "stop" in line.fields:
                 self.out.discard(cell)

@@ -1,1 +1,1 @@
-"""The adapter to Ray Tune and what stands between it and a study: jobs, failures, watching."""
+"""Runs the jobs of a study as trials of Ray Tune: job feed, failures, events, metrics. Decisions are the study's."""

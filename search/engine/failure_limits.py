@@ -1,4 +1,4 @@
-"""How often a fold trial may die before its config is given up."""
+"""How often a fold trial may fail before its config is given up."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from enum import Enum, auto
 from search.race.score_table import Cell
 from trainable.errors import UserError
 
-STARTS = 5  # workers in a row that cannot be started at all, of all fold trials or of one: it is the environment then
+MAX_START_FAILURES = 5  # in a row, over all fold trials or of one: then the environment is broken
 
 
 class Failure(Enum):
-    """Why the process of a fold trial is gone."""
+    """Why the process of a fold trial ended."""
 
     CRASHED = auto()
-    NOT_STARTED = auto()  # before it could do anything
-    NODE_LOST = auto()  # with its machine, which nobody can blame it for
-    OUT_OF_MEMORY = auto()  # killed by Ray, because its machine had next to none left
-    WRONG_NODE = auto()  # it should not have been there, and has done nothing yet
+    NOT_STARTED = auto()  # the worker could not be started
+    NODE_LOST = auto()  # which is not the fold trial's fault
+    OUT_OF_MEMORY = auto()  # killed by Ray because its node was short of memory
+    WRONG_NODE = auto()  # started on a node that must not train, and trained nothing
 
 
 class FailureLimits:
-    """Counts deaths: those of its own doing for good, all others until the fold trial reports again.
+    """Counts crashes for the whole run, other failures only until the fold trial reports again.
 
-    A machine that leaves is no failure. But a fold trial that takes down every machine it comes to must end some day.
+    A lost node is no failure of the fold trial, but one that takes down every node it runs on must end at some point.
     """
 
-    def __init__(self, retries: int, machines: int = 10) -> None:
-        self.retries, self.machines = retries, machines
+    def __init__(self, retries: int, lost_nodes: int = 10) -> None:
+        self.retries, self.lost_nodes = retries, lost_nodes
         self.crashes: Counter[Cell] = Counter()
-        self.left: Counter[Cell] = Counter()
-        self.unstarted: Counter[Cell | None] = Counter()  # None stands for all
+        self.losses: Counter[Cell] = Counter()
+        self.failed_starts: Counter[Cell | None] = Counter()  # None counts those of all fold trials
 
     def reported(self, cell: Cell) -> None:
-        self.unstarted.pop(None, None)
-        self.unstarted.pop(cell, None)
-        self.left.pop(cell, None)
+        self.failed_starts.pop(None, None)
+        self.failed_starts.pop(cell, None)
+        self.losses.pop(cell, None)
 
-    def allows_retry(self, cell: Cell, death: Failure, message: str) -> bool:
-        """Note a death; whether the fold trial is to be tried again."""
-        if death is Failure.NODE_LOST:
-            self.left[cell] += 1
-            return self.left[cell] <= self.machines
-        if death is Failure.NOT_STARTED:
-            self.unstarted.update([None, cell])
-            if STARTS in (self.unstarted[None], self.unstarted[cell]):
-                raise UserError(f"{STARTS} workers in a row could not be started; the last one said: {message}")
+    def allows_retry(self, cell: Cell, failure: Failure, message: str) -> bool:
+        """Count a failure and say whether the fold trial may be retried."""
+        if failure is Failure.NODE_LOST:
+            self.losses[cell] += 1
+            return self.losses[cell] <= self.lost_nodes
+        if failure is Failure.NOT_STARTED:
+            self.failed_starts.update([None, cell])
+            if MAX_START_FAILURES in (self.failed_starts[None], self.failed_starts[cell]):
+                raise UserError(f"{MAX_START_FAILURES} workers in a row could not be started; last error: {message}")
             return True
         self.crashes[cell] += 1
         return self.crashes[cell] <= self.retries

@@ -1,4 +1,4 @@
-"""What a driver adds to the logs of the folds: what was asked of them, what was decided, and what went wrong."""
+"""The driver's entries in the log of each fold: jobs, verdicts and faults."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from trainable.training.fold_log import note
 
 
 class FoldLog:
-    """A watcher: each fold's own events go to its own log; the fold itself tells there of its steps."""
+    """A listener that writes each event to the log of its fold; the worker logs the steps there itself."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
-        if (words := _words(event, facts)) is not None:
+        if (message := _message(event, facts)) is not None:
             folder = fold_folder(self.folder, Job(facts["config"], facts["fold"], until=0))
             folder.mkdir(parents=True, exist_ok=True)
-            note(folder, words)
+            note(folder, message)
 
 
-def _words(event: str, facts: Mapping[str, Any]) -> str | None:
+def _message(event: str, facts: Mapping[str, Any]) -> str | None:
     if event == "job":
-        return f"handed out: to step {facts['until']}"
+        return f"assigned: train until step {facts['until']}"
     if event == "report":
         return None if facts["stop"] is None else f"step {facts['step']}: {facts['stop']}"
     if event == "fault":
-        return f"is tried again: {facts['fault']}"
+        return f"retried after: {facts['fault']}"
     if event == "lost":
-        return f"given back: {facts['fault']}"
-    return f"failed for good: {facts['fault']}"
+        return f"job returned: {facts['fault']}"
+    return f"failed: {facts['fault']}"

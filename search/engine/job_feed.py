@@ -1,6 +1,6 @@
-"""What stands between a cluster and a study: which trial carries which job, and whether the run is to end.
+"""Connects a cluster to a study: which trial carries which job, which jobs are retried, and when the run ends.
 
-It knows no Ray: the adapter asks it for jobs and shows it results, and so could anything else that runs trials.
+Knows nothing of Ray: the adapter asks it for jobs and hands it results, and any other backend could do the same.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study
 from trainable.errors import UserError
 from trainable.machine.allotment import Share
+from trainable.printing import plural
 from trainable.storage.atomic_files import write_text
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How jobs become trials, and how much trouble is taken over a failing one."""
+    """What every job carries to its worker, how failures are handled, and which limits end the run."""
 
     folder: Path
     job: Mapping[str, Any]
@@ -39,7 +40,8 @@ class EngineSettings:
 
 
 OUT_OF_MEMORY = "out_of_memory"
-NO_MEMORY = "its machine ran out of memory"
+NODE_OUT_OF_MEMORY = "its node ran out of memory"
+NODE_LEFT = "its node left the cluster"
 
 
 def fold_folder(folder: Path, job: Job) -> Path:
@@ -47,9 +49,9 @@ def fold_folder(folder: Path, job: Job) -> Path:
 
 
 class JobFeed:
-    """Between Tune and the study: which trial carries which job, and whether the run is to end.
+    """Hands the jobs of a study to trials and takes their results.
 
-    ``shares`` says where fold trials may run; it may be another at every moment, for machines come and go.
+    ``allotments`` says where fold trials may run; its answer changes as nodes join and leave.
     """
 
     def __init__(
@@ -57,84 +59,84 @@ class JobFeed:
         study: Study,
         values: Mapping[str, Mapping[str, Any]],
         settings: EngineSettings,
-        shares: Callable[[], Sequence[Share]],
+        allotments: Callable[[], Sequence[Share]],
         listeners: Listeners,
     ) -> None:
-        self.study, self.values, self.settings, self.shares = study, values, settings, shares
+        self.study, self.values, self.settings, self.allotments = study, values, settings, allotments
         self.on_event, self.notify = listeners.on_event, listeners.notify
-        self.jobs: dict[str, Job] = {}
-        self.places: dict[str, Share] = {}  # of the trials in ``jobs``
-        self.again: list[Job] = []  # died; each is to be tried once more
-        self.crowded: list[Job] = []  # ran out of memory beside others; each waits to be tried alone
-        self.alone: str | None = None
+        self.jobs: dict[str, Job] = {}  # by trial
+        self.held: dict[str, Share] = {}  # the allotment of each trial in ``jobs``
+        self.retries: list[Job] = []
+        self.exclusive_retries: list[Job] = []  # ran out of memory on a shared device: retried while no other job runs
+        self.exclusive_trial: str | None = None
         self.failure_limits = FailureLimits(settings.retries)
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         self.outcome = Outcome("")
-        self.ending: str | None = None
-        self.broken: BaseException | None = None
+        self.ending: str | None = None  # why the run is about to end
+        self.error: BaseException | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Tune pickles whatever it is given, to restore it some day; we never do, and a journal cannot be pickled."""
+        """Tune pickles its searcher to restore it later, which we never do; a journal cannot be pickled."""
         return (str, ())
 
     def next(self, trial: str) -> dict[str, Any] | str | None:
-        """The config of a new trial; None where there is none for now; "FINISHED" where there never will be."""
+        """The config of a new trial, None if there is none at the moment, or "FINISHED" if none will follow."""
         config: dict[str, Any] | str | None = None
-        with self._told():
+        with self._errors_end_the_run():
             config = self._next(trial)
-        return "FINISHED" if self.broken is not None else config
+        return "FINISHED" if self.error is not None else config
 
     def _next(self, trial: str) -> dict[str, Any] | str | None:
-        self._look_for_an_end()
+        self._check_for_end()
         if self.ending is not None:
-            for job in self.crowded + self.again:
+            for job in self.exclusive_retries + self.retries:
                 self.study.lost(job, self.ending)
-            self.crowded, self.again = [], []
+            self.exclusive_retries, self.retries = [], []
             return None if self.jobs else "FINISHED"
-        share = self._free_share()
-        if share is None:
+        allotment = self._free_allotment()
+        if allotment is None:
             return None
-        if self.crowded or self.alone in self.jobs:
-            # Whoever is to be alone waits for the others to end, and nobody new is let in meanwhile.
-            return None if self.jobs else self._hand_out(trial, self.crowded.pop(0), share, alone=True)
-        if self.again:
-            return self._hand_out(trial, self.again.pop(0), share)
+        if self.exclusive_retries or self.exclusive_trial in self.jobs:
+            # An exclusive job waits until the running ones end, and no other job starts in the meantime.
+            if self.jobs:
+                return None
+            return self._hand_out(trial, self.exclusive_retries.pop(0), allotment, exclusive=True)
+        if self.retries:
+            return self._hand_out(trial, self.retries.pop(0), allotment)
         if self._trials_spent:
             return None
-        said = self.study.next()
-        if isinstance(said, Finished):
-            self.outcome.reason = said.reason
+        answer = self.study.next()
+        if isinstance(answer, Finished):
+            self.outcome.reason = answer.reason
             self.outcome.budget_spent = self.study.policy.score_table.exhausted
             return "FINISHED"
-        if not isinstance(said, Job):
-            return None
-        return self._hand_out(trial, said, share)
+        return self._hand_out(trial, answer, allotment) if isinstance(answer, Job) else None
 
-    def _free_share(self) -> Share | None:
-        """Where the next job goes: to the first kind of machine that has room."""
-        taken = Counter(self.places[trial].kind for trial in self.jobs)
-        return next((share for share in self.shares() if taken[share.kind] < share.slots), None)
+    def _free_allotment(self) -> Share | None:
+        """The first allotment that has a free slot."""
+        taken = Counter(self.held[trial].kind for trial in self.jobs)
+        return next((each for each in self.allotments() if taken[each.kind] < each.slots), None)
 
     @property
     def has_more_jobs(self) -> bool:
-        """Whether another job could be handed out if there were room for it."""
-        return self.ending is None and bool(self.again or self.study.policy.choose() is not None)
+        """Whether another job could be handed out if there were a free slot."""
+        return self.ending is None and bool(self.retries or self.study.policy.choose() is not None)
 
-    def _hand_out(self, trial: str, job: Job, share: Share, alone: bool = False) -> dict[str, Any]:
-        if alone:  # on whole GPUs: Ray waits until the actors of others have left
-            share = replace(share, gpus=math.ceil(share.gpus), memory=1.0)
-        self.jobs[trial], self.places[trial] = job, share
-        self.alone = trial if alone else None
+    def _hand_out(self, trial: str, job: Job, allotment: Share, exclusive: bool = False) -> dict[str, Any]:
+        if exclusive:  # whole GPUs, so Ray waits until the actors of other jobs are gone
+            allotment = replace(allotment, gpus=math.ceil(allotment.gpus), memory=1.0)
+        self.jobs[trial], self.held[trial] = job, allotment
+        self.exclusive_trial = trial if exclusive else None
         self.on_event("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
-            "cpus": share.cpus,
-            "gpus": share.gpus,
-            "kind": share.kind,
-            "avoid": list(share.avoid),
-            "threads": max(1, int(share.cpus)),
-            "memory": share.memory,
-            "alone": alone,
+            "cpus": allotment.cpus,
+            "gpus": allotment.gpus,
+            "kind": allotment.kind,
+            "avoid": list(allotment.avoid),
+            "threads": max(1, int(allotment.cpus)),
+            "memory": allotment.memory,
+            "alone": exclusive,
             "values": dict(self.values[job.config]),
             "run": self.settings.folder.name,
             "config_id": job.config,
@@ -147,156 +149,158 @@ class JobFeed:
         }
 
     def result(self, trial: str, result: Mapping[str, Any]) -> bool:
-        """Take a result; true where the trial is to go on."""
+        """Process a result and return whether the trial continues."""
         job = self.jobs.get(trial)
         if job is None:
             return False
-        with self._told():
+        with self._errors_end_the_run():
             if "storage" in result:
-                # Every fold would end like this: better that the run waits for somebody to mend it.
-                raise UserError(f"{result['storage']}; mend it and launch again, nothing that was reported is lost")
+                # Every fold would fail the same way, so the run ends until the storage is fixed.
+                raise UserError(f"{result['storage']}; fix this and launch again: everything reported so far is kept")
             if result.get("failed") == OUT_OF_MEMORY:
-                self._ran_out(trial, job, str(result["message"]), beside=self.places[trial].crowded)
+                self._out_of_memory(trial, job, str(result["message"]), shared=self.held[trial].crowded)
                 return False
             if "failed" in result:
-                self._failed(trial, job, str(result["failed"]), str(result["message"]))
+                self._fail(trial, job, str(result["failed"]), str(result["message"]))
                 return False
             if "ended" in result:
                 self._give_back(trial, "ended early")
                 return False
             step, score, seconds = int(result["step"]), float(result["score"]), float(result["seconds"])
-            report = Report(job.config, job.fold, step, score, seconds, self.places[trial].gpus or 1.0)
+            report = Report(job.config, job.fold, step, score, seconds, self.held[trial].gpus or 1.0)
             self.failure_limits.reported((job.config, job.fold))
             verdict = self.study.report(report)
-            stopped = verdict.reason if isinstance(verdict, Stop) else None
-            self.on_event("report", {**report.record(), "stop": stopped})
-            if stopped is not None:
+            reason = verdict.reason if isinstance(verdict, Stop) else None
+            self.on_event("report", {**report.record(), "stop": reason})
+            if reason is not None:
                 del self.jobs[trial]
                 return False
-            self._look_for_an_end()
+            self._check_for_end()
             if self.ending is None:
                 return True
             self._give_back(trial, self.ending)
         return False
 
-    def worker_failed(self, trial: str, message: str, death: Failure) -> None:
-        """The process of a trial is gone: it is tried again from its checkpoint, unless that was tried often enough."""
+    def worker_failed(self, trial: str, message: str, failure: Failure) -> None:
+        """The process of a trial ended: retry the job from its checkpoint, within the failure limits."""
         job = self.jobs.get(trial)
         if job is None:
             return
-        with self._told():
-            last = message.splitlines()[-1] if message else "the worker died"
-            if death is Failure.WRONG_NODE:
-                self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": last})
-                self._again(trial)
+        with self._errors_end_the_run():
+            last_line = message.splitlines()[-1] if message else "the worker died"
+            if failure is Failure.WRONG_NODE:
+                self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": last_line})
+                self._requeue(trial)
                 return
-            if death is Failure.OUT_OF_MEMORY:  # of the machine, not of a GPU
-                self._ran_out(trial, job, f"{message}\n{NO_MEMORY}", beside=self.places[trial].slots > 1)
+            if failure is Failure.OUT_OF_MEMORY:  # of the node, not of a GPU
+                shared = self.held[trial].slots > 1
+                self._out_of_memory(trial, job, f"{message}\n{NODE_OUT_OF_MEMORY}", shared)
                 return
-            if not self.failure_limits.allows_retry((job.config, job.fold), death, last):
-                self._failed(trial, job, "crash", message)
+            if not self.failure_limits.allows_retry((job.config, job.fold), failure, last_line):
+                self._fail(trial, job, "crash", message)
                 return
-            fault = "its machine left the cluster" if death is Failure.NODE_LOST else last
-            self.study.fault(job, fault)
-            self.on_event("fault", {"config": job.config, "fold": job.fold, "fault": fault})
-            self._again(trial)
+            self._fault(job, NODE_LEFT if failure is Failure.NODE_LOST else last_line)
+            self._requeue(trial)
 
     def requeue_stranded(self, trial: str) -> bool:
-        """Whether a trial waits for machines of which none may be left; its job is then for others.
+        """Requeue the job of a pending trial if no node may be left for it; whether that was so.
 
-        They are those of its kind, without those that were left out when it was handed out.
+        A trial can run on nodes of its GPU kind that were not excluded when the job was handed out.
         """
-        shares = {share.kind: share for share in self.shares()}
-        if trial not in self.jobs or not shares:
+        allotments = {each.kind: each for each in self.allotments()}
+        if trial not in self.jobs or not allotments:
             return False
-        place = self.places[trial]
-        if place.kind in shares and set(place.avoid) <= set(shares[place.kind].avoid):
+        held = self.held[trial]
+        if held.kind in allotments and set(held.avoid) <= set(allotments[held.kind].avoid):
             return False
-        self._again(trial)
+        self._requeue(trial)
         return True
 
-    def over(self, trial: str) -> None:
-        """A trial is gone without a verdict."""
+    def trial_ended(self, trial: str) -> None:
+        """Give back the job of a trial that ended without a verdict."""
         if trial in self.jobs:
-            with self._told():
+            with self._errors_end_the_run():
                 self._give_back(trial, "the trial ended")
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run in order, the second at once."""
+        """The first Ctrl-C ends the run gracefully, the second immediately."""
 
-        def note(number: int, frame: Any) -> None:
+        def interrupt(number: int, frame: Any) -> None:
             if self.ending is not None:
                 raise KeyboardInterrupt
             self.ending = "interrupted"
             self.outcome = Outcome("interrupted", interrupted=True)
-            self.notify("stopping after the reports that are under way; once more to stop at once")
+            self.notify("stopping after the next report of each fold trial; press Ctrl-C again to stop immediately")
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def raise_if_broken(self) -> None:
-        if self.broken is not None:
-            raise self.broken
+    def raise_error(self) -> None:
+        """Raise the error that ended the run, if one did."""
+        if self.error is not None:
+            raise self.error
 
-    def _again(self, trial: str) -> None:
-        """Its job goes to the next trial; one that was to be alone stays so."""
-        (self.crowded if trial == self.alone else self.again).append(self.jobs.pop(trial))
+    def _requeue(self, trial: str) -> None:
+        """An exclusive job stays exclusive."""
+        queue = self.exclusive_retries if trial == self.exclusive_trial else self.retries
+        queue.append(self.jobs.pop(trial))
 
-    def _failed(self, trial: str, job: Job, reason: str, message: str) -> None:
-        """A fold that cannot be trained: NaN at the horizon is how policies hear of it."""
-        curve = self.study.policy.score_table.seconds(job.config, job.fold)
+    def _fault(self, job: Job, fault: str) -> None:
+        self.study.fault(job, fault)
+        self.on_event("fault", {"config": job.config, "fold": job.fold, "fault": fault})
+
+    def _fail(self, trial: str, job: Job, reason: str, message: str) -> None:
+        """A fold that cannot be trained is reported to the policy as NaN at its horizon."""
+        seconds = self.study.policy.score_table.seconds(job.config, job.fold)
         horizon = self.study.policy.score_table.entrants[job.config].horizon
         write_text(fold_folder(self.settings.folder, job) / "error.txt", f"{reason}: {message}\n")
         self.study.fault(job, f"{reason}: {message.splitlines()[-1] if message else ''}")
-        self.study.report(Report(job.config, job.fold, horizon, math.nan, curve))
+        self.study.report(Report(job.config, job.fold, horizon, math.nan, seconds))
         self.on_event("failed", {"config": job.config, "fold": job.fold, "fault": reason})
         del self.jobs[trial]
 
-    def _ran_out(self, trial: str, job: Job, message: str, beside: bool) -> None:
-        """It may be others who left too little memory: then it does not count yet, and the job stays out meanwhile."""
-        if not beside or trial == self.alone:
-            self._failed(trial, job, OUT_OF_MEMORY, message)
+    def _out_of_memory(self, trial: str, job: Job, message: str, shared: bool) -> None:
+        """Fail the fold only if it had the device to itself: otherwise other jobs may have used the memory."""
+        if not shared or trial == self.exclusive_trial:
+            self._fail(trial, job, OUT_OF_MEMORY, message)
             return
-        fault = f"{message.splitlines()[-1]}, beside others: it is tried again alone"
-        self.study.fault(job, fault)
-        self.on_event("fault", {"config": job.config, "fold": job.fold, "fault": fault})
-        self.crowded.append(self.jobs.pop(trial))
+        self._fault(job, f"{message.splitlines()[-1]} while other jobs were running: retried alone")
+        self.exclusive_retries.append(self.jobs.pop(trial))
 
-    def _give_back(self, trial: str, why: str) -> None:
+    def _give_back(self, trial: str, reason: str) -> None:
         job = self.jobs.pop(trial)
-        self.study.lost(job, why)
-        self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": why})
+        self.study.lost(job, reason)
+        self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": reason})
 
     @property
     def _trials_spent(self) -> bool:
         trials = self.settings.trials
         return trials is not None and self.study.policy.score_table.begun >= trials
 
-    def _look_for_an_end(self) -> None:
+    def _check_for_end(self) -> None:
         if self.ending is not None:
             return
-        wall = self.settings.wall
+        wall, trials = self.settings.wall, self.settings.trials or 0
         if (self.settings.folder / STOP_FILE).exists():
             self.ending, self.outcome = "stopped", Outcome("stopped by request", interrupted=True)
-        elif wall is not None and time.monotonic() - self.began > wall:
-            reason = f"the wall clock budget of {wall:.0f} s is spent"
+        elif wall is not None and time.monotonic() - self.started_at > wall:
+            reason = f"the wall-clock budget of {wall:.0f} s is spent"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
-        elif self._trials_spent and not (self.jobs or self.crowded or self.again):
-            trials = self.settings.trials or 0
-            reason, more = f"the budget of {trials} fold trials is spent", f"budget.trials={2 * trials}"
-            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, more=more)
+        elif self._trials_spent and not (self.jobs or self.exclusive_retries or self.retries):
+            reason, override = f"the budget of {plural(trials, 'fold trial')} is spent", f"budget.trials={2 * trials}"
+            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, override=override)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """An error in here (a full disk, say) must end the run and reach the user, not vanish inside Tune."""
+    def _errors_end_the_run(self) -> Iterator[None]:
+        """Keep an error such as a full disk for the user: Tune would swallow it."""
         try:
             yield
         except (UserError, OSError) as error:
-            self.broken = self.broken or error
+            self.error = self.error or error
             self.ending = self.ending or "broken"
             self.jobs.clear()

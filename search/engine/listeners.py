@@ -1,4 +1,4 @@
-"""Who hears of a run while it goes on, and what they are told at its end."""
+"""Listeners receive the events of a run; an outcome says why it ended."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Notify = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """Why a run came to its end."""
+    """Why a run ended; ``override`` is the setting that lets it continue after a spent budget."""
 
     reason: str
     interrupted: bool = False
     budget_spent: bool = False
-    more: str = ""  # the override that lets the run go on
+    override: str = ""
 
 
 def write_stderr(text: str) -> None:
-    """By the system alone: a notice may come out of a signal handler, in the middle of somebody else's line."""
+    """Without buffers or locks: a signal handler may call this in the middle of another write."""
     os.write(2, f"\n{text}\n".encode())
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who hears of a run: ``tell`` what happens to each fold, ``notice`` what concerns the person at the terminal."""
+    """``on_event`` receives what happens to each fold trial, ``notify`` messages for the person at the terminal."""
 
     on_event: Listener
     notify: Notify = write_stderr
 
 
-def broadcast(*watchers: Listener) -> Listener:
-    """A watcher that tells several."""
+def broadcast(*listeners: Listener) -> Listener:
+    """One listener that passes each event to several."""
 
-    def tell(event: str, facts: Mapping[str, Any]) -> None:
-        for watcher in watchers:
-            watcher(event, facts)
+    def on_event(event: str, facts: Mapping[str, Any]) -> None:
+        for listener in listeners:
+            listener(event, facts)
 
-    return tell
+    return on_event

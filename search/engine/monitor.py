@@ -1,6 +1,6 @@
-"""What a run tells of itself while it goes on, for whoever draws curves of it: read off the board, every few seconds.
+"""Metrics of a running search for Prometheus, read from the score table every few seconds.
 
-Nothing is kept beside the board, so a state can be late by some seconds, but never wrong.
+No state is kept besides the score table, so a metric may be some seconds old but never wrong.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from search.race.score_table import Cell, ScoreTable
 
 RUNNING, PAUSED, DONE, FAILED = 1, 2, 3, 4
 STATES = {RUNNING: "running", PAUSED: "paused", DONE: "done", FAILED: "failed"}
-SECONDS = 5.0  # between two readings
-REST = 50.0  # and so many times as long as one takes: it reads all fold trials, and jobs wait meanwhile
-# Fold trials that are told of one by one, the rest only in the sums: after the two thousandth set of labels that a
-# process has ever given a metric, OpenTelemetry throws them all together into one.
-MOST = 1500
+MIN_INTERVAL = 5.0  # seconds between two updates
+# An update reads all fold trials while jobs wait, so at least this many times its duration passes before the next one.
+IDLE_FACTOR = 50.0
+# Fold trials with metrics of their own; the others count in the sums only. OpenTelemetry merges everything that a
+# process exports after the two thousandth set of labels of a metric.
+MAX_FOLD_TRIALS = 1500
 
 Reading = tuple[str, float, dict[str, str]]  # name, value, labels
 
@@ -30,36 +31,36 @@ class Metrics(Protocol):
 
 
 class Monitor:
-    """A watcher that knows which fold trials are told of, and sets all metrics anew when it is time to."""
+    """A listener that tracks which fold trials have metrics of their own, and updates all metrics from time to time."""
 
     def __init__(self, score_table: ScoreTable, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self.score_table, self.metrics, self.clock = score_table, metrics, clock
-        # Those of earlier launches, leaving room for this one.
-        self.told = dict.fromkeys(list(begun(score_table))[-MOST // 2 :])
-        self.due = -math.inf
+        # At most half are from earlier launches, which leaves room for this one.
+        self.tracked = dict.fromkeys(list(begun(score_table))[-MAX_FOLD_TRIALS // 2 :])
+        self.next_update = -math.inf
 
     def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
         cell = facts["config"], facts["fold"]
-        if len(self.told) < MOST:
-            self.told[cell] = None
-        if event in ("fault", "failed") and cell in self.told:
+        if len(self.tracked) < MAX_FOLD_TRIALS:
+            self.tracked[cell] = None
+        if event in ("fault", "failed") and cell in self.tracked:
             self.metrics.count_fault(config=cell[0], fold=str(cell[1]))
 
-    def pulse(self) -> None:
-        """To be called often; does something every few seconds."""
-        began = self.clock()
-        if began < self.due:
+    def update(self) -> None:
+        """Update the metrics if an update is due; call it often."""
+        started = self.clock()
+        if started < self.next_update:
             return
         for name, value, labels in run_readings(self.score_table):
             self.metrics.set(name, value, **labels)
-        for cell in self.told:
+        for cell in self.tracked:
             for name, value, labels in fold_readings(self.score_table, cell):
                 self.metrics.set(name, value, **labels)
-        self.due = began + max(SECONDS, REST * (self.clock() - began))
+        self.next_update = started + max(MIN_INTERVAL, IDLE_FACTOR * (self.clock() - started))
 
 
 def begun(score_table: ScoreTable) -> Iterator[Cell]:
-    """Every fold trial that has a score or is being trained."""
+    """Every fold trial that has a score or is running."""
     for config in score_table.entrants:
         for fold in range(score_table.folds):
             if score_table.curve(config, fold) or (config, fold) in score_table.out:
@@ -67,7 +68,6 @@ def begun(score_table: ScoreTable) -> Iterator[Cell]:
 
 
 def state_of(score_table: ScoreTable, cell: Cell) -> int:
-    """What becomes of a fold trial that was begun."""
     if cell in score_table.out:
         return RUNNING
     curve = score_table.curve(*cell)

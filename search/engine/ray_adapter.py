@@ -1,8 +1,8 @@
-"""The Ray adapter: one lazily fed Ray Tune run whose trials are a study's jobs. It carries words, it decides nothing.
+"""The Ray adapter: one Ray Tune run whose trials are the jobs of a study. It translates and decides nothing.
 
-Tune asks its searcher for a trial when it has room; the searcher asks the study for a job. Tune shows each result to
-its scheduler; the scheduler shows it to the study. Tune keeps no state that matters: its experiment folder is thrown
-away, the journal and the fold folders are all that a resumed run reads.
+Tune asks its searcher for a trial when resources are free, and the searcher gets a job from the feed. Tune passes each
+result to its scheduler, and the scheduler passes it to the feed. Tune's experiment folder is temporary: a resumed run
+reads only the journal and the fold folders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # the state of all trials, that nobody will read
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # a snapshot of all trials that is never read
 
 from ray import cloudpickle, tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RuntimeEnvSetupError
@@ -46,10 +46,11 @@ from trainable.machine.allotment import Place
 from trainable.printing import plural, say
 from trainable.ray_trial import FoldTrial, packed, unpacked
 
-# What Ray says where it was the machine, or where an actor had none yet.
-BLAMELESS = ("node has died", "node was terminated", "node died", "The actor never ran")
+# Ray's messages when a node was lost, or when an actor was never placed on one.
+NODE_LOST_MESSAGES = ("node has died", "node was terminated", "node died", "The actor never ran")
 
-ONLY_TOLD = {
+# Errors of which Tune keeps only the message.
+ERRORS_BY_MESSAGE = {
     "Failed to set up runtime environment": RuntimeEnvSetupError,
     "due to the node running low on memory": OutOfMemoryError,
 }
@@ -64,7 +65,7 @@ def run_study(
     shipment: Shipment | None = None,
     measure: Measure | None = None,
 ) -> Outcome:
-    """Run a study to its end where it is to run; real fold trials need ``shipment``, scripted ones have none."""
+    """Run a study to its end at ``place``; real fold trials need a ``shipment`` of data, scripted ones have none."""
     with opened(place, shipment, measure) as (capacity, shipment):
         return drive(study, values, settings, capacity, listeners, shipment)
 
@@ -78,11 +79,12 @@ def drive(
     shipment: Shipment | None = None,
 ) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
-    for share in capacity():
-        on = f" on {share.kind}" if share.kind else ""
-        trials = plural(share.slots, "fold trial")
-        say(f"{trials} at once{on}, each with {share.cpus:g} cores and {share.gpus:g} GPUs")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the journal and the fold folders tell of failures
+    for allotment in capacity():
+        kind = f" on {allotment.kind}" if allotment.kind else ""
+        cores = "1 core" if allotment.cpus == 1 else f"{allotment.cpus:g} cores"
+        gpus = "1 GPU" if allotment.gpus == 1 else f"{allotment.gpus:g} GPUs"
+        say(f"{plural(allotment.slots, 'fold trial')} at once{kind}, each with {cores} and {gpus}")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are in the journal and the fold folders
     monitor = Monitor(study.policy.score_table, Metrics(settings.folder.name))
     all_listeners = replace(listeners, on_event=broadcast(FoldLog(settings.folder), monitor, listeners.on_event))
     feed = JobFeed(study, values, settings, capacity, all_listeners)
@@ -91,7 +93,7 @@ def drive(
             FoldTrial if shipment is None else tune.with_parameters(FoldTrial, shipment=shipment),
             lambda job: placement_of(unpacked(job)),
         )
-        trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # what the dashboard calls the actors
+        trainable.__qualname__ = f"FoldTrial of {settings.folder.name}"  # the name of the actors in the dashboard
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -104,38 +106,38 @@ def drive(
                 name="run",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),  # who is tried again, the feed decides
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # there is nothing in it
+                failure_config=tune.FailureConfig(max_failures=0),  # the feed decides what is retried
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the fold folder is the checkpoint
                 callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor)],
             ),
         )
         with credentials_kept():
             tuner.fit()
-    feed.raise_if_broken()
+    feed.raise_error()
     return feed.outcome
 
 
 def placement_of(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray keeps for a job."""
+    """The resources that Ray reserves for a job."""
     kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
     avoid = {NODE: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
     return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}], bundle_label_selector=[avoid])
 
 
 class JobSearcher(Searcher):
-    """Tune's searcher: gives it a job whenever it asks for a trial."""
+    """Tune's searcher: suggests the next job as a trial."""
 
     def __init__(self, feed: JobFeed, capacity: Capacity) -> None:
         super().__init__()
         self.feed, self.capacity = feed, capacity
 
     def suggest(self, trial_id: str) -> Any:
-        said = self.feed.next(trial_id)
+        job = self.feed.next(trial_id)
         self.capacity.hint(len(self.feed.jobs), lambda: self.feed.has_more_jobs)
-        return packed(said) if isinstance(said, dict) else said
+        return packed(job) if isinstance(job, dict) else job
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The scheduler has heard of it."""
+        """The scheduler handles it."""
 
     def save(self, checkpoint_path: str) -> None:
         """The journal is the state."""
@@ -145,63 +147,65 @@ class JobSearcher(Searcher):
 
 
 class VerdictScheduler(FIFOScheduler):
-    """Tune's scheduler: shows each result to the study and does what it says."""
+    """Tune's scheduler: passes each result to the study and acts on the verdict."""
 
     def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
         super().__init__()
         self.feed, self.nodes = feed, nodes
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """A free actor takes the job that was handed out for it: the oldest would lose the actor it is starting."""
-        waiting = {
-            trial.trial_id: trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
-        }
-        for name in [name for name in waiting if self.feed.requeue_stranded(name)]:
-            tune_controller.request_stop_trial(waiting[name])
-        return next((waiting[name] for name in reversed(self.feed.jobs) if name in waiting), None)
+        """The newest pending trial gets the free actor it was handed out for: older ones are starting their own."""
+        trials = tune_controller.get_live_trials()
+        pending = {trial.trial_id: trial for trial in trials if trial.status == Trial.PENDING}
+        for trial_id in [trial_id for trial_id in pending if self.feed.requeue_stranded(trial_id)]:
+            tune_controller.request_stop_trial(pending[trial_id])
+        return next((pending[trial_id] for trial_id in reversed(self.feed.jobs) if trial_id in pending), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
-        told = unpacked(result)
-        if "storage" in told and not self.nodes.knows(told["node"]):
-            self.feed.worker_failed(trial.trial_id, told["storage"], Failure.WRONG_NODE)
+        values = unpacked(result)
+        if "storage" in values and not self.nodes.knows(values["node"]):
+            self.feed.worker_failed(trial.trial_id, values["storage"], Failure.WRONG_NODE)
             return str(TrialScheduler.STOP)
-        if "step" in told:
-            self.nodes.works(told["node"])
-        go_on = self.feed.result(trial.trial_id, told)
-        return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)
+        if "step" in values:
+            self.nodes.works(values["node"])
+        continues = self.feed.result(trial.trial_id, values)
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
-        self.feed.over(trial.trial_id)
+        self.feed.trial_ended(trial.trial_id)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        self.feed.over(trial.trial_id)
+        self.feed.trial_ended(trial.trial_id)
 
 
 class FailureCallback(tune.Callback):
-    """Tune's callback: tells why the process of a trial is gone, which its scheduler does not hear of."""
+    """Tune's callback: reports why the process of a trial failed, which Tune does not pass to its scheduler."""
 
     def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
         self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         error = error_of(trial)
-        said, death = message_of(error), failure_of(error)
-        if death is Failure.NOT_STARTED and self.nodes.blames(self.nodes.named_by(error), said.rpartition("\n")[2]):
-            death = Failure.WRONG_NODE
-        self.feed.worker_failed(trial.trial_id, said, death)
+        message, failure = message_of(error), failure_of(error)
+        last_line = message.rpartition("\n")[2]
+        if failure is Failure.NOT_STARTED and self.nodes.blames(self.nodes.named_by(error), last_line):
+            failure = Failure.WRONG_NODE
+        self.feed.worker_failed(trial.trial_id, message, failure)
 
 
 def error_of(trial: Any) -> BaseException | None:
-    """What this very process wrote down a moment ago: Tune keeps errors of actors and tasks, of others their words."""
+    """The error of a trial from the files that this process just wrote: Tune pickles the errors of actors and tasks and
+    keeps only the message of others.
+    """
     if trial.pickled_error_file:
         error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
         return error
-    words = Path(trial.error_file).read_text() if trial.error_file else ""
-    return next((kind(words) for told, kind in ONLY_TOLD.items() if told in words), None)
+    text = Path(trial.error_file).read_text() if trial.error_file else ""
+    return next((error_type(text) for message, error_type in ERRORS_BY_MESSAGE.items() if message in text), None)
 
 
 def failure_of(error: BaseException | None) -> Failure:
-    """An actor may be out of reach for many reasons, none of which is its own."""
+    """An unavailable actor counts as a lost node: whatever made it unreachable, the fold trial did not."""
     if isinstance(error, ActorUnavailableError) or getattr(error, "preempted", False):
         return Failure.NODE_LOST
     if isinstance(error, OutOfMemoryError):
@@ -211,21 +215,21 @@ def failure_of(error: BaseException | None) -> Failure:
     if isinstance(error, ActorDiedError):
         if error._actor_init_failed:
             return Failure.NOT_STARTED
-        if any(words in str(error) for words in BLAMELESS):
+        if any(message in str(error) for message in NODE_LOST_MESSAGES):
             return Failure.NODE_LOST
     return Failure.CRASHED
 
 
 def message_of(error: BaseException | None) -> str:
-    """The error's own words, without Ray's list of what else it might have been."""
+    """The error's message without Ray's list of common causes."""
     return str(error or "").strip().partition(" Some common causes include")[0]
 
 
 class MonitorCallback(tune.Callback):
-    """Tune's callback: lets the monitor read the board now and then, also while no trial has anything to say."""
+    """Tune's callback: updates the metrics, also while no trial reports."""
 
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        self.monitor.pulse()
+        self.monitor.update()

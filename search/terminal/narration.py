@@ -74,7 +74,7 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
     say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {len(score_table.entrants)} configs failed")
     if outcome.interrupted or outcome.budget_spent:
         hours = score_table.budget / 3600 if score_table.exhausted and score_table.budget else None
-        say_how_to_go_on(words, outcome.more if hours is None else f"budget.gpu_hours={2 * hours:g}")
+        say_how_to_go_on(words, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
         return INTERRUPTED if outcome.interrupted else BUDGET
     if answer.winner is None:
         say("no config has all folds, so there is no winner")

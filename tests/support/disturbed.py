@@ -25,7 +25,6 @@ parameters:
 scheduler: foldrace
 resources: {gpu: 0.5, cpu: 1}
 """
-LEFT = "its machine left the cluster"
 
 
 class Search:

@@ -151,10 +151,10 @@ def test_every_fold_has_a_readable_log_of_what_happened_to_it(searches):
     search = searches[0]
     story = search.log("kill", 0)
     told = [
-        "handed out: to step 2",
+        "assigned: train until step 2",
         "process",
         "step 1: score",
-        "is tried again: The actor is dead because its worker process has died",
+        "retried after: The actor is dead because its worker process has died",
         "process",
         "from step 1 of 2",
         "step 2: score",
@@ -164,7 +164,7 @@ def test_every_fold_has_a_readable_log_of_what_happened_to_it(searches):
     for words in told:
         place = story.index(words, place) + 1
     assert "failed: the script says nan at step 2" in search.log("nan", 0)
-    assert "handed out: to step 2" in search.log("none", 1) and "step 1" not in search.log("none", 1)
+    assert "assigned: train until step 2" in search.log("none", 1) and "step 1" not in search.log("none", 1)
 
 
 def test_ray_itself_says_nothing(searches):

@@ -1,6 +1,6 @@
-"""Workers, machines and drivers of a Ray cluster die, leave, come, hang and fill up: searches end as if nothing had.
+"""Searches survive faults of a Ray cluster: lost workers, nodes and drivers, hangs, full disks, wrong clocks.
 
-One cluster goes through all of it; what a test takes away from it, it brings back.
+All tests share one cluster; a test that removes nodes adds others.
 """
 
 import shutil
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from aftermath import aftermath
-from disturbed import LEFT, PATIENCE, SPACE, Search
+from disturbed import PATIENCE, SPACE, Search
 from fake_cluster import FakeCluster, kill_process
 
+from search.engine.job_feed import NODE_LEFT
 from search.runs.ledger import ledger
 
 ROOT = Path(__file__).parents[3]
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def machines():
-    """A head and two nodes, on each of which two fold trials share a GPU."""
+    """A head and two nodes with one GPU each, shared by two fold trials."""
     cluster = FakeCluster(nodes=2)
     yield cluster
     cluster.close()
@@ -34,17 +35,17 @@ def joined(machines):
 
 @pytest.fixture
 def launched(tmp_path, start, machines):
-    """Launch the demo with more parameters, by the program that a person uses or by another one."""
+    """Launch the demo with additional parameters, by ``python -m search`` or another program."""
     (tmp_path / "demo.yaml").write_text(SPACE)
 
     def launch(*parameters, program=("-m", "search")):
-        more = [word for one in parameters for word in ("--set", f"parameters.{one}")]
-        return Search(tmp_path, machines, lambda: start(*program, "launch", "demo.yaml", *more))
+        options = [word for parameter in parameters for word in ("--set", f"parameters.{parameter}")]
+        return Search(tmp_path, machines, lambda: start(*program, "launch", "demo.yaml", *options))
 
     return launch
 
 
-def test_a_worker_dies_then_every_machine_and_those_that_come_are_used(launched, machines):
+def test_a_worker_dies_then_every_node_and_new_nodes_are_used(launched, machines):
     search = launched()
     kill_process(search.until(search.workers)[0])
     search.until(search.faults)
@@ -57,17 +58,17 @@ def test_a_worker_dies_then_every_machine_and_those_that_come_are_used(launched,
     search.ends()
     search.check()
     first, *others = search.faults()
-    assert first != LEFT and others and set(others) == {LEFT}
+    assert first != NODE_LEFT and others and set(others) == {NODE_LEFT}
 
 
-def test_machines_that_are_to_be_taken_away_get_no_more_and_a_new_one_takes_their_place(launched, machines):
+def test_draining_nodes_get_no_new_jobs_and_a_new_node_replaces_them(launched, machines):
     search = launched()
     search.until(search.workers)
     leaving = machines.nodes
     for node in leaving:
         machines.announce_end(node, seconds=PATIENCE)
-    search.until(lambda: not any(search.out().values()))  # what was handed out and refused waits for another machine
-    assert not search.faults(), "what they had they have finished"
+    search.until(lambda: not any(search.out().values()))  # refused jobs wait for another node
+    assert not search.faults(), "running jobs finish on draining nodes"
     new = machines.add()
     for node in leaving:
         machines.kill(node)
@@ -75,24 +76,24 @@ def test_machines_that_are_to_be_taken_away_get_no_more_and_a_new_one_takes_thei
     machines.add()
     search.ends()
     search.check()
-    assert set(search.faults()) <= {LEFT}
+    assert set(search.faults()) <= {NODE_LEFT}
 
 
-def test_idle_workers_of_a_machine_that_is_to_be_taken_away_get_no_other_job(launched, machines):
+def test_idle_workers_of_a_draining_node_get_no_other_job(launched, machines):
     search = launched()
     leaving = machines.nodes[0]
     search.until(lambda: search.trains_on(leaving))
     machines.announce_end(leaving, seconds=PATIENCE)
     before = search.begun()
-    there = {worker for worker in before if machines.node_of(worker) == leaving}
+    workers = {worker for worker in before if machines.node_of(worker) == leaving}
     search.ends()
     search.check()
-    assert there and there.isdisjoint((search.begun() - before).elements()) and not search.faults()
+    assert workers and workers.isdisjoint((search.begun() - before).elements()) and not search.faults()
     machines.kill(leaving)
     machines.add()
 
 
-def test_the_driver_is_killed_and_the_same_command_goes_on(launched):
+def test_the_driver_is_killed_and_the_same_command_resumes(launched):
     search = launched()
     search.until(search.workers)
     search.process.kill()
@@ -104,20 +105,21 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(launched):
     assert aftermath(search.run).reports > before > 0
 
 
-def test_the_disk_of_one_machine_is_full_and_the_same_command_goes_on_when_there_is_room(launched):
+def test_a_full_disk_on_one_node_ends_the_run_and_the_same_command_resumes(launched):
     search = launched(
         "fault={values: [disk_full], when: {quality: 0.72}}", "fault_step=3", "fault_folds={values: [[0]]}"
     )
     talk = search.ends(2)
-    assert "cannot be written (No space left on device); mend it and launch again" in talk and "Traceback" not in talk
+    assert "cannot be written (No space left on device); fix this and launch again" in talk
+    assert "Traceback" not in talk
     search.again()
     search.ends()
     search.check()
 
 
-def test_a_fold_trial_hangs_and_a_machine_with_a_clock_an_hour_behind_makes_no_difference(launched, machines, late):
+def test_a_hanging_fold_trial_and_a_node_clock_an_hour_behind_change_nothing(launched, machines, slow_clock):
     machines.kill(machines.nodes[0])
-    behind = machines.add(LD_PRELOAD=late)
+    behind = machines.add(LD_PRELOAD=slow_clock)
     hang = ("fault={values: [hang], when: {quality: 0.70}}", "fault_step=2", "fault_folds={values: [[0]]}")
     search = launched(*hang, program=(str(ROOT / "tests/support/impatient.py"),))
     search.until(lambda: search.trains_on(behind))
@@ -127,13 +129,13 @@ def test_a_fold_trial_hangs_and_a_machine_with_a_clock_an_hour_behind_makes_no_d
     lines = search.run.lines()
     assert [line.at for line in lines] == sorted(line.at for line in lines)
     assert time.time() - PATIENCE < lines[0].at and ledger(lines).unseen == 0
-    assert any(map(hour_behind, search.run.folder.glob("configs/*/fold_*/log.txt"))), "the clock was right"
+    assert any(map(hour_behind, search.run.folder.glob("configs/*/fold_*/log.txt"))), "no log has a wrong time"
 
 
 def hour_behind(log):
-    """Whether a log has lines by a clock that is an hour behind that of the driver, which speaks first."""
-    said = [datetime.fromisoformat(line.split()[0]) for line in log.read_text().splitlines() if line.startswith("2")]
-    return any((said[0] - at).total_seconds() > 3000 for at in said)
+    """Whether a log has timestamps about an hour before its first one, which is the driver's."""
+    times = [datetime.fromisoformat(line.split()[0]) for line in log.read_text().splitlines() if line.startswith("2")]
+    return any((times[0] - time).total_seconds() > 3000 for time in times)
 
 
 CLOCK = """
@@ -164,11 +166,11 @@ time_t time(time_t *out) {
 
 
 @pytest.fixture(scope="module")
-def late(tmp_path_factory):
-    """A library that sets the clock of every program it is loaded into an hour back."""
+def slow_clock(tmp_path_factory):
+    """A library that sets the clock of any program that preloads it back by an hour."""
     if shutil.which("cc") is None:
-        pytest.skip("a false clock needs a C compiler")
+        pytest.skip("a wrong clock needs a C compiler")
     folder = tmp_path_factory.mktemp("clock")
-    (folder / "late.c").write_text(CLOCK)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", "late.so", "late.c", "-ldl"], cwd=folder, check=True)
-    return str(folder / "late.so")
+    (folder / "clock.c").write_text(CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "clock.so", "clock.c", "-ldl"], cwd=folder, check=True)
+    return str(folder / "clock.so")

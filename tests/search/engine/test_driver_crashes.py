@@ -1,4 +1,4 @@
-"""The driver dies at every record, at any moment and of anything; launched again, the run ends as if it had not."""
+"""A driver that is killed after any record of the journal resumes, and the run ends as if nothing had happened."""
 
 import json
 import random
@@ -33,15 +33,15 @@ ONE_SLOT = "resources.cpu=2"
 
 @pytest.fixture
 def launch(program, tmp_path):
-    """Launch the demo; its fate first, where it has one."""
+    """Launch the demo and wait for its end; ``fate`` says how and after which record the driver dies."""
     (tmp_path / "demo.yaml").write_text(SPACE)
 
-    def to_the_end(*fate, sets=()):
-        words = [DOOMED, *map(str, fate)] if fate else ["-m", "search"]
-        more = [word for one in sets for word in ("--set", one)]
-        return program(*words, "launch", "demo.yaml", *more)
+    def launch_and_wait(*fate, overrides=()):
+        command = [DOOMED, *map(str, fate)] if fate else ["-m", "search"]
+        options = [word for override in overrides for word in ("--set", override)]
+        return program(*command, "launch", "demo.yaml", *options)
 
-    return to_the_end
+    return launch_and_wait
 
 
 @pytest.fixture
@@ -54,18 +54,18 @@ def kinds(run):
 
 
 def check(run):
-    """Nothing was lost, told twice, trained twice or decided otherwise than it is decided now; the best has won."""
+    """No report was lost or recorded twice, no step trained twice, replay gives the same verdicts, the best won."""
     lines = run.lines()
-    told = [
+    reports = [
         (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
     ]
-    assert len(told) == len(set(told)), "a report was recorded twice"
-    assert verdicts(policy_of(run.space()), lines) == [], "the journal gives other decisions than were taken"
+    assert len(reports) == len(set(reports)), "a report was recorded twice"
+    assert verdicts(policy_of(run.space()), lines) == [], "replaying the journal gives other verdicts"
     for path in run.folder.glob("configs/*/fold_*/metrics.jsonl"):
         cell = path.parents[1].name, int(path.parent.name.removeprefix("fold_"))
         steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
         assert steps == sorted(set(steps)), f"{path}: a step was trained twice"
-        assert {(*cell, step) for step in steps} <= set(told), f"{path}: a report was lost"
+        assert {(*cell, step) for step in steps} <= set(reports), f"{path}: a report was lost"
     assert lines[-1].kind == "end"
     policy = policy_of(run.space())
     replay_lines(policy, lines)
@@ -74,7 +74,7 @@ def check(run):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_driver_may_be_killed_after_any_records(launch, demo, seed):
+def test_a_driver_killed_after_random_records_resumes(launch, demo, seed):
     rng = random.Random(seed)
     for _ in range(5):
         before = len(demo.lines())
@@ -86,7 +86,7 @@ def test_the_driver_may_be_killed_after_any_records(launch, demo, seed):
     check(demo)
 
 
-def test_the_driver_may_be_killed_after_every_kind_of_record(launch, demo):
+def test_a_driver_killed_after_each_kind_of_record_resumes(launch, demo):
     for kind, count in (("begin", 1), ("config", 2), ("job", 2), ("report", 5), ("lost", 1), ("fault", 1), ("end", 1)):
         assert launch("kill", kind, count).returncode == -signal.SIGKILL, kind
         assert demo.lines()[-1].kind == kind
@@ -95,15 +95,15 @@ def test_the_driver_may_be_killed_after_every_kind_of_record(launch, demo):
     check(demo)
 
 
-def test_the_driver_may_be_killed_after_a_known_report_was_stopped(launch, demo):
-    killed = launch("kill", "stop", 1, sets=[ONE_SLOT])
+def test_a_driver_killed_after_stopping_on_a_known_report_resumes(launch, demo):
+    killed = launch("kill", "stop", 1, overrides=[ONE_SLOT])
     assert killed.returncode == -signal.SIGKILL
     assert [line.kind for line in demo.lines()][-2:] == ["fault", "stop"]
-    assert launch(sets=[ONE_SLOT]).returncode == 0
+    assert launch(overrides=[ONE_SLOT]).returncode == 0
     check(demo)
 
 
-def test_the_second_ctrl_c_ends_it_at_once_and_nothing_reported_is_lost(launch, demo):
+def test_a_second_ctrl_c_ends_the_run_immediately_and_keeps_every_report(launch, demo):
     done = launch("interrupt twice", "report", 3)
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
@@ -113,7 +113,7 @@ def test_the_second_ctrl_c_ends_it_at_once_and_nothing_reported_is_lost(launch, 
     check(demo)
 
 
-def test_a_journal_that_the_disk_has_no_room_for_ends_the_run_which_goes_on_when_there_is(launch, demo):
+def test_a_journal_on_a_full_disk_ends_the_run_which_resumes_once_there_is_space(launch, demo):
     done = launch("full", "report", 3)
     assert done.returncode == 2, done.stderr
     assert "journal.jsonl: cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr

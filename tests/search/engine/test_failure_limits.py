@@ -1,4 +1,4 @@
-"""Why the process of a fold trial is gone, by what a real Ray says of it."""
+"""Failures of fold trials are classified from the errors that a real Ray raises."""
 
 import os
 from types import SimpleNamespace
@@ -13,8 +13,8 @@ from trainable.errors import WrongMachine
 
 
 class Actor:
-    def __init__(self, good=True):
-        if not good:
+    def __init__(self, importable=True):
+        if not importable:
             raise ImportError("no module of that name")
 
     def speak(self):
@@ -24,9 +24,9 @@ class Actor:
         raise RuntimeError("a bug")
 
     def refuse(self):
-        raise WrongMachine("this one does not see the run", ray.get_runtime_context().get_node_id())
+        raise WrongMachine("this node does not see the run", ray.get_runtime_context().get_node_id())
 
-    def vanish(self):
+    def exit(self):
         os._exit(1)
 
 
@@ -34,30 +34,30 @@ NO_CODE = {"runtime_env": {"py_modules": ["gcs://_ray_pkg_0000000000000000.zip"]
 
 
 @pytest.mark.parametrize(
-    ("options", "good", "method", "death", "words"),
+    ("options", "importable", "method", "failure", "message"),
     [
         ({}, True, "crash", Failure.CRASHED, "RuntimeError: a bug"),
-        ({}, True, "refuse", Failure.NOT_STARTED, "this one does not see the run"),
-        ({}, True, "vanish", Failure.CRASHED, "Worker unexpectedly exits with a connection error code 2. End of file."),
+        ({}, True, "refuse", Failure.NOT_STARTED, "this node does not see the run"),
+        ({}, True, "exit", Failure.CRASHED, "Worker unexpectedly exits with a connection error code 2. End of file."),
         ({}, False, "speak", Failure.NOT_STARTED, "ImportError: no module of that name"),
         (NO_CODE, True, "speak", Failure.NOT_STARTED, "OSError: Failed to download runtime_env file package"),
     ],
-    ids=["crashed", "refused", "vanished", "not made", "without code"],
+    ids=["exception", "wrong node", "process exit", "constructor", "missing code"],
 )
-def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
-    actor = ray.remote(Actor).options(**options).remote(good)
-    with pytest.raises(ray.exceptions.RayError) as told:
+def test_errors_of_an_actor_are_classified(cluster, options, importable, method, failure, message):
+    actor = ray.remote(Actor).options(**options).remote(importable)
+    with pytest.raises(ray.exceptions.RayError) as raised:
         ray.get(getattr(actor, method).remote())
-    assert failure_of(told.value) is death
-    assert words in message_of(told.value).splitlines()[-1]
+    assert failure_of(raised.value) is failure
+    assert message in message_of(raised.value).splitlines()[-1]
     nodes = Nodes()
     nodes.machines()
     here = ray.get_runtime_context().get_node_id()
-    assert nodes.named_by(told.value) == (None if method == "crash" else here)
+    assert nodes.named_by(raised.value) == (None if method == "crash" else here)
 
 
 @pytest.mark.parametrize(
-    ("error", "death"),
+    ("error", "failure"),
     [
         (ray.exceptions.RuntimeEnvSetupError("No space left on device"), Failure.NOT_STARTED),
         (
@@ -66,9 +66,9 @@ def test_whose_fault_a_death_is(cluster, options, good, method, death, words):
         ),
         (ray.exceptions.RaySystemError("something else"), Failure.CRASHED),
     ],
-    ids=["without code", "out of memory", "another"],
+    ids=["runtime environment", "out of memory", "other"],
 )
-def test_an_error_of_which_tune_keeps_only_the_words(tmp_path, error, death):
+def test_errors_of_which_tune_keeps_only_the_message_are_classified(tmp_path, error, failure):
     (tmp_path / "error.txt").write_text(f"Failure # 1 (occurred at 12:00)\n{error}\n")
     trial = SimpleNamespace(pickled_error_file=None, error_file=str(tmp_path / "error.txt"))
-    assert failure_of(error_of(trial)) is death
+    assert failure_of(error_of(trial)) is failure

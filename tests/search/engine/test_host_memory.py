@@ -1,4 +1,4 @@
-"""A machine whose memory is used up: Ray kills the workers there, and they are no crashes."""
+"""Ray kills workers on a node that is out of memory; they do not count as crashes."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ resources: {gpu: 0.5, cpu: 1}
 
 @pytest.fixture(scope="module")
 def machine():
-    """One that Ray takes to be short of memory at all times, and frees some of every second."""
+    """A node that Ray always considers short of memory, so that it kills a worker every second."""
     cluster = FakeCluster(nodes=1, RAY_memory_usage_threshold="0", RAY_memory_monitor_refresh_ms="1000")
     yield cluster
     cluster.close()
@@ -32,13 +32,13 @@ def joined(machine):
     return {"RAY_ADDRESS": machine.address}
 
 
-def test_what_ray_kills_for_want_of_memory_is_tried_again_alone_and_then_given_up_as_that(search, tmp_path):
+def test_a_worker_killed_for_lack_of_memory_is_retried_alone_and_then_fails(search, tmp_path):
     (tmp_path / "demo.yaml").write_text(SPACE)
     done = search("launch", "demo.yaml")
     assert done.returncode == 1, done.stderr
-    told = faults(Run(tmp_path / "runs/demo"))
-    assert told[0] == "its machine ran out of memory, beside others: it is tried again alone"
-    assert told[-1] == "out_of_memory: its machine ran out of memory"
-    assert set(told) == {told[0], told[-1]}
+    found = faults(Run(tmp_path / "runs/demo"))
+    assert found[0] == "its node ran out of memory while other jobs were running: retried alone"
+    assert found[-1] == "out_of_memory: its node ran out of memory"
+    assert set(found) == {found[0], found[-1]}
     status = search("status", "demo")
-    assert "failed: out_of_memory: its machine ran out of memory" in status.stdout
+    assert "failed: out_of_memory: its node ran out of memory" in status.stdout

@@ -1,4 +1,4 @@
-"""Out of memory beside others is tried again alone, whoever runs the trials: no Ray, a cluster of a dozen lines."""
+"""The job feed on a fake cluster without Ray: memory, lost nodes, start failures and budgets."""
 
 import random
 from dataclasses import replace
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.engine.failure_limits import Failure
-from search.engine.job_feed import EngineSettings, JobFeed
+from search.engine.job_feed import NODE_LEFT, EngineSettings, JobFeed
 from search.engine.listeners import Listeners
 from search.messages import Entrant
 from search.policies.registry import SCHEDULERS
@@ -22,43 +22,43 @@ FOLDS, STEPS = 2, (1, 2)
 
 
 class Cluster:
-    """Runs what a feed hands out, a report at a time in random order; trials of ``hungry`` configs need what they say
-    of a card: out of memory is whoever is held to less."""
+    """Runs the jobs of a feed, one report at a time in random order. ``memory_needs`` is the share of a GPU's memory
+    that a config needs: its trials run out of memory with less."""
 
-    def __init__(self, folder, hungry, configs=3, scheduler="grid", seed=0, shares=None, **options):
+    def __init__(self, folder, memory_needs, configs=3, scheduler="grid", seed=0, allotments=None, **options):
         self.journal = Journal(folder / "journal.jsonl")
         policy = SCHEDULERS[scheduler]([], FOLDS)
         study = Study(policy, self.journal)
         study.begin()
         for k in range(configs):
             study.add(Entrant(f"c{k}", STEPS))
-        shares = shares or [Share(1.0, 0.25, 4, 0.25)]
+        allotments = allotments or [Share(1.0, 0.25, 4, 0.25)]
         values = {f"c{k}": {} for k in range(configs)}
-        self.shares = shares
-        listeners = Listeners(self.hear)
-        self.feed = JobFeed(study, values, EngineSettings(folder, {}, **options), lambda: self.shares, listeners)
-        self.policy, self.hungry, self.rng = policy, hungry, random.Random(seed)
-        self.out, self.steps, self.heard, self.alone = {}, {}, [], []
+        self.allotments = allotments
+        listeners = Listeners(self.record_event)
+        self.feed = JobFeed(study, values, EngineSettings(folder, {}, **options), lambda: self.allotments, listeners)
+        self.policy, self.memory_needs, self.rng = policy, memory_needs, random.Random(seed)
+        self.running, self.steps, self.events, self.alone = {}, {}, [], []
 
-    def hear(self, event, facts):
-        self.heard.append((event, facts))
+    def record_event(self, event, facts):
+        self.events.append((event, facts))
 
     def start(self):
-        """Ask for trials until there is none for now; false once there never will be."""
+        """Ask for trials until none is available; returns False once none will follow."""
         while True:
-            number = f"t{len(self.heard)}"
-            job = self.feed.next(number)
+            trial = f"t{len(self.events)}"
+            job = self.feed.next(trial)
             if job is None or job == "FINISHED":
                 return job is None
-            self.out[number] = job
+            self.running[trial] = job
             if job["alone"]:
                 self.alone.append((job["config_id"], job["fold"]))
-            assert len(self.out) == 1 or not any(job["alone"] for job in self.out.values()), "not alone"
+            assert len(self.running) == 1 or not any(job["alone"] for job in self.running.values())
 
     def result(self, trial):
-        job = self.out[trial]
+        job = self.running[trial]
         cell = (job["config_id"], job["fold"])
-        if job["memory"] < self.hungry.get(cell[0], 0.0):
+        if job["memory"] < self.memory_needs.get(cell[0], 0.0):
             return {"failed": "out_of_memory", "message": "out of memory on cuda:0 after step 0"}
         self.steps[cell] = self.steps.get(cell, 0) + 1
         return {"step": self.steps[cell], "score": 0.5, "seconds": 1.0}
@@ -68,47 +68,47 @@ class Cluster:
             for _ in range(1000):
                 if not self.start():
                     return self.feed.outcome
-                assert self.out, "nobody runs and nothing is handed out"
-                trial = self.rng.choice(list(self.out))
+                assert self.running, "nothing runs and no job is handed out"
+                trial = self.rng.choice(list(self.running))
                 if not self.feed.result(trial, self.result(trial)):
-                    del self.out[trial]
-        raise AssertionError("does not end")
+                    del self.running[trial]
+        raise AssertionError("the run does not end")
 
 
 def faults(folder):
     return [line.fields for line in read_journal(folder / "journal.jsonl") if line.kind == "fault"]
 
 
-def test_what_runs_out_of_memory_beside_others_is_tried_again_alone(tmp_path):
+def test_out_of_memory_on_a_shared_device_is_retried_alone(tmp_path):
     cluster = Cluster(tmp_path, {"c1": 0.6})
     assert cluster.run().reason == "every job is done"
     assert not cluster.policy.score_table.failed and cluster.policy.score_table.complete("c1")
     assert sorted(cluster.alone) == [("c1", 0), ("c1", 1)]
-    told = faults(tmp_path)
-    assert [(fault["config"], fault["fold"]) for fault in told] == cluster.alone
-    assert "out of memory on cuda:0 after step 0, beside others: it is tried again alone" in told[0]["fault"]
+    found = faults(tmp_path)
+    assert [(fault["config"], fault["fold"]) for fault in found] == cluster.alone
+    assert found[0]["fault"] == "out of memory on cuda:0 after step 0 while other jobs were running: retried alone"
 
 
 @pytest.mark.parametrize(
-    ("share", "spent"),
+    ("allotment", "spent"),
     [
-        (Share(1.0, 0.25, 4, 0.25), 4 * 0.25 + 2 * 1.0),  # the two folds of c1 end up alone, on a whole GPU
+        (Share(1.0, 0.25, 4, 0.25), 4 * 0.25 + 2 * 1.0),  # both folds of c1 are retried alone, on a whole GPU
         (Share(1.0, 1.0, 4), 6.0),
         (Share(1.0, 2.0, 4), 12.0),
         (Share(1.0, 0.0, 2), 6.0),
     ],
 )
-def test_a_second_costs_as_much_of_a_gpu_as_the_fold_trial_had(tmp_path, share, spent):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[share])
+def test_gpu_seconds_count_the_gpu_share_of_the_fold_trial(tmp_path, allotment, spent):
+    cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[allotment])
     cluster.run()
     assert cluster.policy.score_table.spent == pytest.approx(spent)
     assert cluster.policy.score_table.seconds("c0", 0) == 1.0
-    again = SCHEDULERS["grid"]([], FOLDS)
-    replay_lines(again, read_journal(tmp_path / "journal.jsonl"))
-    assert again.score_table.spent == cluster.policy.score_table.spent
+    replayed = SCHEDULERS["grid"]([], FOLDS)
+    replay_lines(replayed, read_journal(tmp_path / "journal.jsonl"))
+    assert replayed.score_table.spent == cluster.policy.score_table.spent
 
 
-def test_what_runs_out_of_memory_alone_fails_its_config_and_no_other(tmp_path):
+def test_out_of_memory_while_alone_fails_only_that_config(tmp_path):
     cluster = Cluster(tmp_path, {"c1": 1.1})
     cluster.run()
     assert set(cluster.policy.score_table.failed) == {"c1"}
@@ -117,25 +117,25 @@ def test_what_runs_out_of_memory_alone_fails_its_config_and_no_other(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [Share(1.0, 1.0, 2), Share(1.0, 2.0, 2), Share(1.0, 0.0, 1)])
-def test_whoever_has_a_device_to_itself_is_not_tried_again(tmp_path, whole):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[replace(whole, memory=0.25)])
+def test_out_of_memory_on_a_device_of_its_own_is_not_retried(tmp_path, whole):
+    cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[replace(whole, memory=0.25)])
     cluster.run()
     assert set(cluster.policy.score_table.failed) == {"c1"} and not cluster.alone
 
 
-def test_cores_share_the_memory_of_their_machine(tmp_path):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, shares=[Share(1.0, 0.0, 2, 0.25)])
+def test_fold_trials_on_cores_share_the_memory_of_their_node(tmp_path):
+    cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[Share(1.0, 0.0, 2, 0.25)])
     cluster.run()
     assert not cluster.policy.score_table.failed and cluster.alone
 
 
-def test_one_that_waits_to_be_alone_is_given_back_when_the_run_ends(tmp_path):
+def test_a_waiting_exclusive_retry_is_given_back_when_the_run_ends(tmp_path):
     cluster = Cluster(tmp_path, {"c0": 0.6})
     with cluster.journal:
         assert cluster.start()
-        first, *others = cluster.out
+        first, *others = cluster.running
         assert not cluster.feed.result(first, cluster.result(first)) and cluster.start() and len(others) == 3
-        assert cluster.feed.crowded, "the others are still out, so it waits"
+        assert cluster.feed.exclusive_retries, "it waits while the others are running"
         (tmp_path / STOP_FILE).touch()
         for trial in others:
             assert not cluster.feed.result(trial, cluster.result(trial))
@@ -145,173 +145,180 @@ def test_one_that_waits_to_be_alone_is_given_back_when_the_run_ends(tmp_path):
     assert {"config": "c0", "fold": 0, "fault": "stopped"} in lost
 
 
-def test_a_budget_of_trials_counts_the_second_try_as_the_same_trial(tmp_path):
+def test_a_retry_counts_as_the_same_trial_of_the_budget(tmp_path):
     cluster = Cluster(tmp_path, {"c0": 0.6}, trials=1)
-    assert cluster.run().budget_spent
+    outcome = cluster.run()
+    assert outcome.budget_spent and outcome.override == "budget.trials=2"
+    assert outcome.reason == "the budget of 1 fold trial is spent"
     assert cluster.alone == [("c0", 0)] and cluster.policy.score_table.full("c0", 0) == 0.5
 
 
-def test_one_that_crashes_while_it_is_alone_stays_alone(tmp_path):
+def test_an_exclusive_job_that_crashes_is_retried_alone(tmp_path):
     cluster = Cluster(tmp_path, {"c0": 0.6}, configs=1)
     with cluster.journal:
         cluster.start()
-        first, second = cluster.out
+        first, second = cluster.running
         cluster.feed.result(first, cluster.result(first))
-        del cluster.out[first]
+        del cluster.running[first]
         cluster.feed.worker_failed(second, "RuntimeError", Failure.CRASHED)
-        del cluster.out[second]
+        del cluster.running[second]
         assert cluster.start() and cluster.alone == [("c0", 0)]
-        (alone,) = cluster.out
+        (alone,) = cluster.running
         cluster.feed.worker_failed(alone, "the worker died", Failure.CRASHED)
-        del cluster.out[alone]
+        del cluster.running[alone]
         assert cluster.start() and cluster.alone == [("c0", 0)] * 2
-        (again,) = cluster.out
+        (again,) = cluster.running
         assert not cluster.feed.result(again, {"failed": "out_of_memory", "message": "out of memory"})
-        assert set(cluster.policy.score_table.failed) == {"c0"}, "this one counts"
+        assert set(cluster.policy.score_table.failed) == {"c0"}, "out of memory while alone counts"
 
 
-def test_a_worker_that_its_machine_had_no_memory_for_is_tried_again_alone_and_only_then_given_up(tmp_path):
-    cluster = Cluster(tmp_path, {}, configs=1, retries=0, shares=[Share(1.0, 1.0, 2)])
+def test_a_worker_killed_for_lack_of_memory_on_its_node_is_retried_alone_before_it_fails(tmp_path):
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0, allotments=[Share(1.0, 1.0, 2)])
     with cluster.journal:
         cluster.start()
-        first, second = cluster.out
-        job = cluster.out.pop(first)
+        first, second = cluster.running
+        job = cluster.running.pop(first)
         cluster.feed.worker_failed(first, "Memory on the node was 0.95\nRay killed this worker", Failure.OUT_OF_MEMORY)
-        assert cluster.start() and list(cluster.out) == [second], "nobody new is let in"
+        assert cluster.start() and list(cluster.running) == [second], "no new job starts"
         while cluster.feed.result(second, cluster.result(second)):
             pass
-        del cluster.out[second]
+        del cluster.running[second]
         assert cluster.start() and cluster.alone == [("c0", job["fold"])]
-        (alone,) = cluster.out
+        (alone,) = cluster.running
         cluster.feed.worker_failed(alone, "Memory on the node was 0.95\nRay killed this worker", Failure.OUT_OF_MEMORY)
     assert set(cluster.policy.score_table.failed) == {"c0"}
     assert [fault["fault"] for fault in faults(tmp_path)] == [
-        "its machine ran out of memory, beside others: it is tried again alone",
-        "out_of_memory: its machine ran out of memory",
+        "its node ran out of memory while other jobs were running: retried alone",
+        "out_of_memory: its node ran out of memory",
     ]
     error = (tmp_path / "configs/c0" / f"fold_{job['fold']}" / "error.txt").read_text()
     assert error.startswith("out_of_memory: Memory on the node was 0.95")
 
 
-def test_a_machine_that_leaves_is_no_failure_and_its_fold_trials_go_on_first(tmp_path):
+def test_a_lost_node_is_no_failure_and_its_jobs_are_handed_out_first(tmp_path):
     cluster = Cluster(tmp_path, {}, retries=0)
     with cluster.journal:
         cluster.start()
-        first, *_ = cluster.out
+        first, *_ = cluster.running
         for _ in range(3):
-            gone = cluster.out.pop(first)
+            lost = cluster.running.pop(first)
             cluster.feed.worker_failed(first, "The actor is unavailable", Failure.NODE_LOST)
             cluster.start()
-            first = next(reversed(cluster.out))
-            assert (cluster.out[first]["config_id"], cluster.out[first]["fold"]) == (gone["config_id"], gone["fold"])
+            first = next(reversed(cluster.running))
+            assert (cluster.running[first]["config_id"], cluster.running[first]["fold"]) == (
+                lost["config_id"],
+                lost["fold"],
+            )
     assert not cluster.policy.score_table.failed
-    assert [fault["fault"] for fault in faults(tmp_path)] == ["its machine left the cluster"] * 3
+    assert [fault["fault"] for fault in faults(tmp_path)] == [NODE_LEFT] * 3
 
 
-def test_one_that_takes_down_every_machine_it_comes_to_ends_some_day(tmp_path):
+def test_a_fold_trial_that_takes_down_every_node_fails_in_the_end(tmp_path):
     cluster = Cluster(tmp_path, {}, configs=1, retries=0)
     with cluster.journal:
         for count in range(11):
             cluster.start()
-            trial = next(trial for trial, job in cluster.out.items() if job["fold"] == 0)
-            del cluster.out[trial]
+            trial = next(trial for trial, job in cluster.running.items() if job["fold"] == 0)
+            del cluster.running[trial]
             assert not cluster.policy.score_table.failed, count
             cluster.feed.worker_failed(trial, "The actor is unavailable", Failure.NODE_LOST)
     assert set(cluster.policy.score_table.failed) == {"c0"}
 
 
-def test_what_waits_for_a_kind_of_machine_that_is_gone_goes_to_another(tmp_path):
-    cluster = Cluster(tmp_path, {}, shares=[Share(kind="A100"), Share(kind="T4")])
+def test_a_job_waiting_for_a_gpu_kind_that_is_gone_moves_to_another_kind(tmp_path):
+    cluster = Cluster(tmp_path, {}, allotments=[Share(kind="A100"), Share(kind="T4")])
     with cluster.journal:
         cluster.start()
-        first, second = cluster.out
+        first, second = cluster.running
         assert not cluster.feed.requeue_stranded(second)
-        cluster.shares = []
-        assert not cluster.feed.requeue_stranded(second), "nothing is there now, and anything may come"
-        cluster.shares = [Share(kind="A100", slots=2)]
+        cluster.allotments = []
+        assert not cluster.feed.requeue_stranded(second), "without any node the trial keeps waiting"
+        cluster.allotments = [Share(kind="A100", slots=2)]
         assert not cluster.feed.requeue_stranded(first) and cluster.feed.requeue_stranded(second)
-        cell = cluster.out[second]["config_id"], cluster.out[second]["fold"]
+        cell = cluster.running[second]["config_id"], cluster.running[second]["fold"]
         cluster.start()
-        job = list(cluster.out.values())[-1]
+        job = list(cluster.running.values())[-1]
         assert (job["kind"], job["config_id"], job["fold"]) == ("A100", *cell)
     assert not cluster.policy.score_table.failed and not faults(tmp_path)
 
 
-def test_what_avoids_a_node_that_is_left_out_no_more_is_handed_out_anew(tmp_path):
-    cluster = Cluster(tmp_path, {}, shares=[Share(avoid=("second",))])
+def test_a_job_that_avoids_a_node_no_longer_excluded_is_handed_out_again(tmp_path):
+    cluster = Cluster(tmp_path, {}, allotments=[Share(avoid=("second",))])
     with cluster.journal:
         cluster.start()
-        (trial,) = cluster.out
-        assert cluster.out[trial]["avoid"] == ["second"]
-        cluster.shares = [Share(avoid=("second", "third"))]
+        (trial,) = cluster.running
+        assert cluster.running[trial]["avoid"] == ["second"]
+        cluster.allotments = [Share(avoid=("second", "third"))]
         assert not cluster.feed.requeue_stranded(trial)
-        cluster.shares = [Share(avoid=("third",))]
-        assert cluster.feed.requeue_stranded(trial), "the second may be the only one that has room"
+        cluster.allotments = [Share(avoid=("third",))]
+        assert cluster.feed.requeue_stranded(trial), "the second node may be the only one with a free slot"
         cluster.start()
-        assert list(cluster.out.values())[-1]["avoid"] == ["third"]
+        assert list(cluster.running.values())[-1]["avoid"] == ["third"]
     assert not faults(tmp_path)
 
 
-def test_a_job_that_a_machine_refused_goes_to_another_and_is_held_against_nobody(tmp_path):
+def test_a_job_refused_by_a_node_moves_to_another_without_a_fault(tmp_path):
     cluster = Cluster(tmp_path, {}, configs=1, retries=0)
     with cluster.journal:
         for _ in range(20):
             cluster.start()
-            trial, job = cluster.out.popitem()
+            trial, job = cluster.running.popitem()
             cluster.feed.worker_failed(trial, "WrongMachine: does not see the run", Failure.WRONG_NODE)
-            assert cluster.heard[-1] == (
+            assert cluster.events[-1] == (
                 "lost",
                 {"config": "c0", "fold": job["fold"], "fault": "WrongMachine: does not see the run"},
             )
         assert cluster.start() and not cluster.policy.score_table.failed
     kinds = [line.kind for line in read_journal(tmp_path / "journal.jsonl")]
-    assert kinds.count("job") == 2 and not {"fault", "lost"} & set(kinds), "it was out all the time"
+    assert kinds.count("job") == 2 and not {"fault", "lost"} & set(kinds), "the job stayed handed out"
 
 
-def test_workers_that_cannot_be_started_end_the_run_not_its_configs(tmp_path):
+def test_start_failures_end_the_run_instead_of_failing_configs(tmp_path):
     cluster = Cluster(tmp_path, {})
     with cluster.journal:
         for _ in range(5):
             cluster.start()
-            trial = next(iter(cluster.out))
-            del cluster.out[trial]
+            trial = next(iter(cluster.running))
+            del cluster.running[trial]
             cluster.feed.worker_failed(trial, "No module named 'trainable'", Failure.NOT_STARTED)
         assert not cluster.start()
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No module named 'trainable'"):
-        cluster.feed.raise_if_broken()
+        cluster.feed.raise_error()
     assert not cluster.policy.score_table.failed
 
 
-def test_a_machine_that_starts_no_worker_ends_the_run_although_others_do(tmp_path):
+def test_start_failures_of_one_fold_trial_end_the_run_even_if_others_report(tmp_path):
     cluster = Cluster(tmp_path, {}, retries=0)
     with cluster.journal:
         for _ in range(5):
             assert cluster.start() and not cluster.policy.score_table.failed
-            cells = {(job["config_id"], job["fold"]): trial for trial, job in cluster.out.items()}
+            cells = {(job["config_id"], job["fold"]): trial for trial, job in cluster.running.items()}
             unlucky = cells.pop(("c0", 0))
             other = next(iter(cells.values()))
             if not cluster.feed.result(other, cluster.result(other)):
-                del cluster.out[other]
-            del cluster.out[unlucky]
+                del cluster.running[other]
+            del cluster.running[unlucky]
             cluster.feed.worker_failed(unlucky, "No space left on device", Failure.NOT_STARTED)
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No space left"):
-        cluster.feed.raise_if_broken()
+        cluster.feed.raise_error()
 
 
-def test_jobs_go_where_there_is_room_and_machines_may_come_and_go(tmp_path):
-    cluster = Cluster(tmp_path, {}, shares=[Share(2.0, 0.5, 2, 0.5, "A100"), Share(1.0, 1.0, 1, 1.0, "T4")])
+def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
+    cluster = Cluster(tmp_path, {}, allotments=[Share(2.0, 0.5, 2, 0.5, "A100"), Share(1.0, 1.0, 1, 1.0, "T4")])
     with cluster.journal:
         cluster.start()
-        told = [(job["kind"], job["gpus"], job["cpus"], job["memory"]) for job in cluster.out.values()]
-        assert told == [("A100", 0.5, 2.0, 0.5)] * 2 + [("T4", 1.0, 1.0, 1.0)]
-        cluster.shares = []
-        trial = next(iter(cluster.out))
+        handed_out = [(job["kind"], job["gpus"], job["cpus"], job["memory"]) for job in cluster.running.values()]
+        assert handed_out == [("A100", 0.5, 2.0, 0.5)] * 2 + [("T4", 1.0, 1.0, 1.0)]
+        cluster.allotments = []
+        trial = next(iter(cluster.running))
         while cluster.feed.result(trial, cluster.result(trial)):
             pass
-        del cluster.out[trial]
-        assert cluster.start() and len(cluster.out) == 2 and cluster.feed.has_more_jobs
-        cluster.shares = [Share(2.0, 0.5, 4, 0.5, "A100")]
-        assert cluster.start() and len(cluster.out) == 5, "one of A100 is out, three come; the one of T4 goes on"
+        del cluster.running[trial]
+        assert cluster.start() and len(cluster.running) == 2 and cluster.feed.has_more_jobs
+        cluster.allotments = [Share(2.0, 0.5, 4, 0.5, "A100")]
+        assert cluster.start() and len(cluster.running) == 5, (
+            "three more on A100 besides one; the one on T4 keeps running"
+        )
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -320,12 +327,12 @@ def test_jobs_go_where_there_is_room_and_machines_may_come_and_go(tmp_path):
     scheduler=st.sampled_from(sorted(SCHEDULERS)),
     seed=st.integers(0, 1000),
 )
-def test_whatever_runs_out_of_memory_every_run_ends_and_each_try_is_alone(tmp_path_factory, needs, scheduler, seed):
+def test_every_run_ends_whichever_configs_run_out_of_memory(tmp_path_factory, needs, scheduler, seed):
     folder = tmp_path_factory.mktemp("run")
-    hungry = {f"c{k}": need for k, need in enumerate(needs)}
-    cluster = Cluster(folder, hungry, len(needs), scheduler, seed)
+    memory_needs = {f"c{k}": need for k, need in enumerate(needs)}
+    cluster = Cluster(folder, memory_needs, len(needs), scheduler, seed)
     assert cluster.run().reason == "every job is done"
-    assert not cluster.policy.score_table.out and not cluster.feed.crowded
-    hopeless = {config for config, need in hungry.items() if need > 1}
+    assert not cluster.policy.score_table.out and not cluster.feed.exclusive_retries
+    hopeless = {config for config, need in memory_needs.items() if need > 1}
     assert set(cluster.policy.score_table.failed) <= hopeless
     assert scheduler != "grid" or set(cluster.policy.score_table.failed) == hopeless

@@ -1,4 +1,4 @@
-"""Machines that join a running search and do not see what the others see."""
+"""Nodes that join a running search but lack its shared folders or cannot start workers."""
 
 import shutil
 from pathlib import Path
@@ -25,14 +25,14 @@ def joined(machines):
 
 
 @pytest.fixture
-def stranger(machines):
+def add_node_without(machines):
     """Add a node that does not see a folder."""
 
     def add(folder, **environment):
         try:
             return machines.add_without(folder, **environment)
-        except PermissionError as problem:
-            pytest.skip(str(problem))
+        except PermissionError as error:
+            pytest.skip(str(error))
 
     return add
 
@@ -48,27 +48,27 @@ resources: {gpu: 0, cpu: 1}
 @pytest.fixture
 def launched(machines, start, tmp_path):
     (tmp_path / "demo.yaml").write_text(SPACE)
-    endless = [word for one in ("steps=4000", "evaluations=4000") for word in ("--set", f"parameters.{one}")]
-    return lambda: Search(tmp_path, machines, lambda: start("-m", "search", "launch", "demo.yaml", *endless))
+    long = ("--set", "parameters.steps=4000", "--set", "parameters.evaluations=4000")
+    return lambda: Search(tmp_path, machines, lambda: start("-m", "search", "launch", "demo.yaml", *long))
 
 
-def test_a_machine_without_the_disk_of_the_runs_is_named_and_trains_nothing(machines, stranger, launched, tmp_path):
+def test_a_node_that_does_not_see_the_runs_is_named_and_excluded(machines, add_node_without, launched, tmp_path):
     search = launched()
     search.until(search.workers)
-    stranger(tmp_path / "runs")
+    add_node_without(tmp_path / "runs")
     search.until(lambda: search.says("is left out"))
-    for _ in range(2):  # those that take their place may be started wherever Ray finds room
+    for _ in range(2):  # Ray may start their replacements on any node
         search.until(lambda: len(search.workers()) == 2)
         kill_process(search.workers()[0])
     search.until(lambda: len(search.workers()) == 2)
     talk = search.stops()
     assert talk.count("is left out") == 1
     assert f"is left out: --runs {tmp_path}/runs: does not see there what this machine wrote. Name a folder" in talk
-    assert "does not see the run" not in talk, "it was sent nothing"
+    assert "does not see the run" not in talk, "no job was sent to the node"
     machines.kill(machines.nodes[-1])
 
 
-def test_a_machine_that_starts_no_worker_is_named_and_gets_no_more(machines, launched, tmp_path):
+def test_a_node_that_cannot_start_workers_is_named_and_excluded(machines, launched, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['trainable.scripted'] = None")
     search = launched()
     search.until(search.workers)
@@ -76,20 +76,18 @@ def test_a_machine_that_starts_no_worker_is_named_and_gets_no_more(machines, lau
     search.until(lambda: search.says("is left out"))
     talk = search.stops()
     assert talk.count("is left out: 3 workers in a row could not be started; the last one said: ModuleNotFound") == 1
-    assert not search.faults(), "no fold trial is blamed"
+    assert not search.faults(), "no fault counts against a fold trial"
 
 
-def test_data_travel_to_a_machine_that_does_not_see_them_and_are_trained_on_there(
-    machines, stranger, search, small_folder, tmp_path
-):
+def test_data_are_shipped_to_a_node_that_does_not_see_them(machines, add_node_without, search, small_folder, tmp_path):
     data = shutil.copytree(small_folder, tmp_path / "data")
     (tmp_path / "real.yaml").write_text(TRAINING + f"data: {data}\n")
-    there = stranger(data, SCRIBBLE_SEARCH_CACHE=str(tmp_path / "there"))
+    joined_node = add_node_without(data, SCRIBBLE_SEARCH_CACHE=str(tmp_path / "there"))
     for node in machines.nodes:
-        if node != there:
+        if node != joined_node:
             machines.kill(node)
     done = search("launch", "real.yaml")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("runs/real/configs/*/fold_*/scores.json"))) == 2
-    (sent,) = (path for path in tmp_path.glob("there/data/*") if path.is_dir())
-    assert open_split(sent).hash == open_split(small_folder).hash
+    (shipped,) = (path for path in tmp_path.glob("there/data/*") if path.is_dir())
+    assert open_split(shipped).hash == open_split(small_folder).hash

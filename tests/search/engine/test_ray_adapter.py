@@ -1,4 +1,4 @@
-"""Scripted studies through a real Ray on this machine: the winner is found, and no fault is the end of a run."""
+"""Scripted studies on a real local Ray find the winner and survive faults."""
 
 import json
 import random
@@ -17,6 +17,7 @@ from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study, replay_lines, verdicts
+from trainable.errors import UserError
 from trainable.scripted import Script
 
 FOLDS = 2
@@ -24,31 +25,35 @@ FOLDS = 2
 
 @pytest.fixture
 def run(cluster, tmp_path):
-    """Run scripts as configs c0, c1, ...; the policy at the end and the outcome."""
+    """Run scripts as configs c0, c1, ... and return the policy at the end and the outcome."""
 
-    def study(scripts, scheduler="grid", tell=lambda event, facts: None, **settings):
+    def run_scripts(scripts, scheduler="grid", on_event=lambda event, facts: None, **settings):
         policy = SCHEDULERS[scheduler]([], FOLDS, budget=settings.pop("gpu_seconds", None))
         replay_lines(policy, read_journal(tmp_path / "journal.jsonl"))
         values = {f"c{k}": script for k, script in enumerate(scripts)}
         capacity = Capacity(1.0, settings.pop("gpu", 0.0), None)
         settings = {"retries": 2, "hang_seconds": 60.0, **settings}
         with Journal(tmp_path / "journal.jsonl") as journal:
-            running = Study(policy, journal)
-            running.begin()
+            study = Study(policy, journal)
+            study.begin()
             for config, script in values.items():
-                running.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
-            return policy, drive(running, values, EngineSettings(tmp_path, {}, **settings), capacity, Listeners(tell))
+                study.add(Entrant(config, tuple(Script(**script).report_steps(10**9))))
+            return policy, drive(study, values, EngineSettings(tmp_path, {}, **settings), capacity, Listeners(on_event))
 
-    return study
+    return run_scripts
+
+
+def report_steps(lines):
+    return [
+        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
+    ]
 
 
 def check_journal(path, scheduler="grid"):
-    """Every report once, and the decisions are those that the journal gives again."""
+    """The journal holds every report once, and replaying it gives the same verdicts."""
     lines = read_journal(path / "journal.jsonl")
-    told = [
-        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
-    ]
-    assert len(told) == len(set(told))
+    steps = report_steps(lines)
+    assert len(steps) == len(set(steps))
     assert verdicts(SCHEDULERS[scheduler]([], FOLDS), lines) == []
     return lines
 
@@ -57,15 +62,15 @@ def good(quality=0.8, **more):
     return {"quality": quality, "steps": 4, "evaluations": 4, **more}
 
 
-def test_a_free_actor_takes_the_newest_of_our_waiting_jobs():
-    states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "not ours": "PENDING"}
+def test_a_free_actor_takes_the_newest_pending_job():
+    states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "stranded": "PENDING"}
     live = [SimpleNamespace(trial_id=name, status=status) for name, status in states.items()]
     stopped = []
     controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
-        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "not ours")
+        feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "stranded")
         assert VerdictScheduler(feed, Nodes()).choose_trial_to_run(controller) is chosen
-    assert stopped == [live[3]] * 4, "what waits for a machine that will not come is stopped"
+    assert stopped == [live[3]] * 4, "a stranded trial is stopped"
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -76,7 +81,7 @@ def test_the_winner_is_found(run, tmp_path, scheduler):
 
 
 @pytest.mark.parametrize("fault", ["crash", "kill"])
-def test_a_fold_that_dies_is_tried_again_from_its_checkpoint(run, tmp_path, fault):
+def test_a_fold_whose_worker_dies_is_retried_from_its_checkpoint(run, tmp_path, fault):
     policy, _ = run([good(fault=fault, fault_step=3, fault_times=2), good(0.7)])
     assert not policy.score_table.failed and policy.score_table.complete("c0")
     lines = check_journal(tmp_path)
@@ -85,73 +90,73 @@ def test_a_fold_that_dies_is_tried_again_from_its_checkpoint(run, tmp_path, faul
     assert state["report"]["step"] == 4
 
 
-def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_go_on(run, tmp_path):
+def test_a_config_that_always_crashes_fails_with_its_error_and_the_others_continue(run, tmp_path):
     policy, outcome = run([good(fault="crash", fault_step=2, fault_times=1000), good(0.7)])
     assert set(policy.score_table.failed) == {"c0"} and policy.score_table.complete("c1")
     assert policy.answer().winner == "c1" and outcome.reason == "every job is done"
     (error,) = tmp_path.glob("configs/c0/fold_*/error.txt")
     assert "the script says crash at step 2" in error.read_text()
     log = error.with_name("log.txt").read_text()
-    assert log.count("crashed:\nTraceback") == 3 and log.count("is tried again: RuntimeError") == 2
-    assert log.splitlines()[-1].endswith("failed for good: crash")
+    assert log.count("crashed:\nTraceback") == 3 and log.count("retried after: RuntimeError") == 2
+    assert log.splitlines()[-1].endswith("failed: crash")
 
 
 @pytest.mark.parametrize("fault", ["nan", "out_of_memory"])
-def test_a_fold_that_cannot_be_trained_ends_its_config_not_the_run(run, tmp_path, fault):
+def test_a_fold_that_cannot_be_trained_fails_its_config_not_the_run(run, tmp_path, fault):
     policy, _ = run([good(fault=fault, fault_step=2, fault_folds=(0,), fault_times=1000), good(0.7)])
     assert set(policy.score_table.failed) == {"c0"} and policy.answer().winner == "c1"
     assert (tmp_path / "configs/c0/fold_0/error.txt").read_text().startswith(fault)
     check_journal(tmp_path)
 
 
-class Witness:
-    """Sees which fold trials are out, and that no other is out with one that has run out of memory."""
+class ExclusivityCheck:
+    """A listener that asserts that a fold trial that ran out of memory is retried while no other is running."""
 
     def __init__(self):
-        self.out, self.short, self.retried = set(), set(), []
+        self.running, self.out_of_memory, self.retried = set(), set(), []
 
     def __call__(self, event, facts):
         cell = (facts["config"], facts["fold"])
         if event == "job":
-            assert not self.out & self.short, f"{cell} is let in beside {self.out & self.short}"
-            self.out.add(cell)
-            if cell in self.short:
-                assert self.out == {cell}, f"{cell} is tried again beside {self.out - {cell}}"
+            assert not self.running & self.out_of_memory, f"{cell} starts during an exclusive retry"
+            self.running.add(cell)
+            if cell in self.out_of_memory:
+                assert self.running == {cell}, f"{cell} is not retried alone"
                 self.retried.append(cell)
         elif event == "fault":
-            self.short.add(cell)
-            self.out.remove(cell)
+            self.out_of_memory.add(cell)
+            self.running.remove(cell)
         elif event == "failed" or facts["stop"]:
-            self.out.remove(cell)
+            self.running.remove(cell)
 
 
-SHARING = [{"gpu": 0.5}, {"gpu": 0.0}]
+SHARED = [{"gpu": 0.5}, {"gpu": 0.0}]
 
 
-@pytest.mark.parametrize("share", SHARING, ids=["half a GPU each", "a core each"])
-def test_out_of_memory_beside_another_is_tried_again_alone_and_may_win(run, tmp_path, share):
-    witness = Witness()
+@pytest.mark.parametrize("resources", SHARED, ids=["half a GPU each", "a core each"])
+def test_out_of_memory_on_a_shared_device_is_retried_alone_and_may_win(run, tmp_path, resources):
+    check = ExclusivityCheck()
     policy, outcome = run(
         [good(0.7), good(0.8, fault="out_of_memory", fault_step=3), good(0.75, step_seconds=0.05), good(0.6)],
-        tell=witness,
-        **share,
+        on_event=check,
+        **resources,
     )
     assert outcome.reason == "every job is done" and policy.answer().winner == "c1"
-    assert sorted(witness.retried) == [("c1", 0), ("c1", 1)]
+    assert sorted(check.retried) == [("c1", 0), ("c1", 1)]
     assert sum(line.kind == "fault" for line in check_journal(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("share", SHARING, ids=["half a GPU each", "a core each"])
-def test_out_of_memory_alone_fails_the_config_and_the_run_goes_on(run, tmp_path, share):
-    witness = Witness()
+@pytest.mark.parametrize("resources", SHARED, ids=["half a GPU each", "a core each"])
+def test_out_of_memory_while_alone_fails_the_config_and_the_run_continues(run, tmp_path, resources):
+    check = ExclusivityCheck()
     hopeless = good(0.8, fault="out_of_memory", fault_step=3, fault_folds=(0,), fault_times=1000)
-    policy, outcome = run([good(0.7), hopeless, good(0.75), good(0.6)], tell=witness, **share)
+    policy, outcome = run([good(0.7), hopeless, good(0.75), good(0.6)], on_event=check, **resources)
     assert outcome.reason == "every job is done" and set(policy.score_table.failed) == {"c1"}
-    assert witness.retried == [("c1", 0)] and policy.answer().winner == "c2"
+    assert check.retried == [("c1", 0)] and policy.answer().winner == "c2"
     check_journal(tmp_path)
 
 
-def test_a_job_asks_for_its_share_on_its_kind_of_machine():
+def test_a_job_reserves_its_resources_on_its_kind_of_gpu():
     job = {"cpus": 2.0, "gpus": 0.3333, "kind": "", "avoid": []}
     assert placement_of(job).bundles == [{"CPU": 2, "GPU": 0.3333}]
     assert placement_of(job | {"gpus": 0.0}).bundles == [{"CPU": 2}]
@@ -159,17 +164,16 @@ def test_a_job_asks_for_its_share_on_its_kind_of_machine():
     assert placement_of(job) != placement_of(job | {"avoid": ["f00"]}), "no reuse of an actor on that node"
 
 
-def test_a_full_disk_ends_the_run_not_its_configs_and_the_run_goes_on(run, tmp_path):
-    from trainable.errors import UserError
+def test_a_full_disk_ends_the_run_without_failing_configs_and_the_run_resumes(run, tmp_path):
 
     scripts = [good(fault="disk_full", fault_step=3, fault_folds=(1,)), good(0.7)]
-    with pytest.raises(UserError, match=r"No space left on device.*mend it and launch again"):
+    with pytest.raises(UserError, match=r"No space left on device.*fix this and launch again"):
         run(scripts)
     policy, _ = run(scripts)
     assert not policy.score_table.failed and policy.answer().winner == "c0"
 
 
-def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
+def test_a_fold_that_hangs_is_killed_and_retried(run, tmp_path):
     policy, _ = run([good(fault="hang", fault_step=2, fault_folds=(0,)), good(0.7)], hang_seconds=2.0)
     assert policy.score_table.complete("c0") and policy.score_table.complete("c1")
     assert any(line.kind == "fault" for line in check_journal(tmp_path))
@@ -177,58 +181,54 @@ def test_a_fold_that_hangs_is_killed_and_tried_again(run, tmp_path):
     assert re.search(r"killed by the watchdog, hanging here:\nTimeout.*\n.*File .*scripted\.py", log, re.S)
 
 
-def test_a_budget_ends_the_run_in_order_and_more_of_it_goes_on(run, tmp_path):
+def test_a_spent_budget_ends_the_run_and_a_larger_one_resumes_it(run, tmp_path):
     scripts = [good(0.7, step_seconds=0.05), good(0.8, step_seconds=0.05)]
     policy, outcome = run(scripts, gpu_seconds=0.25)
     assert outcome.budget_spent and "budget spent" in outcome.reason
     assert 0.25 <= policy.score_table.spent < 0.8
     policy, outcome = run(scripts)
     assert policy.answer().winner == "c1" and not outcome.budget_spent
-    lines = read_journal(tmp_path / "journal.jsonl")
-    told = [
-        (line.fields["config"], line.fields["fold"], line.fields["step"]) for line in lines if line.kind == "report"
-    ]
-    assert len(told) == len(set(told)) == 2 * FOLDS * 4
+    steps = report_steps(read_journal(tmp_path / "journal.jsonl"))
+    assert len(steps) == len(set(steps)) == 2 * FOLDS * 4
 
 
-@pytest.mark.parametrize(("limit", "words"), [({"wall": 0.0}, "wall clock"), ({"trials": 1}, "1 fold trials")])
-def test_other_budgets_end_it_too(run, limit, words):
+@pytest.mark.parametrize(("limit", "reason"), [({"wall": 0.0}, "wall-clock budget"), ({"trials": 1}, "1 fold trial")])
+def test_budgets_of_time_and_trials_end_the_run(run, limit, reason):
     _, outcome = run([good(0.7), good(0.8)], **limit)
-    assert outcome.budget_spent and words in outcome.reason
+    assert outcome.budget_spent and reason in outcome.reason
 
 
-def test_a_stop_file_ends_it_after_the_reports_under_way(run, tmp_path):
-    def tell(event, facts):
+def test_a_stop_file_ends_the_run_after_the_next_reports(run, tmp_path):
+    def request_stop(event, facts):
         if event == "report":
             (tmp_path / STOP_FILE).touch()
 
-    _, outcome = run([good(0.7), good(0.8)], tell=tell)
+    _, outcome = run([good(0.7), good(0.8)], on_event=request_stop)
     assert outcome.interrupted
     (tmp_path / STOP_FILE).unlink()
     policy, outcome = run([good(0.7), good(0.8)])
     assert not outcome.interrupted and policy.answer().winner == "c1"
 
 
-def test_a_journal_that_cannot_be_written_ends_the_run_with_its_error(run, tmp_path, monkeypatch):
-    from trainable.errors import UserError
+def test_a_journal_that_cannot_be_written_ends_the_run_with_an_error(run, tmp_path, monkeypatch):
 
-    real, count = Journal.append, [0]
+    original, count = Journal.append, [0]
 
     def append(self, kind, **fields):
         count[0] += 1
         if count[0] > 8:
             raise UserError("journal.jsonl: cannot be written (No space left on device)")
-        real(self, kind, **fields)
+        original(self, kind, **fields)
 
     monkeypatch.setattr(Journal, "append", append)
     with pytest.raises(UserError, match="No space left"):
         run([good(0.7), good(0.8)])
-    monkeypatch.setattr(Journal, "append", real)
+    monkeypatch.setattr(Journal, "append", original)
     policy, _ = run([good(0.7), good(0.8)])
     assert policy.answer().winner == "c1"
 
 
-def test_chaos_leaves_the_winner_of_an_undisturbed_run(run, tmp_path):
+def test_faults_do_not_change_the_winner(run, tmp_path):
     rng = random.Random(0)
     faults = [("crash", 1), ("kill", 1), ("none", 0), ("crash", 2), ("kill", 2)]
     scripts = [
