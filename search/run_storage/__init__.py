@@ -1,1 +1,1 @@
-"""Runs in an object store, and finding a run wherever it lives."""
+"""Runs in an object store, and finding a run by name, folder or URL."""

@@ -1,4 +1,4 @@
-"""Finding a run by its name, its folder or its URL."""
+"""Find a run by its name, its folder or its URL."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from trainable.storage.urls import is_url
 
 
 def find_run(name: str, root: str) -> Run:
-    """A run by its folder or by its name, or by its URL."""
+    """Look up a run by folder, by name below ``root``, or by URL."""
     if is_url(name) or is_url(root):
         from search.run_storage.stored_run import find_stored_run
 
         return find_stored_run(name, root)
     for folder in (Path(name), Path(root, name)):
-        if (folder / SPACE).exists():
+        if is_run(folder):
             return Run(folder)
-    known = [run.name for run in all_runs(root)]
-    listed = f" Known: {', '.join(known)}." if known else ""
-    raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, known)}{listed}")
+    existing = [run.name for run in all_runs(root)]
+    listed = f" Known: {', '.join(existing)}." if existing else ""
+    raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, existing)}{listed}")
 
 
 def is_run(folder: Path) -> bool:
@@ -34,4 +34,4 @@ def all_runs(root: str) -> list[Run]:
         return all_stored_runs(root)
     if not Path(root).is_dir():
         return []
-    return [Run(path) for path in sorted(Path(root).iterdir()) if (path / SPACE).exists()]
+    return [Run(path) for path in sorted(Path(root).iterdir()) if is_run(path)]

@@ -1,6 +1,6 @@
-"""A journal in an object store, which cannot append: pieces of it, each named by the number of its first line.
+"""A journal in an object store, which cannot append: it is split into segments named by the number of their first line.
 
-The last piece is written anew as it grows; one that has grown large enough stays as it is, and a new one begins.
+The last segment is rewritten as it grows; once it is large enough it stays as it is and a new one begins.
 """
 
 from __future__ import annotations
@@ -12,109 +12,110 @@ from trainable.errors import UserError
 from trainable.storage.object_store import Store
 
 FOLDER = "journal"
-FULL = 1_000_000  # bytes
+SEGMENT_BYTES = 1_000_000
 NAME = re.compile(r"\d{9,}\.jsonl")
 
 
 class JournalDiverged(UserError):
-    """The journal in the store is not the one that was sent there."""
+    """The journal in the store is not the one that this driver uploaded."""
 
 
 class SegmentUploader:
-    """The driver's side: brings the store up to what its journal holds. ``anew`` takes the place of what is there."""
+    """Uploads what the store lacks of a driver's journal; ``overwrite`` replaces the journal in the store."""
 
-    def __init__(self, store: Store, journal: Path, anew: bool = False) -> None:
+    def __init__(self, store: Store, journal: Path, overwrite: bool = False) -> None:
         self.address, self.journal = store.address, journal
-        sizes = _sizes(store)
-        self._first, self._sent = max(sizes.items(), default=(1, 0))
-        self._start = sum(sizes.values()) - self._sent
-        self._inode = -1 if anew else _inode(journal)
+        sizes = _segment_sizes(store)
+        self._first_line, self._uploaded = max(sizes.items(), default=(1, 0))  # of the last segment
+        self._offset = sum(sizes.values()) - self._uploaded
+        self._inode = -1 if overwrite else _inode(journal)
 
     def push(self, store: Store) -> None:
-        """Send what is new; a journal that was put in the place of the old one is sent from its start."""
+        """Upload what is new; a journal file that replaced the previous one is uploaded from its start."""
         inode = _inode(self.journal)
         if inode is None:
             return
         if self._inode not in (None, inode):
-            self._forget(store)
+            self._delete_segments(store)
         self._inode = inode
-        content = _whole_lines(self.journal, self._start)
-        if len(content) > self._sent:
-            self._refuse_another(store, content)
-        while len(content) > self._sent:
-            cut = content.find(b"\n", FULL) + 1
-            piece = content[:cut] if cut else content
-            store.write(_name(self._first), piece)
-            self._sent = len(piece)
+        content = _complete_lines(self.journal, self._offset)
+        if len(content) > self._uploaded:
+            self._check_last_segment(store, content)
+        while len(content) > self._uploaded:
+            cut = content.find(b"\n", SEGMENT_BYTES) + 1
+            segment = content[:cut] if cut else content
+            store.write(_name(self._first_line), segment)
+            self._uploaded = len(segment)
             if cut:
-                self._start, self._first, self._sent = self._start + cut, self._first + piece.count(b"\n"), 0
-                content = content[cut:]
+                self._offset, self._first_line = self._offset + cut, self._first_line + segment.count(b"\n")
+                self._uploaded, content = 0, content[cut:]
 
-    def _refuse_another(self, store: Store, content: bytes) -> None:
-        """Somebody may have taken the run over and ended it, all while the store was out of reach from here."""
-        found = store.entry(_name(self._first))
-        if (found.size if found else 0) != self._sent and not content.startswith(store.read(_name(self._first)) or b""):
-            raise JournalDiverged(f"{self.address.plain}: its journal is not the one of this driver any more")
+    def _check_last_segment(self, store: Store, content: bytes) -> None:
+        """Another driver may have taken the run over and finished it while the store was unreachable from here."""
+        name = _name(self._first_line)
+        entry = store.entry(name)
+        if (entry.size if entry else 0) != self._uploaded and not content.startswith(store.read(name) or b""):
+            raise JournalDiverged(f"{self.address.plain}: another driver has changed its journal")
 
-    def _forget(self, store: Store) -> None:
-        for first in _sizes(store):
-            store.delete(_name(first))
-        self._start, self._first, self._sent = 0, 1, 0
+    def _delete_segments(self, store: Store) -> None:
+        for first_line in _segment_sizes(store):
+            store.delete(_name(first_line))
+        self._offset, self._first_line, self._uploaded = 0, 1, 0
 
 
 def pull(store: Store, journal: Path) -> bool:
-    """Bring a copy up to what the store holds, and say whether it gained something; one that holds more stays.
+    """Download what a local copy lacks and return whether it gained anything; a copy that is ahead stays as it is.
 
-    Two that have gone different ways cannot both be the truth, so this is an error.
+    It is an error if the copy and the store have diverged: neither can be trusted over the other.
     """
-    here = _whole_lines(journal) if journal.exists() else b""
-    sizes, lines, end = _sizes(store), 0, 0
+    local = _complete_lines(journal) if journal.exists() else b""
+    sizes, lines, end = _segment_sizes(store), 0, 0
     gained = b""
-    for first, size in sizes.items():
-        if first != lines + 1:
+    for first_line, size in sizes.items():
+        if first_line != lines + 1:
             raise UserError(
-                f"{store.address.plain}: lines {lines + 1} to {first - 1} of its journal are missing; "
+                f"{store.address.plain}: lines {lines + 1} to {first_line - 1} of its journal are missing; "
                 "launch --recover rebuilds it from the fold folders"
             )
-        known = here[end : end + size]
-        if len(known) < size or first == max(sizes):  # the others were compared when they were fetched
-            piece = store.read(_name(first)) or b""
-            piece = piece[: piece.rfind(b"\n") + 1]
-            if not piece.startswith(known[: len(piece)]):
+        content = local[end : end + size]
+        if len(content) < size or first_line == max(sizes):  # earlier segments were compared when they were downloaded
+            segment = store.read(_name(first_line)) or b""
+            segment = segment[: segment.rfind(b"\n") + 1]
+            if not segment.startswith(content[: len(segment)]):
                 raise UserError(
-                    f"{store.address.plain} and {journal.parent} have gone different ways, at line {first} of their "
-                    "journals or later: the run was gone on with elsewhere. "
-                    f"To follow the store: rm -r {journal.parent}"
+                    f"{store.address.plain} and {journal.parent} have diverged at line {first_line} of their journals "
+                    "or later: the run was resumed elsewhere. "
+                    f"To use the state in the store: rm -r {journal.parent}"
                 )
-            known = piece
-            gained += piece[max(0, len(here) - end) :]
-        lines, end = lines + known.count(b"\n"), end + len(known)
+            content = segment
+            gained += segment[max(0, len(local) - end) :]
+        lines, end = lines + content.count(b"\n"), end + len(content)
     if gained:
         journal.parent.mkdir(parents=True, exist_ok=True)
         with journal.open("r+b" if journal.exists() else "wb") as file:
-            file.truncate(len(here))
-            file.seek(len(here))
+            file.truncate(len(local))
+            file.seek(len(local))
             file.write(gained)
     return bool(gained)
 
 
-def _name(first: int) -> str:
-    return f"{FOLDER}/{first:09d}.jsonl"
+def _name(first_line: int) -> str:
+    return f"{FOLDER}/{first_line:09d}.jsonl"
 
 
 def _inode(path: Path) -> int | None:
     return path.stat().st_ino if path.exists() else None
 
 
-def _whole_lines(path: Path, start: int = 0) -> bytes:
+def _complete_lines(path: Path, offset: int = 0) -> bytes:
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(offset)
         content = file.read()
     return content[: content.rfind(b"\n") + 1]
 
 
-def _sizes(store: Store) -> dict[int, int]:
-    """The size of each piece by its first line, in their order."""
-    found = store.names(FOLDER, deep=False)
-    names = [name.rpartition("/")[2] for name in found]
-    return {int(name[:-6]): found[f"{FOLDER}/{name}"].size for name in sorted(names) if NAME.fullmatch(name)}
+def _segment_sizes(store: Store) -> dict[int, int]:
+    """The size of each segment by its first line, in order."""
+    entries = store.names(FOLDER, deep=False)
+    names = [name.rpartition("/")[2] for name in entries]
+    return {int(name[:-6]): entries[f"{FOLDER}/{name}"].size for name in sorted(names) if NAME.fullmatch(name)}

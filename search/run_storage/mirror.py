@@ -1,6 +1,6 @@
-"""What a driver writes, sent to the object store that its run lives in, every few seconds and at the end.
+"""Uploads the files that a driver writes to the object store of its run, every few seconds and at the end.
 
-The folder on the driver's disk is written as any run's is; a store that is away for a while stops nothing.
+The driver writes its local folder as for any other run, so an unreachable store does not stop it.
 """
 
 from __future__ import annotations
@@ -20,85 +20,87 @@ from trainable.printing import say
 from trainable.storage.atomic_files import TEMPORARY
 from trainable.storage.object_store import Store, StoreFailed
 
-EVERY = 3.0  # seconds
+INTERVAL = 3.0  # seconds
 FOLDERS = ("tensorboard",)
 DATABASE = ".db"
 
 
 class Mirror:
-    """Runs from ``with`` to its end, when everything is in the store, or an error says where it is."""
+    """Runs inside ``with``; at the end everything is in the store, or an error says which folder holds it."""
 
-    def __init__(self, store: Store, folder: Path, lease: Lease, anew: bool) -> None:
+    def __init__(self, store: Store, folder: Path, lease: Lease, overwrite: bool) -> None:
         self.store, self.folder, self.lease = store, folder, lease
-        self._segments = SegmentUploader(store, folder / JOURNAL, anew)
-        self._sent: dict[str, tuple[int, int]] = {}
-        self._away = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
+        self._journal = SegmentUploader(store, folder / JOURNAL, overwrite)
+        self._uploaded: dict[str, tuple[int, int]] = {}  # size and modification time by name
+        self._unreachable = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     def __enter__(self) -> Mirror:
-        self.store.delete(STOP_FILE)  # meant for a driver before this one
+        self.store.delete(STOP_FILE)  # meant for an earlier driver
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
+        self._stopping.set()
         self._thread.join()
         try:
             if not self.lease.lost:
-                self._push(self.store)
+                self._upload(self.store)
         except JournalDiverged:
             self.lease.lost = True
         except StoreFailed as failed:
             raise UserError(
-                f"{failed}. {self.folder} holds everything that the store lacks; the same launch goes on, and sends it"
+                f"{failed}. {self.folder} holds everything that the store lacks; launch again to resume and upload it"
             ) from None
         if self.lease.lost:
             raise UserError(
-                f"{self.store.address.plain}: another driver has taken this run over while the store was out of reach; "
-                f"what this one did since is in {self.folder} alone"
+                f"{self.store.address.plain}: another driver took this run over while the store was unreachable; "
+                f"what this driver did since then is only in {self.folder}"
             )
 
-    def _follow(self) -> None:
-        store = self.store.patient(0)  # the next round is the next try
-        while not self._over.wait(EVERY):
+    def _run(self) -> None:
+        store = self.store.patient(0)  # no retries: the next round is one
+        while not self._stopping.wait(INTERVAL):
             try:
-                self._look_for_an_end(store)
+                self._check_for_stop(store)
                 if self.lease.lost:
                     return
-                self._push(store)
-                self._tell(False)
+                self._upload(store)
+                self._announce(unreachable=False)
             except JournalDiverged:
                 self.lease.lost = True
             except (StoreFailed, OSError) as problem:
-                self._tell(True, str(problem))
+                self._announce(unreachable=True, problem=str(problem))
 
-    def _look_for_an_end(self, store: Store) -> None:
-        """Asked for from elsewhere; or another driver is at work, and this one must not go on."""
-        asked = not self.lease.lost and store.entry(STOP_FILE) is not None
-        if asked or self.lease.lost:
+    def _check_for_stop(self, store: Store) -> None:
+        """Stop the local driver if a stop was requested through the store, or if another driver has the lease."""
+        requested = not self.lease.lost and store.entry(STOP_FILE) is not None
+        if requested or self.lease.lost:
             (self.folder / STOP_FILE).touch()
-        if asked:
+        if requested:
             store.delete(STOP_FILE)
 
-    def _tell(self, away: bool, problem: str = "") -> None:
-        if away != self._away:
-            say(f"{problem}; the run goes on, and is sent later" if away else f"{self.store.address.plain}: is back")
-        self._away = away
+    def _announce(self, unreachable: bool, problem: str = "") -> None:
+        """Say once that the store became unreachable, and once that it is reachable again."""
+        if unreachable != self._unreachable:
+            restored = f"{self.store.address.plain}: is reachable again"
+            say(f"{problem}; the run continues and uploads later" if unreachable else restored)
+        self._unreachable = unreachable
 
-    def _push(self, store: Store) -> None:
-        """Files first: whoever reads the journal may want those that it speaks of."""
+    def _upload(self, store: Store) -> None:
+        """Files come before the journal, so that every file that the journal mentions is there."""
         for path in self._files():
             found = path.stat()
             state = found.st_size, found.st_mtime_ns
             name = path.relative_to(self.folder).as_posix()
-            if self._sent.get(name) != state:
+            if self._uploaded.get(name) != state:
                 store.write(name, read_content(path))
-                self._sent[name] = state
-        self._segments.push(store)
+                self._uploaded[name] = state
+        self._journal.push(store)
 
     def _files(self) -> Iterator[Path]:
-        """What the driver writes; the folds' own files are sent by those who train them."""
+        """The files that the driver writes; workers upload those of the folds."""
         if not self.folder.exists():
             return
         skipped = (JOURNAL, STOP_FILE)
@@ -111,9 +113,9 @@ class Mirror:
 
 
 def read_content(path: Path) -> bytes:
-    """A file as it stands; of a database, which others write to meanwhile, what has been committed."""
+    """The content of a file; of a database, which others may be writing to, what has been committed."""
     if path.suffix == DATABASE:
-        with suppress(sqlite3.Error), tempfile.TemporaryDirectory() as scratch:  # a damaged one goes as it is
+        with suppress(sqlite3.Error), tempfile.TemporaryDirectory() as scratch:  # a damaged one is uploaded as it is
             copy = Path(scratch) / path.name
             with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)

@@ -1,4 +1,4 @@
-"""A run in an object store, and the folder of this machine that follows it: fetched as far as somebody needs it."""
+"""A run in an object store and its local copy, which holds only the files that were needed so far."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from trainable.storage.file_locks import is_locked, locked
 from trainable.storage.object_store import Entry, Store
 from trainable.storage.urls import is_url
 
-SENT_BACK = "analysis"
-REPORTED = ("configs/*/config.json", "configs/*/fold_*/metrics.jsonl", "configs/*/fold_*/error.txt")
+PUBLISHED = "analysis"
+FOLD_RECORDS = ("configs/*/config.json", "configs/*/fold_*/metrics.jsonl", "configs/*/fold_*/error.txt")
 
 
 @dataclass(frozen=True)
 class StoredRun(Run):
-    """``folder`` is this machine's; ``mine`` where this process drives the run, ``behind`` where another machine
-    drove it before: fold folders may be ahead of what it sent of its journal.
+    """``folder`` is the local copy. ``driven_here``: this process drives the run; ``behind``: another machine drove it
+    before, so the fold folders may be ahead of the journal in the store.
     """
 
     store: Store
-    mine: bool = False
+    driven_here: bool = False
     behind: bool = False
 
     @property
@@ -49,24 +49,24 @@ class StoredRun(Run):
 
     @property
     def driven(self) -> bool:
-        return is_driven(self.journal) or (not self.mine and is_held(self.store, driver_record(self.folder)))
+        return is_driven(self.journal) or (not self.driven_here and is_held(self.store, driver_record(self.folder)))
 
     def refresh(self) -> None:
-        """Fetch what is new; a folder whose driver is at work on this machine is newer than the store."""
-        note = driver_record(self.folder)
-        if self.mine or is_locked(note.with_suffix(".lock")):
+        """Download what is new, unless a driver on this machine is ahead of the store."""
+        record = driver_record(self.folder)
+        if self.driven_here or is_locked(record.with_suffix(".lock")):
             return
-        with locked(note.with_suffix(".reading")):
+        with locked(record.with_suffix(".reading")):
             pull(self.store, self.journal)
-            fetch(self.store, _own_files(self.store, (".yaml", ".json")), self.folder)
+            fetch(self.store, _top_level_files(self.store, (".yaml", ".json")), self.folder)
 
     def fetch(self, *patterns: str) -> None:
-        found = self.store.names("configs")
-        wanted = {name: entry for name, entry in found.items() if any(fnmatchcase(name, each) for each in patterns)}
+        entries = self.store.names("configs")
+        wanted = {name: entry for name, entry in entries.items() if any(fnmatchcase(name, each) for each in patterns)}
         fetch(self.store, wanted, self.folder)
 
     def publish(self) -> None:
-        for path in sorted((self.folder / SENT_BACK).rglob("*")):
+        for path in sorted((self.folder / PUBLISHED).rglob("*")):
             if path.is_file():
                 self.store.put(path, path.relative_to(self.folder).as_posix())
 
@@ -75,26 +75,26 @@ class StoredRun(Run):
 
 
 def local_folder(store: Store) -> Path:
-    """Where this machine keeps its copy of a run, under the run's own name."""
+    """The folder for the local copy of a run; its name is the run's."""
     return cache_folder() / "runs" / store.address.parent.digest / store.address.name
 
 
 def driver_record(folder: Path) -> Path:
-    """What belongs to this machine alone lies beside the copy."""
+    """The local record of the run's lease, next to the copy because it is never uploaded."""
     return folder.with_name(f".{folder.name}.driver")
 
 
 def find_stored_run(name: str, root: str) -> StoredRun:
-    """A run by its URL, or by its name in a root that is one."""
+    """Look up a run by its URL, or by its name below a URL."""
     if is_url(name):
         store = Store(name)
         root, name = str(store.address.parent), store.address.name
     else:
         store = Store(root).under(name)
     if store.entry(SPACE) is None:
-        known = _names(Store(root))
-        listed = f" Known: {', '.join(known)}." if known else ""
-        raise UserError(f"{store.address.plain}: no such run.{did_you_mean(name, known)}{listed}")
+        existing = _names(Store(root))
+        listed = f" Known: {', '.join(existing)}." if existing else ""
+        raise UserError(f"{store.address.plain}: no such run.{did_you_mean(name, existing)}{listed}")
     run = StoredRun(local_folder(store), store)
     run.refresh()
     return run
@@ -108,31 +108,31 @@ def _names(root: Store) -> list[str]:
     return [name for name in root.folders() if root.entry(f"{name}/{SPACE}") is not None]
 
 
-def _own_files(store: Store, suffixes: tuple[str, ...] = ("",)) -> dict[str, Entry]:
-    """What lies right in the run's folder, without what drivers and watchers tell each other there."""
-    found = store.names(deep=False)
-    return {n: entry for n, entry in found.items() if n.endswith(suffixes) and n not in (LEASE, PROBE, STOP_FILE)}
+def _top_level_files(store: Store, suffixes: tuple[str, ...] = ("",)) -> dict[str, Entry]:
+    """The files directly in the run's folder, except those that coordinate drivers."""
+    entries = store.names(deep=False)
+    return {n: entry for n, entry in entries.items() if n.endswith(suffixes) and n not in (LEASE, PROBE, STOP_FILE)}
 
 
 @contextmanager
 def acquire_run(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
-    """The run that this process alone drives until the end of ``with``, brought here and sent back."""
+    """Hold the lease of a run inside ``with``: download the run, and mirror what this driver writes."""
     store = Store(root).under(name)
     folder = local_folder(store)
     with Lease(store, driver_record(folder)) as lease:
         with locked(driver_record(folder).with_suffix(".reading")):
-            behind = _bring(store, folder, rebuild) or lease.inherited
-        run = StoredRun(folder, store, mine=True, behind=behind)
+            behind = _download(store, folder, rebuild) or lease.inherited
+        run = StoredRun(folder, store, driven_here=True, behind=behind)
         if (behind or rebuild) and (folder / SPACE).exists():
-            run.fetch(*REPORTED)
+            run.fetch(*FOLD_RECORDS)
         with Mirror(store, folder, lease, rebuild):
             yield run
 
 
-def _bring(store: Store, folder: Path, rebuild: bool) -> bool:
-    """Whether something of the run is in the store that was not here."""
+def _download(store: Store, folder: Path, rebuild: bool) -> bool:
+    """Bring the local copy up to date and return whether it gained anything."""
     new = not (folder / SPACE).exists()
-    begun = store.entry(SPACE) is not None  # what was sent before it is of a run that has done nothing
+    begun = store.entry(SPACE) is not None  # a run without a space file has not done anything yet
     try:
         gained = pull(store, folder / JOURNAL)
     except UserError:
@@ -140,5 +140,5 @@ def _bring(store: Store, folder: Path, rebuild: bool) -> bool:
             raise
         gained = False
     if begun and (new or gained):
-        fetch(store, _own_files(store), folder)
+        fetch(store, _top_level_files(store), folder)
     return begun and (new or gained)

@@ -1,1 +1,1 @@
-"""A run as TensorBoard, MLflow and W&B are told of it, where a space's ``tracking`` asks for them."""
+"""Logs a run to TensorBoard, MLflow or W&B if the ``tracking`` key of its space names them."""

@@ -1,4 +1,4 @@
-"""``tracking.json`` in the run's folder: the id by which trackers know it, and what each was told to the end."""
+"""``tracking.json`` in the run folder: the run's id for trackers, and the last step and state of each closed trial."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from trainable.storage.atomic_files import write_json
 
 TRACKING = "tracking.json"
-Settled = dict[str, list[Any]]  # a fold trial: the last step and the state that a place was told
+ClosedTrials = dict[str, list[Any]]  # the last step and the state that were logged, by fold trial
 
 
 def identity(folder: Path) -> str:
-    """Drawn once: two runs of one name on one server are two, and a run launched again is one."""
+    """Drawn once per run folder: two runs with the same name stay apart on a server, a resumed run stays one."""
     return str(_read(folder)["id"])
 
 
-def settled(folder: Path, place: str) -> Settled:
-    told: Settled = _read(folder)["settled"].get(place, {})
-    return told
+def read_closed(folder: Path, location: str) -> ClosedTrials:
+    closed: ClosedTrials = _read(folder)["settled"].get(location, {})
+    return closed
 
 
-def settle(folder: Path, place: str, told: Settled) -> None:
+def write_closed(folder: Path, location: str, closed: ClosedTrials) -> None:
     document = _read(folder)
-    document["settled"][place] = told
+    document["settled"][location] = closed
     write_json(folder / TRACKING, document)
 
 

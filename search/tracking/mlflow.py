@@ -1,6 +1,6 @@
-"""MLflow: a run for each fold trial, on the server of MLFLOW_TRACKING_URI or in a SQLite file in the run's folder.
+"""MLflow: one run per fold trial, on the server of MLFLOW_TRACKING_URI or in a SQLite file in the run folder.
 
-(MLflow itself refuses its older store, a folder of text files, unless MLFLOW_ALLOW_FILE_STORE is set.)
+MLflow itself rejects its older store, a folder of text files, unless MLFLOW_ALLOW_FILE_STORE is set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from search.tracking.identity import identity
 from search.tracking.tracker import TrackedTrial, library
 
-STATUS = {"done": "FINISHED", "failed": "FAILED"}  # a paused one was stopped before its end: KILLED
+STATUS = {"done": "FINISHED", "failed": "FAILED"}  # a paused trial is KILLED
 RUN, CONFIG, FOLD, STATE, REASON = (f"scribble_search.{name}" for name in ("run", "config", "fold", "state", "reason"))
 
 
@@ -24,7 +24,7 @@ def make(folder: Path) -> MLflow:
 
 
 class MLflow:
-    """A run is found again by its tags, which hold the run folder's own id."""
+    """Finds existing runs by their tags, which include the id of the run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,38 +35,39 @@ class MLflow:
         self.runs: dict[str, str] = {}
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"mlflow ui --backend-store-uri {re.sub('//[^/@]*@', '//', self.uri)}"
 
     @cached_property
     def client(self) -> Any:
         for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # they tell of every table they make
+            logging.getLogger(name).setLevel(logging.ERROR)  # they log every table they create
         return self.library.MlflowClient(tracking_uri=self.uri)
 
     @cached_property
     def experiment(self) -> str:
-        known = self.client.get_experiment_by_name(self.folder.name)
-        if known is not None:
-            return str(known.experiment_id)
+        existing = self.client.get_experiment_by_name(self.folder.name)
+        if existing is not None:
+            return str(existing.experiment_id)
         artifacts = (self.folder / "mlruns").absolute().as_uri() if self.uri == self.local else None
         return str(self.client.create_experiment(self.folder.name, artifact_location=artifacts))
 
     def open(self, trial: TrackedTrial) -> int:
         tags = {RUN: identity(self.folder), CONFIG: trial.config, FOLD: str(trial.fold)}
-        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        known = self.client.search_runs([self.experiment], wanted, max_results=1)
-        if known:
-            run = known[0].info.run_id
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        existing = self.client.search_runs([self.experiment], query, max_results=1)
+        last_step = 0
+        if existing:
+            run = existing[0].info.run_id
             self.client.update_run(run, status="RUNNING")
-            held = max((metric.step for metric in self.client.get_metric_history(run, "score")), default=0)
+            last_step = max((metric.step for metric in self.client.get_metric_history(run, "score")), default=0)
         else:
-            made = self.client.create_run(self.experiment, tags=tags, run_name=f"{trial.config} fold {trial.fold}")
-            run, held = made.info.run_id, 0
+            created = self.client.create_run(self.experiment, tags=tags, run_name=f"{trial.config} fold {trial.fold}")
+            run = created.info.run_id
             values = {"fold": trial.fold, **trial.parameters}
             self.client.log_batch(run, params=[self.entities.Param(k, str(v)) for k, v in values.items()])
         self.runs[trial.name] = run
-        return held
+        return last_step
 
     def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         metrics = [

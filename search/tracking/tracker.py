@@ -1,4 +1,4 @@
-"""What every tracker can do, and how the ones that a space asks for come about."""
+"""The interface of trackers, and the trackers that a space names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainable.errors import UserError
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A fold trial as a tracker knows it: a run of its own, with the values of its config as parameters."""
+    """A fold trial, which is one run in a tracker, with the values of its config as parameters."""
 
     config: str
     fold: int
@@ -26,28 +26,28 @@ class TrackedTrial:
 
 
 class Tracker(Protocol):
-    """Methods may raise whatever the tracker's library does; none is called from the driver's own thread."""
+    """Methods may raise any error of the tracker's library; they are called from a background thread."""
 
     @property
-    def place(self) -> str:
-        """Where it writes to, without secrets."""
+    def location(self) -> str:
+        """Where the tracker writes, without secrets."""
         ...
 
     def open(self, trial: TrackedTrial) -> int:
-        """Find the fold trial's run there, or make it; the last step that it holds, 0 where there is none."""
+        """Find or create the run of a fold trial, and return its last logged step, or 0."""
         ...
 
     def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
-        """Tell a point of a trial that is open; ``at`` is the clock when it was reported."""
+        """Log a point of an open trial; ``at`` is the time at which it was reported."""
         ...
 
     def close(self, trial: TrackedTrial, state: str, reason: str) -> None:
-        """Tell how an open trial stands, done, paused or failed, and why; it may be opened again."""
+        """Log the state of an open trial (done, paused or failed) and the reason; it may be opened again."""
         ...
 
 
 def make_trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
-    """The trackers of a run; a library that is missing is an error, before anything is trained."""
+    """The trackers of a run; a missing library is an error before anything is trained."""
     return [import_module(f"search.tracking.{name}").make(folder) for name in names]
 
 

@@ -1,4 +1,4 @@
-"""W&B: a run for each fold trial, grouped by config; WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE are W&B's own."""
+"""W&B: one run per fold trial, grouped by config; W&B itself reads WANDB_PROJECT, WANDB_ENTITY and WANDB_MODE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make(folder: Path) -> WandB:
 
 
 class WandB:
-    """A run is found again by its id, which follows from the run folder's own id, the config and the fold."""
+    """Finds existing runs by their id, which is made of the id of the run folder, the config and the fold."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class WandB:
         self.runs: dict[str, Any] = {}
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"wandb, project {self.project}"
 
     def open(self, trial: TrackedTrial) -> int:
@@ -40,7 +40,7 @@ class WandB:
             settings=self.library.Settings(silent=True, console="off"),
         )
         self.runs[trial.name] = run
-        return int(run.step) - 1 if run.resumed else 0  # it counts to the step that comes next
+        return int(run.step) - 1 if run.resumed else 0  # W&B's step is the next one
 
     def report(self, trial: TrackedTrial, step: int, score: float, seconds: float, at: float) -> None:
         self.runs[trial.name].log({"score": score, "seconds": seconds}, step=step)

@@ -1,4 +1,4 @@
-"""What a driver writes, in the object store: all of it, in time, and never in the place of another driver's."""
+"""The mirror uploads all that a driver writes to the object store and never overwrites the files of another driver."""
 
 import json
 import sqlite3
@@ -9,7 +9,7 @@ import pytest
 
 from search.messages import Job, Report
 from search.policies.registry import policy_of
-from search.run_storage import mirror as mirrors
+from search.run_storage import mirror as mirror_module
 from search.run_storage.lease import Lease
 from search.run_storage.mirror import Mirror
 from search.run_storage.stored_run import StoredRun, acquire_run, all_stored_runs, find_stored_run
@@ -22,7 +22,7 @@ from trainable.errors import UserError
 from trainable.scripted import Script, run_script
 from trainable.storage.object_store import Store, StoreFailed
 
-# Connections that the server of the tests has left to the collector.
+# The test server leaves closing its connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SPACE = """
 name: demo
@@ -40,10 +40,10 @@ def root(object_store, tmp_path, monkeypatch):
 
 @pytest.fixture
 def held(root, tmp_path):
-    """A store, a folder and the right to send one to the other."""
+    """A store, a local folder and the lease of the run."""
     store, folder = Store(root, patience=0).under("demo"), tmp_path / "demo"
     folder.mkdir()
-    with Lease(store, tmp_path / "note.driver") as lease:
+    with Lease(store, tmp_path / "record.driver") as lease:
         yield store, folder, lease
 
 
@@ -58,63 +58,68 @@ def wait_for(path):
         time.sleep(0.01)
 
 
-def test_the_drivers_files_are_sent_and_those_of_the_folds_are_not(held, object_store):
+def test_the_files_of_the_driver_are_uploaded_and_those_of_the_folds_are_not(held, object_store):
     store, folder, lease = held
     fold = folder / "configs/abc/fold_0"
     fold.mkdir(parents=True)
-    sent = ("space.yaml", "configs/abc/config.json", "configs/abc/fold_0/error.txt", "tensorboard/abc/fold_0/events")
-    kept = ("stop", ".partial-1-env.json", "configs/abc/fold_0/log.txt", "analysis/report.html", "optuna.db-journal")
-    with Mirror(store, folder, lease, anew=False):
-        for name in (*sent, *kept):
+    driver_files = (
+        "space.yaml",
+        "configs/abc/config.json",
+        "configs/abc/fold_0/error.txt",
+        "tensorboard/abc/fold_0/events",
+    )
+    others = ("stop", ".partial-1-env.json", "configs/abc/fold_0/log.txt", "analysis/report.html", "optuna.db-journal")
+    with Mirror(store, folder, lease, overwrite=False):
+        for name in (*driver_files, *others):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
-    there = set(object_store.names("runs/demo/"))
-    assert {f"runs/demo/{name}" for name in sent} <= there
-    assert not {f"runs/demo/{name}" for name in kept} & there
+    names = set(object_store.names("runs/demo/"))
+    assert {f"runs/demo/{name}" for name in driver_files} <= names
+    assert not {f"runs/demo/{name}" for name in others} & names
     assert object_store.read("runs/demo/space.yaml") == b"space.yaml"
 
 
-def test_of_a_database_what_was_committed_is_sent_while_others_write_to_it(held, object_store, tmp_path):
+def test_the_committed_part_of_a_database_is_uploaded_while_others_write_to_it(held, object_store, tmp_path):
     store, folder, lease = held
     with closing(sqlite3.connect(folder / "optuna.db")) as writer:
         writer.execute("create table trials (number integer)")
         writer.execute("insert into trials values (1)")
         writer.commit()
         writer.execute("insert into trials values (2)")
-        with Mirror(store, folder, lease, anew=False):
+        with Mirror(store, folder, lease, overwrite=False):
             pass
     (tmp_path / "copy.db").write_bytes(object_store.read("runs/demo/optuna.db"))
     with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
         assert copy.execute("select number from trials").fetchall() == [(1,)]
 
 
-def test_a_store_that_is_away_at_the_end_is_told_of_with_where_everything_is(held, object_store):
+def test_if_the_store_is_unreachable_at_the_end_the_error_names_the_folder_with_everything(held, object_store):
     store, folder, lease = held
-    with pytest.raises(UserError) as told, Mirror(store, folder, lease, anew=False):
+    with pytest.raises(UserError) as raised, Mirror(store, folder, lease, overwrite=False):
         (folder / "space.yaml").write_text("something")
         object_store.stop()
     object_store.start()
-    assert "cannot be reached" in str(told.value)
-    assert f"{folder} holds everything that the store lacks; the same launch goes on" in str(told.value)
+    assert "cannot be reached" in str(raised.value)
+    assert f"{folder} holds everything that the store lacks; launch again to resume and upload it" in str(raised.value)
 
 
-def test_a_driver_that_lost_its_lease_is_stopped_and_sends_nothing_more(held, object_store, monkeypatch):
+def test_a_driver_that_lost_its_lease_is_stopped_and_uploads_nothing_more(held, object_store, monkeypatch):
     store, folder, lease = held
-    monkeypatch.setattr(mirrors, "EVERY", 0.0)
-    taken = pytest.raises(UserError, match="another driver has taken this run over")
-    with taken, Mirror(store, folder, lease, anew=False):
+    monkeypatch.setattr(mirror_module, "INTERVAL", 0.0)
+    taken_over = pytest.raises(UserError, match="another driver took this run over")
+    with taken_over, Mirror(store, folder, lease, overwrite=False):
         lease.lost = True
         wait_for(folder / "stop")
-        (folder / "space.yaml").write_text("mine")
+        (folder / "space.yaml").write_text("of the stopped driver")
     assert "runs/demo/space.yaml" not in object_store.names()
 
 
-def test_a_stop_reaches_the_driver_once_and_one_meant_for_an_earlier_driver_does_not(held, object_store, monkeypatch):
+def test_a_stop_request_reaches_only_the_current_driver(held, object_store, monkeypatch):
     store, folder, lease = held
     store.write("stop", b"")
-    monkeypatch.setattr(mirrors, "EVERY", 0.0)
-    with Mirror(store, folder, lease, anew=False):
-        (folder / "space.yaml").write_text("a round is over when it is in the store")
+    monkeypatch.setattr(mirror_module, "INTERVAL", 0.0)
+    with Mirror(store, folder, lease, overwrite=False):
+        (folder / "space.yaml").write_text("a round of uploads is over when this is in the store")
         while store.entry("space.yaml") is None:
             time.sleep(0.01)
         assert not (folder / "stop").exists()
@@ -124,7 +129,7 @@ def test_a_stop_reaches_the_driver_once_and_one_meant_for_an_earlier_driver_does
 
 
 def train(space, run, until):
-    """What workers leave in the fold folders, with no driver to hear of it."""
+    """Write the fold folders as workers do, without a driver."""
     for point in space.configs():
         run.note_config(point)
         for fold in range(2):
@@ -133,12 +138,12 @@ def train(space, run, until):
             list(run_script(script, fold, folder, until))
 
 
-def test_what_the_fold_folders_know_beyond_the_journal_is_told_once(space, tmp_path):
+def test_reports_of_the_fold_folders_that_the_journal_lacks_are_recorded_once(space, tmp_path):
     run = Run(tmp_path / "runs/demo")
     note_launch(run, space, None)
     train(space, run, until=2)
     first, second = (point.id for point in space.configs())
-    (run.folder / "configs" / second / "fold_1/error.txt").write_text("crash: it did\n")
+    (run.folder / "configs" / second / "fold_1/error.txt").write_text("crash: an error\n")
     policy = policy_of(space)
     with Journal(run.journal) as journal:
         study = Study(policy, journal)
@@ -150,10 +155,10 @@ def test_what_the_fold_folders_know_beyond_the_journal_is_told_once(space, tmp_p
         assert sorted(score_table.curve(first, 1)) == [1, 2]
     job = replayed.next()
     assert isinstance(job, Job) and (job.config, job.fold) == (first, 0)
-    replayed.report(Report(first, 0, 2, score_table.curve(first, 0)[2], 1.0))  # the fold's first report when it goes on
+    replayed.report(Report(first, 0, 2, score_table.curve(first, 0)[2], 1.0))  # the first report of the resumed fold
 
 
-def test_a_fold_folder_with_damaged_reports_is_told_by_its_line(space, tmp_path):
+def test_the_error_names_the_line_of_a_damaged_fold_report(space, tmp_path):
     run = Run(tmp_path / "runs/demo")
     note_launch(run, space, None)
     train(space, run, until=1)
@@ -164,7 +169,7 @@ def test_a_fold_folder_with_damaged_reports_is_told_by_its_line(space, tmp_path)
             bring_in(Study(policy_of(space), journal), run, space)
 
 
-def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, object_store, tmp_path, monkeypatch):
+def test_a_run_moves_from_a_lost_machine_to_another(root, space, object_store, tmp_path, monkeypatch):
     with acquire_run(root, "demo", rebuild=False) as run:
         assert not run.behind
         note_launch(run, space, None)
@@ -175,20 +180,20 @@ def test_the_run_of_a_machine_that_is_gone_is_brought_to_another(root, space, ob
         assert again.folder != run.folder and again.behind
         assert [line.kind for line in again.lines()] == ["begin"] and again.space() == run.space()
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert not again.behind, "it ended in order, so its journal is complete"
+        assert not again.behind, "its driver ended normally, so its journal is complete"
         lease = Store(root).read("demo/driver.json")
     Store(root).write("demo/driver.json", lease)
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert not again.behind, "it died on this machine, which has its journal"
+        assert not again.behind, "its driver died on this machine, which has the journal"
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     Store(root).write("demo/driver.json", lease)
     object_store.age("runs/demo/driver.json", 61)
     all_stored_runs(root)
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert again.behind, "it died elsewhere, although nothing of its journal is missing here"
+        assert again.behind, "its driver died elsewhere, although the local journal lacks nothing"
 
 
-def test_a_journal_that_lacks_a_piece_is_rebuilt_from_the_fold_folders_of_the_store(
+def test_a_journal_that_lacks_a_segment_is_rebuilt_from_the_fold_folders_in_the_store(
     root, space, object_store, tmp_path
 ):
     store, trained = Store(root).under("demo"), Run(tmp_path / "trained/demo")
@@ -207,7 +212,7 @@ def test_a_journal_that_lacks_a_piece_is_rebuilt_from_the_fold_folders_of_the_st
     assert [line.kind for line in found.lines()].count("report") == 12 and not found.driven
 
 
-def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_launched(root, space, object_store):
+def test_a_run_whose_first_driver_died_during_the_first_upload_can_be_launched(root, space, object_store):
     store = Store(root).under("demo")
     store.write("configspace.json", b"{}")
     store.write("env.json", b"{}")
@@ -217,7 +222,7 @@ def test_a_run_whose_first_driver_died_before_all_of_its_files_were_sent_can_be_
     assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
 
 
-def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):
+def test_only_requested_files_are_downloaded(root, space, object_store, tmp_path):
     store = Store(root).under("demo")
     store.write("space.yaml", json.dumps(space.canonical()).encode())
     for name in ("configs/a/config.json", "configs/a/fold_0/best.pt", "configs/b/fold_0/best.pt", "optuna.db", "stop"):
@@ -225,11 +230,11 @@ def test_only_what_is_asked_for_is_fetched(root, space, object_store, tmp_path):
     (run,) = all_stored_runs(root)
     assert {path.name for path in run.folder.iterdir()} == {"space.yaml"}
     run.fetch("configs/a/*/best.pt")
-    found = [path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.*") if path.is_file()]
-    assert sorted(found) == ["configs/a/fold_0/best.pt", "space.yaml"]
+    local = [path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.*") if path.is_file()]
+    assert sorted(local) == ["configs/a/fold_0/best.pt", "space.yaml"]
 
 
-def test_what_was_made_of_a_run_is_sent_back_to_it(root, space, object_store):
+def test_the_analysis_of_a_run_is_published_to_the_store(root, space, object_store):
     Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
     run = find_stored_run("demo", root)
     (run.folder / "analysis/ensemble").mkdir(parents=True)
@@ -239,11 +244,11 @@ def test_what_was_made_of_a_run_is_sent_back_to_it(root, space, object_store):
 
 
 @pytest.mark.parametrize("name", ["../other", "..", "a/../../b", "a\\b"])
-def test_a_runs_name_does_not_lead_out_of_its_root(root, name):
+def test_the_name_of_a_run_cannot_leave_its_root(root, name):
     with pytest.raises(UserError, match="must not lead out of its folder"):
         find_stored_run(name, root)
 
 
-def test_a_bucket_that_does_not_exist_is_told(root, object_store):
-    with pytest.raises(StoreFailed, match="s3://nobody-made-it: this bucket does not exist"):
-        all_stored_runs(object_store.url("runs", bucket="nobody-made-it"))
+def test_a_missing_bucket_is_an_error(root, object_store):
+    with pytest.raises(StoreFailed, match="s3://missing-bucket: this bucket does not exist"):
+        all_stored_runs(object_store.url("runs", bucket="missing-bucket"))

@@ -1,4 +1,4 @@
-"""Real fold trials of a run in an object store, on data that lies there too, as far as the ensemble of the winner."""
+"""A run and its data in an object store: real fold trials, up to the ensemble of the winner."""
 
 import json
 
@@ -10,7 +10,7 @@ from analysis.__main__ import app as analysis
 from trainable.__main__ import app as trainable
 from trainable.storage.object_store import Store
 
-# Connections that the server of the tests has left to the collector.
+# The test server leaves closing its connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SPACE = """
 name: real
@@ -20,9 +20,7 @@ resources: {gpu: 0, cpu: 1}
 """
 
 
-def test_data_training_and_the_ensemble_need_nothing_but_the_store(
-    start, object_store, small_folder, tmp_path, monkeypatch
-):
+def test_data_training_and_ensemble_work_with_the_store_alone(start, object_store, small_folder, tmp_path, monkeypatch):
     data = Store(object_store.url("data/small"))
     for path in small_folder.rglob("*.*"):
         data.put(path, path.relative_to(small_folder).as_posix())
@@ -30,17 +28,17 @@ def test_data_training_and_the_ensemble_need_nothing_but_the_store(
     runs = object_store.url("runs")
     own = {"SCRIBBLE_SEARCH_CACHE": str(tmp_path / "driver"), "RAY_ADDRESS": "", **CREDENTIALS}
     launched = start("-m", "search", "launch", "real.yaml", "--runs", runs, **own)
-    _, said = launched.communicate(timeout=300)
-    assert launched.returncode == 0, said
+    _, stderr = launched.communicate(timeout=300)
+    assert launched.returncode == 0, stderr
     for fold in range(2):
         names = {name.rpartition("/")[2] for name in object_store.names() if f"/fold_{fold}/" in name}
         assert names == {"last.pt", "best.pt", "metrics.jsonl", "images.parquet", "scores.json", "log.txt"}
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "visitor"))
-    examined = CliRunner().invoke(trainable, ["doctor", data.url, "--format", "json"])
-    assert json.loads(examined.stdout)["images"] == 20
-    made = CliRunner().invoke(analysis, ["ensemble", "real", "--runs", runs, "--format", "json"])
-    assert made.exit_code == 0, made.output
-    assert [member["fold"] for member in json.loads(made.stdout)["members"]] == [0, 1]
+    doctor = CliRunner().invoke(trainable, ["doctor", data.url, "--format", "json"])
+    assert json.loads(doctor.stdout)["images"] == 20
+    ensemble = CliRunner().invoke(analysis, ["ensemble", "real", "--runs", runs, "--format", "json"])
+    assert ensemble.exit_code == 0, ensemble.output
+    assert [member["fold"] for member in json.loads(ensemble.stdout)["members"]] == [0, 1]
     assert {"ensemble.pt", "ensemble.json"} <= {
         name.rpartition("/")[2] for name in object_store.names("runs/real/analysis/ensemble/")
     }

@@ -1,5 +1,6 @@
-"""Trackers are told every report once, whatever happens to the driver, to a worker or to them; read back by their own
-libraries.
+"""Trackers log every report exactly once, even if the driver, a worker or the tracker fails.
+
+The results are read back with the libraries of the trackers.
 """
 
 import json
@@ -26,7 +27,7 @@ ENTRANTS = [Entrant(f"c{k}", STEPS, {"loss": "iou", "pc": 1.5, "attention": None
 
 
 def launch(folder, trackers, name="grid", reports=10**9, nan=()):
-    """Drive a study as the engine does, the last report told again first; it dies before a report of this number."""
+    """Drive a study as the engine does, repeating the last report of each fold; die after this many ``reports``."""
     policy = SCHEDULERS[name]([], 2)
     replay_lines(policy, read_journal(folder / "journal.jsonl"))
     with Journal(folder / "journal.jsonl") as journal:
@@ -46,31 +47,27 @@ def launch(folder, trackers, name="grid", reports=10**9, nan=()):
                         study.report(Report(*cell, STEPS[-1], float("nan"), 1.0 * step))
                         track("failed", {"config": job.config, "fold": job.fold, "fault": "nan"})
                         break
-                    report = Report(*cell, step, value(*cell, step), 1.0 * step)
+                    report = Report(*cell, step, score_at(*cell, step), 1.0 * step)
                     verdict = study.report(report)
                     stopped = verdict.reason if isinstance(verdict, Stop) else None
-                    track("report", {**vars_of(report), "stop": stopped})
+                    track("report", {**report.record(), "stop": stopped})
                     if stopped:
                         break
     return policy
 
 
-def vars_of(report):
-    return {name: getattr(report, name) for name in ("config", "fold", "step", "score", "seconds")}
-
-
-def value(config, fold, step):
+def score_at(config, fold, step):
     return 0.5 + 0.01 * int(config[1:]) + 0.1 * fold + 0.001 * step
 
 
 def expected(steps=STEPS):
-    return {(c, f): [(step, value(c, f, step)) for step in steps] for c in ("c0", "c1") for f in (0, 1)}
+    return {(c, f): [(step, score_at(c, f, step)) for step in steps] for c in ("c0", "c1") for f in (0, 1)}
 
 
-class Notebook:
-    """A tracker that a test can read, and that may be out of order."""
+class MemoryTracker:
+    """A tracker in memory that fails on demand."""
 
-    place = "notebook"
+    location = "memory"
 
     def __init__(self):
         self.points, self.states, self.open_now, self.opened = {}, {}, set(), 0
@@ -84,10 +81,10 @@ class Notebook:
 
     def report(self, trial, step, score, seconds, at):
         assert trial.name in self.open_now and at > 1e9
-        told = self.points.setdefault((trial.config, trial.fold), [])
-        if len([point for points in self.points.values() for point in points]) == self.fails_at:
+        points = self.points.setdefault((trial.config, trial.fold), [])
+        if sum(map(len, self.points.values())) == self.fails_at:
             raise RuntimeError("the server is gone\nand more")
-        told.append((step, score))
+        points.append((step, score))
 
     def close(self, trial, state, reason):
         assert reason
@@ -95,61 +92,61 @@ class Notebook:
         self.states[trial.config, trial.fold] = state
 
 
-def forget_what_was_settled(folder):
-    """As after a SIGKILL: nobody has closed or written down anything at the end."""
+def forget_closed_trials(folder):
+    """Restore the state after a SIGKILL, when no trial has been closed."""
     path = folder / TRACKING
     path.write_text(json.dumps({**json.loads(path.read_text()), "settled": {}}))
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=4), st.sampled_from(["grid", "foldrace"]))
-def test_however_often_the_driver_dies_each_report_is_told_once(tmp_path_factory, deaths, name):
-    folder, notebook = tmp_path_factory.mktemp("run"), Notebook()
+def test_each_report_is_logged_once_however_often_the_driver_dies(tmp_path_factory, deaths, name):
+    folder, tracker = tmp_path_factory.mktemp("run"), MemoryTracker()
     for reports, hard in deaths:
         with suppress(Killed):
-            launch(folder, [notebook], name, reports)
+            launch(folder, [tracker], name, reports)
         if hard:
-            forget_what_was_settled(folder)
-    launch(folder, [notebook], name)
+            forget_closed_trials(folder)
+    launch(folder, [tracker], name)
     journal = [line.fields for line in read_journal(folder / "journal.jsonl") if line.kind == "report"]
-    told = [(c, f, step) for (c, f), points in notebook.points.items() for step, _ in points]
-    assert sorted(told) == sorted((report["config"], report["fold"], report["step"]) for report in journal)
-    assert not notebook.open_now
-    opened = notebook.opened
-    launch(folder, [notebook], name)
-    assert notebook.opened == opened, "what was told to its end is not asked for again"
+    logged = [(c, f, step) for (c, f), points in tracker.points.items() for step, _ in points]
+    assert sorted(logged) == sorted((report["config"], report["fold"], report["step"]) for report in journal)
+    assert not tracker.open_now
+    opened = tracker.opened
+    launch(folder, [tracker], name)
+    assert tracker.opened == opened, "trials that are in sync are not opened again"
 
 
-def test_a_tracker_that_fails_is_told_of_once_and_filled_in_at_the_next_launch(tmp_path, capsys):
-    broken, well = Notebook(), Notebook()
-    broken.fails_at, well.place = 4, "another"
-    policy = launch(tmp_path, [broken, well])
-    told = capsys.readouterr().err
-    assert policy.answer().winner == "c1" and well.points == expected()
-    assert told.count("the server is gone; the search goes on") == 1 and "and more" not in told
-    broken.fails_at = None
-    broken.open_now.clear()
-    launch(tmp_path, [broken, well])
-    assert broken.points == expected() and well.points == expected()
+def test_a_tracker_that_fails_is_reported_once_and_synced_at_the_next_launch(tmp_path, capsys):
+    failing, working = MemoryTracker(), MemoryTracker()
+    failing.fails_at, working.location = 4, "another"
+    policy = launch(tmp_path, [failing, working])
+    stderr = capsys.readouterr().err
+    assert policy.answer().winner == "c1" and working.points == expected()
+    assert stderr.count("the server is gone; the search continues") == 1 and "and more" not in stderr
+    failing.fails_at = None
+    failing.open_now.clear()
+    launch(tmp_path, [failing, working])
+    assert failing.points == expected() and working.points == expected()
 
 
-def test_tracking_that_is_turned_on_late_is_told_what_was_before(tmp_path):
+def test_tracking_that_is_enabled_late_logs_earlier_reports(tmp_path):
     with pytest.raises(Killed):
         launch(tmp_path, [], reports=5)
-    notebook = Notebook()
-    launch(tmp_path, [notebook], nan=[("c1", 1, 4)])
-    assert notebook.points == {**expected(), ("c1", 1): expected()["c1", 1][:1]}
-    assert notebook.states == {("c0", 0): "done", ("c0", 1): "done", ("c1", 0): "done", ("c1", 1): "failed"}
+    tracker = MemoryTracker()
+    launch(tmp_path, [tracker], nan=[("c1", 1, 4)])
+    assert tracker.points == {**expected(), ("c1", 1): expected()["c1", 1][:1]}
+    assert tracker.states == {("c0", 0): "done", ("c0", 1): "done", ("c1", 0): "done", ("c1", 1): "failed"}
 
 
-def test_tensorboard_reads_scores_parameters_and_state_of_each_fold(tmp_path):
+def test_tensorboard_shows_scores_parameters_and_state_of_each_fold(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     for reports in (4, 3):
         with pytest.raises(Killed):
             launch(tmp_path, make_trackers(["tensorboard"], tmp_path), reports=reports)
-        forget_what_was_settled(tmp_path)
+        forget_closed_trials(tmp_path)
     with next((tmp_path / "tensorboard/c0/fold_0").iterdir()).open("ab") as file:
         file.write(b"\x18\x00\x00\x00\x00\x00\x00\x00torn")
     launch(tmp_path, make_trackers(["tensorboard"], tmp_path))
@@ -160,36 +157,30 @@ def test_tensorboard_reads_scores_parameters_and_state_of_each_fold(tmp_path):
         ]
         assert [event.value for event in read.Scalars("seconds")] == [2.0, 4.0, 6.0]
         content = read.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-        told = HParamsPluginData.FromString(content).session_start_info.hparams
-        assert (told["loss"].string_value, told["pc"].number_value, told["attention"].string_value) == (
-            "iou", 1.5, "None",
-        )  # fmt: skip
+        hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert (hparams["loss"].string_value, hparams["pc"].number_value) == ("iou", 1.5)
+        assert hparams["attention"].string_value == "None"
         assert b"done: complete" in read.Tensors("state/text_summary")[-1].tensor_proto.string_val[0]
 
 
-@pytest.mark.parametrize("given", ["", "file"])
-def test_mlflow_reads_scores_parameters_and_state_of_each_fold(tmp_path, monkeypatch, given):
+@pytest.mark.parametrize("store", ["", "file"])
+def test_mlflow_shows_scores_parameters_and_state_of_each_fold(tmp_path, monkeypatch, store):
     from mlflow import MlflowClient
 
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "runs/demo"
-    uri = {
-        "": f"sqlite:///{run}/mlflow.db",
-        "sqlite": f"sqlite:///{tmp_path}/other.db",
-        "file": f"file:{tmp_path}/store",
-    }
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri[given] if given else "")
+    uri = f"file:{tmp_path}/store" if store else f"sqlite:///{run}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri if store else "")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     run.mkdir(parents=True)
     with pytest.raises(Killed):
         launch(run, make_trackers(["mlflow"], run), reports=5)
-    forget_what_was_settled(run)
+    forget_closed_trials(run)
     launch(run, make_trackers(["mlflow"], run), nan=[("c1", 1, 4)])
-    client = MlflowClient(tracking_uri=uri[given])
+    client = MlflowClient(tracking_uri=uri)
     runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
-    assert len(runs) == 4 and sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        {"": ["runs"], "file": ["runs", "store"]}[given]
-    )
+    assert len(runs) == 4
+    assert {path.name for path in tmp_path.iterdir()} == ({"runs", "store"} if store else {"runs"})
     for each in runs:
         tags = each.data.tags
         cell = (tags["scribble_search.config"], int(tags["scribble_search.fold"]))
@@ -208,7 +199,7 @@ def test_mlflow_reads_scores_parameters_and_state_of_each_fold(tmp_path, monkeyp
 
 class FakeRun(SimpleNamespace):
     def log(self, values, step):
-        assert step >= self.step, "W&B drops what goes back"
+        assert step >= self.step, "W&B drops steps that go back"
         self.rows[step], self.step = values, step + 1
 
     def finish(self, exit_code):
@@ -217,45 +208,44 @@ class FakeRun(SimpleNamespace):
 
 @pytest.fixture
 def wandb(monkeypatch):
-    """Stands in for W&B's library: runs by id, and what was asked of it."""
+    """A fake of W&B's library that keeps runs by id with the arguments they were created with."""
     module, runs = ModuleType("wandb"), {}
 
-    def init(**asked):
-        assert (asked["resume"], asked["reinit"]) == ("allow", "create_new") and "mode" not in asked
-        known = runs.setdefault(
-            asked["id"], FakeRun(rows={}, step=0, summary={}, resumed=False, code=None, asked=asked)
-        )
-        known.resumed = bool(known.rows)
-        return known
+    def init(**arguments):
+        assert (arguments["resume"], arguments["reinit"]) == ("allow", "create_new") and "mode" not in arguments
+        new = FakeRun(rows={}, step=0, summary={}, resumed=False, code=None, arguments=arguments)
+        run = runs.setdefault(arguments["id"], new)
+        run.resumed = bool(run.rows)
+        return run
 
     module.init, module.Settings, module.runs = init, SimpleNamespace, runs
     monkeypatch.setitem(sys.modules, "wandb", module)
     return module
 
 
-def test_wandb_is_told_scores_parameters_and_state_of_each_fold(tmp_path, wandb, monkeypatch):
+def test_wandb_shows_scores_parameters_and_state_of_each_fold(tmp_path, wandb, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "scribbles")
     with pytest.raises(Killed):
         launch(tmp_path, make_trackers(["wandb"], tmp_path), reports=5)
-    forget_what_was_settled(tmp_path)
+    forget_closed_trials(tmp_path)
     launch(tmp_path, make_trackers(["wandb"], tmp_path))
     assert len(wandb.runs) == 4
     for run in wandb.runs.values():
-        cell = (run.asked["group"], run.asked["config"]["fold"])
+        cell = (run.arguments["group"], run.arguments["config"]["fold"])
         assert [(step, row["score"]) for step, row in run.rows.items()] == expected()[cell]
-        assert (run.asked["project"], run.asked["config"]["loss"]) == ("scribbles", "iou")
+        assert (run.arguments["project"], run.arguments["config"]["loss"]) == ("scribbles", "iou")
         assert (run.code, run.tags, run.summary["state"]) == (0, ("done",), "done")
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
-def test_a_library_that_is_missing_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch, name):
+def test_a_missing_library_is_an_error_with_the_command_that_installs_it(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, {"tensorboard": "tensorboardX"}.get(name, name), None)
     with pytest.raises(UserError, match=rf'{name}: .*not installed.*pip install "scribble-search\[{name}\]"'):
         make_trackers([name], tmp_path)
     assert not any(tmp_path.iterdir())
 
 
-def test_a_server_is_told_of_without_its_password(tmp_path, monkeypatch):
+def test_the_location_of_a_server_hides_its_password(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host/path")
     (tracker,) = make_trackers(["mlflow"], tmp_path)
-    assert tracker.place.endswith("https://host/path")
+    assert tracker.location.endswith("https://host/path")
