@@ -10,6 +10,7 @@ import typer
 from analysis.ensembles import mask_commands
 from analysis.ensembles.mask_commands import Device
 from search.commands.options import RUNS, Output, Root, RunName
+from trainable.exit_codes import Version
 from trainable.exit_codes import run as run_program
 from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say, talk
 
@@ -17,7 +18,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 
 @app.callback()
-def analysis() -> None:
+def analysis(version: Version = False) -> None:
     """What a run found, and what can be made of it."""
 
 

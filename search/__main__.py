@@ -19,7 +19,7 @@ from search.replay.comparison import ReplayOutcome, Source, compare, mean_row
 from search.replay.curve_tables import find_tables, read_table
 from search.replay.generated_worlds import RECIPES, generated_study
 from trainable.errors import UserError, did_you_mean
-from trainable.exit_codes import INTERRUPTED
+from trainable.exit_codes import INTERRUPTED, Version
 from trainable.exit_codes import run as run_program
 from trainable.printing import Format, print_csv, print_json, print_table, say, talk
 
@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 
 @app.callback()
-def search() -> None:
+def search(version: Version = False) -> None:
     """Decide what to train next, and what to stop."""
 
 

@@ -13,16 +13,21 @@ from spaces.schema.reference import reference as keys
 from spaces.shipped import shipped_spaces
 from spaces.summary import count, problem_rows, rounded, rows, summary
 from spaces.yaml_file.problems import SpaceError
-from trainable.exit_codes import WRONG, run
+from trainable.exit_codes import WRONG, Version, run
 from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(
-    help="Check a space file, show every config that it spans, list the shipped spaces and what a space file may say.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+@app.callback()
+def spaces(version: Version = False) -> None:
+    """Check a space file, show every config that it spans, list the shipped spaces and what a space file may say."""
+
 
 SpaceFile = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")]
 Overrides = Annotated[

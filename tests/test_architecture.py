@@ -1,6 +1,7 @@
 """Who may import whom, read from the imports themselves."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ PURE = (
     "search.replay.run_curves",
     "search.tracking.sync",
     "search.__main__",
+    "search.api",
     "analysis.statistics.config_effects",
     "analysis.statistics.parameter_effects",
     "analysis.statistics.bootstrap",
@@ -74,7 +76,7 @@ FLOORS = {
         {"replay", "terminal", "tracking"},
         {"planning"},
         {"commands"},
-        {"__main__"},
+        {"__main__", "api", "console"},
     ],
     "cluster": [
         {"deployment"},
@@ -225,3 +227,18 @@ def test_a_run_on_a_disk_is_found_and_read_without_any_of_it(tmp_path):
         "sys.exit('trainable.storage.object_store' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_architecture_page_shows_the_floors_in_their_order(room):
+    (row,) = re.findall(rf"^\| `{room}` \| (.*) \|$", PAGE, re.M)
+    assert [{name.strip("`/") for name in floor.split()} for floor in row.split("→")] == FLOORS[room]
+
+
+def test_the_architecture_page_names_files_that_exist():
+    (table,) = re.findall(r"## Where to make a change\n(.*)", PAGE, re.S)
+    named = re.findall(r"`((?:spaces|trainable|search|cluster|analysis)/[\w/.]*)`", table)
+    assert len(named) >= 10 and all((ROOT / name).exists() for name in named), named

@@ -8,16 +8,21 @@ from typing import Annotated
 import typer
 
 from trainable.errors import UserError
-from trainable.exit_codes import run
+from trainable.exit_codes import Version, run
 from trainable.printing import Format, say
 
 app = typer.Typer(
-    help="Check a data set, make a synthetic one, look at its augmentation, train one fold of one configuration.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+@app.callback()
+def trainable(version: Version = False) -> None:
+    """Check a data set, make a synthetic one, look at its augmentation, train one fold of one configuration."""
+
 
 DataFolder = Annotated[
     str,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,6 +12,17 @@ from trainable.errors import UserError
 from trainable.printing import say
 
 WRONG, INTERRUPTED = 2, 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"scribble-search {version('scribble-search')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+]
 
 
 def run(app: typer.Typer) -> NoReturn:

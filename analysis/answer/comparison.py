@@ -14,7 +14,7 @@ from analysis.answer.selection import default_config, needs_a_winner, scored_con
 from analysis.statistics.config_effects import Difference, config_effects
 from analysis.statistics.expected_scores import expect
 from analysis.statistics.paired import Comparison, compare
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 from trainable.objectives.metrics import COLUMNS, scores
 
@@ -38,7 +38,7 @@ class Compared:
     notes: tuple[str, ...]
 
 
-def compare_configs(tables: Tables, first: str, second: str) -> Compared:
+def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
     config, other = named(tables, first), named(tables, second)
     if config == other:
         raise UserError(f"{first} and {second} are the same config, {config}: there is nothing to compare")
@@ -58,7 +58,7 @@ def compare_configs(tables: Tables, first: str, second: str) -> Compared:
     )
 
 
-def named(tables: Tables, name: str) -> str:
+def named(tables: RunTables, name: str) -> str:
     """A config by the start of its id, or by its role in the run."""
     if name == WINNER:
         return needs_a_winner(tables, winner_of(tables)).config
@@ -73,7 +73,7 @@ def named(tables: Tables, name: str) -> str:
     return default
 
 
-def document(tables: Tables, compared: Compared) -> dict[str, Any]:
+def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
     """For JSON; what is not known is null."""
     return {
         "run": tables.run.name,
@@ -89,7 +89,7 @@ def document(tables: Tables, compared: Compared) -> dict[str, Any]:
     }
 
 
-def lines(tables: Tables, compared: Compared) -> Iterator[str]:
+def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
     """Sentences, each true by itself."""
     yield f"A is {compared.config}, B is {compared.other}; differences are A's {tables.metric} minus B's."
     if compared.parameters:
@@ -130,14 +130,14 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, 
     return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}
 
 
-def _expected(tables: Tables, config: str, other: str) -> Difference | None:
+def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
     """Of the additive model of all configs; None where one of the two has no place in it."""
     effects = config_effects(expect(tables.trials, tables.curves))
     known = config in effects.table.index and other in effects.table.index
     return effects.difference(config, other) if known else None
 
 
-def _images(tables: Tables, config: str, other: str) -> pd.DataFrame:
+def _images(tables: RunTables, config: str, other: str) -> pd.DataFrame:
     """Scores of the best weights at the images' own size: those that an ensemble would take, and pictures show."""
     counts = tables.images([config, other], weights="best", size="original")
     if counts.empty:
@@ -151,7 +151,7 @@ def _images(tables: Tables, config: str, other: str) -> pd.DataFrame:
     return wide.loc[order].reset_index(drop=True)
 
 
-def _notes(tables: Tables, config: str, other: str, folds: pd.DataFrame, images: pd.DataFrame) -> Iterator[str]:
+def _notes(tables: RunTables, config: str, other: str, folds: pd.DataFrame, images: pd.DataFrame) -> Iterator[str]:
     yield from tables.left_out
     for name, column in ((config, "a"), (other, "b")):
         lacking = folds.loc[folds[column].isna(), "fold"].astype(str).tolist()

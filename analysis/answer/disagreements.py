@@ -13,7 +13,7 @@ import torch
 
 from analysis.answer.comparison import Compared, image_rows
 from analysis.answer.document import full_config
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.augmentation.preview import BACKGROUND_COLOUR, FOREGROUND_COLOUR, GAP, TILE, caption, join, overlay, tile
 from trainable.config import make_config
 from trainable.data.dataset import Pixels, Split, read_image, read_mask, read_scribble
@@ -41,7 +41,7 @@ class NoPictures(UserError):
     """Data or models that pictures need are not here; numbers do without them."""
 
 
-def draw_disagreements(tables: Tables, compared: Compared, count: int, path: Path, device: str = "auto") -> int:
+def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: Path, device: str = "auto") -> int:
     """Write the sheet of the images that differ most; returns how many are on it."""
     rows = image_rows(compared)[:count]
     if not rows:
@@ -60,7 +60,7 @@ def draw_disagreements(tables: Tables, compared: Compared, count: int, path: Pat
     return len(rows)
 
 
-def _masks(tables: Tables, config: str, rows: list[dict[str, Any]], device: torch.device) -> dict[str, Pixels]:
+def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: torch.device) -> dict[str, Pixels]:
     """Of these images, each by the best weights of the fold that held it out."""
     stems = defaultdict(list)
     for row in rows:
@@ -80,7 +80,7 @@ def _masks(tables: Tables, config: str, rows: list[dict[str, Any]], device: torc
     return masks
 
 
-def _data(tables: Tables, config: str) -> Data:
+def _data(tables: RunTables, config: str) -> Data:
     try:
         return open_data(data_folder(str(tables.space.settings.data)), make_config(full_config(tables, config)).size)
     except UserError as error:

@@ -9,10 +9,10 @@ from typing import Any
 
 from analysis.answer.selection import Selection, plain
 from analysis.statistics.bootstrap import Corrected
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 
 
-def document(tables: Tables, selection: Selection) -> dict[str, Any]:
+def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
     """For JSON and selection.json."""
     winner = selection.winner
     told = None
@@ -42,13 +42,13 @@ def document(tables: Tables, selection: Selection) -> dict[str, Any]:
     }
 
 
-def full_config(tables: Tables, config: str) -> dict[str, Any]:
+def full_config(tables: RunTables, config: str) -> dict[str, Any]:
     """Every hyperparameter of a config, as it was written down when the config was let in."""
     path = tables.run.folder / "configs" / config / "config.json"
     return dict(json.loads(path.read_text())["config"])
 
 
-def summary_rows(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
+def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
     """A row for each config, the best first: what summary.csv holds."""
     effects = selection.effects.table
     counted = tables.trials.groupby("config")["full"].agg(["count", "mean", "std"])
@@ -75,7 +75,7 @@ def summary_rows(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["place"] != "winner", -(row["expected"] or -math.inf)))
 
 
-def _member(tables: Tables, selection: Selection, config: str) -> dict[str, Any]:
+def _member(tables: RunTables, selection: Selection, config: str) -> dict[str, Any]:
     row = tables.configs.set_index("config").loc[config]
     scores = tables.full().loc[config].dropna()
     effect = selection.effects.table.loc[config] if config in selection.effects.table.index else None

@@ -14,7 +14,7 @@ from analysis.statistics.bootstrap import Corrected, bias_corrected
 from analysis.statistics.config_effects import Effects, config_effects
 from analysis.statistics.expected_scores import Expected, expect
 from analysis.statistics.paired import Comparison, compare
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 
 TIED = 1e-9  # means closer than this are the same number
@@ -63,7 +63,7 @@ class Selection:
     notes: tuple[str, ...]
 
 
-def select(tables: Tables) -> Selection:
+def select(tables: RunTables) -> Selection:
     """Pick the best of the complete configs and say what it cannot be told from."""
     expected = expect(tables.trials, tables.curves)
     effects = config_effects(expected)
@@ -86,7 +86,7 @@ def select(tables: Tables) -> Selection:
     )
 
 
-def default_config(tables: Tables) -> str | None:
+def default_config(tables: RunTables) -> str | None:
     """The config of the run in which every parameter that varies has its default, where there is one."""
     space = tables.space
     usual = {name: space.trainable.default(name) for name in tables.parameters}
@@ -96,7 +96,7 @@ def default_config(tables: Tables) -> str | None:
     return None
 
 
-def scored_config(tables: Tables, name: str) -> str:
+def scored_config(tables: RunTables, name: str) -> str:
     """A config by its id, or by the beginning of it."""
     known = [str(config) for config in tables.configs["config"]]
     found = [config for config in known if config.startswith(name)]
@@ -105,7 +105,7 @@ def scored_config(tables: Tables, name: str) -> str:
     return found[0]
 
 
-def needs_a_winner(tables: Tables, winner: Winner | None) -> Winner:
+def needs_a_winner(tables: RunTables, winner: Winner | None) -> Winner:
     """The winner, or how there would come to be one."""
     if winner is None:
         raise UserError(
@@ -115,11 +115,11 @@ def needs_a_winner(tables: Tables, winner: Winner | None) -> Winner:
     return winner
 
 
-def how_to_complete(tables: Tables) -> str:
+def how_to_complete(tables: RunTables) -> str:
     return f"{tables.run.relaunch} goes on with the run"
 
 
-def winner_of(tables: Tables) -> Winner | None:
+def winner_of(tables: RunTables) -> Winner | None:
     """The highest mean; of those with the same, the one with the cheaper steps, then the fewer choices that are not
     the default, then the one that came first.
     """
@@ -136,18 +136,18 @@ def winner_of(tables: Tables) -> Winner | None:
     return Winner(first, values, folds, tuple(config for config in tied if config != first))
 
 
-def _cost(tables: Tables, config: str) -> float:
+def _cost(tables: RunTables, config: str) -> float:
     """GPU-seconds of its folds, in steps of a tenth of their power of ten: clocks are not exact enough for more."""
     seconds = float(tables.trials.loc[tables.trials["config"] == config, "seconds"].sum())
     return float(f"{seconds:.1e}")
 
 
-def _unusual(tables: Tables, config: str) -> int:
+def _unusual(tables: RunTables, config: str) -> int:
     row = tables.configs.set_index("config").loc[config]
     return sum(not same(row[name], tables.space.trainable.default(name)) for name in tables.parameters)
 
 
-def _incomplete(tables: Tables) -> Sequence[Incomplete]:
+def _incomplete(tables: RunTables) -> Sequence[Incomplete]:
     """Every config that lacks a fold at full length, those with most folds first."""
     full, failed = tables.full(), tables.failed()
     trials = dict(iter(tables.trials.groupby("config")))
@@ -163,7 +163,7 @@ def _incomplete(tables: Tables) -> Sequence[Incomplete]:
     return sorted(found, key=lambda each: (-each.folds, -each.mean if each.folds else 0.0, each.config))
 
 
-def _missing(tables: Tables, config: str, rows: pd.DataFrame, failed: bool) -> str:
+def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -> str:
     if failed:
         row = rows[rows["state"] == "failed"].to_dict("records")[0]
         return f"failed in fold {row['fold']}: {row['reason'].removeprefix('failed: ')}"
@@ -180,7 +180,7 @@ def _missing(tables: Tables, config: str, rows: pd.DataFrame, failed: bool) -> s
     return "; ".join(words)
 
 
-def _corrected(tables: Tables) -> tuple[Corrected | None, str]:
+def _corrected(tables: RunTables) -> tuple[Corrected | None, str]:
     """From the per-image counts of all complete configs; they must be of the same images."""
     complete = tables.complete()
     images = tables.images(complete)

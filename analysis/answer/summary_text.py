@@ -8,13 +8,13 @@ from typing import Any
 
 from analysis.answer.document import summary_rows
 from analysis.answer.selection import Selection, how_to_complete
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
 
 
-def lines(tables: Tables, selection: Selection) -> Iterator[str]:
+def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     """Sentences, each true by itself."""
     winner, metric = selection.winner, tables.metric
     if winner is None:
@@ -44,7 +44,7 @@ def lines(tables: Tables, selection: Selection) -> Iterator[str]:
         yield f"{untested} of them {share} fewer than two folds with it and could not be tested one by one."
 
 
-def table(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
+def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
     """The best configs, the winner first; ``expected`` is what all folds would give, shrunken, with its interval."""
     rows = []
     missing = {each.config: each.missing for each in selection.incomplete}
@@ -67,12 +67,12 @@ def table(tables: Tables, selection: Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def unknown(tables: Tables, selection: Selection) -> int:
+def unknown(tables: RunTables, selection: Selection) -> int:
     """How many configs nothing can be said of yet; those that failed are out of the question."""
     return len(set(tables.configs["config"]) - set(selection.effects.table.index) - tables.failed())
 
 
-def _peers(tables: Tables, selection: Selection) -> str:
+def _peers(tables: RunTables, selection: Selection) -> str:
     if selection.effects.told:
         return f"There is too little to compare it with: {selection.effects.told}."
     others, left = len(selection.peers) - 1, unknown(tables, selection)

@@ -22,7 +22,7 @@ from analysis.ensembles.ensemble import (
 )
 from analysis.ensembles.fingerprints import fingerprints
 from search.runs.run_folder import Run
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.data.dataset import find_splits
 from trainable.errors import UserError
 from trainable.storage.atomic_files import write_json
@@ -35,7 +35,7 @@ PACKAGES = ("scribble-search", "torch", "segmentation-models-pytorch", "timm")
 SPLIT = "train"
 
 
-def chosen(tables: Tables, config: str | None, top: int | None) -> list[str]:
+def chosen(tables: RunTables, config: str | None, top: int | None) -> list[str]:
     """The winner, or the config or the best few complete ones that were asked for."""
     if config is not None and top is not None:
         raise UserError("--config names one config, --top asks for several: give one of them")

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from analysis.ensembles.resize import lanczos, nearest
 from trainable.config import make_config
 from trainable.data import dataset, scribbles
 from trainable.errors import UserError
+from trainable.machine.device import pick_device
 from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.training import checkpoint
 
@@ -43,6 +46,15 @@ class Member:
         return network
 
 
+class Prediction(NamedTuple):
+    """Of one image at its own size: 1 where the probability of foreground is above the threshold, and that
+    probability.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    probability: npt.NDArray[np.float32]
+
+
 class Ensemble(nn.Module):
     """Average the members' probabilities; members of one working size share the work of resizing."""
 
@@ -63,6 +75,14 @@ class Ensemble(nn.Module):
             total = total + F.interpolate(summed, size=pixels.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
         return total / len(self.members)
 
+    def predict(self, image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8]) -> Prediction:
+        """Segment one image of (H, W, 3) bytes with its scribble of (H, W): 0 background, 1 foreground, 255 nothing."""
+        _check_arrays(image, scribble)
+        pixels = torch.from_numpy(np.dstack([image, scribble])[None]).to(next(self.parameters()).device)
+        with torch.inference_mode():
+            probability = self(pixels)[0].cpu().numpy()
+        return Prediction((probability > self.tau).astype(np.uint8), probability)
+
     def _of_size(self, size: tuple[int, int]) -> list[int]:
         return [number for number, member in enumerate(self.members) if member.size == size]
 
@@ -74,6 +94,18 @@ class Ensemble(nn.Module):
             probability = self.networks[number](flipped, marks).float().sigmoid()
             views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
         return torch.stack(views).mean(0)
+
+
+def _check_arrays(image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8]) -> None:
+    for name, array, shape in (("image", image, "(H, W, 3)"), ("scribble", scribble, "(H, W)")):
+        right = array.ndim == 2 if name == "scribble" else array.ndim == 3 and array.shape[2] == 3
+        if array.dtype != np.uint8 or not right:
+            raise UserError(f"{name}: must be a uint8 array of shape {shape}, not {array.dtype} of {array.shape}")
+    if image.shape[:2] != scribble.shape:
+        raise UserError(f"scribble: has shape {scribble.shape}, but the image has {image.shape[:2]}")
+    allowed = (dataset.BACKGROUND, dataset.FOREGROUND, dataset.UNLABELLED)
+    if wrong := sorted(set(np.unique(scribble).tolist()) - set(allowed)):
+        raise UserError(f"scribble: holds {wrong[0]}; allowed are 0 (background), 1 (foreground) and 255 (unlabelled)")
 
 
 def _codes(labels: Tensor) -> Tensor:
@@ -102,9 +134,10 @@ def save_ensemble(ensemble: Ensemble, path: Path) -> None:
     checkpoint.save({"ensemble": VERSION, "tau": ensemble.tau, "tta": ensemble.tta, "members": members}, path)
 
 
-def load_ensemble(path: Path, device: torch.device, tta: Flips | None = None) -> Ensemble:
-    """An ensemble from its file or from the folder that holds it."""
-    file = path / FILE if path.is_dir() else path
+def load_ensemble(path: str | Path, device: str | torch.device = "auto", tta: Flips | None = None) -> Ensemble:
+    """Load an ensemble from its file or from the folder that contains it."""
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    device = pick_device(device) if isinstance(device, str) else device
     if not file.exists():
         raise UserError(f"{file}: no such ensemble; python -m analysis ensemble RUN makes one")
     try:

@@ -19,7 +19,7 @@ from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.exports.onnx_export import export_onnx, need_onnx
 from analysis.exports.readme import readme
 from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
 from trainable.data.folds import load_folds
@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 VERSION = 1
 
 
-def export(tables: Tables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
+def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
     """Write the folder and return what its export.json says; what cannot work is refused before anything is written."""
     if onnx:
         need_onnx()
@@ -70,7 +70,7 @@ def export(tables: Tables, name: str | None, folder: Path, onnx: bool) -> dict[s
     return facts
 
 
-def pinned(tables: Tables, config: str) -> Space:
+def pinned(tables: RunTables, config: str) -> Space:
     """The run's space with every hyperparameter of one config said out, so that no default can change it."""
     told = tables.space.canonical()
     values = {name: _written(value) for name, value in full_config(tables, config).items()}

@@ -12,14 +12,14 @@ from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Sec
 from search.runs.cost_outlook import outlook
 from search.runs.ledger import ledger
 from search.runs.run_folder import ENVIRONMENT
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from search.terminal.ledger_table import summary
 
 NAMES = {"done": "full length", "under_way": "since the last report", "lost": "lost to faults"}
 COLOURS = {"done": SET, "failed": FAILED, "lost": FAILED}
 
 
-def costs(tables: Tables) -> Section:
+def costs(tables: RunTables) -> Section:
     found = ledger(tables.lines, time.time() if tables.status.driven and not tables.status.ended else None)
     if not found.accounts:
         return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
@@ -53,7 +53,7 @@ def costs(tables: Tables) -> Section:
     )
 
 
-def _dear(tables: Tables) -> list[Markup]:
+def _dear(tables: RunTables) -> list[Markup]:
     """The money, where the space says what an hour costs."""
     price = tables.space.settings.budget.cost_per_gpu_hour
     if price is None:
@@ -62,7 +62,7 @@ def _dear(tables: Tables) -> list[Markup]:
     return [Markup(f"<p>At {price:g} per GPU-hour that is {hours * price:,.2f}.</p>")]
 
 
-def provenance(tables: Tables) -> Section:
+def provenance(tables: RunTables) -> Section:
     try:
         environment: dict[str, Any] = json.loads((tables.run.folder / ENVIRONMENT).read_text())
     except (OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def provenance(tables: Tables) -> Section:
     )
 
 
-def _facts(tables: Tables, environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _facts(tables: RunTables, environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
     settings = tables.space.settings
     yield "run", tables.run.address
     yield "state", tables.status.state

@@ -24,7 +24,7 @@ from analysis.report.figure import (
     sentence,
     values_of,
 )
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
 THIN = 240  # curves drawn
@@ -35,13 +35,13 @@ CURVES = {"done": ("at full length", SET), "running": ("running", MUTED), "pause
 ENDED = {"paused": ("paused here", OTHER, "circle"), "failed": ("failed here", FAILED, "x")}
 
 
-def learning(tables: Tables, selection: Selection) -> Section:
+def learning(tables: RunTables, selection: Selection) -> Section:
     if tables.curves.empty:
         return Section("curves", "Learning curves", [Markup("<p>Nothing has been reported yet.</p>")])
     return Section("curves", "Learning curves", [_curves(tables, selection), _stops(tables)])
 
 
-def folds(tables: Tables, selection: Selection) -> Section:
+def folds(tables: RunTables, selection: Selection) -> Section:
     """Every config with every fold: its score, or how far it came and why no further."""
     score = selection.effects.table["score"].reindex(tables.configs["config"])
     order = [str(each) for each in score.sort_values(ascending=False, na_position="last", kind="stable").index]
@@ -87,7 +87,7 @@ def _fold(row: Any, low: float, high: float) -> str:
     return f'<td class="{escape(row.state)}" title="{reason}">{escape(row.state)} {row.step / max(1, row.of):.0%}</td>'
 
 
-def _curves(tables: Tables, selection: Selection) -> Figure:
+def _curves(tables: RunTables, selection: Selection) -> Figure:
     trials = tables.trials[tables.trials["step"] > 0]
     winner = "" if selection.winner is None else selection.winner.config
     shown = _thinned(trials, [winner, *selection.peers])
@@ -160,7 +160,7 @@ def _ends(
     }
 
 
-def _stops(tables: Tables) -> Figure | Markup:
+def _stops(tables: RunTables) -> Figure | Markup:
     """Where fold trials were stopped, by how far they had come."""
     stopped = tables.trials[tables.trials["state"].isin(["paused", "failed"])]
     if stopped.empty:

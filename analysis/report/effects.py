@@ -12,7 +12,7 @@ from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, SCALE, SET, Figure, Markup, Section, axis, label, sentence
 from analysis.statistics.importance import importance
 from analysis.statistics.parameter_effects import cell_means, main_effects
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 
@@ -20,7 +20,7 @@ CROSSED = 3  # heat maps at most
 FIRST = ("loss", "augmentation")  # crossed before any others
 
 
-def ablations(tables: Tables, selection: Selection) -> Section:
+def ablations(tables: RunTables, selection: Selection) -> Section:
     effects = main_effects(selection.expected, _parameters(tables))
     span = _span(effects.table)
     blocks: list[Figure | Markup] = [
@@ -32,7 +32,7 @@ def ablations(tables: Tables, selection: Selection) -> Section:
     return Section("ablations", "What each parameter does", [*blocks, _importance(tables, selection)])
 
 
-def _parameters(tables: Tables) -> pd.DataFrame:
+def _parameters(tables: RunTables) -> pd.DataFrame:
     return tables.configs.set_index("config")[tables.parameters]
 
 
@@ -45,7 +45,7 @@ def _span(effects: pd.DataFrame) -> list[float] | None:
     return [low - margin, high + margin]
 
 
-def _levels(tables: Tables, name: str, rows: pd.DataFrame, span: list[float] | None) -> Figure:
+def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] | None) -> Figure:
     labels = [label(level) for level in rows["level"]]
     numeric = tables.configs[name].map(lambda value: isinstance(value, int | float)).all()
     trace = {
@@ -85,7 +85,7 @@ def _better(name: str, rows: pd.DataFrame) -> str:
     return f"{name}: {best['level']} is best, {apart:.4f} above {worst['level']}"
 
 
-def _pairs(tables: Tables, effects: pd.DataFrame) -> list[tuple[str, str]]:
+def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
     """Choices only: loss x augmentation, then those whose levels differ most."""
     if effects.empty:
         return []
@@ -97,7 +97,7 @@ def _pairs(tables: Tables, effects: pd.DataFrame) -> list[tuple[str, str]]:
     return [*first, *(pair for pair in pairs if set(pair) != set(FIRST))][:CROSSED]
 
 
-def _heat_map(tables: Tables, selection: Selection, row: str, column: str) -> Figure | Markup:
+def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) -> Figure | Markup:
     cells = cell_means(selection.expected, _parameters(tables), row, column)
     if cells.table.empty or not cells.table["mean"].notna().any():
         why = "; ".join(cells.untold) or "no score"
@@ -146,7 +146,7 @@ def _cell_words(cell: Any) -> str:
     return "" if pd.isna(cell["mean"]) else f"{cell['mean']:.4f}<br>n = {int(cell['trials'])}"
 
 
-def _importance(tables: Tables, selection: Selection) -> Figure | Markup:
+def _importance(tables: RunTables, selection: Selection) -> Figure | Markup:
     found = importance(selection.expected, _parameters(tables))
     if not found.shares:
         return sentence(f"Importance of the parameters is not shown: {found.why_not}.")

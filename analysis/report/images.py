@@ -21,7 +21,7 @@ from PIL import Image
 from analysis.answer.selection import Selection
 from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, axis, sentence
 from search.runs.run_folder import ENVIRONMENT
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.data import dataset
 from trainable.data.dataset import Split
 from trainable.errors import UserError
@@ -54,7 +54,7 @@ class Predicted:
     tau: float
 
 
-def pictures(tables: Tables, selection: Selection) -> Section:
+def pictures(tables: RunTables, selection: Selection) -> Section:
     why = _why_not(tables, selection)
     if isinstance(why, str):
         return Section("images", "Images", [sentence(f"Images and calibration are not shown: {why}.")])
@@ -89,7 +89,7 @@ def pictures(tables: Tables, selection: Selection) -> Section:
     )
 
 
-def _why_not(tables: Tables, selection: Selection) -> Split | str:
+def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     """The labelled images; or why there is nothing to show."""
     if selection.winner is None:
         return "there is no winner yet"
@@ -109,7 +109,7 @@ def _why_not(tables: Tables, selection: Selection) -> Split | str:
     return split if same else f"{split.root} is not what the run was trained on any more"
 
 
-def _predict(tables: Tables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
+def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
     from analysis.ensembles.ensemble import Ensemble, read_member, same_threshold
 
     seen = {}

@@ -27,13 +27,13 @@ from analysis.report.figure import (
     whole_numbers,
 )
 from search.runs.cost_outlook import outlook
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
 MOST = 400  # configs in the figure, the best ones
 
 
-def overview(tables: Tables, selection: Selection) -> Section:
+def overview(tables: RunTables, selection: Selection) -> Section:
     figure = configs_figure(tables, selection) or folds_figure(tables, selection)
     blocks: list[Figure | Markup] = [Markup('<div class="facts">' + "".join(_facts(tables, selection)) + "</div>")]
     said = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
@@ -44,7 +44,7 @@ def overview(tables: Tables, selection: Selection) -> Section:
     return Section("answer", "", blocks)
 
 
-def ranking(tables: Tables, selection: Selection) -> Section:
+def ranking(tables: RunTables, selection: Selection) -> Section:
     """The best configs as a table, and what was left out or could not be told."""
     values = tables.configs.set_index("config")[tables.parameters].to_dict("index")
     rows = [
@@ -64,7 +64,7 @@ def ranking(tables: Tables, selection: Selection) -> Section:
     )
 
 
-def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
+def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     """Expected score and interval by rank, the winner and those it cannot be told from standing out."""
     known = selection.effects.table.join(tables.configs.set_index("config")[tables.parameters])
     known = known.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
@@ -95,7 +95,7 @@ def configs_figure(tables: Tables, selection: Selection) -> Figure | None:
     return Figure("configs", _finding(tables, selection, len(known)), caption, traces, layout, 400)
 
 
-def folds_figure(tables: Tables, selection: Selection) -> Figure | None:
+def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
     """Of a winner that has nobody beside it there are only its folds to be seen."""
     winner = selection.winner
     if winner is None:
@@ -123,7 +123,7 @@ def folds_figure(tables: Tables, selection: Selection) -> Figure | None:
     return Figure("winner-folds", title, caption, [trace], layout, 300)
 
 
-def _finding(tables: Tables, selection: Selection, configs: int) -> str:
+def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
         return f"No winner yet: what {plural(configs, 'config')} would give as far as can be told"
     others = len(selection.peers) - 1
@@ -138,7 +138,7 @@ def _finding(tables: Tables, selection: Selection, configs: int) -> str:
     return f"The winner scores {selection.winner.mean:.4f}, and {told}"
 
 
-def _dots(tables: Tables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
+def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -168,7 +168,7 @@ def _dots(tables: Tables, name: str, colour: str, rows: pd.DataFrame) -> dict[st
     }
 
 
-def _facts(tables: Tables, selection: Selection) -> Iterator[str]:
+def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
     winner, corrected = selection.winner, selection.corrected
     if winner is not None:
         sd = "" if math.isnan(winner.sd) else f"± {winner.sd:.4f} between {len(winner.folds)} folds"

@@ -25,7 +25,7 @@ from analysis.report.figure import (
     values_of,
 )
 from search.race.mixed_model import Array
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 
@@ -35,7 +35,7 @@ CONTOURS = 3
 THIN = 300  # lines in the parallel coordinates
 
 
-def ranges(tables: Tables, selection: Selection) -> Section | None:
+def ranges(tables: RunTables, selection: Selection) -> Section | None:
     """None where no parameter has a range."""
     asked = [p for p in tables.space.ranges if p.name in tables.parameters]
     known = _scored(tables, selection)
@@ -48,7 +48,7 @@ def ranges(tables: Tables, selection: Selection) -> Section | None:
     return Section("ranges", "Along the ranges", [*(_slice(tables, selection, known, p) for p in asked), *contours])
 
 
-def parallel(tables: Tables, selection: Selection) -> Section | None:
+def parallel(tables: RunTables, selection: Selection) -> Section | None:
     """All parameters at once; drawn by hand, because plotly's own need a graphics card and do not print."""
     known = _scored(tables, selection)
     names = [name for name in tables.parameters if known[name].map(str).nunique() > 1]
@@ -103,12 +103,12 @@ def parallel(tables: Tables, selection: Selection) -> Section | None:
     )
 
 
-def _scored(tables: Tables, selection: Selection) -> pd.DataFrame:
+def _scored(tables: RunTables, selection: Selection) -> pd.DataFrame:
     scores = selection.effects.table[["score", "folds"]]
     return scores.join(tables.configs.set_index("config")[tables.parameters]).dropna(subset=["score"])
 
 
-def _slice(tables: Tables, selection: Selection, known: pd.DataFrame, parameter: Range) -> Figure:
+def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, parameter: Range) -> Figure:
     name = parameter.name
     rows = known.dropna(subset=[name])
     inset = rows.index.isin(selection.peers)
@@ -133,7 +133,7 @@ def _slice(tables: Tables, selection: Selection, known: pd.DataFrame, parameter:
     return Figure(f"slice-{name}", title, caption, [trace], layout, 300, half=True)
 
 
-def _contour(tables: Tables, known: pd.DataFrame, one: Range, other: Range) -> Figure:
+def _contour(tables: RunTables, known: pd.DataFrame, one: Range, other: Range) -> Figure:
     rows = known.dropna(subset=[one.name, other.name])
     x, y = rows[one.name].to_numpy(float), rows[other.name].to_numpy(float)
     grid = [_unscale(np.linspace(0, 1, GRID), p) for p in (one, other)]
@@ -202,7 +202,7 @@ def _scale(parameter: Range) -> dict[str, Any]:
     return axis(label(parameter.name))
 
 
-def _places(tables: Tables, values: pd.Series[Any], name: str) -> Callable[[Any], float]:
+def _places(tables: RunTables, values: pd.Series[Any], name: str) -> Callable[[Any], float]:
     """How high a value stands on its axis, 0 to 1; NaN breaks the line where the parameter is not set."""
     parameter = tables.space.parameters.get(name)
     if isinstance(parameter, Range):

@@ -12,7 +12,7 @@ from analysis.answer.selection import Selection, how_to_complete
 from analysis.report import costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section
 from analysis.report.page import page
-from search.runs.run_tables import Tables
+from search.runs.run_tables import RunTables
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json, write_text
 
@@ -20,7 +20,7 @@ FOLDER = "analysis"
 REPORT, SUMMARY, SELECTION = "report.html", "summary.csv", "selection.json"
 
 
-def write_report(tables: Tables, selection: Selection, out: Path | None = None) -> tuple[Path, list[Section]]:
+def write_report(tables: RunTables, selection: Selection, out: Path | None = None) -> tuple[Path, list[Section]]:
     """Write all three files, each whole or not at all; returns the report's path and what is on it."""
     folder = out or tables.run.folder / FOLDER
     found = sections(tables, selection)
@@ -36,7 +36,7 @@ def write_report(tables: Tables, selection: Selection, out: Path | None = None) 
     return folder / REPORT, found
 
 
-def sections(tables: Tables, selection: Selection) -> list[Section]:
+def sections(tables: RunTables, selection: Selection) -> list[Section]:
     """The first one is the first screen."""
     more: list[Callable[[], Section | None]] = [
         lambda: overview.ranking(tables, selection),
@@ -53,14 +53,14 @@ def sections(tables: Tables, selection: Selection) -> list[Section]:
     return [overview.overview(tables, selection), *(each for each in made if each is not None)]
 
 
-def following(tables: Tables, selection: Selection) -> str:
+def following(tables: RunTables, selection: Selection) -> str:
     """The command that comes next."""
     if selection.winner is None:
         return how_to_complete(tables).removesuffix(" goes on with the run")
     return f"python -m analysis ensemble {tables.run.address}"
 
 
-def _csv(tables: Tables, selection: Selection) -> str:
+def _csv(tables: RunTables, selection: Selection) -> str:
     rows = summary_rows(tables, selection)
     columns = list(rows[0]) if rows else ["config"]
     file = io.StringIO()

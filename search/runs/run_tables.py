@@ -26,7 +26,7 @@ COUNTS = ("config", "fold", "stem", "weights", "size", "tp", "fp", "fn", "tn", "
 
 
 @dataclass(frozen=True)
-class Tables:
+class RunTables:
     """Everything that a run's journal tells, and its fold folders on demand.
 
     ``configs`` has a row for each config in the order of their coming, with the parameters that vary; ``trials`` one
@@ -86,7 +86,7 @@ class Tables:
                 yield pd.read_parquet(path).assign(config=config, fold=fold)
 
 
-def read_run(run: Run) -> Tables:
+def read_run(run: Run) -> RunTables:
     """Read the journal once; records that are damaged, or do not fit what stands before them, are left out."""
     run.fetch("configs/*/config.json", f"configs/*/{IMAGES_FILE}")
     space = run.space()
@@ -96,7 +96,7 @@ def read_run(run: Run) -> Tables:
         kept, left_out = _told(run, status)
     status.look(driven or run.driven)
     curves = _curves(kept)
-    return Tables(
+    return RunTables(
         run=run,
         space=space,
         status=status,

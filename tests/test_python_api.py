@@ -1,0 +1,96 @@
+"""The examples of docs/python.md run as they are printed, and the API refuses what it cannot use."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "python.md").read_text()
+BLOCK = re.compile(r"```(?:(?:python|yaml) (\S+))?\n(.*?)```", re.S)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, small_folder):
+    """What each example prints, by the name of its file; the commands between them are run too."""
+    home = tmp_path_factory.mktemp("api")
+    (home / "data").mkdir()
+    (home / "data" / "scribbles").symlink_to(small_folder)
+    (home / "image.png").symlink_to(next((small_folder / "train" / "images").iterdir()))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCRIBBLE_SEARCH_CACHE": str(home / "cache")}
+    printed = {}
+    for name, text in BLOCK.findall(GUIDE):
+        if name:
+            (home / name).write_text(text)
+        words = [name] if name.endswith(".py") else shlex.split(text)[1:] if not name else None
+        if words is not None:
+            done = subprocess.run(
+                [sys.executable, *words], cwd=home, env=environment, capture_output=True, text=True, timeout=300
+            )
+            assert done.returncode == 0, f"{name or text}: {done.stderr}"
+            printed[name or text] = done.stdout
+    return printed
+
+
+def test_a_launched_search_is_opened_as_tables(outputs):
+    text = outputs["launch.py"]
+    assert "ended: every job is done" in text
+    assert text.count("done") >= 4, "2 configs x 2 folds"
+    assert "'folds': 2" in text and "dice" in text
+
+
+def test_the_winner_has_parameters_and_peers(outputs):
+    config = outputs["winner.py"].split()[0]
+    assert config in outputs["launch.py"]
+    assert config in outputs["winner.py"].splitlines()[1]
+
+
+def test_the_ensemble_predicts_arrays_of_the_images_size(outputs):
+    assert outputs["masks.py"].startswith("(80, 96) uint8")
+
+
+def test_a_fold_is_trained_without_a_search(outputs):
+    steps = [int(line.split()[0]) for line in outputs["fold.py"].splitlines()]
+    assert steps == sorted(steps) and steps[-1] == 8
+
+
+@pytest.mark.parametrize("room", ["search", "analysis", "trainable"])
+def test_a_name_that_a_package_does_not_have_is_an_attribute_error(room):
+    package = __import__(room)
+    assert all(getattr(package, name) for name in package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{room}' has no attribute 'nothing'"):
+        _ = package.nothing
+
+
+@pytest.mark.parametrize(
+    ("image", "scribble", "message"),
+    [
+        (
+            np.zeros((8, 9, 3)),
+            np.zeros((8, 9), np.uint8),
+            "image: must be a uint8 array of shape .H, W, 3., not float64",
+        ),
+        (np.zeros((8, 9), np.uint8), np.zeros((8, 9), np.uint8), "image: must be"),
+        (np.zeros((8, 9, 3), np.uint8), np.zeros((8, 9, 1), np.uint8), "scribble: must be"),
+        (np.zeros((8, 9, 3), np.uint8), np.zeros((9, 8), np.uint8), r"scribble: has shape \(9, 8\), but the image has"),
+        (np.zeros((8, 9, 3), np.uint8), np.full((8, 9), 7, np.uint8), "scribble: holds 7; allowed are 0"),
+    ],
+)
+def test_arrays_that_cannot_be_segmented_are_refused_with_what_is_expected(image, scribble, message):
+    from analysis.ensembles.ensemble import Ensemble
+    from trainable.errors import UserError
+
+    with pytest.raises(UserError, match=message):
+        Ensemble.predict(None, image, scribble)
+
+
+def test_overrides_of_a_dictionary_are_refused():
+    from search import launch
+
+    with pytest.raises(TypeError, match="change the dictionary"):
+        launch({"name": "first"}, ["folds=2"])
