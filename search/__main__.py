@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from functools import partial
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from search.commands import inspect_runs
 from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
+from search.commands.replay import replay
 from search.commands.submit import submit
-from search.policies.registry import SCHEDULERS, scheduler
-from search.replay.comparison import ReplayOutcome, Source, compare, mean_row
-from search.replay.curve_tables import find_tables, read_table
-from search.replay.generated_worlds import RECIPES, generated_study
-from trainable.errors import UserError, did_you_mean
 from trainable.exit_codes import INTERRUPTED, Version
 from trainable.exit_codes import run as run_program
-from trainable.printing import Format, print_csv, print_json, print_table, say, talk
+from trainable.printing import Format, print_csv, print_json, say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -29,70 +23,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 @app.callback()
 def search(version: Version = False) -> None:
     """Decide what to train next, and what to stop."""
-
-
-def replay(
-    tables: Annotated[
-        list[str] | None,
-        typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
-    ] = None,
-    schedulers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scheduler",
-            help="May be repeated; by default the four of spaces. Baselines: ray-asha, median, wilcoxon, random.",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Fold trials that train at once.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the worlds, and of the orders that repeats take.")] = 0,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Runs of each table, with configs and folds in another order.")
-    ] = 1,
-    worlds: Annotated[
-        str | None, typer.Option(help=f"Generated worlds instead of tables: {', '.join(RECIPES)}.")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many worlds to generate.")] = 200,
-    processes: Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")] = 0,
-    root: Root = RUNS,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
-) -> None:
-    """What schedulers would have cost on recorded curves, and what they would have picked.
-
-    A table has the columns config, fold, step, score and seconds (cumulative within a fold trial); further
-    columns are parameters of the config. Of a run that was pruned, only the configs with all folds are replayed.
-    Cost is the share of the full grid's GPU-seconds; wall is in seconds.
-
-    Example: python -m search replay quickstart
-    """
-    sources = _sources(tables or [], worlds, count, seed, root)
-    names = list(dict.fromkeys(schedulers or SCHEDULERS))
-    for name in names:
-        scheduler(name)
-    processes = min(processes or os.cpu_count() or 1, len(sources))
-    found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
-    with Progress(console=talk, disable=not talk.is_terminal, transient=True) as progress:
-        bar = progress.add_task("replaying", total=len(sources))
-        for part in compare(sources, names, workers, seed, repeats, processes):
-            progress.advance(bar)
-            for name in names:
-                found[name] += part[name]
-    rows = [mean_row(name, found[name]) for name in names]
-    if format is Format.json:
-        print_json(rows)
-    elif format is Format.csv:
-        print_csv(rows)
-    else:
-        print_table(rows, f"{len(found[names[0]])} replays with {workers} workers")
-
-
-def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str) -> list[Source]:
-    if bool(tables) == bool(worlds):
-        raise UserError("replay needs either tables or --worlds")
-    if worlds is None:
-        return [partial(read_table, path) for path in find_tables(tables, root)]
-    if worlds not in RECIPES:
-        raise UserError(f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}.")
-    return [partial(generated_study, RECIPES[worlds], seed + number) for number in range(count)]
 
 
 def plan(

@@ -28,14 +28,14 @@ def launch(
     ``python -m search launch``. Whether the run ended, spent its budget or was interrupted is in ``status.state``.
     """
     from search.commands.launch import Request, launch_space
-    from search.planning.plan import Asked
+    from search.planning.plan import PlanOptions
     from search.terminal.watch import shown
 
     request = Request(
         str(runs),
         force_code,
         rebuild=False,
-        plan=Asked(None, False),
+        plan=PlanOptions(None, False),
         address=address,
         dashboard=dashboard,
         show=partial(shown, plain=True),

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from statistics import fmean
 
-from scipy.stats import wilcoxon
-
 from search.messages import Entrant
 from search.policies.fold_after_fold import FoldAfterFold
 
@@ -37,4 +35,6 @@ class Wilcoxon(FoldAfterFold):
 
 @cache  # asked for at every free worker, and slow
 def _p(differences: tuple[float, ...]) -> float:
+    from scipy.stats import wilcoxon  # late: it takes longer to load than everything else of a command
+
     return float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue)
