@@ -103,6 +103,16 @@ def small_config(**values: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
+def fork_server() -> Any:
+    """Starts programs of this project without loading their libraries again for each."""
+    from fork_server import ForkServer
+
+    server = ForkServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def object_store_server() -> Any:
     from object_store import ObjectStore
 

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,20 +50,12 @@ def environment(small_cache, joined):
 
 
 @pytest.fixture
-def start(tmp_path, environment):
+def start(tmp_path, environment, fork_server):
     """Start a program of this project in a session of its own, of which nothing is left when the test is over."""
     started = []
 
     def begin(*words, **more):
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=tmp_path,
-            env=environment | more,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        process = fork_server.start(words, tmp_path, environment | more)
         started.append(process)
         return process
 

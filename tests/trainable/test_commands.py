@@ -20,20 +20,11 @@ FAST = ["--set", "encoder=mobilenetv3_small_050", "--set", "batch_size=4", "--se
 
 
 @pytest.fixture
-def run(tmp_path, small_cache):
+def run(tmp_path, small_cache, fork_server):
     environment = os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def program(*words, **options):
-        return subprocess.run(
-            [sys.executable, "-m", "trainable", *map(str, words)],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            **options,
-        )
+    def program(*words):
+        return fork_server.run(["-m", "trainable", *words], tmp_path, environment)
 
     program.environment = environment
     return program

@@ -1,0 +1,212 @@
+"""Programs started by forking a process that has loaded their libraries: seconds less for each than a new interpreter.
+
+The program is a process and a session of its own, with its own arguments, folder, environment and output, as if it had
+been started by ``subprocess``. Only third-party modules are loaded beforehand, none of this project.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute cv2 PIL.Image yaml pydantic typer rich.progress rich.live
+requests ray ray.tune grpc torch torchvision timm segmentation_models_pytorch albumentations scipy.stats"""
+
+
+class ForkServer:
+    """Starts the serving process; ``start`` is what ``subprocess.Popen`` would be with pipes for its output."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fork-")
+        self._address = str(Path(self._folder.name, "socket"))
+        self._process = subprocess.Popen([sys.executable, __file__, self._address], start_new_session=True)
+
+    def start(self, words, cwd, env):
+        """Run ``words`` as Python would: ``-m MODULE ARGUMENT...`` or ``FILE ARGUMENT...``."""
+        return Program(self._connect(), [str(word) for word in words], cwd, env)
+
+    def run(self, words, cwd, env, timeout=300.0):
+        program = self.start(words, cwd, env)
+        try:
+            out, err = program.communicate(timeout)
+        finally:
+            program.kill()
+        return subprocess.CompletedProcess(words, program.returncode, out, err)
+
+    def stop(self):
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def _connect(self):
+        end = time.monotonic() + 120
+        while not Path(self._address).exists():  # it is still loading
+            assert self._process.poll() is None and time.monotonic() < end, "the fork server has not started"
+            time.sleep(0.05)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(self._address)
+        return connection
+
+
+class Program:
+    """A running program, with the methods of ``subprocess.Popen`` that tests use."""
+
+    def __init__(self, connection, words, cwd, env):
+        self.args, self.returncode, self._connection = words, None, connection
+        request = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env)}).encode()
+        pipes = [os.pipe(), os.pipe()]
+        socket.send_fds(connection, [len(request).to_bytes(4, "big")], [write for _, write in pipes])
+        connection.sendall(request)
+        for _, write in pipes:
+            os.close(write)
+        self.stdout, self.stderr = (os.fdopen(read, encoding="utf-8", errors="replace") for read, _ in pipes)
+        self.pid = int.from_bytes(connection.recv(4), "big")
+
+    def poll(self):
+        if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
+            self._take_status()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            if not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            self._take_status()
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """What it prints until it closes its output, which processes that it leaves behind may keep open."""
+        texts = ["", ""]
+
+        def read(number, stream):
+            texts[number] = stream.read()
+
+        streams = [stream for stream in (self.stdout, self.stderr) if not stream.closed]
+        readers = [threading.Thread(target=read, args=each, daemon=True) for each in enumerate(streams)]
+        for reader in readers:
+            reader.start()
+        end = None if timeout is None else time.monotonic() + timeout
+        for reader in readers:
+            reader.join(None if end is None else max(0.0, end - time.monotonic()))
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(self.args, timeout)
+        for stream in streams:
+            stream.close()
+        self.wait(timeout)
+        return tuple(texts)
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def _take_status(self):
+        status = int.from_bytes(self._connection.recv(4), "big", signed=True)
+        self.returncode = status
+        self._connection.close()
+
+
+def serve(address):
+    for library in LIBRARIES.split():
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()  # or each fork would copy the pages of all modules when it collects
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(f"{address}.new")
+    listening.listen(64)
+    Path(f"{address}.new").rename(address)
+    running = {}
+    parent = os.getppid()
+    while os.getppid() == parent:  # whoever started it is alive
+        if select.select([listening], [], [], 0.02 if running else 0.5)[0]:
+            connection, _ = listening.accept()
+            request, outputs = receive(connection)
+            child = os.fork()
+            if child == 0:
+                listening.close()
+                for each in (connection, *(other for other in running.values())):
+                    each.close()
+                become(request, outputs)
+            for output in outputs:
+                os.close(output)
+            connection.sendall(child.to_bytes(4, "big"))
+            running[child] = connection
+        for child in list(running):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                with running.pop(child) as connection:
+                    code = os.waitstatus_to_exitcode(status)
+                    with suppress(OSError):  # its test may have ended before it
+                        connection.sendall(code.to_bytes(4, "big", signed=True))
+
+
+def receive(connection):
+    size, outputs, _, _ = socket.recv_fds(connection, 4, 2)
+    text = b""
+    while len(text) < int.from_bytes(size, "big"):
+        text += connection.recv(1 << 16)
+    return json.loads(text), outputs
+
+
+def become(request, outputs):
+    """Turn this fork into the program, to its end."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, source in enumerate((nothing, *outputs)):
+        os.dup2(source, number)
+    for source in (nothing, *outputs):
+        os.close(source)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    code = 0
+    try:
+        run(request["words"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001  printed as the interpreter would
+        traceback.print_exc()
+        code = 1
+    # As the interpreter ends, without taking all modules apart.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(words):
+    if words[0] == "-m":
+        sys.argv = [words[1], *words[2:]]
+        sys.path.insert(0, "")
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = words
+        sys.path.insert(0, str(Path(words[0]).parent))
+        runpy.run_path(words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
