@@ -23,8 +23,20 @@ FAST = ["--set", "encoder=mobilenetv3_small_050", "--set", "batch_size=4", "--se
 def run(tmp_path, small_cache, fork_server):
     environment = os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def program(*words):
-        return fork_server.run(["-m", "trainable", *words], tmp_path, environment)
+    def program(*words, preexec_fn=None):
+        words = ["-m", "trainable", *map(str, words)]
+        if preexec_fn is None:
+            return fork_server.run(words, tmp_path, environment)
+        return subprocess.run(
+            [sys.executable, *words],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            preexec_fn=preexec_fn,
+        )
 
     program.environment = environment
     return program
