@@ -24,8 +24,10 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute cv2 PIL.Image yaml pydantic typer rich.progress rich.live
-requests ray ray.tune grpc torch torchvision timm segmentation_models_pytorch albumentations scipy.stats"""
+# Not ray: it reads its token while it is loaded.
+LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
+rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch 
+albumentations"""
 
 
 class ForkServer:

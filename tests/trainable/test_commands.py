@@ -114,9 +114,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_a_mistake_is_told_before_the_frameworks_are_loaded(run, small_folder):
     """A typo must not cost the seconds that importing torch takes."""
     code = (
-        "import sys; from trainable import commands; from trainable.__main__ import app\n"
+        "import sys; from trainable import exit_codes; from trainable.__main__ import app\n"
         f"sys.argv = ['trainable', 'fit', {str(small_folder)!r}, '--set', 'learning_rte=1']\n"
-        "try: commands.run(app)\n"
+        "try: exit_codes.run(app)\n"
         "finally: print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
