@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -74,11 +74,20 @@ class Config(BaseModel):
 
 
 def make_config(values: Mapping[str, Any]) -> Config:
-    """Validate, and say everything that is wrong in one error."""
+    """A config of these values and defaults for the rest; all mistakes are listed in one error.
+
+    The words ``none`` and ``null`` stand for None where a hyperparameter may be None.
+    """
     try:
-        return Config.model_validate(dict(values))
+        return Config.model_validate({name: _value(name, value) for name, value in values.items()})
     except ValidationError as error:
         raise UserError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _value(name: str, value: Any) -> Any:
+    field = Config.model_fields.get(name)
+    optional = field is not None and type(None) in get_args(field.annotation)
+    return None if optional and isinstance(value, str) and value.lower() in ("none", "null") else value
 
 
 def describe() -> list[dict[str, Any]]:
@@ -109,15 +118,14 @@ def allowed(schema: Mapping[str, Any]) -> str:
     return " ".join([words[schema["type"]], ", ".join(bounds)]).strip()
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, str | None]:
-    """Read ``key=value`` words as a command line gives them; ``null`` and ``none`` mean no value where one may lack."""
-    values: dict[str, str | None] = {}
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Read ``key=value`` words as a command line gives them."""
+    values: dict[str, str] = {}
     for word in assignments:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {word!r}: write key=value, as in --set batch_size=8")
-        optional = key.strip() in ("encoder_weights", "attention")
-        values[key.strip()] = None if optional and value.strip().lower() in ("null", "none") else value.strip()
+        values[key.strip()] = value.strip()
     return values
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 # Not ray: it reads its token while it is loaded.
 LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
-rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch 
+rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch
 albumentations"""
 
 

@@ -61,8 +61,17 @@ def test_a_size_may_be_written_in_two_ways():
 
 
 def test_assignments_are_read_as_typed():
-    values = parse_assignments(["pc=2", "attention=none", "encoder_weights=null", "augmentation=none"])
-    assert values == {"pc": "2", "attention": None, "encoder_weights": None, "augmentation": "none"}
+    values = parse_assignments(["pc=2", "attention=none", "augmentation=none"])
+    assert values == {"pc": "2", "attention": "none", "augmentation": "none"}
+
+
+@pytest.mark.parametrize("word", ["none", "null", "None"])
+def test_the_word_none_is_no_value_where_a_hyperparameter_may_have_none(word):
+    config = make_config({"attention": word, "encoder_weights": word, "augmentation": "none"})
+    assert (config.attention, config.encoder_weights, config.augmentation) == (None, None, "none")
+    assert config.id == make_config({"attention": None, "augmentation": "none"}).id
+    with pytest.raises(UserError, match="loss = 'none'"):
+        make_config({"loss": "none"})
 
 
 @pytest.mark.parametrize("word", ["pc", "=3", ""])
