@@ -1,1 +1,1 @@
-"""What a search will take before it starts: steps, seconds, memory, GPU-hours and cost."""
+"""Estimates what a search will take before it starts: steps, seconds, memory, GPU-hours and cost."""

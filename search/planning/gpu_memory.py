@@ -1,4 +1,4 @@
-"""What the fold trials of a space take of a GPU: all its configs are asked, or the extremes of those there may be."""
+"""The GPU memory that the fold trials of a space need, probed with all of its configs or the largest possible ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DRAWS = 200
 
 
 def measure_footprint(space: Space, shipment: Shipment) -> Footprint:
-    """What the fold trial that takes the most takes, measured on this machine's GPU."""
-    asked = space.settings
-    return largest_footprint(memory_candidates(space), shipment.place(), asked.folds, asked.fold_seed)
+    """The footprint of the fold trial that needs the most memory, measured on this machine's GPU."""
+    settings = space.settings
+    return largest_footprint(memory_candidates(space), shipment.place(), settings.folds, settings.fold_seed)
 
 
 def memory_candidates(space: Space) -> Iterator[Config]:
-    """Configs among which are those that take the most memory: none takes less for a higher value of a range."""
+    """Configs that include the ones with the largest footprint: a higher value of a range never needs less memory."""
     if space.enumerable:
         yield from (point.config for point in space.configs())
         return

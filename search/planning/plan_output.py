@@ -1,4 +1,4 @@
-"""What a plan says: to people in a few lines, to machines as JSON or CSV, and at a launch in two lines and a file."""
+"""The output of a plan: lines for people, JSON or CSV for programs, and two lines and a file at a launch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from search.replay.timetable import Usage
 from spaces.schema.samplers import GridSampler
 from spaces.space import Space
 from spaces.summary import summary
-from trainable.printing import say
+from trainable.printing import plural, say
 from trainable.storage.atomic_files import write_json
 
 PLAN = "plan.json"
 COLUMNS = ("figure", "grid", "expected", "low", "high")
 
 
-def show_first(folder: Path, space: Space, asked: PlanOptions) -> None:
-    """Say what a launch is about to cost, and keep it in the run's folder.
+def show_first(folder: Path, space: Space, options: PlanOptions) -> None:
+    """Print the plan before a launch and write it to the run folder.
 
-    The file keeps what was planned before the first trial, so that it can be compared with what the run then took: a
-    launch that goes on, perhaps with another budget on another machine, plans again only if asked for, and in words.
+    The file keeps the plan from before the first trial, to compare it with what the run took. A resumed run, perhaps
+    with another budget or on another machine, is planned again only if ``options`` say so, and the file stays.
     """
     path = folder / PLAN
-    if path.exists() and asked == PlanOptions():
+    if path.exists() and options == PlanOptions():
         say(f"plan: {path}, from the first launch")
         return
-    plan = make_plan(space, asked)
+    plan = make_plan(space, options)
     for line in brief(plan):
         say(f"plan: {line}")
     if not path.exists():
@@ -38,10 +38,9 @@ def show_first(folder: Path, space: Space, asked: PlanOptions) -> None:
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    """For JSON."""
-    told = rows(plan)
-    figures = {row["figure"]: {key: row[key] for key in COLUMNS[1:]} for row in told}
-    pace = plan.estimates.by_config[plan.estimates.largest]
+    """The plan as one JSON document."""
+    figures = {row["figure"]: {key: row[key] for key in COLUMNS[1:]} for row in rows(plan)}
+    durations = plan.estimates.by_config[plan.estimates.largest]
     grid, expected = figures["gpu_hours"]["grid"], figures["gpu_hours"]["expected"]
     return {
         "space": plan.space.settings.name,
@@ -56,74 +55,74 @@ def document(plan: Plan) -> dict[str, Any]:
         "share": expected / grid if grid else None,
         "slots": plan.slots,
         "step_seconds": {
-            "seconds": pace.step,
-            "evaluation": pace.evaluation,
+            "seconds": durations.step,
+            "evaluation": durations.evaluation,
             "config": plan.estimates.largest,
             "source": plan.estimates.source,
             "told": plan.estimates.description,
             "notes": list(plan.estimates.notes),
         },
         "worlds": dict.fromkeys(KINDS, plan.worlds) if plan.worlds else None,
-        "ended_by": dict(plan.ends()),
+        "ended_by": dict(plan.ended_by()),
         "affordable_configs": plan.affordable,
     }
 
 
 def rows(plan: Plan) -> list[dict[str, Any]]:
-    """A row for each figure; low and high are the extremes of the worlds."""
+    """One row per figure; low and high are the minimum and maximum over the worlds."""
     figures: dict[str, Callable[[Usage], float]] = {
         "trials": lambda usage: usage.trials,
         "gpu_hours": lambda usage: usage.gpu_seconds / 3600,
         "wall_hours": lambda usage: usage.wall / 3600,
     }
-    if (price := plan.price) is not None:
-        figures["cost"] = lambda usage: usage.gpu_seconds * price
+    if (cost := plan.cost_per_gpu_second) is not None:
+        figures["cost"] = lambda usage: usage.gpu_seconds * cost
     return [
         {
             "figure": name,
-            "grid": None if plan.grid is None else of(plan.grid),
-            "expected": plan.mean(of),
-            "low": min(map(of, plan.expected)),
-            "high": max(map(of, plan.expected)),
+            "grid": None if plan.grid is None else figure(plan.grid),
+            "expected": plan.mean(figure),
+            "low": min(map(figure, plan.expected)),
+            "high": max(map(figure, plan.expected)),
         }
-        for name, of in figures.items()
+        for name, figure in figures.items()
     ]
 
 
 def lines(plan: Plan) -> list[tuple[str, str]]:
-    """Lines of a label and a text, for people."""
-    said = dict(summary(plan.space))
+    """Pairs of a label and a text, for people."""
+    settings = dict(summary(plan.space))
     found = [
         ("plan", f"{plan.space.settings.name}: {_counts(plan)}"),
-        ("full grid", _open(plan) if plan.grid is None else _takes(plan, plan.grid.gpu_seconds, plan.grid.wall)),
+        ("full grid", _open_ended(plan) if plan.grid is None else _takes(plan, plan.grid.gpu_seconds, plan.grid.wall)),
         ("expected", _expected(plan)),
-        ("scheduler", said["scheduler"] + _rehearsed(plan)),
+        ("scheduler", settings["scheduler"] + _rehearsed(plan)),
         ("a step", plan.estimates.description),
         *(("", note) for note in plan.estimates.notes),
     ]
     if not isinstance(plan.space.settings.sampler, GridSampler):
-        found.append(("sampler", f"{said['sampler']}; configs drawn at random stand for those that it will choose"))
-    if ends := _budget(plan):
-        found.append(("budget", ends))
+        found.append(("sampler", f"{settings['sampler']}; the plan uses randomly drawn configs in its place"))
+    if budget := _budget(plan):
+        found.append(("budget", budget))
     return found
 
 
 def brief(plan: Plan) -> list[str]:
-    """A few lines before a launch. What is only assumed of a step says nothing of the machine that it starts on."""
+    """A few lines before a launch, without hours if step times are only assumed: they do not fit this machine."""
     if plan.estimates.source == "assumed":
-        share = "" if plan.grid is None else f", {_share(plan)} of which is expected to be trained"
-        found = [f"{_counts(plan)}{share}; what a step takes here is not known, --calibrate measures it"]
+        share = "" if plan.grid is None else f"; expected to train {_share(plan)} of the grid"
+        found = [f"{_counts(plan)}{share}; step times on this machine are unknown, --calibrate measures them"]
     else:
         grid = "" if plan.grid is None else f", full grid {hours(plan.grid.gpu_seconds)} GPU-hours"
         found = [
             f"{_counts(plan)}{grid}; expected {_expected(plan)}",
             "; ".join([f"a step {plan.estimates.description}", *plan.estimates.notes]),
         ]
-    return [*found, f"budget {ends}"] if (ends := _budget(plan)) else found
+    return [*found, f"budget: {budget}"] if (budget := _budget(plan)) else found
 
 
 def hours(seconds: float) -> str:
-    """GPU-hours with three digits."""
+    """GPU-hours with three significant digits."""
     value = seconds / 3600
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
@@ -132,19 +131,19 @@ def _counts(plan: Plan) -> str:
     folds = plan.space.settings.folds
     if plan.configs is None:
         return f"open-ended, as many configs x {folds} folds as the budget allows"
-    return f"{plan.configs:,} configs x {folds} folds = {plan.trials:,} fold trials, {plan.steps:,} steps"
+    configs, trials = plural(plan.configs, "config"), plural(plan.trials or 0, "fold trial")
+    return f"{configs} x {folds} folds = {trials}, {plan.steps:,} steps"
 
 
-def _open(plan: Plan) -> str:
+def _open_ended(plan: Plan) -> str:
     if plan.affordable is None:
-        return "nobody says how many configs there are (sampler.count)"
-    return f"nobody says how many configs (sampler.count); the budget pays for {plan.affordable:.3g} of them in full"
+        return "unknown: sampler.count does not limit the number of configs"
+    return f"unknown without sampler.count; the budget is enough for {plan.affordable:.3g} configs at full length"
 
 
 def _takes(plan: Plan, seconds: float, wall: float, spread: str = "") -> str:
-    cost = "" if plan.price is None else f", cost {seconds * plan.price:,.2f}"
-    slots = "1 slot" if plan.slots == 1 else f"{plan.slots} slots"
-    return f"{hours(seconds)} GPU-hours{spread}{cost}, {duration(wall)} on {slots}"
+    cost = "" if plan.cost_per_gpu_second is None else f", cost {seconds * plan.cost_per_gpu_second:,.2f}"
+    return f"{hours(seconds)} GPU-hours{spread}{cost}, {duration(wall)} on {plural(plan.slots, 'slot')}"
 
 
 def _expected(plan: Plan) -> str:
@@ -169,23 +168,24 @@ def _share(plan: Plan) -> str:
 def _rehearsed(plan: Plan) -> str:
     if not plan.worlds:
         return ""
-    some = f", {plan.sampled} of the configs" if plan.sampled else ""
-    return f"; rehearsed on {len(plan.expected)} generated worlds ({plan.worlds} each of {', '.join(KINDS)}{some})"
+    sample = f", with {plan.sampled} of the configs" if plan.sampled else ""
+    return f"; simulated on {len(plan.expected)} generated worlds ({plan.worlds} each of {', '.join(KINDS)}{sample})"
 
 
 def _budget(plan: Plan) -> str:
-    """Whether the budget ends the run; nothing where there is none."""
-    budget, ends = plan.space.settings.budget, plan.ends()
+    """Whether the budget ends the run; empty without a budget."""
+    budget, ended_by = plan.space.settings.budget, plan.ended_by()
     texts = {
         "gpu_hours": f"{budget.gpu_hours or 0:g} GPU-hours",
-        "wall": f"{duration(budget.wall or 0)} of wall clock",
-        "trials": f"{budget.trials} fold trials",
+        "wall": f"{duration(budget.wall or 0)} of wall-clock time",
+        "trials": plural(budget.trials or 0, "fold trial"),
     }
     limits = [text for name, text in texts.items() if getattr(budget, name) is not None]
-    if not limits or not ends:
-        return f"{', '.join(limits)} is enough" if limits else ""
-    often = [
-        f"{texts[name]} end the run" + (f" in {count} of {len(plan.expected)} worlds" if plan.worlds else "")
-        for name, count in ends.items()
+    if not limits or not ended_by:
+        return f"enough ({', '.join(limits)})" if limits else ""
+    ends = [
+        f"the limit of {texts[name]} ends the run"
+        + (f" in {count} of {len(plan.expected)} worlds" if plan.worlds else "")
+        for name, count in ended_by.items()
     ]
-    return f"{', '.join(often)}; it can be gone on with"
+    return f"{', '.join(ends)}; the run can be resumed with a larger budget"

@@ -1,4 +1,4 @@
-"""Rehearse a space before anything is trained: its own policy, configs and folds on generated worlds."""
+"""Rehearse a space before anything is trained: run its policy with its configs and folds on generated worlds."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from spaces.schema.schedulers import Asha, Halving
 from spaces.space import Point, Space
 from trainable.printing import progress_bar
 
-KINDS = ("mild", "factorial")  # curves that cross a little; configs made of what their parameters do
-# A rehearsal is to take no more than a few seconds: fewer worlds for more configs, a sample of very many of them, and
-# of very many reports as many as decide anything.
-MOST_OF_A_KIND, CONFIGS_OF_A_KIND = 2, 240
-MOST_CONFIGS, MOST_REPORTS = 400, 100
-MOST_OF_ASHA = 200  # it looks at all configs for every job, and its share hardly depends on how many there are
+KINDS = ("mild", "factorial")  # curves that cross a little; scores that are the sum of parameter effects
+# Keep a rehearsal to a few seconds: fewer worlds for more configs, and at most so many configs and reports.
+MAX_WORLDS, CONFIGS_PER_KIND = 2, 240
+MAX_CONFIGS, MAX_REPORTS = 400, 100
+MAX_ASHA_CONFIGS = 200  # ASHA scans all configs for every job, and its savings hardly depend on their number
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A config in a rehearsal: the steps at which it reports, and the seconds that it has then spent on a fold."""
+    """A config in a rehearsal, with the seconds spent on a fold at each of its report steps."""
 
     entrant: Entrant
     seconds: Array
 
 
 class Curves(dict[Cell, list[Report]]):
-    """The reports of a fold trial, made when it is first trained; most never are."""
+    """The reports of each fold trial, created on first use: most fold trials are never trained."""
 
     def __init__(self, entries: Mapping[str, Entry], scores: Mapping[str, Array]) -> None:
         super().__init__()
@@ -45,24 +44,23 @@ class Curves(dict[Cell, list[Report]]):
 
     def __missing__(self, cell: Cell) -> list[Report]:
         (config, fold), entry = cell, self.entries[cell[0]]
-        told = zip(entry.entrant.steps, self.scores[config][fold].tolist(), entry.seconds.tolist(), strict=True)
-        self[cell] = [Report(config, fold, step, score, seconds) for step, score, seconds in told]
+        points = zip(entry.entrant.steps, self.scores[config][fold].tolist(), entry.seconds.tolist(), strict=True)
+        self[cell] = [Report(config, fold, step, score, seconds) for step, score, seconds in points]
         return self[cell]
 
 
-def trial_seconds(point: Point, pace: Durations) -> float:
-    """What one fold of a config takes at full length; starting it and writing its results come on top."""
-    return point.config.steps * pace.step + len(point.config.report_steps(point.config.steps)) * pace.evaluation
+def trial_seconds(point: Point, durations: Durations) -> float:
+    """Seconds for one fold of a config at full length, without starting it and writing its results."""
+    steps = point.config.steps
+    return steps * durations.step + len(point.config.report_steps(steps)) * durations.evaluation
 
 
 def rehearsed_configs(space: Space, configs: int) -> int:
-    """How many of the configs take part."""
-    return min(configs, MOST_OF_ASHA if isinstance(space.settings.scheduler, Asha) else MOST_CONFIGS)
+    return min(configs, MAX_ASHA_CONFIGS if isinstance(space.settings.scheduler, Asha) else MAX_CONFIGS)
 
 
 def worlds_for(configs: int) -> int:
-    """How many worlds of each kind."""
-    return max(1, min(MOST_OF_A_KIND, CONFIGS_OF_A_KIND // configs))
+    return max(1, min(MAX_WORLDS, CONFIGS_PER_KIND // configs))
 
 
 def rehearse(
@@ -72,24 +70,24 @@ def rehearse(
     slots: int,
     limits: Limits,
 ) -> list[Usage]:
-    """What the run takes in each of the worlds, within its limits."""
+    """The usage of the run in each world, within its limits."""
     count = rehearsed_configs(space, len(points))
-    some = points if count == len(points) else random.Random(0).sample(points, count)
-    share = len(some) / len(points)
-    whole, part = (math.fsum(trial_seconds(p, durations[p.id]) for p in many) for many in (points, some))
-    larger = whole / part if part else 1.0
-    entries = {point.id: _entry(point, durations[point.id]) for point in some}
-    asked = _smaller(space, share, larger)
-    found, worlds = [], list(_worlds(worlds_for(len(some))))
+    sample = points if count == len(points) else random.Random(0).sample(points, count)
+    share = len(sample) / len(points)
+    whole, part = (math.fsum(trial_seconds(p, durations[p.id]) for p in many) for many in (points, sample))
+    scale = whole / part if part else 1.0
+    entries = {point.id: _entry(point, durations[point.id]) for point in sample}
+    scaled_space = _scaled_space(space, share, scale)
+    found, worlds = [], list(_worlds(worlds_for(len(sample))))
     with progress_bar("rehearsing", after=1.0) as progress:
-        for place, (recipe, seed) in enumerate(worlds):
-            progress(place, len(worlds))
-            policy = policy_of(asked)
+        for number, (recipe, seed) in enumerate(worlds):
+            progress(number, len(worlds))
+            policy = policy_of(scaled_space)
             for entry in entries.values():
                 policy.add(entry.entrant)
-            curves = Curves(entries, _scores(recipe, list(entries.values()), asked.settings.folds, seed))
-            took = usage(simulate(policy, curves, slots).intervals, _shrunk(limits, share, larger))
-            found.append(_enlarged(took, share, larger))
+            curves = Curves(entries, _scores(recipe, list(entries.values()), scaled_space.settings.folds, seed))
+            used = usage(simulate(policy, curves, slots).intervals, _scaled_limits(limits, share, scale))
+            found.append(_full_usage(used, share, scale))
     return found
 
 
@@ -97,13 +95,13 @@ def _worlds(count: int) -> Iterator[tuple[Recipe, int]]:
     return ((RECIPES[kind], seed) for seed in range(count) for kind in KINDS)
 
 
-def _smaller(space: Space, share: float, larger: float) -> Space:
-    """The space as it is for a sample of its configs: what it says in absolute numbers becomes as much smaller."""
+def _scaled_space(space: Space, share: float, scale: float) -> Space:
+    """The space for a sample of its configs: absolute numbers shrink in proportion."""
     if share == 1:
         return space
     settings = space.settings
     hours = settings.budget.gpu_hours
-    budget = settings.budget.model_copy(update={"gpu_hours": None if hours is None else hours / larger})
+    budget = settings.budget.model_copy(update={"gpu_hours": None if hours is None else hours / scale})
     scheduler = settings.scheduler
     if isinstance(scheduler, Halving) and scheduler.quotas is not None:
         quotas = tuple(math.ceil(quota * share) for quota in scheduler.quotas)
@@ -111,24 +109,24 @@ def _smaller(space: Space, share: float, larger: float) -> Space:
     return replace(space, settings=settings.model_copy(update={"budget": budget, "scheduler": scheduler}))
 
 
-def _shrunk(limits: Limits, share: float, larger: float) -> Limits:
+def _scaled_limits(limits: Limits, share: float, scale: float) -> Limits:
     return Limits(
-        None if limits.gpu_seconds is None else limits.gpu_seconds / larger,
-        None if limits.wall is None else limits.wall / larger,
+        None if limits.gpu_seconds is None else limits.gpu_seconds / scale,
+        None if limits.wall is None else limits.wall / scale,
         None if limits.trials is None else math.ceil(limits.trials * share),
     )
 
 
-def _enlarged(took: Usage, share: float, larger: float) -> Usage:
-    return Usage(took.gpu_seconds * larger, took.wall * larger, round(took.trials / share), took.ended_by)
+def _full_usage(used: Usage, share: float, scale: float) -> Usage:
+    return Usage(used.gpu_seconds * scale, used.wall * scale, round(used.trials / share), used.ended_by)
 
 
-def _entry(point: Point, pace: Durations) -> Entry:
+def _entry(point: Point, durations: Durations) -> Entry:
     steps = point.config.report_steps(point.config.steps)
-    every = math.ceil(len(steps) / MOST_REPORTS)
-    kept = list(range(len(steps) - 1, -1, -every))[::-1]  # the last one always
-    seconds = np.array([steps[place] * pace.step + (place + 1) * pace.evaluation for place in kept])
-    return Entry(Entrant(point.id, tuple(steps[place] for place in kept), dict(point.values)), seconds)
+    every = math.ceil(len(steps) / MAX_REPORTS)
+    kept = list(range(len(steps) - 1, -1, -every))[::-1]  # always with the last report
+    seconds = np.array([steps[index] * durations.step + (index + 1) * durations.evaluation for index in kept])
+    return Entry(Entrant(point.id, tuple(steps[index] for index in kept), dict(point.values)), seconds)
 
 
 def _scores(recipe: Recipe, entries: Sequence[Entry], folds: int, seed: int) -> dict[str, Array]:
@@ -137,9 +135,9 @@ def _scores(recipe: Recipe, entries: Sequence[Entry], folds: int, seed: int) -> 
         blocks.setdefault(entry.entrant.steps, []).append(row)
     shares = [(np.array(rows), np.array(steps) / steps[-1]) for steps, rows in blocks.items()]
     points = [entry.entrant.parameters for entry in entries]
-    made = make_scores(recipe, points, folds, shares, np.random.default_rng(seed))
+    blocks_of_scores = make_scores(recipe, points, folds, shares, np.random.default_rng(seed))
     return {
-        entries[row].entrant.config: scores[place]
-        for (rows, _), scores in zip(shares, made, strict=True)
-        for place, row in enumerate(rows.tolist())
+        entries[row].entrant.config: scores[index]
+        for (rows, _), scores in zip(shares, blocks_of_scores, strict=True)
+        for index, row in enumerate(rows.tolist())
     }

@@ -1,4 +1,4 @@
-"""How long each config's steps take, and where that figure comes from: stated, measured here, remembered or assumed."""
+"""How long the steps of each config take, and the source of that estimate: stated, measured, remembered or assumed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trainable.machine.hardware import accelerators
 from trainable.preflight.step_times import Shape, StepTime, shape_of
 from trainable.storage.cached_copies import data_folder
 
-# An estimate of an A100 from the network's arithmetic and memory traffic, not a measurement.
+# An estimate for an A100 from the network's arithmetic and memory traffic, not a measurement.
 ASSUMED_SECONDS, ASSUMED_VOLUME = 0.016, 8 * 480 * 352
 ASSUMED = (
-    "from an estimate of an A100: 16 ms at batch 8, 480x352, efficientnet-b2, by batch x pixels, whatever the encoder",
-    "--calibrate measures it, --step-seconds states it",
+    "an estimate for an A100: 16 ms at batch 8, 480x352, scaled by batch x pixels, the same for every encoder",
+    "--calibrate measures it, --step-seconds sets it",
 )
-NO_GPU = "this machine has no GPU and takes far longer: --calibrate measures it, --step-seconds states another's"
-FORWARD = 1 / 3  # of a step's time; the other two thirds go backward
+NO_GPU = "this machine has no GPU and is much slower: --calibrate measures it, --step-seconds sets it"
+FORWARD = 1 / 3  # of the time of a step; the backward pass takes the rest
 LEVELS = get_args(Config.model_fields["augmentation"].annotation)
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images that are trained on; ``folder`` is None where they are not on this machine, and so assumed."""
+    """The images of the space; ``folder`` is None if they are not on this machine, and count and size are assumed."""
 
     folder: Path | None
     count: int = 228
@@ -46,18 +46,18 @@ class Durations:
 
 @dataclass(frozen=True)
 class StepEstimates:
-    """The pace of every config; ``told`` says the source to people, ``largest`` is the config that it names."""
+    """The durations of every config; ``description`` states their source and names ``largest``, the largest config."""
 
     by_config: Mapping[str, Durations]
     source: str
     description: str
     largest: str
     notes: tuple[str, ...] = ()
-    elsewhere: bool = False  # of a device that this machine does not have
+    elsewhere: bool = False  # for a device that this machine does not have
 
 
 def images_of(space: Space, points: Iterable[Point]) -> Images:
-    """Count the images, and read their sizes where a config leaves its own to them."""
+    """Count the images, and read their sizes if a config takes its size from them."""
     folder = data_folder(str(space.settings.data))
     if not folder.is_dir():
         return Images(None)
@@ -66,11 +66,11 @@ def images_of(space: Space, points: Iterable[Point]) -> Images:
 
 
 def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
-    """Stated comes before measured, measured before remembered, remembered before assumed."""
+    """Stated times take precedence over measured ones, then remembered ones, then assumed ones."""
     if stated is not None and not 0 < stated < float("inf"):
         raise UserError(f"--step-seconds {stated:g}: must be more than 0")
     if stated is not None and calibrate:
-        raise UserError("--step-seconds states what --calibrate measures: give one of them")
+        raise UserError("--step-seconds and --calibrate exclude each other: use one of them")
     if not space.trainable.needs_data:
         return _scripted(points, stated, calibrate)
     images = images_of(space, points)
@@ -78,34 +78,36 @@ def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, 
     order = sorted(dict.fromkeys(shapes.values()), key=lambda shape: -shape.volume)
     largest = next(point.id for point in points if shapes[point.id] == order[0])
     held_out = images.count / space.settings.folds
-    of = f"the largest config, {largest} ({order[0]})"
-    known: dict[Shape, StepTime] = {}
+    subject = f"the largest config, {largest} ({order[0]})"
+    times: dict[Shape, StepTime] = {}
     notes: list[str] = []
     elsewhere = False
     if stated is not None:
-        source, known = "stated", {order[0]: StepTime(stated, 0.0, "")}
-        description = f"stated: {duration(stated)} for {of}, evaluations included; others by batch x pixels"
+        source, times = "stated", {order[0]: StepTime(stated, 0.0, "")}
+        description = f"stated: {duration(stated)} for {subject}, evaluations included; others by batch x pixels"
     elif calibrate:
         configs = {shapes[point.id]: point.config for point in reversed(points)}
-        device, known = calibrated(space, configs, order, images.folder)
-        source, description = "measured here", f"measured here: {_measured(known, order, of, held_out)}, on {device}"
-    elif order[0] in (known := remembered(space, order)):
-        source, description = "remembered", f"remembered: {_measured(known, order, of, held_out)}, {known[order[0]].at}"
+        device, times = calibrated(space, configs, order, images.folder)
+        source = "measured here"
+        description = f"measured here: {_measured(times, order, subject, held_out)}, on {device}"
+    elif order[0] in (times := remembered(space, order)):
+        source = "remembered"
+        description = f"remembered: {_measured(times, order, subject, held_out)}, {times[order[0]].at}"
     else:
-        source, known = "assumed", {order[0]: _assumed(order[0])}
-        description = f"ASSUMED, not measured: {duration(known[order[0]].step_seconds)} for {of}"
+        source, times = "assumed", {order[0]: _assumed(order[0])}
+        description = f"ASSUMED, not measured: {duration(times[order[0]].step_seconds)} for {subject}"
         elsewhere = not accelerators()
         notes += (ASSUMED[0], NO_GPU) if elsewhere else ASSUMED
     if images.folder is None and stated is None:
         sizes = " of 480x352" if any(isinstance(point.config.size, str) for point in points) else ""
-        notes.append(f"{space.settings.data} is not here: {images.count} images{sizes} are assumed")
-    seconds = {shape: _scaled(shape, known, order[0]) for shape in order}
-    of_config = {config: _pace(seconds[shape], held_out) for config, shape in shapes.items()}
-    return StepEstimates(of_config, source, description, largest, tuple(notes), elsewhere)
+        notes.append(f"{space.settings.data} is not on this machine: {images.count} images{sizes} are assumed")
+    seconds = {shape: _scaled(shape, times, order[0]) for shape in order}
+    by_config = {config: _durations(seconds[shape], held_out) for config, shape in shapes.items()}
+    return StepEstimates(by_config, source, description, largest, tuple(notes), elsewhere)
 
 
 def duration(seconds: float) -> str:
-    """Three digits in a unit that people think in."""
+    """Three significant digits in a readable unit."""
     for size, unit in ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -114,7 +116,7 @@ def duration(seconds: float) -> str:
 
 def _scripted(points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
     if calibrate:
-        raise UserError("--calibrate: a scripted fold trial has nothing to measure, its script says how long a step is")
+        raise UserError("--calibrate: nothing to measure, the script of a scripted fold trial sets its step time")
     by_config = {point.id: Durations(_scripted_seconds(point) if stated is None else stated, 0.0) for point in points}
     largest = max(by_config, key=lambda config: by_config[config].step)
     by = "" if stated is not None else " by the script"
@@ -127,8 +129,8 @@ def _scripted_seconds(point: Point) -> float:
 
 
 def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
-    """By config; those that differ in augmentation alone count as the heaviest of them."""
-    plain = {
+    """The shape of each config; configs that differ only in augmentation get the heaviest of their levels."""
+    shapes = {
         point.id: shape_of(
             point.config,
             images.size if isinstance(point.config.size, str) else point.config.size,
@@ -137,17 +139,23 @@ def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
         for point in points
     }
     heaviest: dict[Shape, str] = {}
-    for shape in plain.values():
-        rest = replace(shape, augmentation="")
-        heaviest[rest] = max(heaviest.get(rest, LEVELS[0]), shape.augmentation, key=LEVELS.index)
-    return {id_: replace(shape, augmentation=heaviest[replace(shape, augmentation="")]) for id_, shape in plain.items()}
+    for shape in shapes.values():
+        key = replace(shape, augmentation="")
+        heaviest[key] = max(heaviest.get(key, LEVELS[0]), shape.augmentation, key=LEVELS.index)
+    return {
+        id_: replace(shape, augmentation=heaviest[replace(shape, augmentation="")]) for id_, shape in shapes.items()
+    }
 
 
-def _measured(known: Mapping[Shape, StepTime], order: Sequence[Shape], of: str, held_out: float) -> str:
-    first = known[order[0]]
+def _measured(times: Mapping[Shape, StepTime], order: Sequence[Shape], subject: str, held_out: float) -> str:
+    first = times[order[0]]
     evaluation = duration(held_out * first.image_seconds)
-    rest = "" if len(known) == len(order) else f", {len(known)} of {len(order)} shapes, others by batch x pixels"
-    return f"{duration(first.step_seconds)} for {of}, {evaluation} an evaluation{rest}"
+    rest = (
+        ""
+        if len(times) == len(order)
+        else f", {len(times)} of {len(order)} shapes, the others scaled by batch x pixels"
+    )
+    return f"{duration(first.step_seconds)} for {subject}, {evaluation} per evaluation{rest}"
 
 
 def _assumed(shape: Shape) -> StepTime:
@@ -155,14 +163,14 @@ def _assumed(shape: Shape) -> StepTime:
     return StepTime(step, FORWARD * step / shape.batch_size, "")
 
 
-def _scaled(shape: Shape, known: Mapping[Shape, StepTime], largest: Shape) -> StepTime:
-    """What is known of this shape, or else of the nearest one with this network, or else of the largest."""
-    alike = [other for other in known if (other.encoder, other.attention) == (shape.encoder, shape.attention)]
-    near = min(alike or [largest], key=lambda other: abs(other.volume - shape.volume))
-    pixels = (shape.width * shape.height) / (near.width * near.height)
-    took = known[near]
-    return StepTime(took.step_seconds * shape.volume / near.volume, took.image_seconds * pixels, took.at)
+def _scaled(shape: Shape, times: Mapping[Shape, StepTime], largest: Shape) -> StepTime:
+    """The time of this shape, or scaled from the nearest shape with the same network, or else from the largest."""
+    same_network = [other for other in times if (other.encoder, other.attention) == (shape.encoder, shape.attention)]
+    nearest = min(same_network or [largest], key=lambda other: abs(other.volume - shape.volume))
+    pixels = (shape.width * shape.height) / (nearest.width * nearest.height)
+    time = times[nearest]
+    return StepTime(time.step_seconds * shape.volume / nearest.volume, time.image_seconds * pixels, time.at)
 
 
-def _pace(took: StepTime, held_out: float) -> Durations:
-    return Durations(took.step_seconds, took.image_seconds * held_out)
+def _durations(time: StepTime, held_out: float) -> Durations:
+    return Durations(time.step_seconds, time.image_seconds * held_out)

@@ -1,1 +1,1 @@
-"""Recorded and generated learning curves, and policies replayed on them with a simulated cluster."""
+"""Replays policies on recorded or generated learning curves with a simulated cluster."""

@@ -1,6 +1,4 @@
-"""Several schedulers on the same recorded studies: what each costs, and how often it finds what the full
-grid finds.
-"""
+"""Compare schedulers on the same recorded studies: their cost, and how often they find the winner of the full grid."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ Source = Callable[[], RecordedStudy]
 
 @dataclass(frozen=True)
 class ReplayOutcome:
-    """One scheduler on one study, or the mean over many; cost is the share of the full grid's GPU-seconds."""
+    """The result of a scheduler on one study, or the mean over many; cost is a share of the full grid's GPU-seconds."""
 
     cost: float
     wall: float
@@ -31,15 +29,15 @@ class ReplayOutcome:
 
 
 def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int) -> ReplayOutcome:
-    more = {"seed": seed} if name == "random" else {}
-    policy = scheduler(name)(study.entrants, study.folds, **more)
-    spent = simulate(policy, study.curves, workers)
+    options = {"seed": seed} if name == "random" else {}
+    policy = scheduler(name)(study.entrants, study.folds, **options)
+    simulated = simulate(policy, study.curves, workers)
     answer, means = policy.answer(), study.means()
     ranked = sorted(means, key=lambda config: -means[config])
     winner = means[answer.winner] if answer.winner else min(means.values())
     return ReplayOutcome(
-        cost=spent.seconds / study.seconds,
-        wall=spent.wall,
+        cost=simulated.seconds / study.seconds,
+        wall=simulated.wall,
         regret=means[ranked[0]] - winner,
         p_best=float(winner == means[ranked[0]]),
         p_top3=float(winner >= means[ranked[:3][-1]]),
@@ -51,22 +49,20 @@ def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int) -> 
 def replay_outcomes(
     source: Source, names: Sequence[str], workers: int, seed: int, repeats: int
 ) -> dict[str, list[ReplayOutcome]]:
-    """The first repeat takes the study as it is, every further one in another order, the same for all
-    schedulers.
-    """
+    """The first repeat replays the study as it is, later ones in a random order that is the same for all schedulers."""
     study = source()
     found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
     for repeat in range(repeats):
-        turned = study.shuffled(seed + repeat) if repeat else study
+        shuffled = study.shuffled(seed + repeat) if repeat else study
         for name in names:
-            found[name].append(replay_outcome(turned, name, workers, seed + repeat))
+            found[name].append(replay_outcome(shuffled, name, workers, seed + repeat))
     return found
 
 
 def compare(
     sources: Sequence[Source], names: Sequence[str], workers: int, seed: int, repeats: int, processes: int
 ) -> Iterator[dict[str, list[ReplayOutcome]]]:
-    """The outcomes of each source, in the order of their completion."""
+    """Yield the outcomes of each source as they complete."""
     if processes == 1 or len(sources) == 1:
         yield from (replay_outcomes(source, names, workers, seed, repeats) for source in sources)
         return
@@ -81,7 +77,7 @@ def compare(
 
 
 def mean_row(name: str, found: Sequence[ReplayOutcome]) -> dict[str, str | float]:
-    """One row of the answer; summed so that the order of completion does not show."""
+    """The mean outcome of a scheduler; fsum makes it independent of the order of completion."""
     row: dict[str, str | float] = {"scheduler": name}
     for field in fields(ReplayOutcome):
         row[field.name] = math.fsum(asdict(each)[field.name] for each in found) / len(found)

@@ -1,4 +1,4 @@
-"""Read recorded curves from tables and from runs, and say in one line what is wrong with them."""
+"""Read recorded curves from tables and runs; an error names the first problem with file, row and column."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SUFFIXES = (".parquet", ".csv")
 
 
 def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
-    """The tables and runs that the paths name; a folder stands for all in it, a name for the run that has it."""
+    """Resolve paths to tables and runs: a folder means all of them in it, a name the run with that name."""
     found: list[Path] = []
-    for named in paths:
-        path = Path(named)
-        if is_url(named) or (is_url(root) and not path.exists()):
-            found.append(find_run(str(named), root).folder)
+    for name in paths:
+        path = Path(name)
+        if is_url(name) or (is_url(root) and not path.exists()):
+            found.append(find_run(str(name), root).folder)
         elif is_run(path):
             found.append(path)
         elif path.is_dir():
@@ -36,8 +36,8 @@ def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
         elif is_run(root / path):
             found.append(root / path)
         elif not path.is_file():
-            known = [run.name for run in all_runs(root)]
-            raise UserError(f"{path}: no such file or folder, and no run in {root}.{did_you_mean(str(path), known)}")
+            runs = [run.name for run in all_runs(root)]
+            raise UserError(f"{path}: no such file or folder, and no run in {root}.{did_you_mean(str(path), runs)}")
         elif path.suffix not in SUFFIXES:
             raise UserError(f"{path}: must end in .parquet or .csv")
         else:
@@ -51,18 +51,18 @@ def read_table(path: Path) -> RecordedStudy:
         hint = did_you_mean(missing[0], [str(name) for name in frame.columns])
         raise UserError(f"{path}: column {missing[0]!r} is missing.{hint} Needed: {', '.join(COLUMNS)}.")
     if frame.empty:
-        raise UserError(f"{path}: {'nothing was reported yet' if is_run(path) else 'the table has no rows'}")
+        raise UserError(f"{path}: {'the run has no reports yet' if is_run(path) else 'the table has no rows'}")
     study = study_from_table(_checked(path, frame))
     if len(study.entrants) < 2:
-        why = f" ({study.left_out[0]})" if study.left_out else ""
-        raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{why}")
-    if study.left_out:
+        reason = f" ({study.incomplete[0]})" if study.incomplete else ""
+        raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{reason}")
+    if study.incomplete:
         say(
-            f"{path}: replays the {len(study.entrants)} complete configs only; "
-            f"incomplete and left out: {'; '.join(study.left_out)}"
+            f"{path}: replays only the {len(study.entrants)} complete configs; "
+            f"skipped as incomplete: {'; '.join(study.incomplete)}"
         )
     if max(study.means().values()) == float("-inf"):
-        raise UserError(f"{path}: column 'score': every config has a score that is not a number")
+        raise UserError(f"{path}: column 'score': every config has a NaN score")
     return study
 
 
@@ -79,46 +79,46 @@ def _read(path: Path) -> pd.DataFrame:
             index = [name for name in frame if str(name).startswith("Unnamed: ")]
             return frame.drop(columns=index)
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # the parsers of pandas and pyarrow raise kinds of these
+    except (OSError, ValueError) as error:  # base classes of what the parsers of pandas and pyarrow raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable {path.suffix[1:]} table: {reason}") from None
 
 
 def _checked(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with its types; the first thing that is wrong is an error."""
+    """The table with typed columns; the first problem is an error."""
     table = frame.reset_index(drop=True).assign(config=frame["config"].astype(str).to_numpy())
     _refuse(path, table, "config", table["config"].isin(["", "nan", "None"]), "is empty")
     for name in COLUMNS[1:]:
         table[name] = _numbers(path, table, name)
-    for name, least in (("fold", 0), ("step", 1)):
+    for name, minimum in (("fold", 0), ("step", 1)):
         column = table[name]
-        _refuse(path, table, name, (column % 1 != 0) | (column < least), f"must be a whole number from {least}")
+        _refuse(path, table, name, (column % 1 != 0) | (column < minimum), f"must be an integer of at least {minimum}")
         table[name] = column.astype(int)
     _refuse(path, table, "seconds", ~(table["seconds"] >= 0) | np.isinf(table["seconds"]), "must be 0 or more")
-    again = table.duplicated(["config", "fold", "step"])
-    _refuse(path, table, "step", again, "comes twice in this fold of this config")
+    duplicates = table.duplicated(["config", "fold", "step"])
+    _refuse(path, table, "step", duplicates, "appears twice in this fold of this config")
     ordered = table.sort_values(["config", "fold", "step"], kind="stable")
-    falls = ordered.groupby(["config", "fold"], sort=False)["seconds"].diff() < 0
-    _refuse(path, table, "seconds", falls.reindex(table.index), "is less than at the step before; it adds up")
+    decreases = ordered.groupby(["config", "fold"], sort=False)["seconds"].diff() < 0
+    _refuse(path, table, "seconds", decreases.reindex(table.index), "is less than at the previous step")
     for name in [name for name in table.columns if name not in COLUMNS]:
         codes = pd.Series(pd.factorize(table[name])[0])
         first = codes.groupby(table["config"]).transform("first")
-        _refuse(path, table, str(name), codes != first, "differs within a config, and so is no parameter")
+        _refuse(path, table, str(name), codes != first, "differs within a config; parameters must be constant")
     return table
 
 
 def _numbers(path: Path, table: pd.DataFrame, name: str) -> pd.Series[float]:
-    """As numbers; only a score may be NaN, and only where that is what stands there."""
+    """A column as numbers; only scores may be NaN, and only if the table says so."""
     raw = table[name]
     numbers = pd.to_numeric(raw, errors="coerce").astype(float)
-    said = raw.isna() | raw.astype(str).str.strip().str.lower().isin(["nan", "none", "<na>"])
-    allowed = said if name == "score" else pd.Series(False, index=table.index)
+    explicit_nan = raw.isna() | raw.astype(str).str.strip().str.lower().isin(["nan", "none", "<na>"])
+    allowed = explicit_nan if name == "score" else pd.Series(False, index=table.index)
     _refuse(path, table, name, numbers.isna() & ~allowed, "is not a number")
     return numbers
 
 
 def _refuse(path: Path, table: pd.DataFrame, column: str, wrong: pd.Series[bool], rule: str) -> None:
-    """Rows are counted from 1, without the header."""
+    """Raise an error for the first wrong row; rows are counted from 1, without the header."""
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])
         raise UserError(f"{path}: row {row + 1}, column {column!r}: {str(table[column].iloc[row])!r} {rule}")

@@ -1,6 +1,4 @@
-"""Synthetic worlds to replay policies on: configs that differ a little, folds that differ more, curves
-that cross.
-"""
+"""Generated worlds to replay policies on: configs differ a little, folds differ more, and learning curves cross."""
 
 from __future__ import annotations
 
@@ -25,15 +23,15 @@ SPACE: dict[str, tuple[object, ...]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a world is made; the numbers are standard deviations in units of the score."""
+    """The parameters of a world; ``_sd`` fields are standard deviations in units of the score unless noted."""
 
     config_sd: float = 0.010
     fold_sd: float = 0.017
-    noise_sd: float = 0.006  # config by fold
-    rest_share: float = 1.0  # of the variance between configs: what the main effects of the parameters do not explain
-    pace_sd: float = 0.2  # of the log of a config's learning pace: what makes curves cross
-    cell_pace_sd: float = 0.05  # the same for a fold of a config
-    wobble_sd: float = 0.0015  # of one evaluation
+    noise_sd: float = 0.006  # interaction of config and fold
+    rest_share: float = 1.0  # share of the variance between configs that main effects of parameters do not explain
+    pace_sd: float = 0.2  # of the log of a config's learning pace, which makes curves cross
+    cell_pace_sd: float = 0.05  # of the log of a fold trial's learning pace
+    wobble_sd: float = 0.0015  # noise of one evaluation
     shape: str = "exponential"
     folds: int = 5
     evaluations: int = 100
@@ -49,7 +47,7 @@ RECIPES = {
 
 
 def make_world(recipe: Recipe, seed: int) -> pd.DataFrame:
-    """One recorded study: the columns config, fold, step, score, seconds and the parameters."""
+    """A world as a table with the columns config, fold, step, score, seconds and the parameters."""
     rng = np.random.default_rng(seed)
     points = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
     time = np.arange(1, recipe.evaluations + 1) / recipe.evaluations
@@ -64,7 +62,7 @@ def make_scores(
     blocks: Sequence[tuple[NDArray[np.int_], Array]],
     rng: np.random.Generator,
 ) -> list[Array]:
-    """Configs x folds x reports for each block: the rows of configs that report at the same shares of their horizon."""
+    """Scores (configs x folds x reports) per block of configs that report at the same shares of their horizon."""
     final, pace = make_final_scores(recipe, points, folds, rng)
     scores = []
     for rows, time in blocks:
@@ -77,9 +75,9 @@ def make_scores(
 def make_final_scores(
     recipe: Recipe, points: Sequence[Mapping[str, object]], folds: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Configs x folds: the score at full length, and how slowly it is reached."""
+    """The final score and the log learning pace of each fold trial (configs x folds)."""
     count = len(points)
-    level = 0.855 + _configs(recipe, points, rng)[:, None] + rng.normal(0, recipe.fold_sd, folds)
+    level = 0.855 + _config_effects(recipe, points, rng)[:, None] + rng.normal(0, recipe.fold_sd, folds)
     final = level + rng.normal(0, recipe.noise_sd, (count, folds))
     pace = recipe.pace_sd * rng.normal(size=(count, 1))
     return final, pace + recipe.cell_pace_sd * rng.normal(size=(count, folds))
@@ -89,33 +87,33 @@ def generated_study(recipe: Recipe, seed: int) -> RecordedStudy:
     return study_from_table(make_world(recipe, seed))
 
 
-def _configs(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.random.Generator) -> Array:
+def _config_effects(recipe: Recipe, points: Sequence[Mapping[str, object]], rng: np.random.Generator) -> Array:
     main = np.zeros(len(points))
     for name in dict.fromkeys(name for point in points for name in point):
         levels = [str(point.get(name)) for point in points]
-        known = list(dict.fromkeys(levels))
-        effect = dict(zip(known, rng.normal(size=len(known)), strict=True))
-        main += np.array([effect[level] for level in levels])
+        distinct = list(dict.fromkeys(levels))
+        effects = dict(zip(distinct, rng.normal(size=len(distinct)), strict=True))
+        main += np.array([effects[level] for level in levels])
     main = (main - main.mean()) / (main.std() or 1.0)
     rest = rng.normal(size=len(points))
     return np.asarray(recipe.config_sd * (np.sqrt(1 - recipe.rest_share) * main + np.sqrt(recipe.rest_share) * rest))
 
 
 def score_gap(shape: str, time: Array, pace: Array, rng: np.random.Generator) -> Array:
-    """How far below its final score a fold trial is; nothing at the end. A larger pace is slower."""
+    """The difference to the final score of a fold trial, 0 at the end; a larger pace learns more slowly."""
     if shape == "exponential":
         late = np.exp(-time / (0.12 * np.exp(pace))) - np.exp(-1 / (0.12 * np.exp(pace)))
         return np.asarray(0.35 * late)
     if shape == "power":
         return np.asarray(0.03 * ((0.02 + time) ** -np.exp(pace - 0.4) - 1.02 ** -np.exp(pace - 0.4)))
-    if shape == "cosine":  # much of the gain comes when the learning rate falls, more for some configs
+    if shape == "cosine":  # part of the gain comes late, as the learning rate decays, and its size varies by config
         return np.asarray(0.05 * np.exp(pace) * (1 - time) ** 1.5 + 0.3 * np.exp(-time / 0.05))
-    if shape == "late":  # nothing is learnt for a while, then the climb begins
+    if shape == "late":  # a plateau before learning starts
         begin = 0.15 * np.exp(pace)
         climb = 1 / (1 + np.exp(-(time - begin) / 0.05))
         end = 1 / (1 + np.exp(-(1 - begin) / 0.05))
         return np.asarray(0.6 * (end - climb) + 0.01 * (1 - time))
-    if shape == "wander":  # what is missing at a step has nothing to do with the curve before it
+    if shape == "wander":  # a random walk: the curve so far does not predict the rest
         knots = np.cumsum(rng.normal(size=(*pace.shape[:2], 10)), axis=2)
         knots += 2.0 * np.cumsum(rng.normal(size=(pace.shape[0], 1, 10)), axis=2)
         grid = np.linspace(0, 1, 10)

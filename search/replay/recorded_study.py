@@ -1,4 +1,4 @@
-"""A recorded study: the curve of every fold trial that was once trained, to be trained again by reading."""
+"""A recorded study: the learning curve of every fold trial, which a simulation reads instead of training."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ Curves = Mapping[tuple[str, int], Sequence[Report]]
 
 @dataclass(frozen=True)
 class RecordedStudy:
-    """Complete configs only; ``left_out`` says in words which ones were not."""
+    """The complete configs; ``incomplete`` says what the others lack."""
 
     entrants: tuple[Entrant, ...]
     folds: int
     curves: Curves
-    left_out: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """What the full grid costs."""
+        """GPU-seconds of the full grid."""
         return math.fsum(curve[-1].seconds for curve in self.curves.values())
 
     def means(self) -> dict[str, float]:
-        """The truth of a replay: the mean over all folds; a config with a score that is not a number has
-        the worst.
-        """
+        """The ground truth of a replay: the mean over all folds, -inf for a config with a NaN score."""
         return {entrant.config: self._mean(entrant.config) for entrant in self.entrants}
 
     def shuffled(self, seed: int) -> RecordedStudy:
-        """The same study with its configs in another order and its folds numbered in another order."""
+        """The same study with configs and folds in random order."""
         rng = random.Random(seed)
         entrants, numbers = list(self.entrants), list(range(self.folds))
         rng.shuffle(entrants)
@@ -57,11 +55,11 @@ class RecordedStudy:
 
 
 def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
-    """Cut a checked table into curves; a config counts where every fold has come to its last step."""
+    """Split a checked table into curves; a config is complete if all its folds reached its last step."""
     numbers = {fold: number for number, fold in enumerate(sorted(frame["fold"].unique()))}
-    order = {config: place for place, config in enumerate(frame["config"].unique())}
-    table = frame.assign(_place=frame["config"].map(order), _fold=frame["fold"].map(numbers))
-    table = table.sort_values(["_place", "_fold", "step"], kind="stable")
+    order = {config: number for number, config in enumerate(frame["config"].unique())}
+    table = frame.assign(_order=frame["config"].map(order), _fold=frame["fold"].map(numbers))
+    table = table.sort_values(["_order", "_fold", "step"], kind="stable")
     parameters = [name for name in frame.columns if name not in COLUMNS]
     values = frame.drop_duplicates("config").set_index("config")[parameters].to_dict("index")
     points: dict[str, dict[Any, Any]] = {str(config): point for config, point in values.items()}
@@ -70,49 +68,50 @@ def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
     for config, fold, step, score, seconds in zip(*columns, strict=True):
         curves.setdefault((config, fold), []).append(Report(config, fold, step, score, seconds))
     steps = {cell: tuple(report.step for report in curve) for cell, curve in curves.items()}
-    known = sorted(set(steps.values()), key=len, reverse=True)
+    longest_first = sorted(set(steps.values()), key=len, reverse=True)
     horizons = _horizons(points, steps)
-    entrants, left_out = [], []
+    entrants, incomplete = [], []
     for config in order:
-        told = [steps.get((config, fold), ()) for fold in numbers.values()]
-        last = horizons.get(config, max(each[-1:] for each in told))
-        whole = next((each for each in known if each[-1:] == last and all(_ends(fold, each) for fold in told)), None)
-        if whole is None:
-            left_out.append(f"config {config}: {_lack(told, last, config in horizons)}")
+        folds = [steps.get((config, fold), ()) for fold in numbers.values()]
+        last = horizons.get(config, max(fold[-1:] for fold in folds))
+        candidates = (each for each in longest_first if each[-1:] == last)
+        full = next((each for each in candidates if all(_reaches_end(fold, each) for fold in folds)), None)
+        if full is None:
+            incomplete.append(f"config {config}: {_what_is_missing(folds, last, config in horizons)}")
         else:
-            entrants.append(Entrant(config, whole, {str(k): v for k, v in points[config].items()}))
+            entrants.append(Entrant(config, full, {str(k): v for k, v in points[config].items()}))
     kept = {entrant.config for entrant in entrants}
     complete = {cell: curve for cell, curve in curves.items() if cell[0] in kept}
-    return RecordedStudy(tuple(entrants), len(numbers), complete, tuple(left_out))
+    return RecordedStudy(tuple(entrants), len(numbers), complete, tuple(incomplete))
 
 
-def _ends(steps: Steps, whole: Steps) -> bool:
-    """Whether these are all of the steps, or those of a fold that ended early: the first ones and the last."""
-    return steps[-1:] == whole[-1:] and steps[:-1] == whole[: len(steps) - 1]
+def _reaches_end(steps: Steps, full: Steps) -> bool:
+    """Whether a fold has all steps, or the first ones and the last as a fold that stopped early."""
+    return steps[-1:] == full[-1:] and steps[:-1] == full[: len(steps) - 1]
 
 
 def _horizons(points: Mapping[str, Any], steps: Mapping[tuple[str, int], Steps]) -> dict[str, Steps]:
-    """Where configs end, if the parameter ``steps`` says so: a config may have been paused at one step in all folds.
+    """The horizons given by the parameter ``steps``, since a config may be paused at the same step in all folds.
 
-    It does not where no fold ever came to that step: then it counts something else.
+    Empty if no fold reached that step: then the parameter means something else.
     """
-    told: dict[str, Steps] = {
-        config: (int(float(point["steps"])),) for config, point in points.items() if _whole(point.get("steps"))
+    horizons: dict[str, Steps] = {
+        config: (int(float(point["steps"])),) for config, point in points.items() if _is_integer(point.get("steps"))
     }
-    return told if any(each[-1:] == told.get(config) for (config, _), each in steps.items()) else {}
+    return horizons if any(each[-1:] == horizons.get(config) for (config, _), each in steps.items()) else {}
 
 
-def _whole(value: object) -> bool:
+def _is_integer(value: object) -> bool:
     try:
         return float(str(value)).is_integer()
     except ValueError:
         return False
 
 
-def _lack(told: Sequence[Steps], last: Steps, certain: bool) -> str:
-    short = [fold for fold, each in enumerate(told) if each[-1:] != last]
-    if short and certain:
+def _what_is_missing(folds: Sequence[Steps], last: Steps, horizon_known: bool) -> str:
+    short = [fold for fold, steps in enumerate(folds) if steps[-1:] != last]
+    if short and horizon_known:
         return f"fold {short[0]} was not trained until step {last[0]}"
-    longest = max(told, key=lambda each: (each[-1:], len(each)))
-    short = short or [fold for fold, each in enumerate(told) if not _ends(each, longest)]
-    return f"fold {short[0]} has other steps than its other folds"
+    longest = max(folds, key=lambda steps: (steps[-1:], len(steps)))
+    short = short or [fold for fold, steps in enumerate(folds) if not _reaches_end(steps, longest)]
+    return f"fold {short[0]} has different steps from the other folds"

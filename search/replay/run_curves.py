@@ -1,4 +1,4 @@
-"""The curves of a run as a table: a row for each report, beside it the parameters of its config."""
+"""The learning curves of a run as a table: one row per report, with the parameters of its config."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trainable.storage.atomic_files import write_atomically
 
 
 def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
-    """Everything that was reported, complete or not, in the order of configs, folds and steps.
+    """All reports, of complete and incomplete configs, sorted by config, fold and step.
 
-    A fold that failed for good has a score that is not a number at its horizon, as policies are told of it; one that
-    ended early has its standing score there. The horizon is the parameter ``steps``, searched or not.
+    As in the journal, a failed fold has NaN at its horizon, and a fold that stopped early its current score. The
+    horizon is always a column, ``steps``, even if it is not searched.
     """
     parameters: dict[str, Mapping[str, Any]] = {}
     reports: list[Mapping[str, Any]] = []
@@ -28,16 +28,16 @@ def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
             parameters[line.fields["config"]] = {**line.fields["parameters"], "steps": line.fields["steps"][-1]}
         elif line.kind == "report":
             reports.append(line.fields)
-    place = {config: number for number, config in enumerate(parameters)}
-    reports.sort(key=lambda report: (place[report["config"]], report["fold"], report["step"]))
+    order = {config: number for number, config in enumerate(parameters)}
+    reports.sort(key=lambda report: (order[report["config"]], report["fold"], report["step"]))
     columns: dict[str, list[Any]] = {name: [report[name] for report in reports] for name in COLUMNS}
     for name in dict.fromkeys(name for values in parameters.values() for name in values):
-        columns.setdefault(name, _alike([parameters[report["config"]].get(name) for report in reports]))
+        columns.setdefault(name, _one_type([parameters[report["config"]].get(name) for report in reports]))
     return pd.DataFrame(columns)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """As parquet or csv, by the path's suffix."""
+    """Write Parquet or CSV, depending on the suffix."""
     content = BytesIO()
     if path.suffix == ".parquet":
         table.to_parquet(content, index=False)
@@ -48,9 +48,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
-def _alike(values: list[Any]) -> list[Any]:
-    """Numbers stay numbers; what a column of a table cannot hold beside each other is written out."""
-    known = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+def _one_type(values: list[Any]) -> list[Any]:
+    """Numbers stay numbers; mixed types, which a Parquet column cannot hold, become strings."""
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         return values
     return [None if value is None else str(value) for value in values]

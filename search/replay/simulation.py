@@ -1,4 +1,4 @@
-"""A simulated cluster: a clock, a heap of events, W workers that read recorded curves instead of training."""
+"""A simulated cluster: a clock, a heap of events, and workers that read recorded curves instead of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.replay.timetable import JobInterval
 
 @dataclass(frozen=True)
 class SimulationResult:
-    """GPU-seconds that were trained, the clock at the end, and every job in the order in which they were handed out."""
+    """GPU-seconds, the clock at the end, and the interval of every job in the order in which they were handed out."""
 
     seconds: float
     wall: float
@@ -23,36 +23,34 @@ class SimulationResult:
 
 
 def simulate(policy: Policy, curves: Curves, workers: int) -> SimulationResult:
-    """Drive a policy to its end. A stopped fold trial goes on later from where it stopped, as from its
-    checkpoint.
-    """
-    done: dict[Cell, int] = {}  # reports that a fold trial has behind it
+    """Drive a policy to its end; a stopped fold trial resumes where it stopped, as from its checkpoint."""
+    reported: dict[Cell, int] = {}  # number of reports of each fold trial
     events: list[tuple[float, int, Job]] = []
-    begun: dict[Cell, tuple[int, float, bool]] = {}  # of jobs: place in the order, begin, first of its cell
+    running: dict[Cell, tuple[int, float, bool]] = {}  # number and begin of the job, whether it starts a fold trial
     intervals: dict[int, JobInterval] = {}
     clock, free, count = 0.0, workers, 0
     while True:
         while free and isinstance(job := policy.next(), Job):
             free, count = free - 1, count + 1
-            begun[job.config, job.fold] = (count, clock, (job.config, job.fold) not in done)
-            heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
+            running[job.config, job.fold] = (count, clock, (job.config, job.fold) not in reported)
+            heapq.heappush(events, (clock + _seconds(job, reported, curves), count, job))
         if not events:
-            seconds = math.fsum(curves[cell][place - 1].seconds for cell, place in done.items())
-            return SimulationResult(seconds, clock, tuple(intervals[place] for place in sorted(intervals)))
+            seconds = math.fsum(curves[cell][reports - 1].seconds for cell, reports in reported.items())
+            return SimulationResult(seconds, clock, tuple(intervals[number] for number in sorted(intervals)))
         clock, _, job = heapq.heappop(events)
         cell = (job.config, job.fold)
-        place = done.get(cell, 0)
-        done[cell] = place + 1
-        if isinstance(policy.report(curves[cell][place]), Stop):
+        reports = reported.get(cell, 0)
+        reported[cell] = reports + 1
+        if isinstance(policy.report(curves[cell][reports]), Stop):
             free += 1
-            order, begin, first = begun[cell]
-            intervals[order] = JobInterval(begin, clock, first)
+            number, begin, first = running[cell]
+            intervals[number] = JobInterval(begin, clock, first)
         else:
             count += 1
-            heapq.heappush(events, (clock + _seconds(job, done, curves), count, job))
+            heapq.heappush(events, (clock + _seconds(job, reported, curves), count, job))
 
 
-def _seconds(job: Job, done: dict[Cell, int], curves: Curves) -> float:
-    """From where the fold trial stands to its next report."""
-    curve, place = curves[job.config, job.fold], done.get((job.config, job.fold), 0)
-    return curve[place].seconds - (curve[place - 1].seconds if place else 0.0)
+def _seconds(job: Job, reported: dict[Cell, int], curves: Curves) -> float:
+    """Seconds until the next report of a fold trial."""
+    curve, reports = curves[job.config, job.fold], reported.get((job.config, job.fold), 0)
+    return curve[reports].seconds - (curve[reports - 1].seconds if reports else 0.0)

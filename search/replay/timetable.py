@@ -1,4 +1,4 @@
-"""When jobs run on a number of slots, what they take together, and where a budget cuts them off."""
+"""Schedules jobs on slots and computes their total usage up to the limits of a budget."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class JobInterval:
-    """One job on one worker, from when it is handed out until it stops; ``first`` where it begins a fold trial."""
+    """One job on one worker, from being handed out until it stops; ``first`` if it starts a fold trial."""
 
     begin: float
     end: float
@@ -24,7 +24,7 @@ class JobInterval:
 
 @dataclass(frozen=True)
 class Limits:
-    """What may end a run: GPU-seconds, seconds on the clock, fold trials begun."""
+    """The limits that end a run: GPU-seconds, wall-clock seconds, and the number of started fold trials."""
 
     gpu_seconds: float | None = None
     wall: float | None = None
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run takes; ``ended_by`` names the limit that ended it, if one did."""
+    """What a run uses; ``ended_by`` names the limit that ended it, if one did."""
 
     gpu_seconds: float
     wall: float
@@ -42,7 +42,7 @@ class Usage:
 
 
 def schedule_in_order(seconds: Iterable[float], slots: int) -> list[JobInterval]:
-    """Fold trials that run whole, one after the other, each on the slot that is free first."""
+    """Full-length fold trials, each on the first slot that becomes free."""
     free = [0.0] * slots
     intervals = []
     for length in seconds:
@@ -53,40 +53,40 @@ def schedule_in_order(seconds: Iterable[float], slots: int) -> list[JobInterval]
 
 
 def usage(intervals: Sequence[JobInterval], limits: Limits) -> Usage:
-    """What these stretches, in the order in which they were handed out, take until they are done or a limit is met.
+    """The usage of these intervals, in the order in which they were handed out, until their end or the first limit.
 
-    A real run goes on until the reports that are under way have come, so it takes up to a report of each slot more.
+    A real run waits for the next report of each running fold trial, so it uses slightly more.
     """
-    within = _within(intervals, limits.trials)
-    ended_by = "trials" if len(within) < len(intervals) else None
-    begins = np.array([interval.begin for interval in within])
-    ends = np.array([interval.end for interval in within])
+    started = _until_trials(intervals, limits.trials)
+    ended_by = "trials" if len(started) < len(intervals) else None
+    begins = np.array([interval.begin for interval in started])
+    ends = np.array([interval.end for interval in started])
     wall = float(ends.max(initial=0.0))
     if limits.gpu_seconds is not None and limits.gpu_seconds < _busy(begins, ends, wall):
         wall, ended_by = _when(begins, ends, limits.gpu_seconds), "gpu_hours"
     if limits.wall is not None and limits.wall < wall:
         wall, ended_by = limits.wall, "wall"
-    begun = sum(interval.first and (interval.begin < wall or not wall) for interval in within)
+    begun = sum(interval.first and (interval.begin < wall or not wall) for interval in started)
     return Usage(_busy(begins, ends, wall), wall, begun, ended_by)
 
 
-def _within(intervals: Sequence[JobInterval], trials: int | None) -> Sequence[JobInterval]:
-    """Once so many fold trials have begun, no job is handed out any more."""
+def _until_trials(intervals: Sequence[JobInterval], trials: int | None) -> Sequence[JobInterval]:
+    """The jobs up to the one that starts the last fold trial of the budget; no job is handed out after it."""
     begun = 0
-    for place, interval in enumerate(intervals, 1):
+    for number, interval in enumerate(intervals, 1):
         begun += interval.first
         if begun == trials:
-            return intervals[:place]
+            return intervals[:number]
     return intervals
 
 
 def _busy(begins: Array, ends: Array, until: float) -> float:
-    """The worker-seconds up to this moment."""
+    """Worker-seconds used until a moment."""
     return math.fsum(np.clip(until - begins, 0.0, ends - begins))
 
 
 def _when(begins: Array, ends: Array, spent: float) -> float:
-    """The moment at which so many worker-seconds are spent; between two events they grow evenly."""
+    """The moment at which ``spent`` worker-seconds are used; between two events usage grows linearly."""
     moments = np.unique(np.concatenate([begins, ends]))
     low, high = 0, len(moments) - 1
     while low < high:

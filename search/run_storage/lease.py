@@ -62,8 +62,8 @@ class Lease:
     """Held inside ``with``. ``lost``: another driver has taken it; ``inherited``: it belonged to a driver that died on
     another machine.
 
-    ``local_record`` is a file on this machine that names the holder: whoever locks it knows that this driver is dead
-    and need not wait for its lease to become stale.
+    ``local_record`` is a file on this machine that names the holder: if its lock is free, that driver is dead and
+    its lease can be taken before it becomes stale.
     """
 
     def __init__(self, store: Store, local_record: Path) -> None:

@@ -316,9 +316,7 @@ def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
         del cluster.running[trial]
         assert cluster.start() and len(cluster.running) == 2 and cluster.feed.has_more_jobs
         cluster.allotments = [Share(2.0, 0.5, 4, 0.5, "A100")]
-        assert cluster.start() and len(cluster.running) == 5, (
-            "three more on A100 besides one; the one on T4 keeps running"
-        )
+        assert cluster.start() and len(cluster.running) == 5, "4 on A100, and the one on T4 keeps running"
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""The plan: the arithmetic of the grid, what is expected, what is printed and kept."""
+"""The plan: the arithmetic of the grid, the expected usage, and the output."""
 
 import json
 
@@ -16,28 +16,28 @@ from trainable.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(tmp_path, monkeypatch):
+def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
-def many(learning_rates, **more):
-    """A space of 4 x so many configs under the fold race."""
-    values = [round(1e-4 * (1 + place), 7) for place in range(learning_rates)]
-    return space(parameters={"learning_rate": {"values": values}}, **{"scheduler": "foldrace", **more})
+def many(learning_rates, **settings):
+    """A space of 4 configs per learning rate, under the fold race by default."""
+    values = [round(1e-4 * (1 + number), 7) for number in range(learning_rates)]
+    return space(parameters={"learning_rate": {"values": values}}, **{"scheduler": "foldrace", **settings})
 
 
-def test_the_grid_is_what_its_sum_says():
-    # per fold 10 + 5 s at batch 8 and 4 for each of two losses, 100 steps each; 2 x 30 = 60 s; 36 per 3,600 s
+def test_the_grid_is_the_sum_of_its_fold_trials():
+    # Per fold 10 s at batch 8 and 5 s at batch 4 for each of two losses, so 2 x 30 = 60 s; the cost is 36 per 3,600 s.
     plan = make_plan(space(), STATED)
     assert (plan.configs, plan.trials, plan.steps) == (4, 8, 800)
-    # in the order 5 10 5 10 5 10 5 10 on two slots the jobs end at 5 10 10 20 15 25 25 35
+    # In the order 5 10 5 10 5 10 5 10 on two slots the jobs end at 5 10 10 20 15 25 25 35.
     assert (plan.grid.gpu_seconds, plan.grid.wall) == pytest.approx((60, 35))
-    told = document(plan)
-    assert told["gpu_hours"]["grid"] == pytest.approx(60 / 3600) and told["cost"]["grid"] == pytest.approx(0.6)
+    figures = document(plan)
+    assert figures["gpu_hours"]["grid"] == pytest.approx(60 / 3600) and figures["cost"]["grid"] == pytest.approx(0.6)
 
 
-def test_what_is_expected_of_a_grid_is_the_grid():
+def test_the_expected_usage_of_a_grid_is_the_grid():
     plan = make_plan(space(), STATED)
     assert plan.expected == (plan.grid,) and document(plan)["worlds"] is None
 
@@ -45,13 +45,13 @@ def test_what_is_expected_of_a_grid_is_the_grid():
 @pytest.mark.parametrize("scheduler", ["foldrace", "asha", "halving"])
 def test_a_scheduler_that_prunes_is_expected_to_cost_less(scheduler):
     plan = make_plan(many(4, scheduler=scheduler), STATED)
-    told = document(plan)["gpu_hours"]
-    assert told["low"] <= told["expected"] <= told["high"] < told["grid"]
+    hours = document(plan)["gpu_hours"]
+    assert hours["low"] <= hours["expected"] <= hours["high"] < hours["grid"]
     assert all(usage.ended_by is None for usage in plan.expected)
 
 
-def test_the_settings_of_the_scheduler_decide_what_is_expected():
-    # fold 0 of all 16 configs, then 8 of them on fold 1, in whatever world
+def test_the_settings_of_the_scheduler_change_the_expected_usage():
+    # Fold 0 of all 16 configs, then 8 of them on fold 1, in any world.
     plan = make_plan(many(4, scheduler={"name": "halving", "quotas": [8]}), STATED)
     assert {usage.trials for usage in plan.expected} == {16 + 8}
     strict, loose = (
@@ -68,10 +68,10 @@ def test_one_config_and_two_folds_can_be_planned(scheduler):
     assert plan.grid.gpu_seconds == pytest.approx(20) and plan.mean(lambda usage: usage.gpu_seconds) <= 20 + 1e-9
 
 
-def test_of_a_thousand_configs_a_sample_is_rehearsed_and_the_whole_is_told():
+def test_a_sample_of_a_thousand_configs_is_rehearsed_and_scaled_up():
     plan = make_plan(many(250, scheduler={"name": "halving", "quotas": [100]}), STATED)
     assert (plan.configs, plan.sampled) == (1000, 400)
-    # the sample of 400 trains fold 1 of ceil(100 x 0.4) = 40 configs, which stand for 100
+    # The sample of 400 trains fold 1 of ceil(100 x 0.4) = 40 configs, which represent 100.
     assert {usage.trials for usage in plan.expected} == {1000 + 100}
     assert plan.mean(lambda usage: usage.gpu_seconds) == pytest.approx(0.55 * plan.grid.gpu_seconds, rel=0.03)
 
@@ -84,34 +84,34 @@ def test_of_a_thousand_configs_a_sample_is_rehearsed_and_the_whole_is_told():
         ({"trials": 5}, lambda usage: usage.trials == 5),
     ],
 )
-def test_a_budget_caps_what_is_expected_and_is_told(budget, limit):
+def test_a_budget_caps_the_expected_usage_and_is_listed(budget, limit):
     for scheduler in ("foldrace", "grid"):
         plan = make_plan(many(4, scheduler=scheduler, budget=budget), STATED)
         assert all(limit(usage) for usage in plan.expected)
-        assert set(plan.ends()) == set(budget) and "end the run" in dict(lines(plan))["budget"]
-        assert plan.grid == make_plan(many(4, scheduler="grid", budget={}), STATED).grid, "the full grid is told whole"
+        assert set(plan.ended_by()) == set(budget) and "ends the run" in dict(lines(plan))["budget"]
+        assert plan.grid == make_plan(many(4, scheduler="grid", budget={}), STATED).grid
     ample = make_plan(many(1, budget={"gpu_hours": 100}), STATED)
-    assert not ample.ends() and dict(lines(ample))["budget"] == "100 GPU-hours is enough"
+    assert not ample.ended_by() and dict(lines(ample))["budget"] == "enough (100 GPU-hours)"
 
 
 def test_an_open_ended_space_is_planned_by_its_budget():
     endless = space(sampler="random", budget={"gpu_hours": 0.1, "wall": 600, "cost_per_gpu_hour": 10})
     plan = make_plan(endless, STATED)
-    told = document(plan)
-    assert (told["configs"], told["trials"], told["steps"], told["gpu_hours"]["grid"]) == (None,) * 4
-    # 360 GPU-seconds come before 600 s on two slots; a config takes 2 folds of 7.5 s on average: 24 of them
-    assert told["gpu_hours"]["expected"] == pytest.approx(0.1) and told["ended_by"] == {"gpu_hours": 1}
+    result = document(plan)
+    assert (result["configs"], result["trials"], result["steps"], result["gpu_hours"]["grid"]) == (None,) * 4
+    # 360 GPU-seconds are spent before 600 s on two slots; a config takes 2 folds of 7.5 s on average, so 24 configs.
+    assert result["gpu_hours"]["expected"] == pytest.approx(0.1) and result["ended_by"] == {"gpu_hours": 1}
     assert plan.affordable == pytest.approx(24)
-    assert "the budget pays for 24 of them" in dict(lines(plan))["full grid"]
+    assert "the budget is enough for 24 configs" in dict(lines(plan))["full grid"]
 
 
-def test_random_configs_stand_for_those_that_a_sampler_will_choose():
+def test_a_sampler_is_planned_with_randomly_drawn_configs():
     drawn = space(sampler={"name": "tpe", "count": 3, "seed": 1}, scheduler="foldrace")
     assert len(planned(drawn)) == make_plan(drawn, STATED).configs == 3
-    assert "drawn at random" in dict(lines(make_plan(drawn, STATED)))["sampler"]
+    assert "randomly drawn configs" in dict(lines(make_plan(drawn, STATED)))["sampler"]
 
 
-def test_the_table_is_a_few_clear_lines():
+def test_the_table_is_a_few_lines():
     plan = make_plan(many(2, budget={"gpu_hours": 0.01, "cost_per_gpu_hour": 36.0}, scheduler="grid"), STATED)
     largest = next(point.id for point in planned(many(2)) if point.config.batch_size == 8)
     assert [f"{label:<12}{text}" for label, text in lines(plan)] == [
@@ -121,7 +121,7 @@ def test_the_table_is_a_few_clear_lines():
         "scheduler   grid",
         f"a step      stated: 100 ms for the largest config, {largest} (batch 8 at 64x64, efficientnet-b2), "
         "evaluations included; others by batch x pixels",
-        "budget      0.01 GPU-hours end the run; it can be gone on with",
+        "budget      the limit of 0.01 GPU-hours ends the run; the run can be resumed with a larger budget",
     ]
 
 
@@ -133,16 +133,16 @@ def written(tmp_path):
 
 
 def test_the_command_prints_json_csv_and_a_table(written):
-    def run(*words):
-        done = CliRunner().invoke(app, ["plan", written, "--step-seconds", "0.1", "--slots", "2", *words])
+    def run(*options):
+        done = CliRunner().invoke(app, ["plan", written, "--step-seconds", "0.1", "--slots", "2", *options])
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    told = json.loads(run("--format", "json", "--set", "folds=3"))
-    assert {"configs", "folds", "trials", "steps", "gpu_hours", "cost"} <= set(told)
-    assert {"grid", "expected"} <= set(told["gpu_hours"]) & set(told["cost"])
-    assert (told["folds"], told["trials"], told["slots"]) == (3, 12, 2)
-    assert told["step_seconds"]["source"] == "stated"
+    result = json.loads(run("--format", "json", "--set", "folds=3"))
+    assert {"configs", "folds", "trials", "steps", "gpu_hours", "cost"} <= set(result)
+    assert {"grid", "expected"} <= set(result["gpu_hours"]) & set(result["cost"])
+    assert (result["folds"], result["trials"], result["slots"]) == (3, 12, 2)
+    assert result["step_seconds"]["source"] == "stated"
     assert json.loads(run("--format", "json", "--set", "budget.cost_per_gpu_hour=null"))["cost"] is None
     header, *rows = run("--format", "csv").splitlines()
     assert header == "figure,grid,expected,low,high"
@@ -151,11 +151,11 @@ def test_the_command_prints_json_csv_and_a_table(written):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (["--step-seconds", "-1"], "--step-seconds -1: must be more than 0"),
         (["--step-seconds", "nan"], "--step-seconds nan: must be more than 0"),
-        (["--step-seconds", "1", "--calibrate"], "give one of them"),
+        (["--step-seconds", "1", "--calibrate"], "use one of them"),
         (["--slots", "0"], "--slots 0: must be at least 1"),
         (["--set", "folds=1"], "folds"),
         (["--set", "sampler=random"], "sampler.count: is required"),
@@ -163,8 +163,8 @@ def test_the_command_prints_json_csv_and_a_table(written):
         (["--set", "parameters.encoder=no_such_net", "--calibrate"], "no_such_net"),
     ],
 )
-def test_a_mistake_is_told_in_one_error(written, words, message):
-    done = CliRunner().invoke(app, ["plan", written, *words])
+def test_a_mistake_is_one_error(written, options, message):
+    done = CliRunner().invoke(app, ["plan", written, *options])
     assert isinstance(done.exception, UserError) and message in str(done.exception)
 
 
@@ -175,11 +175,11 @@ def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, 
     show_first(tmp_path, space(folds=3), PlanOptions())
     assert "from the first launch" in capsys.readouterr().err
     show_first(tmp_path, space(folds=3), STATED)
-    assert "12 fold trials" in capsys.readouterr().err, "asked for, it is made again, but in words only"
+    assert "12 fold trials" in capsys.readouterr().err, "with options the plan is printed again"
     assert (tmp_path / PLAN).read_text() == first
 
 
-def test_a_random_run_is_planned_with_the_configs_that_it_will_have():
+def test_a_random_run_is_planned_with_the_configs_it_will_train():
     loaded = space(sampler={"name": "random", "count": 3, "seed": 3})
     policy = SCHEDULERS["grid"]([], loaded.settings.folds)
     proposals = Drawn(loaded, 3, 3)

@@ -1,4 +1,4 @@
-"""Where the seconds of a step come from: assumed, stated by a script, measured here, remembered."""
+"""The sources of step times: assumed, stated by a script, measured here, remembered."""
 
 import json
 import os
@@ -20,26 +20,27 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(tmp_path, monkeypatch):
+def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
-def test_what_is_assumed_is_said_loudly_and_scales_with_batch_and_pixels():
+def test_assumed_times_are_marked_and_scale_with_batch_and_pixels():
     plan = make_plan(space(), PlanOptions(slots=1))
-    # 16 ms x (8 x 64 x 64) / (8 x 480 x 352) at batch 8, half of it at batch 4
+    # 16 ms x (8 x 64 x 64) / (8 x 480 x 352) at batch 8, half of that at batch 4.
     step = 0.016 * 64 * 64 / (480 * 352)
-    paced = {point.config.batch_size: plan.estimates.by_config[point.id] for point in planned(space())}
-    assert (paced[8].step, paced[4].step) == pytest.approx((step, step / 2))
-    # 228 images assumed, half of them held out: 114 / 8 batches of a third of a step
-    assert paced[8].evaluation == pytest.approx(114 / 8 * step / 3)
-    said = "\n".join(text for _, text in lines(plan))
-    assert "ASSUMED, not measured" in said and "--calibrate" in said and "nowhere is not here" in said
+    durations = {point.config.batch_size: plan.estimates.by_config[point.id] for point in planned(space())}
+    assert (durations[8].step, durations[4].step) == pytest.approx((step, step / 2))
+    # 228 images are assumed and half of them held out: 114 / 8 batches of a third of a step.
+    assert durations[8].evaluation == pytest.approx(114 / 8 * step / 3)
+    output = "\n".join(text for _, text in lines(plan))
+    assert "ASSUMED, not measured" in output and "--calibrate" in output
+    assert "nowhere is not on this machine: 228 images are assumed" in output
 
 
-def test_what_is_assumed_of_a_gpu_says_nothing_of_a_machine_without_one(monkeypatch):
+def test_a_note_says_that_assumed_times_do_not_fit_a_machine_without_a_gpu(monkeypatch):
     plan = make_plan(space(), PlanOptions())
-    assert plan.slots == 1 and "this machine has no GPU and takes far longer" in "\n".join(plan.estimates.notes)
+    assert plan.slots == 1 and "this machine has no GPU and is much slower" in "\n".join(plan.estimates.notes)
     assert make_plan(space(), PlanOptions(slots=3)).slots == 3
     assert make_plan(space(), PlanOptions(step_seconds=1.0)).slots == slots_here(space().settings.resources)
     for module in ("search.planning.step_seconds", "search.planning.plan", "search.planning.calibration"):
@@ -49,15 +50,16 @@ def test_what_is_assumed_of_a_gpu_says_nothing_of_a_machine_without_one(monkeypa
     assert not any("no GPU" in note for note in plan.estimates.notes)
 
 
-def test_images_that_are_here_are_counted_and_measured(small_folder):
+def test_local_images_are_counted_and_measured(small_folder):
     here = space(data=str(small_folder), parameters={"size": "auto"})
     plan = make_plan(here, PlanOptions(slots=1))
-    # 20 images of 96x80, so 96x64; 10 are held out
+    # 20 images of 96x80, trained at 96x64; 10 are held out.
     assert plan.estimates.by_config[plan.estimates.largest].step == pytest.approx(0.016 * 96 * 64 / (480 * 352))
-    assert not any("not here" in text for _, text in lines(plan)) and "batch 8 at 96x64" in plan.estimates.description
+    assert not any("not on this machine" in text for _, text in lines(plan))
+    assert "batch 8 at 96x64" in plan.estimates.description
 
 
-def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypatch):
+def test_only_measurements_on_this_device_are_remembered(monkeypatch):
     monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
     points = planned(space())
     shapes = {point.config.batch_size: shape_of(point.config, (64, 64), "low") for point in points}
@@ -67,10 +69,10 @@ def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypat
     assert estimate_steps(space(), points, None, False).source == "assumed", "the largest config was not measured here"
     remember(place_of("Some GPU", 1), shapes[8], StepTime(5.0, 0.5, "2026-01-01"))
     remember(place_of("Some GPU", 1), shapes[8], StepTime(0.2, 0.01, "2026-01-02"))
-    known = estimate_steps(space(), points, None, False)
-    assert known.source == "remembered" and "2026-01-02" in known.description
-    assert {point.config.batch_size: known.by_config[point.id].step for point in points} == {4: 9.0, 8: 0.2}
-    assert known.by_config[known.largest].evaluation == pytest.approx(0.01 * 228 / 2)
+    estimates = estimate_steps(space(), points, None, False)
+    assert estimates.source == "remembered" and "2026-01-02" in estimates.description
+    assert {point.config.batch_size: estimates.by_config[point.id].step for point in points} == {4: 9.0, 8: 0.2}
+    assert estimates.by_config[estimates.largest].evaluation == pytest.approx(0.01 * 228 / 2)
     larger = space(parameters={"batch_size": {"values": [4, 16]}})
     assert estimate_steps(larger, planned(larger), None, False).source == "assumed"
 
@@ -78,7 +80,7 @@ def test_what_was_measured_on_this_device_is_recalled_and_nothing_else(monkeypat
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"version": 1, "entries": [{"of": 3, "took": {}}]}', '{"version": 9}']
 )
-def test_a_damaged_memory_is_as_good_as_none(tmp_path, text):
+def test_a_damaged_file_of_step_times_is_ignored_and_rewritten(tmp_path, text):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/step_times.json").write_text(text)
     shape = shape_of(planned(space())[0].config, (64, 64), "low")
@@ -87,7 +89,7 @@ def test_a_damaged_memory_is_as_good_as_none(tmp_path, text):
     assert recall(place_of("here", 1), [shape]) == {shape: StepTime(0.1, 0.1, "2026-01-01")}
 
 
-def test_a_script_says_itself_how_long_a_step_is():
+def test_a_script_states_its_step_time():
     scripted = make_space(
         {
             "name": "scripted",
@@ -105,16 +107,16 @@ def test_a_script_says_itself_how_long_a_step_is():
 TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}
 
 
-def test_a_calibration_measures_real_steps_is_remembered_and_leaves_no_torch_behind(tmp_path, small_folder):
-    """On generated images of the size, then on the data; each in a process of its own."""
+def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_torch(tmp_path, small_folder):
+    """First on generated images of the same size, then on the data, each in a separate process."""
     program = (
         "import sys; from search.__main__ import app; app(sys.argv[1:], standalone_mode=False);"
         "sys.exit(' '.join({'torch', 'ray', 'optuna'} & set(sys.modules)) or 0)"
     )
 
-    def plan(*words):
+    def plan(*options):
         done = subprocess.run(
-            [sys.executable, "-c", program, "plan", str(path), "--format", "json", *words],
+            [sys.executable, "-c", program, "plan", str(path), "--format", "json", *options],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
@@ -134,6 +136,6 @@ def test_a_calibration_measures_real_steps_is_remembered_and_leaves_no_torch_beh
     assert again["step_seconds"]["source"] == "remembered" and again["gpu_hours"] == measured["gpu_hours"]
     entries = json.loads((tmp_path / "cache/step_times.json").read_text())["entries"]
     found = {entry["of"]["batch_size"] for entry in entries}
-    assert 4 in found <= {2, 4}, "the largest always; the other where the machine had time for it"
+    assert 4 in found <= {2, 4}, "the largest is always measured, the other one within the time limit"
     path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": GRID["parameters"] | TINY}))
     assert plan("--calibrate", "--set", "parameters.batch_size=4")["step_seconds"]["notes"] == []

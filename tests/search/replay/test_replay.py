@@ -1,4 +1,4 @@
-"""The simulator, the tables it reads, and the command line over both."""
+"""The simulated cluster, the tables it reads, and the replay command."""
 
 import csv
 import json
@@ -51,14 +51,14 @@ def rows(*arguments):
     return json.loads(done.stdout)
 
 
-def test_the_clock_and_the_bill_of_a_grid_on_two_workers():
+def test_wall_clock_and_gpu_seconds_of_a_grid_on_two_workers():
     study = study_from_table(small())
-    # 3 x 2 fold trials of 40 s: 240 GPU-seconds, 3 rounds of 40 s on two workers
-    spent = simulate(Grid(study.entrants, study.folds), study.curves, workers=2)
-    assert (spent.seconds, spent.wall) == (240.0, 120.0)
+    # 3 x 2 fold trials of 40 s: 240 GPU-seconds, 3 rounds of 40 s on two workers.
+    simulated = simulate(Grid(study.entrants, study.folds), study.curves, workers=2)
+    assert (simulated.seconds, simulated.wall) == (240.0, 120.0)
 
 
-def test_replay_answers_with_the_keys_of_the_contract(tmp_path):
+def test_replay_prints_the_documented_keys(tmp_path):
     small().to_csv(tmp_path / "curves.csv", index=False)
     found = rows("replay", tmp_path / "curves.csv", "--workers", "2")
     assert [row["scheduler"] for row in found] == ["grid", "asha", "halving", "foldrace"]
@@ -69,18 +69,18 @@ def test_replay_answers_with_the_keys_of_the_contract(tmp_path):
     }  # fmt: skip
 
 
-def test_a_folder_of_tables_is_all_of_them_and_csv_equals_parquet(tmp_path):
+def test_a_folder_means_all_of_its_tables_and_csv_equals_parquet(tmp_path):
     for seed in (1, 2):
         make_world(RECIPES["mild"], seed).query("config < 'c06' and step % 10 == 0").to_csv(
             tmp_path / f"{seed}.csv", index=False
         )
     (tmp_path / "notes.txt").write_text("not a table")
-    other = tmp_path / "parquet"
-    other.mkdir()
+    parquet = tmp_path / "parquet"
+    parquet.mkdir()
     for path in find_tables([tmp_path]):
-        pd.read_csv(path).to_parquet(other / f"{path.stem}.parquet")
+        pd.read_csv(path).to_parquet(parquet / f"{path.stem}.parquet")
     assert len(find_tables([tmp_path])) == 2
-    assert rows("replay", tmp_path) == rows("replay", other)
+    assert rows("replay", tmp_path) == rows("replay", parquet)
 
 
 def test_repeats_and_seeds_are_the_same_for_every_scheduler(tmp_path):
@@ -91,7 +91,7 @@ def test_repeats_and_seeds_are_the_same_for_every_scheduler(tmp_path):
     assert rows("replay", tmp_path, "--scheduler", "random", "--repeats", 3, "--seed", 9) != alone
 
 
-def test_foldrace_finds_the_best_of_generated_worlds_for_a_quarter():
+def test_foldrace_finds_a_top_config_of_generated_worlds_for_a_quarter_of_the_cost():
     row = rows("replay", "--worlds", "factorial", "--count", 3, "--scheduler", "foldrace")[0]
     assert row["cost"] < 0.26
     assert row["p_top3"] == 1.0
@@ -111,14 +111,14 @@ def test_a_nan_score_is_the_worst_and_cannot_win(tmp_path):
     assert rows("replay", tmp_path)[0]["regret"] == 0.0
 
 
-def test_a_config_without_all_folds_is_left_out():
+def test_a_config_without_all_folds_is_skipped():
     frame = small(configs=3)
     study = study_from_table(frame[~((frame.config == "c1") & (frame.fold == 1) & (frame.step > 2))])
     assert [entrant.config for entrant in study.entrants] == ["c0", "c2"]
-    assert study.left_out == ("config c1: fold 1 has other steps than its other folds",)
+    assert study.incomplete == ("config c1: fold 1 has different steps from the other folds",)
 
 
-def spoil(column, row, value):
+def set_value(column, row, value):
     def change(frame):
         frame[column] = frame[column].astype(object)
         frame.loc[row, column] = value
@@ -128,15 +128,15 @@ def spoil(column, row, value):
 
 
 BAD = {
-    "row 3, column 'score': 'high' is not a number": spoil("score", 2, "high"),
-    "row 4, column 'score': '' is not a number": spoil("score", 3, ""),
-    "row 1, column 'fold': '0.5' must be a whole number from 0": spoil("fold", 0, "0.5"),
-    "row 1, column 'step': '0.0' must be a whole number from 1": spoil("step", 0, "0"),
-    "row 2, column 'seconds': '1.0' is less than at the step before": spoil("seconds", 1, "1"),
-    "row 5, column 'seconds': '-3.0' must be 0 or more": spoil("seconds", 4, "-3"),
-    "row 2, column 'config': '' is empty": spoil("config", 1, ""),
-    "row 2, column 'step': '1' comes twice": spoil("step", 1, "1"),
-    "row 3, column 'loss': 'iou' differs within a config": spoil("loss", 2, "iou"),
+    "row 3, column 'score': 'high' is not a number": set_value("score", 2, "high"),
+    "row 4, column 'score': '' is not a number": set_value("score", 3, ""),
+    "row 1, column 'fold': '0.5' must be an integer of at least 0": set_value("fold", 0, "0.5"),
+    "row 1, column 'step': '0.0' must be an integer of at least 1": set_value("step", 0, "0"),
+    "row 2, column 'seconds': '1.0' is less than at the previous step": set_value("seconds", 1, "1"),
+    "row 5, column 'seconds': '-3.0' must be 0 or more": set_value("seconds", 4, "-3"),
+    "row 2, column 'config': '' is empty": set_value("config", 1, ""),
+    "row 2, column 'step': '1' appears twice": set_value("step", 1, "1"),
+    "row 3, column 'loss': 'iou' differs within a config": set_value("loss", 2, "iou"),
     "column 'score' is missing. Did you mean 'scores'?": lambda f: f.rename(columns={"score": "scores"}),
     "the table has no rows": lambda f: f.head(0),
     "fewer than two configs have all folds at full length": lambda f: f[f.config == "c0"],
@@ -144,7 +144,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_a_wrong_table_is_told_by_file_row_and_column(tmp_path, message):
+def test_the_error_of_a_wrong_table_names_file_row_and_column(tmp_path, message):
     path = tmp_path / "wrong.csv"
     BAD[message](small()).to_csv(path, index=False)
     with pytest.raises(UserError) as caught:
@@ -154,7 +154,7 @@ def test_a_wrong_table_is_told_by_file_row_and_column(tmp_path, message):
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+def test_a_usage_error_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.parquet").write_text("not parquet")
     for arguments, message in [
         ([tmp_path / "nothing.csv"], "no such file or folder"),
@@ -171,7 +171,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
         assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
-def test_the_command_prints_nothing_but_data_on_stdout(tmp_path):
+def test_the_command_prints_only_data_on_stdout(tmp_path):
     small().to_parquet(tmp_path / "t.parquet")
     code, out, err = run("replay", tmp_path / "t.parquet", "--scheduler", "grid", "--format", "csv")
     assert (code, err) == (0, "")
@@ -188,7 +188,7 @@ def test_the_command_prints_nothing_but_data_on_stdout(tmp_path):
         "search.__main__",
     ],
 )
-def test_the_pure_parts_load_without_frameworks(module):
+def test_pure_modules_load_without_frameworks(module):
     code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'ray', 'optuna'}} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"
+    assert done.returncode == 0, f"{module} imports {done.stderr.strip()}"

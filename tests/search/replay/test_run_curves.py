@@ -1,4 +1,4 @@
-"""A run's curves as a table, and the replay of runs and of such tables."""
+"""The learning curves of a run as a table, and replays of runs and of such tables."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def score(config, fold, step):
 
 
 def make_run(folder, name="grid", early=(), failing=()):
-    """A run as a driver leaves it; folds in ``early`` end after step 4, those in ``failing`` for good."""
+    """A run folder as a driver writes it; folds in ``early`` stop after step 4, those in ``failing`` fail there."""
     folder.mkdir(parents=True)
     (folder / SPACE).write_text("{}")
     with Journal(folder / "journal.jsonl") as journal:
@@ -51,14 +51,14 @@ def make_run(folder, name="grid", early=(), failing=()):
     return folder
 
 
-def rows(*words):
-    done = CliRunner().invoke(app, [*map(str, words), "--format", "json", "--processes", "1"])
+def rows(*arguments):
+    done = CliRunner().invoke(app, [*map(str, arguments), "--format", "json", "--processes", "1"])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_the_curves_of_a_whole_grid_replay_to_a_cost_of_one(tmp_path, suffix):
+def test_the_curves_of_a_full_grid_replay_to_a_cost_of_one(tmp_path, suffix):
     run, table = make_run(tmp_path / "runs/whole"), tmp_path / f"curves.{suffix}"
     done = CliRunner().invoke(app, ["curves", str(run), "--out", str(table)])
     assert done.exit_code == 0 and done.stdout == "" and "72 reports of 6 configs" in done.stderr
@@ -68,19 +68,19 @@ def test_the_curves_of_a_whole_grid_replay_to_a_cost_of_one(tmp_path, suffix):
     assert found == rows("replay", run, "--scheduler", "grid", "--scheduler", "foldrace", "--workers", "1")
 
 
-def test_a_table_holds_the_facts_and_the_parameters_of_each_config(tmp_path):
+def test_a_table_holds_the_reports_and_the_parameters_of_each_config(tmp_path):
     run = make_run(tmp_path / "run", "foldrace")
     lines = read_journal(run / "journal.jsonl")
     table = curve_table(lines)
     assert list(table.columns) == ["config", "fold", "step", "score", "seconds", "loss", "pc", "steps", "warmup"]
-    assert len(table) == sum(line.kind == "report" for line in lines) < 72, "the race trains less than everything"
+    assert len(table) == sum(line.kind == "report" for line in lines) < 72, "the race skips fold trials"
     first = table.iloc[0]
     assert (first["config"], first["fold"], first["step"], first["seconds"]) == ("c0", 0, 2, 20.0)
     assert first["score"] == score("c0", 0, 2) and (first["loss"], first["pc"]) == ("dice", 0.0)
     assert table[table["warmup"].notna()]["config"].unique().tolist() == ["c2"]
 
 
-def test_values_of_several_kinds_fit_into_one_column(tmp_path):
+def test_values_of_mixed_types_become_strings(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     with Journal(run / "journal.jsonl") as journal:
@@ -94,18 +94,18 @@ def test_values_of_several_kinds_fit_into_one_column(tmp_path):
     assert values[1:] == ["0.5", "auto", "[1, 2]", "True"] and pd.isna(values[0])
 
 
-def test_a_partial_run_says_which_configs_are_left_out(tmp_path, capsys):
+def test_a_partial_run_lists_the_skipped_configs(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     journal = run / "journal.jsonl"
-    pruned = [
+    remaining = [
         line for line in journal.read_text().splitlines() if not re.search('"report","config":"c[14]","fold":2', line)
     ]
-    journal.write_text("\n".join(pruned) + "\n")
+    journal.write_text("\n".join(remaining) + "\n")
     study = read_table(run)
-    told = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert [entrant.config for entrant in study.entrants] == ["c0", "c2", "c3", "c5"]
-    assert "replays the 4 complete configs only; incomplete and left out: config c1: fold 2 was not trained" in told
-    assert "config c4: fold 2 was not trained until step 8" in told and told.count("\n") == 1
+    assert "replays only the 4 complete configs; skipped as incomplete: config c1: fold 2 was not trained" in stderr
+    assert "config c4: fold 2 was not trained until step 8" in stderr and stderr.count("\n") == 1
 
 
 def test_a_config_that_was_paused_at_the_same_step_in_all_folds_is_not_complete(tmp_path):
@@ -115,12 +115,12 @@ def test_a_config_that_was_paused_at_the_same_step_in_all_folds_is_not_complete(
     for frame in (paused, paused.astype({"steps": str})):
         study = study_from_table(frame)
         assert [entrant.config for entrant in study.entrants] == ["c0", "c1", "c2", "c4", "c5"]
-        assert study.left_out == ("config c3: fold 0 was not trained until step 8",)
-    elsewhere = study_from_table(paused.assign(steps=12_000))
-    assert len(elsewhere.entrants) == 6, "a parameter of that name that counts something else says nothing"
+        assert study.incomplete == ("config c3: fold 0 was not trained until step 8",)
+    unrelated = study_from_table(paused.assign(steps=12_000))
+    assert len(unrelated.entrants) == 6, "a parameter named steps that no fold reaches is not the horizon"
 
 
-def test_folds_that_ended_early_or_failed_belong_to_their_configs_block(tmp_path):
+def test_folds_that_stopped_early_or_failed_belong_to_the_block_of_their_config(tmp_path):
     early = [("c4", 1), ("c5", 0), ("c5", 1), ("c5", 2)]
     run = make_run(tmp_path / "run", early=early, failing=[("c1", 2)])
     study = read_table(run)
@@ -129,7 +129,7 @@ def test_folds_that_ended_early_or_failed_belong_to_their_configs_block(tmp_path
     assert rows("replay", run, "--scheduler", "grid")[0]["cost"] == 1.0
 
 
-def test_runs_are_found_by_folder_by_name_and_in_a_folder_of_both(tmp_path, monkeypatch):
+def test_runs_are_found_by_folder_by_name_and_in_a_folder_of_runs_and_tables(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / "runs"
     make_run(runs / "one")
@@ -144,19 +144,19 @@ def test_runs_are_found_by_folder_by_name_and_in_a_folder_of_both(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["curves", "nothing", "--out", "x.csv"], "nothing: no such run"),
         (["curves", "run", "--out", "x.xlsx"], "x.xlsx: must end in .parquet or .csv"),
-        (["replay", "begun"], "nothing was reported yet"),
+        (["replay", "begun"], "the run has no reports yet"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, words, message):
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "runs/run")
     (tmp_path / "runs/begun").mkdir()
     (tmp_path / "runs/begun" / SPACE).write_text("{}")
-    monkeypatch.setattr("sys.argv", ["search", *words])
+    monkeypatch.setattr("sys.argv", ["search", *arguments])
     with pytest.raises(SystemExit) as ended:
         run_program(app)
     out, err = capsys.readouterr()
