@@ -29,7 +29,7 @@ from search.replay.recorded_study import RecordedStudy
 from search.replay.simulation import simulate
 from search.run_storage.find_runs import find_run
 from search.runs.status import Status
-from search.terminal.view import Size, draw, picture_of
+from search.terminal.snapshot import Size, draw, take_snapshot
 from trainable.printing import say
 
 OUT = Path(__file__).parents[1] / "docs" / "pictures"
@@ -48,7 +48,7 @@ def terminal(name: str, root: str, share: float) -> None:
         status.note(line)
     status.look(driven=True)
     console = Console(record=True, width=TERMINAL.width, file=io.StringIO(), color_system="truecolor")
-    for text in draw(picture_of(status, run.name, TERMINAL.configs), status.elapsed(line.at), TERMINAL):
+    for text in draw(take_snapshot(status, run.name, TERMINAL.configs), status.elapsed(line.at), TERMINAL):
         console.print(text)
     console.save_svg(str(OUT / "watch.svg"), title=f"python -m search launch {run.name}")
 

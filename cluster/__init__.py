@@ -1,1 +1,1 @@
-"""The machines: what they have, and what share of them a fold trial gets."""
+"""The machines of a run: their capacity, the connection to them, and checks of their health."""

@@ -1,4 +1,4 @@
-"""``python -m cluster``: the command line of the machines."""
+"""``python -m cluster``: deployment files, capacity planning and health checks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ Output = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 @app.callback()
 def cluster(version: Version = False) -> None:
-    """Start clusters, and know their machines."""
+    """Start clusters, plan their capacity and check their nodes."""
 
 
 @app.command()
 def files(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them (default: all).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Copy it there, to be edited.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A deployment file (default: all).")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Copy the file to this folder.")] = None,
     output: Output = Format.table,
 ) -> None:
-    """List the files that start a cluster, what each is for and where it is; or copy one.
+    """List the deployment files with their purpose and path, or copy one.
 
-    Each begins with the three commands that use it: start, search, end. docs/cluster.md says which is for whom.
+    Each file begins with three commands: start the cluster, run a search, stop the cluster. See docs/cluster.md.
 
     Example: python -m cluster files aws-p4d.yaml --out .
     """
     from cluster.deployment.deployment_files import copy_file, deployment_files, find_file
 
     if out is not None and name is None:
-        raise UserError("--out copies one file: say which, as in python -m cluster files aws-p4d.yaml --out .")
+        raise UserError("--out needs the name of a file, as in python -m cluster files aws-p4d.yaml --out .")
     found = deployment_files() if name is None else [find_file(name)]
     paths = [file.path if out is None else copy_file(file, out) for file in found]
     rows = [
@@ -53,77 +53,77 @@ def files(
 def plan(
     machine: Annotated[
         list[str] | None,
-        typer.Option("--machine", metavar="WORDS", help="Machines to plan for, as '4 x 96 cores + 8 A100'."),
+        typer.Option("--machine", metavar="SPEC", help="Machines to plan for, as '4 x 96 cores + 8 A100'."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", envvar="RAY_ADDRESS", help="The Ray cluster to look at: HOST:PORT, or auto."),
+        typer.Option("--address", envvar="RAY_ADDRESS", help="The Ray cluster to plan for: HOST:PORT, or auto."),
     ] = None,
     cpu: Annotated[
-        str, typer.Option("--cpu", help="resources.cpu of the space: cores of a fold trial, or auto.")
+        str, typer.Option("--cpu", help="resources.cpu of the space: cores per fold trial, or auto.")
     ] = "auto",
     gpu: Annotated[
-        str, typer.Option("--gpu", help="resources.gpu of the space: GPUs of a fold trial, or auto.")
+        str, typer.Option("--gpu", help="resources.gpu of the space: GPUs per fold trial, or auto.")
     ] = "auto",
     fold_trial: Annotated[
-        float | None, typer.Option("--fold-trial", metavar="GIB", help="GPU memory that a fold trial takes.")
+        float | None, typer.Option("--fold-trial", metavar="GIB", help="GPU memory per fold trial.")
     ] = None,
     card: Annotated[float, typer.Option("--card", metavar="GIB", help="Memory of a GPU.")] = 80.0,
     output: Output = Format.table,
 ) -> None:
-    """Say how many fold trials would run on which machine, and with what; start nothing.
+    """Show how many fold trials fit on each machine and what each gets; starts nothing.
 
-    A launch measures what a fold trial takes of each kind of GPU; here it is stated, or each gets a GPU of its own.
+    A launch measures the memory of a fold trial on each kind of GPU. Here --fold-trial states it; without it, each
+    fold trial gets a whole GPU.
 
     Example: python -m cluster plan --machine "4 x 96 cores + 8 A100" --fold-trial 9.5 --card 80
     """
-    from cluster.capacity.layout import layout, machines_of, stated
+    from cluster.capacity.layout import layout, parse_machines, stated_footprint
 
     if machine:
-        there = machines_of(machine)
+        machines = parse_machines(machine)
     else:
         from cluster.capacity.capacity import machines_at
 
-        there = machines_at(address or None)
-    measure = None if fold_trial is None else stated(fold_trial, card)
-    rows = layout(there, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
+        machines = machines_at(address or None)
+    measure = None if fold_trial is None else stated_footprint(fold_trial, card)
+    rows = layout(machines, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
     print_rows(rows, output)
     total = sum(row["fold_trials"] for row in rows)
-    trials, machines = plural(total, "fold trial"), plural(len(rows), "machine")
-    say(f"\n{trials} at once on {machines}")
+    say(f"\n{plural(total, 'fold trial')} at once on {plural(len(rows), 'machine')}")
     if measure is None and gpu == "auto" and any(row["gpus"] for row in rows):
-        say("each has a GPU of its own, for nothing says what one takes: --fold-trial GIB would")
+        say("each fold trial gets a whole GPU; state its memory with --fold-trial GIB to pack several on a GPU")
 
 
-def _amount(option: str, said: str) -> float | str:
-    if said == "auto":
-        return said
+def _amount(option: str, value: str) -> float | str:
+    if value == "auto":
+        return value
     try:
-        amount = float(said)
+        amount = float(value)
     except ValueError:
         amount = -1.0
     if not 0 <= amount < float("inf"):
-        raise UserError(f"{option} {said}: must be a number of at least 0, or auto")
+        raise UserError(f"{option} {value}: must be a number of at least 0, or auto")
     return amount
 
 
 @app.command()
 def doctor(
     address: Annotated[
-        str | None, typer.Option("--address", help="Of a Ray (default: RAY_ADDRESS, or else this machine alone).")
+        str | None, typer.Option("--address", help="The Ray cluster (default: RAY_ADDRESS, or this machine only).")
     ] = None,
     runs: Annotated[
-        str, typer.Option("--runs", metavar="ROOT", help="The folder or store that holds all runs.")
+        str, typer.Option("--runs", metavar="ROOT", help="The folder of all runs, or s3://bucket/prefix.")
     ] = "runs",
-    data: Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="A data set to look for.")] = None,
-    patience: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for an answer of a node.")] = 120.0,
+    data: Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="A data set to check.")] = None,
+    patience: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each node.")] = 120.0,
     output: Output = Format.table,
 ) -> None:
-    """What every node has and reaches, and what is wrong with it: exit code 2 if anything is.
+    """Check every node of a cluster and list the problems; exit code 2 if there are any.
 
-    GPUs and their driver, versions and code against this machine's, free disk, the folder of runs (each node reads
-    what this machine wrote there, and the other way round), the data, the clock, the way to the object store. Data
-    that a node does not see is sent to it by a launch; other data under the same path is a problem.
+    Checks GPUs and driver, package versions and code against this machine's, free disk space, read and write access
+    to the folder of runs, the data, the clock, and the transfer speed of the object store. A launch sends the data to
+    nodes that lack it; different data under the same path is a problem.
 
     Example: python -m cluster doctor --address 10.0.0.1:6379 --runs /shared/runs --data data/scribbles
     """
@@ -131,9 +131,9 @@ def doctor(
     from cluster.doctor.report import COLUMNS, document, node_rows, problem_rows
 
     if data is not None and not data.is_dir():
-        raise UserError(f"--data {data}: no such folder here")
+        raise UserError(f"--data {data}: no such folder on this machine")
     root = runs if "://" in runs else str(Path(runs).absolute())
-    with _ray(address or os.environ.get("RAY_ADDRESS")), progress_bar("asking the nodes") as progress:
+    with _ray(address or os.environ.get("RAY_ADDRESS")), progress_bar("checking the nodes") as progress:
         nodes, problems = examine(root, None if data is None else str(data.absolute()), patience, progress)
     if output is Format.json:
         print_json(document(nodes, problems))

@@ -1,4 +1,4 @@
-"""Where a run is to run: a Ray of this machine, or a cluster that is there already; the data lie ready on both."""
+"""Opening the target of a run: a local Ray, or an existing cluster whose nodes can fetch the data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from cluster.capacity.capacity import Capacity, wait_for_room
-from cluster.capacity.nodes import Nodes
+from cluster.capacity.capacity import Capacity, wait_for_machine
+from cluster.capacity.nodes import NodePool
 from cluster.connection.connect import connected
 from cluster.connection.local_ray import local_ray
-from cluster.data_delivery import measured_there, put_data
-from cluster.doctor.storage_reach import asked_aside, check_runs
+from cluster.doctor.storage_reach import check_runs, start_check
+from cluster.preparation import measure_on_node, put_data
 from trainable.data.dataset import open_split
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
@@ -23,27 +23,26 @@ Measure = Callable[[Shipment], Footprint]
 
 
 @contextmanager
-def opened(
+def open_target(
     place: Place, shipment: Shipment | None, measure: Measure | None
 ) -> Iterator[tuple[Capacity, Shipment | None]]:
-    """A Ray that is there while this is held, and the data where every node of it finds them."""
-    ray_there = connected(place.address) if place.address else local_ray(place.dashboard)
-    with ray_there:
-        nodes = Nodes()
+    """Start or join Ray for the duration of a run; yields its capacity, and the shipment that its nodes can fetch."""
+    with connected(place.address) if place.address else local_ray(place.dashboard):
+        nodes = NodePool()
         if place.address:
-            nodes = Nodes(partial(asked_aside, place.runs), check_runs(place.runs))
-        at: Callable[[str], Footprint] | None = None
+            nodes = NodePool(partial(start_check, place.runs), check_runs(place.runs))
+        measure_on: Callable[[str], Footprint] | None = None
         if place.address and shipment is not None:
             shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))
         if measure is not None and shipment is not None:
-            here = partial(measure, shipment)
-            at = partial(measured_there, here) if place.address else lambda kind: here()
-        capacity = Capacity(place.cpu, place.gpu, at, nodes)
+            local = partial(measure, shipment)
+            measure_on = partial(measure_on_node, local) if place.address else lambda kind: local()
+        capacity = Capacity(place.cpu, place.gpu, measure_on, nodes)
         try:
             if place.address:
-                wait_for_room(capacity)
+                wait_for_machine(capacity)
             elif not capacity():
-                raise UserError(f"resources.gpu = {place.gpu}: a fold trial asks for more GPUs than there are")
+                raise UserError(f"resources.gpu = {place.gpu}: a fold trial requests more GPUs than this machine has")
             yield capacity, shipment
         finally:
-            capacity.no_more()
+            capacity.release()

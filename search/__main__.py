@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from search.commands import inspect_runs
+from search.commands import run_commands
 from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
 from search.commands.replay import replay
 from search.commands.submit import submit
@@ -88,41 +88,44 @@ def launch(
 
     Example: python -m search launch quickstart
     """
-    from search.terminal.narration import close, say_how_to_go_on
-    from search.terminal.watch import shown
+    from search.terminal.plain_view import print_outcome, print_resume_command
+    from search.terminal.watch import show_run
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
-    from search.commands.launch import Request, launch_space  # late, so that a mistake is told before Ray is loaded
+    from search.commands.launch import (  # late, so that a mistake is told before Ray is loaded
+        LaunchOptions,
+        launch_space,
+    )
     from search.planning.plan import PlanOptions
 
-    request = Request(
+    request = LaunchOptions(
         root,
         force_code,
         rebuild=recover,
         plan=PlanOptions(step_seconds, calibrate),
         address=address or None,
         dashboard=dashboard,
-        show=partial(shown, plain=plain),
+        show=partial(show_run, plain=plain),
     )
     try:
         run, policy, outcome = launch_space(loaded, request)
     except KeyboardInterrupt:  # the second one, or one before the first job
-        say_how_to_go_on(sys.argv[1:])
+        print_resume_command(sys.argv[1:])
         raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(close(run, policy, outcome, sys.argv[1:]))
+    raise typer.Exit(print_outcome(run, policy, outcome, sys.argv[1:]))
 
 
 LOOKING = (
-    inspect_runs.status,
-    inspect_runs.watch,
-    inspect_runs.stop,
-    inspect_runs.list_runs,
-    inspect_runs.ledger,
-    inspect_runs.curves,
+    run_commands.status,
+    run_commands.watch,
+    run_commands.stop,
+    run_commands.list_runs,
+    run_commands.ledger,
+    run_commands.curves,
 )
 for command in (plan, launch, submit, *LOOKING, replay):
-    app.command("list" if command is inspect_runs.list_runs else None)(command)
+    app.command("list" if command is run_commands.list_runs else None)(command)
 
 
 if __name__ == "__main__":

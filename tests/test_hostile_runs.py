@@ -12,7 +12,7 @@ from conftest import small_config
 from scored_run import record
 
 from analysis.ensembles.ensemble import load_ensemble, read_member
-from search.commands.launch import Request, launch_space
+from search.commands.launch import LaunchOptions, launch_space
 from search.planning.plan import PlanOptions
 from search.runs.recovery import recover
 from search.runs.run_tables import read_run
@@ -99,7 +99,7 @@ def run(tmp_path):
 def launched(run):
     space = run.space()
     plan = PlanOptions(1.0, False)
-    request = Request(str(run.folder.parent), True, False, plan, address=None, dashboard=False, show=None)
+    request = LaunchOptions(str(run.folder.parent), True, False, plan, address=None, dashboard=False, show=None)
     return launch_space(space, request)
 
 

@@ -1,4 +1,4 @@
-"""Which machines are given fold trials: those that come are asked first, those that are of no use are left out."""
+"""The nodes that may run fold trials: new nodes are checked first, unusable ones are excluded."""
 
 from __future__ import annotations
 
@@ -16,117 +16,117 @@ from cluster.capacity.packing import Machine
 from trainable.errors import WrongMachine
 from trainable.printing import say
 
-AGAIN = 60.0  # seconds after which a node that did not reach the runs is asked once more
-STARTS = 3  # workers in a row that a node could not start: it gets no more
+RETRY_SECONDS = 60.0  # until a node that could not access the runs is checked again
+MAX_FAILED_STARTS = 3  # consecutive workers that fail to start before a node is excluded
 
-Answer = Callable[[], str | None]  # what is wrong, in words, or nothing; None as long as there is no answer
-Ask = Callable[[str], Answer]
+PendingCheck = Callable[[], str | None]  # the problem, or "" if there is none; None while the check is running
+StartCheck = Callable[[str], PendingCheck]
 
 
 @dataclass(frozen=True)
-class Present:
-    """A node of the cluster: its address, and what it has."""
+class NodeInfo:
+    """A node of the cluster: its address and resources."""
 
     address: str
     machine: Machine
 
 
-def present() -> dict[str, Present]:
-    """The nodes that are there, by their ids; one that is about to be taken away gets no more fold trials."""
+def alive_nodes() -> dict[str, NodeInfo]:
+    """The nodes by id, without draining ones, so that a node about to be removed gets no more fold trials."""
     leaving = ray._private.state.state.get_draining_nodes()
     return {
-        node["NodeID"]: Present(node["NodeManagerAddress"], node["Resources"])
+        node["NodeID"]: NodeInfo(node["NodeManagerAddress"], node["Resources"])
         for node in ray.nodes()
         if node["Alive"] and node["NodeID"] not in leaving
     }
 
 
-def unasked(node: str) -> Answer:
-    """Of a Ray of this machine alone there is nothing to ask."""
+def no_check(node: str) -> PendingCheck:
+    """A Ray on this machine only needs no check."""
     return lambda: ""
 
 
-class Nodes:
-    """The nodes that fold trials may run on; ``welcome`` are those that were asked before the first one.
+class NodePool:
+    """The nodes that fold trials may run on; ``accepted`` are those checked before the first fold trial.
 
-    Ray itself knows nothing of this: it must be told to ``avoid`` those that are left out.
+    Ray does not see these checks, so excluded nodes are passed to its scheduler as ``avoid``.
     """
 
     def __init__(
         self,
-        ask: Ask = unasked,
-        welcome: Iterable[str] = (),
-        look: Callable[[], Mapping[str, Present]] = present,
+        start_check: StartCheck = no_check,
+        accepted: Iterable[str] = (),
+        list_nodes: Callable[[], Mapping[str, NodeInfo]] = alive_nodes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ask, self.welcome, self.look, self.clock = ask, set(welcome), look, clock
-        self.asking: dict[str, Answer] = {}
-        self.out: dict[str, float] = {}  # those that are left out, and until when
-        self.there: Mapping[str, Present] = {}
-        self.failed: Counter[str] = Counter()  # workers in a row that could not be started, by node
-        self.named: set[str] = set()
+        self.start_check, self.accepted, self.list_nodes, self.clock = start_check, set(accepted), list_nodes, clock
+        self.pending: dict[str, PendingCheck] = {}
+        self.excluded_until: dict[str, float] = {}
+        self.alive: Mapping[str, NodeInfo] = {}
+        self.failed_starts: Counter[str] = Counter()  # consecutive, by node
+        self.reported: set[str] = set()
 
     def machines(self) -> list[Machine]:
-        """What those have that may be given fold trials now."""
-        self.there = self.look()
-        for node in self.there.keys() - self.welcome:
-            self._hear(node)
-        return [each.machine for node, each in self.there.items() if node in self.welcome]
+        """The resources of the nodes that may run fold trials now."""
+        self.alive = self.list_nodes()
+        for node in self.alive.keys() - self.accepted:
+            self._check(node)
+        return [each.machine for node, each in self.alive.items() if node in self.accepted]
 
     @property
     def avoid(self) -> tuple[str, ...]:
-        """Nodes that are there, and are left out."""
-        return tuple(sorted(self.there.keys() & self.out.keys()))
+        """Alive nodes that are excluded."""
+        return tuple(sorted(self.alive.keys() & self.excluded_until.keys()))
 
-    def knows(self, node: str | None) -> bool:
-        """Whether it has been asked and is to stay; one that is not told is not doubted."""
-        return node is None or (node in self.there and node in self.welcome)
+    def trusts(self, node: str | None) -> bool:
+        """Whether the node has passed its check and is staying; an unknown node (None) is trusted."""
+        return node is None or (node in self.alive and node in self.accepted)
 
-    def works(self, node: str | None) -> None:
-        """A fold trial has reported from there."""
+    def worker_reported(self, node: str | None) -> None:
+        """Reset the count of failed starts: a fold trial on this node has reported."""
         if node is not None:
-            self.failed.pop(node, None)
+            self.failed_starts.pop(node, None)
 
-    def blames(self, node: str | None, words: str) -> bool:
-        """Note a worker that could not be started; whether it is the node's fault, because there are others."""
-        if not self.knows(node):
+    def worker_failed(self, node: str | None, error: str) -> bool:
+        """Count a worker that failed to start; True if the node is to blame, which needs another accepted node."""
+        if not self.trusts(node):
             return True
-        if node is None or not self.there.keys() & self.welcome - {node}:
+        if node is None or not self.alive.keys() & self.accepted - {node}:
             return False
-        self.failed[node] += 1
-        if self.failed[node] == STARTS:
-            self._leave_out(node, f"{STARTS} workers in a row could not be started; the last one said: {words}")
-            self.out[node] = math.inf
+        self.failed_starts[node] += 1
+        if self.failed_starts[node] == MAX_FAILED_STARTS:
+            self._exclude(node, f"{MAX_FAILED_STARTS} workers in a row failed to start; last error: {error}")
+            self.excluded_until[node] = math.inf
         return True
 
-    def named_by(self, error: BaseException | None) -> str | None:
-        """The node on which an actor was when it came to this error, if there is a way to know."""
+    def node_of(self, error: BaseException | None) -> str | None:
+        """The node of the actor that raised this error, if it can be determined."""
         if isinstance(error, WrongMachine):
             return error.node
         if isinstance(error, ActorDiedError) and error.actor_id:
             node: str | None = ray._private.state.actors(error.actor_id).get("Address", {}).get("NodeID")
             return node
-        told = re.search(r"\[Node ([^\]]+)\]", str(error))  # of a runtime environment
-        at = [node for node, each in self.there.items() if told and each.address == told[1]]
-        return at[0] if len(at) == 1 else None
+        match = re.search(r"\[Node ([^\]]+)\]", str(error))  # from a runtime environment that failed to set up
+        nodes = [node for node, each in self.alive.items() if match and each.address == match[1]]
+        return nodes[0] if len(nodes) == 1 else None
 
-    def _hear(self, node: str) -> None:
-        """One that does not answer yet gets nothing yet; one that was left out long enough is asked again."""
-        if node not in self.asking and self.clock() >= self.out.get(node, -math.inf):
-            self.asking[node] = self.ask(node)
-        said = self.asking[node]() if node in self.asking else None
-        if said is None:
+    def _check(self, node: str) -> None:
+        """Start or poll the check of a node; an excluded node is checked again after ``RETRY_SECONDS``."""
+        if node not in self.pending and self.clock() >= self.excluded_until.get(node, -math.inf):
+            self.pending[node] = self.start_check(node)
+        problem = self.pending[node]() if node in self.pending else None
+        if problem is None:
             return
-        del self.asking[node]
-        if said:
-            self._leave_out(node, said)
+        del self.pending[node]
+        if problem:
+            self._exclude(node, problem)
         else:
-            self.out.pop(node, None)
-            self.welcome.add(node)
+            self.excluded_until.pop(node, None)
+            self.accepted.add(node)
 
-    def _leave_out(self, node: str, why: str) -> None:
-        self.welcome.discard(node)
-        self.out[node] = self.clock() + AGAIN
-        if node not in self.named:
-            self.named.add(node)
-            say(f"node {self.there[node].address} ({node[:8]}) is left out: {why}")
+    def _exclude(self, node: str, reason: str) -> None:
+        self.accepted.discard(node)
+        self.excluded_until[node] = self.clock() + RETRY_SECONDS
+        if node not in self.reported:
+            self.reported.add(node)
+            say(f"node {self.alive[node].address} ({node[:8]}) is excluded: {reason}")

@@ -1,1 +1,1 @@
-"""Starting or reaching a Ray, its token, and jobs sent to it."""
+"""Starting or joining Ray, its token, and jobs submitted to it."""

@@ -1,4 +1,4 @@
-"""Reaching a Ray that is there already, with this project's code for its nodes."""
+"""Joining a running Ray cluster and sending this project's code to its nodes."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from ray._private import services
 from ray._private.authentication.authentication_token_setup import _enable_token_auth
 from ray.exceptions import RayError
 
-from cluster.connection.ray_workarounds import filled_in
+from cluster.connection.ray_workarounds import patched_ray
 from cluster.connection.token import ensure_token
 from trainable.errors import UserError
 from trainable.machine.versions import ROOMS
 
 HOME = Path(__file__).parents[2]
-KNOCK_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 HIGHEST_PORT = 65535
-STRANGERS_WORDS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # a Ray job brings its code itself
+NOT_RAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in a Ray job, which already carries the code
 
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """A node that has no copy of this project, or another one, runs the one of this machine."""
+    """Join the cluster at ``address``; its nodes run this machine's copy of the project."""
     if address.startswith(("ray://", "http://", "https://")):
         raise UserError(
-            f"--address {address}: must be HOST:PORT of a cluster that this machine is a part of; from outside, "
-            "python -m search submit SPACE --address http://HEAD:8265 sends a search there"
+            f"--address {address}: must be HOST:PORT of a cluster that includes this machine; from outside, use "
+            "python -m search submit SPACE --address http://HEAD:8265"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    show_token()
+    use_token()
     if address != "auto":
-        _knock(address)
+        _check_reachable(address)
     code = {"py_modules": [str(HOME / room) for room in ROOMS], "excludes": ["__pycache__"]}
-    with filled_in():
+    with patched_ray():
         try:
             ray.init(
                 address,
@@ -51,54 +51,54 @@ def connected(address: str) -> Iterator[None]:
             )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
             first = str(error).strip().splitlines()[0]
-            raise UserError(f"{address}: this Ray lets nobody in ({first}); does it have the same token?") from None
+            raise UserError(f"{address}: Ray refused the connection ({first}); does it use the same token?") from None
         try:
-            _check_door(ray.get_runtime_context().gcs_address)
+            _check_token_required(ray.get_runtime_context().gcs_address)
             yield
         finally:
             ray.shutdown()
 
 
-def show_token() -> None:
-    """Have Ray show this user's token, as it does by itself where it starts, though not where it is only reached."""
+def use_token() -> None:
+    """Make Ray authenticate with this user's token, which it does by default only when it starts a cluster."""
     ensure_token()
     if "RAY_AUTH_MODE" not in os.environ:
         _enable_token_auth()
 
 
-def _check_door(address: str) -> None:
-    """A Ray that asks for no token shows none either: this program would not hear it, and every actor would die."""
+def _check_token_required(address: str) -> None:
+    """Refuse a cluster without token authentication: its replies would be rejected and every actor would die."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return
-    if _greet(address) is None:
+    if _probe(address) is None:
         raise UserError(
-            f"{address}: this Ray asks for no token, so whoever reaches it may run code there. Start it with one, as "
-            "docs/cluster.md tells; RAY_AUTH_MODE=disabled joins it as it is"
+            f"{address}: this Ray requires no token, so anyone who can reach it can run code there. Start it with a "
+            "token (docs/cluster.md), or set RAY_AUTH_MODE=disabled to join it without one"
         )
 
 
-def _knock(address: str) -> None:
-    """Ray itself would try for minutes, also where something else listens."""
+def _check_reachable(address: str) -> None:
+    """Fail within seconds if no Ray listens at the address; ``ray.init`` itself retries for minutes."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit() or int(port) > HIGHEST_PORT:
         raise UserError(f"--address {address}: must be HOST:PORT, with the port of ray start --head (6379 by default)")
-    door = (services.resolve_ip_for_localhost(host.strip("[]")), int(port))  # where Ray would go for this address
+    endpoint = (services.resolve_ip_for_localhost(host.strip("[]")), int(port))  # as Ray resolves it
     try:
-        socket.create_connection(door, timeout=KNOCK_SECONDS).close()
+        socket.create_connection(endpoint, timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise UserError(f"{address}: no Ray can be reached there ({error}); is it running, is the port open?") from None
-    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _greet(build_address(*door)) in STRANGERS_WORDS:
+        raise UserError(f"{address}: cannot reach Ray ({error}); is it running, and is the port open?") from None
+    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _probe(build_address(*endpoint)) in NOT_RAY:
         raise UserError(
-            f"{address}: what listens there is no Ray, or not its door: it must be the port of ray start --head (6379 "
-            "by default), not the dashboard's (8265) or the client's (10001)"
+            f"{address}: this is not Ray's GCS port; use the port of ray start --head (6379 by default), not that of "
+            "the dashboard (8265) or of Ray Client (10001)"
         )
 
 
-def _greet(address: str) -> grpc.StatusCode | None:
-    """What it answers to somebody without a token; None where it lets them in."""
+def _probe(address: str) -> grpc.StatusCode | None:
+    """The status of a request without a token; None if it succeeds."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=KNOCK_SECONDS)
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=CONNECT_SECONDS)
         except grpc.RpcError as error:
             return error.code()
     return None

@@ -1,4 +1,4 @@
-"""A Ray of this machine alone, silent."""
+"""A Ray on this machine only, with its own output silenced."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 import ray
 
-from cluster.connection.ray_workarounds import filled_in, on_loopback
+from cluster.connection.ray_workarounds import loopback_only, patched_ray
 from cluster.connection.token import ensure_token
-from cluster.deployment.grafana import board_provided
+from cluster.deployment.grafana import dashboard_provided
 from trainable.printing import say
 
 
 @contextmanager
 def local_ray(dashboard: bool) -> Iterator[None]:
-    """Start Ray on this machine and end it again; workers find this project wherever it was started from."""
+    """Start Ray on this machine and shut it down afterwards; workers can import this project from any folder."""
     home = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
-    with filled_in(), on_loopback(), board_provided() if dashboard else nullcontext():
-        # Port 0 is a free one, so that several launches may share a machine.
+    with patched_ray(), loopback_only(), dashboard_provided() if dashboard else nullcontext():
+        # Port 0 picks a free port, so that several launches can share a machine.
         started = ray.init(
-            "local",  # or Ray would join any other that was started on this machine, whoever it is meant for
+            "local",  # without it, Ray joins any cluster that already runs on this machine
             include_dashboard=dashboard,
             dashboard_host="127.0.0.1",
             dashboard_port=0,
@@ -35,13 +35,13 @@ def local_ray(dashboard: bool) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
         try:
-            _say_where(started.address_info, token)
+            _print_addresses(started.address_info, token)
             yield
         finally:
             ray.shutdown()
 
 
-def _say_where(address: Mapping[str, Any], token: str) -> None:
+def _print_addresses(address: Mapping[str, Any], token: str) -> None:
     if address["webui_url"]:
         say(f"dashboard: http://{address['webui_url']} ({token})")
     say(f"metrics for Prometheus: http://{address['node_ip_address']}:{address['metrics_export_port']}/metrics")

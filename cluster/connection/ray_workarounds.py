@@ -1,4 +1,4 @@
-"""What Ray has no argument for; all of it is as it was once a Ray has ended."""
+"""Settings that Ray has no arguments for, patched while Ray runs and restored afterwards."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ray.air._internal import usage
 from trainable.printing import say
 
 SWITCH = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-TOLD_ALREADY = "A worker died or was killed while executing a task"
+WORKER_DIED = "A worker died or was killed while executing a task"
 
 
 @contextmanager
-def filled_in() -> Iterator[None]:
-    """To be held while a Ray of this process lives."""
+def patched_ray() -> Iterator[None]:
+    """Apply the patches that every Ray of this process needs."""
     before = parameter.RayParams, worker.print_to_stdstream, usage.tag_callbacks
-    # Every Ray wants port 52365 for its node's agent; the second on a machine starts five seconds later, without one.
+    # The agent's port is 52365 by default; a second Ray on the machine waits five seconds and starts without an agent.
     parameter.RayParams = partial(parameter.RayParams, dashboard_agent_listen_port=0)
-    worker.print_to_stdstream = _pass_on
-    # Tune loads MLflow and others, where they are installed, only to count our callbacks among theirs: a second.
+    worker.print_to_stdstream = _forward_errors
+    # For usage statistics Tune imports MLflow and others if they are installed, which takes a second.
     usage.tag_callbacks = lambda callbacks: False
     try:
         yield
@@ -33,12 +33,11 @@ def filled_in() -> Iterator[None]:
 
 
 @contextmanager
-def on_loopback() -> Iterator[None]:
-    """To be held while a Ray of this machine alone lives: nobody on the network finds a door to it.
+def loopback_only() -> Iterator[None]:
+    """Make a local Ray listen on 127.0.0.1 only, so that it cannot be reached from the network.
 
-    A Ray that knows itself by this machine's address listens at every address, and asks for no token where it tells
-    its metrics; by a switch meant for other systems it is 127.0.0.1 and listens there alone. Who has set the switch
-    gets what was asked for.
+    By default Ray listens on all interfaces, and its metrics endpoint requires no token. A variable meant for Windows
+    and macOS makes it use 127.0.0.1; if the user has set the variable, it is left unchanged.
     """
     if SWITCH in os.environ:
         yield
@@ -53,13 +52,12 @@ def on_loopback() -> Iterator[None]:
 
 
 @contextmanager
-def credentials_kept() -> Iterator[None]:
-    """To be held while Tune starts workers: what they may ask a storage with, each node knows by itself.
+def without_aws_credentials() -> Iterator[None]:
+    """Keep Tune from sending this process's AWS keys to workers; each node uses its own credentials.
 
-    Tune would send them this process's AWS keys, which every node of the cluster then writes into a log of Ray's that
-    every account of that node can read.
+    Every node would write the keys into a Ray log that all accounts of that node can read.
     """
-    from ray.tune.execution import class_cache  # late: whoever runs no trials need not wait for Tune
+    from ray.tune.execution import class_cache  # late: Tune is slow to import, and only trials need it
 
     before = class_cache.ENV_VARS_TO_PROPAGATE
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in before if not name.startswith("AWS_")}
@@ -69,8 +67,8 @@ def credentials_kept() -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
-def _pass_on(data: Mapping[str, Any], *_: object, **__: object) -> None:
-    """Ray's own errors, which it prints on stdout; that a worker died the run tells itself, in its own words."""
+def _forward_errors(data: Mapping[str, Any], *_: object, **__: object) -> None:
+    """Print Ray's errors, which it writes to stdout, on stderr; the run itself reports workers that died."""
     for line in data["lines"]:
-        if not line.startswith(TOLD_ALREADY):
+        if not line.startswith(WORKER_DIED):
             say(f"ray: {line}")

@@ -1,1 +1,1 @@
-"""What deploys and monitors a cluster: the shipped files, the Grafana dashboard and Prometheus metrics."""
+"""Deployment and monitoring of a cluster: the shipped files, the Grafana dashboard and the Prometheus metrics."""

@@ -1,4 +1,4 @@
-"""The deployment files that come with the project: which there are, what each is for, and copies of them."""
+"""The deployment files that ship with the project: listing and copying them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "files"
 
 @dataclass(frozen=True)
 class DeploymentFile:
-    """A file to start a cluster with; its first comment says what it is for, the ones below which commands use it."""
+    """A file that starts a cluster; its first comment states its purpose, the following ones the commands."""
 
     path: Path
 
@@ -34,15 +34,15 @@ def deployment_files() -> list[DeploymentFile]:
 def find_file(name: str) -> DeploymentFile:
     known = {file.name: file for file in deployment_files()}
     if name not in known:
-        raise UserError(f"{name}: no such deployment file.{did_you_mean(name, known)} There are: {', '.join(known)}.")
+        raise UserError(f"{name}: no such deployment file.{did_you_mean(name, known)} Known: {', '.join(known)}.")
     return known[name]
 
 
 def copy_file(file: DeploymentFile, folder: Path) -> Path:
-    """Copy a file to be edited; one that was edited before is never written over."""
+    """Copy a file for editing; an edited copy is never overwritten."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.name
     if target.exists() and target.read_bytes() != file.path.read_bytes():
-        raise UserError(f"{target}: exists already and differs; remove it, or copy to another folder with --out")
+        raise UserError(f"{target}: already exists and differs; remove it, or copy to another folder with --out")
     shutil.copy(file.path, target)
     return target

@@ -1,1 +1,1 @@
-"""What is wrong with the nodes of a cluster, asked of each of them."""
+"""Health checks that run on every node of a cluster."""

@@ -1,4 +1,4 @@
-"""Asking every node of a Ray how it is: all at once, each by an actor that is held to it, none for ever."""
+"""Probing all nodes of a cluster in parallel, each with an actor pinned to it and a timeout."""
 
 from __future__ import annotations
 
@@ -14,46 +14,48 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.doctor.health import Node, Problem, Reference, ordered, problems_of
-from cluster.doctor.node_facts import Ask, Probe, Storage, data_hash, new_ask
+from cluster.doctor.node_facts import Probe, ProbeRequest, Storage, data_hash, new_request
 from trainable.machine.versions import code_hashes, versions
 from trainable.printing import Progress
 
 BLOCK = 64 * 2**20  # bytes that each node fetches from the object store
-LOOKS = 5  # at each clock; the one that took the least time counts
-AT_ONCE = 64  # nodes that are asked at once
+CLOCK_READS = 5  # per node; the fastest one counts
+MAX_PARALLEL = 64  # nodes
 HERE = "this machine"
 
 
 def examine(
     runs: str, data: str | None, patience: float, progress: Progress, probe: type[Probe] = Probe
 ) -> tuple[list[Node], list[Problem]]:
-    """Ask every node of the Ray this process is connected to; those with problems come first."""
+    """Probe every node of the connected cluster; nodes with problems come first."""
     here = Reference(versions(), code_hashes(), None if data is None else data_hash(data))
-    storage, ask, problems = _leave_word(runs, data, probe)
+    storage, request, problems = _write_marker(runs, data, probe)
     try:
-        nodes = _ask_all(ask, patience, progress, probe, storage)
+        nodes = _ask_all(request, patience, progress, probe, storage)
     finally:
         if storage is not None:
-            _take_back(storage, [ask.name, *map(ask.answer, _alive())])
+            _delete_markers(storage, [request.name, *map(request.reply_name, _alive())])
     problems += problems_of(nodes, here)
     return ordered(nodes, problems), problems
 
 
-def _leave_word(runs: str, data: str | None, probe: type[Probe]) -> tuple[Storage | None, Ask, list[Problem]]:
-    """Where this machine cannot write itself, no node is asked about it."""
-    ask = new_ask(runs, data)
+def _write_marker(
+    runs: str, data: str | None, probe: type[Probe]
+) -> tuple[Storage | None, ProbeRequest, list[Problem]]:
+    """Write the marker file; if this machine cannot write it, the storage of the nodes is not checked."""
+    request = new_request(runs, data)
     try:
         storage = probe.open_storage(runs)
-        storage.write(ask.name, ask.word)
-    except Exception as error:  # noqa: BLE001  what a storage raises is what there is to tell
-        problem = Problem(HERE, f"{runs}: cannot be written to: {error}", "name another place for runs: --runs")
-        return None, Ask(None, ask.name, ask.word, data), [problem]
-    return storage, ask, []
+        storage.write(request.name, request.content)
+    except Exception as error:  # noqa: BLE001  any error of the storage is reported as a problem
+        problem = Problem(HERE, f"{runs}: cannot be written to: {error}", "choose another folder with --runs")
+        return None, ProbeRequest(None, request.name, request.content, data), [problem]
+    return storage, request, []
 
 
-def _take_back(storage: Storage, names: Sequence[str]) -> None:
+def _delete_markers(storage: Storage, names: Sequence[str]) -> None:
     for name in names:
-        with suppress(Exception):  # the problems of a storage are told already
+        with suppress(Exception):  # problems of the storage are already reported
             storage.delete(name)
 
 
@@ -61,87 +63,89 @@ def _alive() -> dict[str, dict[str, Any]]:
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
-def _ask_all(ask: Ask, patience: float, progress: Progress, probe: type[Probe], storage: Storage | None) -> list[Node]:
+def _ask_all(
+    request: ProbeRequest, patience: float, progress: Progress, probe: type[Probe], storage: Storage | None
+) -> list[Node]:
     alive = _alive()
     block = ray.put(bytes(BLOCK))
-    one_by_one = threading.Lock()  # two that fetch at once would each be told half the speed
+    fetch_lock = threading.Lock()  # parallel transfers would share the bandwidth
     actor = ray.remote(num_cpus=0, max_restarts=0)(_with_fetching(probe))
-    found = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = {
-            pool.submit(_Asked(node, ask, actor, block, storage, one_by_one, patience)): name
+    nodes = {}
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        futures = {
+            pool.submit(_NodeProbe(node, request, actor, block, storage, fetch_lock, patience)): name
             for name, node in alive.items()
         }
-        for done, future in enumerate(as_completed(asked), 1):
-            found[asked[future]] = future.result()
-            progress(done, len(asked))
-    return [found[name] for name in alive]
+        for done, future in enumerate(as_completed(futures), 1):
+            nodes[futures[future]] = future.result()
+            progress(done, len(futures))
+    return [nodes[name] for name in alive]
 
 
 def _with_fetching(probe: type[Probe]) -> type[Probe]:
-    class Asked(probe):  # type: ignore[misc, valid-type]
+    class FetchingProbe(probe):  # type: ignore[misc, valid-type]
         def fetch(self, blocks: list[Any]) -> float:
-            """Seconds that a block takes to come here."""
+            """Seconds that the transfer of a block takes."""
             began = time.perf_counter()
             ray.get(blocks[0])
             return time.perf_counter() - began
 
-    return Asked
+    return FetchingProbe
 
 
-class _Asked:
-    """A conversation with one node."""
+class _NodeProbe:
+    """The probe of one node."""
 
     def __init__(
         self,
         node: dict[str, Any],
-        ask: Ask,
+        request: ProbeRequest,
         actor: Any,
         block: Any,
         storage: Storage | None,
-        one_by_one: threading.Lock,
+        fetch_lock: threading.Lock,
         patience: float,
     ) -> None:
-        self.id, self.ask, self.actor, self.block = node["NodeID"], ask, actor, block
-        self.storage, self.one_by_one, self.patience = storage, one_by_one, patience
+        self.id, self.request, self.actor, self.block = node["NodeID"], request, actor, block
+        self.storage, self.fetch_lock, self.patience = storage, fetch_lock, patience
         self.name = f"{node['NodeManagerAddress']} ({self.id[:8]})"
         self.gpus = float(node["Resources"].get("GPU", 0.0))
 
     def __call__(self) -> Node:
-        there = NodeAffinitySchedulingStrategy(self.id, soft=False)
-        man = self.actor.options(scheduling_strategy=there).remote()
+        pinned = NodeAffinitySchedulingStrategy(self.id, soft=False)
+        probe = self.actor.options(scheduling_strategy=pinned).remote()
         try:
-            said = self._wait(man.facts.remote(self.id, self.ask))
-            skew, doubt = min((self._look(man) for _ in range(LOOKS)), key=lambda look: look[1])
-            speed = self._speed(man)
-            return Node(self.name, self.gpus, "", said, self._answered(), skew, doubt, speed)
+            facts = self._wait(probe.facts.remote(self.id, self.request))
+            skew, skew_error = min((self._clock_skew(probe) for _ in range(CLOCK_READS)), key=lambda read: read[1])
+            speed = self._speed(probe)
+            return Node(self.name, self.gpus, "", facts, self._wrote_back(), skew, skew_error, speed)
         except GetTimeoutError:
-            return Node(self.name, self.gpus, f"did not answer for {self.patience:g} s")
+            return Node(self.name, self.gpus, f"did not answer within {self.patience:g} s")
         except RayError as error:
-            return Node(self.name, self.gpus, f"could not be asked: {_last_line(error)}")
+            return Node(self.name, self.gpus, f"could not be probed: {_last_line(error)}")
         finally:
-            ray.kill(man)
+            ray.kill(probe)
 
-    def _wait(self, answer: Any) -> Any:
-        return ray.get(answer, timeout=self.patience)
+    def _wait(self, reference: Any) -> Any:
+        return ray.get(reference, timeout=self.patience)
 
-    def _look(self, man: Any) -> tuple[float, float]:
-        """How far its clock is ahead, and half the time that asking took: it was read somewhere within that."""
+    def _clock_skew(self, probe: Any) -> tuple[float, float]:
+        """How far the node's clock is ahead, and the error of that: half the round-trip time."""
         before = time.time()
-        there = self._wait(man.now.remote())
+        remote = self._wait(probe.now.remote())
         after = time.time()
-        return there - (before + after) / 2, (after - before) / 2
+        return remote - (before + after) / 2, (after - before) / 2
 
-    def _speed(self, man: Any) -> float | None:
+    def _speed(self, probe: Any) -> float | None:
         if self.id == ray.get_runtime_context().get_node_id():
             return None
-        with self.one_by_one:
-            return BLOCK / float(self._wait(man.fetch.remote([self.block])))
+        with self.fetch_lock:
+            return BLOCK / float(self._wait(probe.fetch.remote([self.block])))
 
-    def _answered(self) -> bool:
+    def _wrote_back(self) -> bool:
         try:
-            return self.storage is None or self.storage.read(self.ask.answer(self.id)) == self.ask.word
-        except Exception:  # noqa: BLE001  it was written a moment ago
+            return self.storage is None or self.storage.read(self.request.reply_name(self.id)) == self.request.content
+        except Exception:  # noqa: BLE001  any error means that the reply is not readable
             return False
 
 

@@ -1,6 +1,6 @@
-"""What a node says of itself when the doctor asks; it runs there, and loads no more than each question needs.
+"""The facts that the doctor collects on each node; imports only what each check needs.
 
-A question that fails there costs its own answer alone: the words of the error take its place.
+A check that fails does not affect the others: its error message takes the place of its result.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from trainable.machine.hardware import ASK_SECONDS, cores
 from trainable.machine.versions import code_hashes, versions
 from trainable.storage.atomic_files import cache_folder, write_atomically
 
-TORCH_SECONDS = 120.0  # for torch to be loaded and each GPU to be woken
+TORCH_SECONDS = 120.0  # to import torch and initialize each GPU
 USE_EACH_GPU = "import torch; print(sum(int(torch.ones(1, device=i).item()) for i in range(torch.cuda.device_count())))"
-OTHER_FOLDER = "does not see there what this machine wrote"
+MARKER_MISSING = "cannot read what this machine wrote there"
 
 
 class Storage(Protocol):
-    """The least that a place for runs must do; None is read where there is nothing."""
+    """What the doctor needs of a storage for runs; ``read`` returns None for a missing file."""
 
     def write(self, name: str, content: bytes) -> None: ...
     def read(self, name: str) -> bytes | None: ...
@@ -37,7 +37,7 @@ class Storage(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder as a storage: all machines must mean the same one by its path."""
+    """A folder as a storage, shared by all machines under the same path."""
 
     path: Path
 
@@ -55,7 +55,7 @@ class Folder:
 
 
 def open_storage(root: str) -> Storage:
-    """By its address; a path is a folder."""
+    """The object store of a URL, or the folder of a path."""
     if "://" not in root:
         return Folder(Path(root))
     from trainable.storage.object_store import Store
@@ -65,30 +65,30 @@ def open_storage(root: str) -> Storage:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What a node is to look at: the storage with the word that lies in it, and the data; None is not asked about."""
+class ProbeRequest:
+    """What a node checks: the storage with its marker file, and the data; None skips a check."""
 
     runs: str | None
     name: str
-    word: bytes
+    content: bytes
     data: str | None
 
-    def answer(self, node: str) -> str:
-        """Where a node leaves its own copy of the word."""
+    def reply_name(self, node: str) -> str:
+        """The file in which a node writes the marker's content back."""
         return f"{self.name}-{node}"
 
 
-def new_ask(runs: str, data: str | None) -> Ask:
-    return Ask(runs, f".doctor-{secrets.token_hex(8)}", secrets.token_hex(16).encode(), data)
+def new_request(runs: str, data: str | None) -> ProbeRequest:
+    return ProbeRequest(runs, f".doctor-{secrets.token_hex(8)}", secrets.token_hex(16).encode(), data)
 
 
 class Probe:
-    """The doctor's man on a node."""
+    """Collects the facts of a node; runs there as an actor."""
 
     open_storage = staticmethod(open_storage)
 
-    def facts(self, node: str, ask: Ask) -> dict[str, Any]:
-        cards, driver = _cards()
+    def facts(self, node: str, request: ProbeRequest) -> dict[str, Any]:
+        cards, driver = _gpus()
         return {
             "host": socket.gethostname(),
             "cpus": cores(),
@@ -100,62 +100,62 @@ class Probe:
             "code": code_hashes(),
             "free_temp": _free(Path(tempfile.gettempdir())),
             "free_cache": _free(cache_folder()),
-            "storage": "" if ask.runs is None else use_storage(self.open_storage, node, ask),
-            "data": None if ask.data is None else _hash_of(ask.data),
+            "storage": "" if request.runs is None else check_storage(self.open_storage, node, request),
+            "data": None if request.data is None else _hash_of(request.data),
         }
 
     def now(self) -> float:
         return time.time()
 
 
-def use_storage(opened: Callable[[str], Storage], node: str, ask: Ask) -> str:
-    """What is wrong with the storage as this node sees it, in words, or nothing."""
+def check_storage(opened: Callable[[str], Storage], node: str, request: ProbeRequest) -> str:
+    """The problem with the storage as seen from this node, or an empty string."""
 
-    def work() -> str:
-        storage = opened(str(ask.runs))
-        if storage.read(ask.name) != ask.word:
-            return OTHER_FOLDER
-        storage.write(ask.answer(node), ask.word)
+    def check() -> str:
+        storage = opened(str(request.runs))
+        if storage.read(request.name) != request.content:
+            return MARKER_MISSING
+        storage.write(request.reply_name(node), request.content)
         return ""
 
-    return _told(work)
+    return _result_or_error(check)
 
 
 def data_hash(folder: str) -> str:
-    from trainable.data.dataset import open_split  # late: it loads numpy and pillow, which a node may lack
+    from trainable.data.dataset import open_split  # late: imports numpy and pillow, which a node may lack
 
     return open_split(Path(folder)).hash
 
 
 def _hash_of(folder: str) -> str | None:
-    """None where there is no such folder; words where it cannot be read."""
-    return _told(lambda: data_hash(folder)) if Path(folder).is_dir() else None
+    """None if there is no such folder; an error message if it cannot be read."""
+    return _result_or_error(lambda: data_hash(folder)) if Path(folder).is_dir() else None
 
 
-def _told(work: Callable[[], str]) -> str:
+def _result_or_error(check: Callable[[], str]) -> str:
     try:
-        return work()
-    except Exception as error:  # noqa: BLE001  whatever is wrong there is what the doctor is here to tell
+        return check()
+    except Exception as error:  # noqa: BLE001  the doctor reports any error
         return f"{type(error).__name__}: {error}"
 
 
-def _cards() -> tuple[list[dict[str, Any]], str | None]:
-    """All GPUs that there are, also those that Ray keeps from this process, and the version of their driver."""
-    said = _output(["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"])
-    rows = [[part.strip() for part in line.rsplit(",", 2)] for line in said.splitlines() if line.count(",") >= 2]
-    cards = [{"name": name, "memory": int(size) * 2**20 if size.isdigit() else None} for name, size, _ in rows]
-    return cards, rows[0][2] if rows else None
+def _gpus() -> tuple[list[dict[str, Any]], str | None]:
+    """All GPUs, including those that Ray hides from this process, and the driver version."""
+    output = _output(["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"])
+    rows = [[part.strip() for part in line.rsplit(",", 2)] for line in output.splitlines() if line.count(",") >= 2]
+    gpus = [{"name": name, "memory": int(size) * 2**20 if size.isdigit() else None} for name, size, _ in rows]
+    return gpus, rows[0][2] if rows else None
 
 
 def _usable() -> int:
-    """How many of them torch can reach, in a process that sees them all."""
+    """How many GPUs torch can use, in a process that sees all of them."""
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    said = _output([sys.executable, "-c", USE_EACH_GPU], TORCH_SECONDS, environment).strip()
-    return int(said) if said.isdigit() else 0
+    count = _output([sys.executable, "-c", USE_EACH_GPU], TORCH_SECONDS, environment).strip()
+    return int(count) if count.isdigit() else 0
 
 
 def _output(command: list[str], seconds: float = ASK_SECONDS, environment: dict[str, str] | None = None) -> str:
-    """What a program prints; nothing where it is not there, fails or takes too long."""
+    """What a program prints; an empty string if it is missing, fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=environment, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -164,6 +164,6 @@ def _output(command: list[str], seconds: float = ASK_SECONDS, environment: dict[
 
 
 def _free(folder: Path) -> int:
-    """Of the disk on which a folder is, or would be made."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    return shutil.disk_usage(there).free
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

@@ -1,4 +1,4 @@
-"""What ``doctor`` prints of the nodes: for machines, and as rows."""
+"""The output of ``doctor``: a JSON document, and table rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLUMNS = (
 
 def document(nodes: Iterable[Node], problems: Iterable[Problem]) -> dict[str, Any]:
     """For JSON, in bytes and seconds."""
-    return {"nodes": [_told(node) for node in nodes], "problems": [asdict(problem) for problem in problems]}
+    return {"nodes": [_node_document(node) for node in nodes], "problems": [asdict(problem) for problem in problems]}
 
 
 def problem_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
@@ -24,36 +24,36 @@ def problem_rows(problems: Iterable[Problem]) -> list[dict[str, Any]]:
 
 
 def node_rows(nodes: Iterable[Node], problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """A row for each node, in the units of people."""
+    """One row per node, in human-readable units."""
     return [_row(node, sum(problem.node == node.name for problem in problems)) for node in nodes]
 
 
-def _told(node: Node) -> dict[str, Any]:
-    known = {"node": node.name, "ray_gpus": node.ray_gpus, "answered": not node.silent}
-    if node.silent:
+def _node_document(node: Node) -> dict[str, Any]:
+    known = {"node": node.name, "ray_gpus": node.ray_gpus, "answered": not node.error}
+    if node.error:
         return known
-    return {**known, **node.said, "clock": node.skew, "clock_doubt": node.doubt, "bytes_per_second": node.speed}
+    return {**known, **node.facts, "clock": node.skew, "clock_doubt": node.skew_error, "bytes_per_second": node.speed}
 
 
 def _row(node: Node, problems: int) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {"node": node.name, "problems": problems}
-    if node.silent:
+    if node.error:
         return row
-    said = node.said
-    cards = [f"{card['name']} {(card['memory'] or 0) / 2**30:.0f} GiB" for card in said["gpus"]]
+    facts = node.facts
+    cards = [f"{card['name']} {(card['memory'] or 0) / 2**30:.0f} GiB" for card in facts["gpus"]]
     return row | {
-        "host": said["host"],
+        "host": facts["host"],
         "gpus": ", ".join(f"{cards.count(card)} x {card}" for card in dict.fromkeys(cards)) or "none",
-        "driver": said["driver"],
-        "cores": said["cpus"],
-        "memory_gb": round(said["memory"] / 1e9),
-        "python": said["versions"]["python"],
-        "torch": said["versions"]["torch"],
-        "ray": said["versions"]["ray"],
-        "temp_gb": round(said["free_temp"] / 1e9),
-        "cache_gb": round(said["free_cache"] / 1e9),
-        "runs": "seen" if not said["storage"] and node.answered else "not seen",
-        "data": None if said["data"] is None else str(said["data"])[:12],
+        "driver": facts["driver"],
+        "cores": facts["cpus"],
+        "memory_gb": round(facts["memory"] / 1e9),
+        "python": facts["versions"]["python"],
+        "torch": facts["versions"]["torch"],
+        "ray": facts["versions"]["ray"],
+        "temp_gb": round(facts["free_temp"] / 1e9),
+        "cache_gb": round(facts["free_cache"] / 1e9),
+        "runs": "seen" if not facts["storage"] and node.wrote_back else "not seen",
+        "data": None if facts["data"] is None else str(facts["data"])[:12],
         "clock_s": f"{node.skew:+.3f}",
         "mb_per_s": None if node.speed is None else round(node.speed / 1e6),
     }

@@ -1,4 +1,4 @@
-"""Whether every node reaches the runs: asked before it gets its first trial, which would otherwise train for nobody."""
+"""Whether a node can access the runs; checked before its first fold trial, whose results would otherwise be lost."""
 
 from __future__ import annotations
 
@@ -9,65 +9,64 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.capacity.nodes import Answer
-from cluster.doctor.node_facts import Ask, Storage, new_ask, open_storage, use_storage
+from cluster.capacity.nodes import PendingCheck
+from cluster.doctor.node_facts import ProbeRequest, Storage, check_storage, new_request, open_storage
 from trainable.errors import UserError
 
 PATIENCE = 60.0  # seconds for all nodes together
-HINT = "Name a folder that all nodes share, or s3://BUCKET/PREFIX"
+HINT = "Use a folder that all nodes share, or s3://BUCKET/PREFIX"
 Open = Callable[[str], Storage]
 
 
 def check_runs(root: str, opened: Open = open_storage, patience: float = PATIENCE) -> list[str]:
-    """Refuse to begin unless every node reaches the runs; the ids of the nodes."""
+    """Refuse to start unless every node can access the runs; returns the ids of the nodes."""
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    if wrong := unreached(root, list(nodes), opened, patience):
-        told = "; ".join(f"{nodes[node]}: {words}" for node, words in sorted(wrong.items()))
-        raise UserError(f"--runs {root}: not every node reaches it: {told}. {HINT}")
+    if problems := find_unreachable(root, list(nodes), opened, patience):
+        listed = "; ".join(f"{nodes[node]}: {problem}" for node, problem in sorted(problems.items()))
+        raise UserError(f"--runs {root}: not accessible from every node: {listed}. {HINT}")
     return list(nodes)
 
 
-def unreached(root: str, nodes: Sequence[str], opened: Open, patience: float) -> dict[str, str]:
-    """Every node must read what this machine wrote there, and this machine what the node wrote; who fails, and why."""
-    storage, ask = opened(root), new_ask(root, None)
-    storage.write(ask.name, ask.word)
+def find_unreachable(root: str, nodes: Sequence[str], opened: Open, patience: float) -> dict[str, str]:
+    """The problems by node: each must read what this machine wrote, and this machine what the node wrote."""
+    storage, request = opened(root), new_request(root, None)
+    storage.write(request.name, request.content)
     try:
-        asked = {_there(use_storage, node).remote(opened, node, ask): node for node in nodes}
-        done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
-        wrong = {asked[each]: words for each in done if (words := _answer(each, storage, ask, asked[each]))}
-        return wrong | {asked[each]: f"did not answer for {patience:g} s" for each in silent}
+        checks = {_on_node(check_storage, node).remote(opened, node, request): node for node in nodes}
+        done, pending = ray.wait(list(checks), num_returns=len(checks), timeout=patience)
+        problems = {checks[each]: found for each in done if (found := _problem(each, storage, request, checks[each]))}
+        return problems | {checks[each]: f"did not answer within {patience:g} s" for each in pending}
     finally:
-        for name in (ask.name, *map(ask.answer, nodes)):
+        for name in (request.name, *map(request.reply_name, nodes)):
             storage.delete(name)
 
 
-def asked_aside(root: str, node: str, opened: Open = open_storage, patience: float = PATIENCE) -> Answer:
-    """Begin to ask a node that has come, by a task on this machine: the search goes on meanwhile."""
-    here = _there(unreached, ray.get_runtime_context().get_node_id())
-    asked = here.remote(root, [node], opened, patience)
+def start_check(root: str, node: str, opened: Open = open_storage, patience: float = PATIENCE) -> PendingCheck:
+    """Start checking a node that has joined, in a task on this machine, so that the search is not blocked."""
+    check = _on_node(find_unreachable, ray.get_runtime_context().get_node_id()).remote(root, [node], opened, patience)
 
-    def answer() -> str | None:
-        if not ray.wait([asked], timeout=0)[0]:
+    def poll() -> str | None:
+        if not ray.wait([check], timeout=0)[0]:
             return None
         try:
-            wrong = ray.get(asked)
-        except RayError as problem:
-            wrong = {node: str(problem).strip().splitlines()[-1]}
-        return f"--runs {root}: {wrong[node]}. {HINT}" if wrong else ""
+            problems = ray.get(check)
+        except RayError as error:
+            problems = {node: str(error).strip().splitlines()[-1]}
+        return f"--runs {root}: {problems[node]}. {HINT}" if problems else ""
 
-    return answer
+    return poll
 
 
-def _there(work: Callable[..., Any], node: str) -> ray.remote_function.RemoteFunction:
+def _on_node(work: Callable[..., Any], node: str) -> ray.remote_function.RemoteFunction:
     strategy = NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(num_cpus=0, max_retries=0)(work).options(scheduling_strategy=strategy)
 
 
-def _answer(said: ray.ObjectRef, storage: Storage, ask: Ask, node: str) -> str:
+def _problem(check: ray.ObjectRef, storage: Storage, request: ProbeRequest, node: str) -> str:
     try:
-        words: str = ray.get(said)
+        problem: str = ray.get(check)
     except RayError:
-        return ""  # a node that has just left, or cannot start a worker, is not the storage's fault
-    if not words and storage.read(ask.answer(node)) != ask.word:
-        return "this machine does not see there what it wrote"
-    return words
+        return ""  # the node has just left or cannot start a worker, which says nothing about the storage
+    if not problem and storage.read(request.reply_name(node)) != request.content:
+        return "this machine cannot read what the node wrote there"
+    return problem

@@ -57,7 +57,7 @@ start 1 --nodelist="$first" --head --node-ip-address="$address" --port="$port" -
 tries=60
 until ray health-check --address "$address:$port" &> /dev/null; do
   if ((--tries == 0)); then
-    echo "error: no Ray came up at $address:$port; the lines above say why" >&2
+    echo "error: Ray did not start at $address:$port; see the lines above" >&2
     exit 1
   fi
   sleep 5

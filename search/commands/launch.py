@@ -43,7 +43,7 @@ from trainable.storage.urls import is_url
 
 
 @dataclass(frozen=True)
-class Request:
+class LaunchOptions:
     """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
 
     root: str
@@ -55,7 +55,7 @@ class Request:
     show: Callable[[Run], AbstractContextManager[Notify]]
 
 
-def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
+def launch_space(space: Space, request: LaunchOptions) -> tuple[Run, Policy, Outcome]:
     """Run a space to its end; one that was begun goes on where it stopped."""
     if not is_url(request.root):
         return _launch(space, request, Run(Path(request.root, space.settings.name)))
@@ -65,7 +65,7 @@ def launch_space(space: Space, request: Request) -> tuple[Run, Policy, Outcome]:
         return _launch(space, request, run)
 
 
-def _launch(space: Space, request: Request, run: Run) -> tuple[Run, Policy, Outcome]:
+def _launch(space: Space, request: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
@@ -156,7 +156,7 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
-def _place(space: Space, request: Request) -> Place:
+def _place(space: Space, request: LaunchOptions) -> Place:
     wanted = space.settings.resources
     root = request.root if is_url(request.root) else str(Path(request.root).absolute())
     return Place(request.address, root, request.dashboard, wanted.cpu, wanted.gpu)

@@ -55,7 +55,7 @@ def submit(
     from cluster.connection.submission import Submission  # late, so that a mistake is told before Ray is loaded
 
     submission = Submission(address, asked.settings.name)
-    identity = submission.under_way()
+    identity = submission.active_job()
     if identity is None:
         with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
             folder = Path(scratch)

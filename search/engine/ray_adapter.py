@@ -29,11 +29,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cluster.capacity.capacity import Capacity
-from cluster.capacity.nodes import Nodes
-from cluster.capacity.packing import KIND, NODE
-from cluster.connection.ray_workarounds import credentials_kept
+from cluster.capacity.nodes import NodePool
+from cluster.capacity.packing import GPU_TYPE, NODE_ID
+from cluster.connection.ray_workarounds import without_aws_credentials
 from cluster.deployment.prometheus import Metrics
-from cluster.target import Measure, opened
+from cluster.target import Measure, open_target
 from search.engine.failure_limits import Failure
 from search.engine.fold_log import FoldLog
 from search.engine.job_feed import EngineSettings, JobFeed
@@ -66,7 +66,7 @@ def run_study(
     measure: Measure | None = None,
 ) -> Outcome:
     """Run a study to its end at ``place``; real fold trials need a ``shipment`` of data, scripted ones have none."""
-    with opened(place, shipment, measure) as (capacity, shipment):
+    with open_target(place, shipment, measure) as (capacity, shipment):
         return drive(study, values, settings, capacity, listeners, shipment)
 
 
@@ -111,7 +111,7 @@ def drive(
                 callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor)],
             ),
         )
-        with credentials_kept():
+        with without_aws_credentials():
             tuner.fit()
     feed.raise_error()
     return feed.outcome
@@ -119,8 +119,8 @@ def drive(
 
 def placement_of(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """The resources that Ray reserves for a job."""
-    kind = {f"{KIND}{job['kind']}": 0.001} if job["kind"] else {}
-    avoid = {NODE: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
+    kind = {f"{GPU_TYPE}{job['kind']}": 0.001} if job["kind"] else {}
+    avoid = {NODE_ID: f"!in({','.join(job['avoid'])})"} if job["avoid"] else {}
     return tune.PlacementGroupFactory([{"CPU": job["cpus"], "GPU": job["gpus"], **kind}], bundle_label_selector=[avoid])
 
 
@@ -133,7 +133,7 @@ class JobSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         job = self.feed.next(trial_id)
-        self.capacity.hint(len(self.feed.jobs), lambda: self.feed.has_more_jobs)
+        self.capacity.request_machines(len(self.feed.jobs), lambda: self.feed.has_more_jobs)
         return packed(job) if isinstance(job, dict) else job
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -149,7 +149,7 @@ class JobSearcher(Searcher):
 class VerdictScheduler(FIFOScheduler):
     """Tune's scheduler: passes each result to the study and acts on the verdict."""
 
-    def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
+    def __init__(self, feed: JobFeed, nodes: NodePool) -> None:
         super().__init__()
         self.feed, self.nodes = feed, nodes
 
@@ -163,11 +163,11 @@ class VerdictScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
         values = unpacked(result)
-        if "storage" in values and not self.nodes.knows(values["node"]):
+        if "storage" in values and not self.nodes.trusts(values["node"]):
             self.feed.worker_failed(trial.trial_id, values["storage"], Failure.WRONG_NODE)
             return str(TrialScheduler.STOP)
         if "step" in values:
-            self.nodes.works(values["node"])
+            self.nodes.worker_reported(values["node"])
         continues = self.feed.result(trial.trial_id, values)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
@@ -181,14 +181,14 @@ class VerdictScheduler(FIFOScheduler):
 class FailureCallback(tune.Callback):
     """Tune's callback: reports why the process of a trial failed, which Tune does not pass to its scheduler."""
 
-    def __init__(self, feed: JobFeed, nodes: Nodes) -> None:
+    def __init__(self, feed: JobFeed, nodes: NodePool) -> None:
         self.feed, self.nodes = feed, nodes
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         error = error_of(trial)
         message, failure = message_of(error), failure_of(error)
         last_line = message.rpartition("\n")[2]
-        if failure is Failure.NOT_STARTED and self.nodes.blames(self.nodes.named_by(error), last_line):
+        if failure is Failure.NOT_STARTED and self.nodes.worker_failed(self.nodes.node_of(error), last_line):
             failure = Failure.WRONG_NODE
         self.feed.worker_failed(trial.trial_id, message, failure)
 

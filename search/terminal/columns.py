@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from search.messages import Entrant
+from search.terminal.config_rows import ConfigRow
 from search.terminal.glyphs import STYLES, Glyphs, fit
-from search.terminal.shown_configs import Contender
 
 WIDE, MIDDLE = 100, 70  # from these widths on there is more room
 SHORT_ID, LONGEST, FEWEST = 6, 13, 6  # signs of an id where room is dear, of a value at most, of a name at least
@@ -82,7 +82,7 @@ def header(layout: Layout, width: int, glyphs: Glyphs) -> Text:
     return _line(layout, ("#", "config", names, Text("folds"), score, "now, or why not"), "dim", width, glyphs)
 
 
-def row(layout: Layout, contender: Contender, parameters: Mapping[str, object], width: int, glyphs: Glyphs) -> Text:
+def row(layout: Layout, contender: ConfigRow, parameters: Mapping[str, object], width: int, glyphs: Glyphs) -> Text:
     values = [plain(parameters[each.name]) if each.name in parameters else "" for each in layout.parameters]
     folds = Text()
     for cell in contender.cells:
@@ -94,7 +94,7 @@ def row(layout: Layout, contender: Contender, parameters: Mapping[str, object], 
     return _line(layout, parts, style, width, glyphs)
 
 
-def _score(contender: Contender, width: int, glyphs: Glyphs) -> str:
+def _score(contender: ConfigRow, width: int, glyphs: Glyphs) -> str:
     """Over the folds at full length; before there is one, the furthest fold's at a share of its steps."""
     value = contender.score if contender.mean is None else contender.mean
     if value is None:

@@ -17,9 +17,9 @@ from search.engine.listeners import Notify
 from search.runs.journal import Line, Tail
 from search.runs.run_folder import Run
 from search.runs.status import status_of
-from search.terminal.narration import Lines
-from search.terminal.screen import LiveView, size_of
-from search.terminal.view import Size, draw, picture_of
+from search.terminal.live_view import LiveView, size_of
+from search.terminal.plain_view import PlainView
+from search.terminal.snapshot import Size, draw, take_snapshot
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import say, talk
@@ -29,10 +29,10 @@ PATIENCE = 60.0  # seconds for which a driver that died may be launched again be
 PIPE = 120  # columns of a picture that goes to no terminal
 
 
-class Screen(Protocol):
+class RunView(Protocol):
     """What shows a run: the live view, or a line per event."""
 
-    def __enter__(self) -> Screen: ...
+    def __enter__(self) -> RunView: ...
     def __exit__(self, *error: object) -> None: ...
     def catch_up(self, lines: Sequence[Line]) -> None: ...
     def show(self, lines: Sequence[Line]) -> None: ...
@@ -41,9 +41,9 @@ class Screen(Protocol):
 
 
 @contextmanager
-def shown(run: Run, plain: bool = False) -> Iterator[Notify]:
+def show_run(run: Run, plain: bool = False) -> Iterator[Notify]:
     """Show a run while this process drives it, from a thread that reads the journal as any other watcher does."""
-    screen: Screen = LiveView(run, talk) if not plain and wants_a_view(talk, os.environ) else Lines()
+    screen: RunView = LiveView(run, talk) if not plain and use_live_view(talk, os.environ) else PlainView()
     tail, over = Tail(run.journal), threading.Event()
     screen.catch_up(tail.read())
 
@@ -69,12 +69,12 @@ def shown(run: Run, plain: bool = False) -> Iterator[Notify]:
 def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[str]) -> int:
     """Look on from outside until the run is over; the exit code."""
     console = Console(highlight=False)
-    if once or not (plain or _lively(console)):
+    if once or not (plain or _interactive(console)):
         _print_once(run)
         return 0
-    screen: Screen = Lines(history=True) if plain else LiveView(run, console)
+    screen: RunView = PlainView(history=True) if plain else LiveView(run, console)
     try:
-        _look_on(run, screen, interval)
+        _follow(run, screen, interval)
     except KeyboardInterrupt:
         say("\nThe run is left alone. To come back:")
         say(f"  python -m search {shlex.join(words)}")
@@ -86,7 +86,7 @@ def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[st
     return 0
 
 
-def _look_on(run: Run, screen: Screen, interval: float) -> None:
+def _follow(run: Run, screen: RunView, interval: float) -> None:
     """Until the run ended, or its driver died and nobody launched it again in good time."""
     tail = Tail(run.journal)
     driven, lines = run.driven, tail.read()  # in this order: who ended in between has left word of it
@@ -117,15 +117,15 @@ def _print_once(run: Run) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE)
     status = status_of(run)
     space = run.space()
-    picture = picture_of(status, f"{run.name}, {space.settings.scheduler.name}")
+    snapshot = take_snapshot(status, f"{run.name}, {space.settings.scheduler.name}")
     size = Size(console.width, console.height, size_of(console).glyphs)
-    console.print(Group(*draw(picture, status.elapsed(time.time()), size)))
+    console.print(Group(*draw(snapshot, status.elapsed(time.time()), size)))
 
 
-def wants_a_view(console: Console, environment: Mapping[str, str]) -> bool:
+def use_live_view(console: Console, environment: Mapping[str, str]) -> bool:
     """Whether a launch should draw where nobody asked for it: on a terminal, and where nothing speaks against it."""
-    return _lively(console) and not any(environment.get(name) for name in ("CI", "NO_COLOR"))
+    return _interactive(console) and not any(environment.get(name) for name in ("CI", "NO_COLOR"))
 
 
-def _lively(console: Console) -> bool:
+def _interactive(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal

@@ -1,4 +1,4 @@
-"""Two searches that many tests look at while they are held."""
+"""Two running searches that many tests inspect while their workers wait."""
 
 import os
 

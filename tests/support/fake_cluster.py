@@ -20,7 +20,7 @@ from unittest.mock import patch
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
-from cluster.connection.connect import show_token
+from cluster.connection.connect import use_token
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS = 0x00020000  # of sched.h: mounts of its own
@@ -36,7 +36,7 @@ class FakeCluster:
     """A head without cores, so that nothing trains beside the driver, and nodes of two cores and a GPU each."""
 
     def __init__(self, nodes: int, **environment: str) -> None:
-        show_token()  # Ray asks for one wherever it is started by its own command
+        use_token()  # Ray asks for one wherever it is started by its own command
         self.cores = {"num_cpus": 2, "num_gpus": 1}
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
         self.threads: list[ThreadPoolExecutor] = []

@@ -1,90 +1,91 @@
-"""Nodes that come are asked, and those that are of no use are left out, by a clock and answers that the tests give."""
+"""New nodes are checked and unusable ones excluded, with a fake clock and fake checks."""
 
-from cluster.capacity.nodes import AGAIN, STARTS, Nodes, Present
+from cluster.capacity.nodes import MAX_FAILED_STARTS, RETRY_SECONDS, NodeInfo, NodePool
 
 FIRST, SECOND = {"CPU": 2.0}, {"CPU": 4.0}
 
 
 class Ray:
-    """``said`` is what nodes answer: nothing, what is wrong, or None as long as they are silent."""
+    """``problems`` are the results of the checks: "", a problem, or None while a check is running."""
 
-    def __init__(self, **said):
-        self.nodes, self.said, self.asked, self.now = {"first": Present("10.0.0.1", FIRST)}, said, [], 0.0
-        self.known = Nodes(self.ask, ["first"], lambda: self.nodes, lambda: self.now)
+    def __init__(self, **problems):
+        self.nodes, self.problems, self.checked, self.now = {"first": NodeInfo("10.0.0.1", FIRST)}, problems, [], 0.0
+        self.pool = NodePool(self.check, ["first"], lambda: self.nodes, lambda: self.now)
 
-    def ask(self, node):
-        self.asked.append(node)
-        return lambda: self.said[node]
+    def check(self, node):
+        self.checked.append(node)
+        return lambda: self.problems[node]
 
     def join(self):
-        self.nodes["second"] = Present("10.0.0.2", SECOND)
+        self.nodes["second"] = NodeInfo("10.0.0.2", SECOND)
 
     def later(self, seconds=2.0):
         self.now += seconds
-        return self.known.machines()
+        return self.pool.machines()
 
 
-def test_a_node_that_joins_gets_fold_trials_once_it_has_answered():
+def test_a_node_that_joins_gets_fold_trials_once_its_check_passes():
     ray = Ray(second=None)
-    assert ray.later() == [FIRST] and ray.asked == [], "who was there at the launch was asked then"
+    assert ray.later() == [FIRST] and ray.checked == [], "the launch has checked the first node"
     ray.join()
-    assert ray.later() == [FIRST] and ray.later() == [FIRST] and ray.known.avoid == ()
-    ray.said["second"] = ""
-    assert ray.later() == [FIRST, SECOND] and ray.asked == ["second"]
+    assert ray.later() == [FIRST] and ray.later() == [FIRST] and ray.pool.avoid == ()
+    ray.problems["second"] = ""
+    assert ray.later() == [FIRST, SECOND] and ray.checked == ["second"]
 
 
-def test_a_node_that_does_not_reach_the_runs_is_named_once_and_asked_again_after_a_minute(capsys):
-    ray = Ray(second="does not see there what this machine wrote")
+def test_a_node_that_cannot_access_the_runs_is_reported_once_and_checked_again_after_a_minute(capsys):
+    ray = Ray(second="cannot read what this machine wrote there")
     ray.join()
     for _ in range(5):
-        assert ray.later() == [FIRST] and ray.known.avoid == ("second",)
-    assert ray.asked == ["second"]
-    ray.later(AGAIN)
-    assert ray.asked == ["second"] * 2
-    told = capsys.readouterr().err
-    assert told == "node 10.0.0.2 (second) is left out: does not see there what this machine wrote\n"
-    ray.said["second"] = ""
+        assert ray.later() == [FIRST] and ray.pool.avoid == ("second",)
+    assert ray.checked == ["second"]
+    ray.later(RETRY_SECONDS)
+    assert ray.checked == ["second"] * 2
+    assert capsys.readouterr().err == "node 10.0.0.2 (second) is excluded: cannot read what this machine wrote there\n"
+    ray.problems["second"] = ""
     assert ray.later() == [FIRST]
-    assert ray.later(AGAIN) == [FIRST, SECOND] and ray.known.avoid == ()
+    assert ray.later(RETRY_SECONDS) == [FIRST, SECOND] and ray.pool.avoid == ()
 
 
-def test_a_node_that_has_gone_is_avoided_no_more():
+def test_a_node_that_has_left_is_no_longer_avoided():
     ray = Ray(second="is wrong")
     ray.join()
     ray.later()
     del ray.nodes["second"]
-    assert ray.later() == [FIRST] and ray.known.avoid == ()
+    assert ray.later() == [FIRST] and ray.pool.avoid == ()
 
 
-def test_a_node_that_starts_no_worker_gets_no_more_and_one_that_works_again_does(capsys):
+def test_a_node_is_excluded_after_consecutive_failed_starts_only(capsys):
     ray = Ray(second="")
     ray.join()
     ray.later()
-    for _ in range(STARTS - 1):
-        assert ray.known.blames("second", "No space left on device")
-    ray.known.works("second")
-    for _ in range(STARTS - 1):
-        assert ray.known.blames("second", "No space left on device")
-    assert ray.later() == [FIRST, SECOND] and ray.known.avoid == ()
-    assert ray.known.blames("second", "No space left on device")
+    for _ in range(MAX_FAILED_STARTS - 1):
+        assert ray.pool.worker_failed("second", "No space left on device")
+    ray.pool.worker_reported("second")
+    for _ in range(MAX_FAILED_STARTS - 1):
+        assert ray.pool.worker_failed("second", "No space left on device")
+    assert ray.later() == [FIRST, SECOND] and ray.pool.avoid == ()
+    assert ray.pool.worker_failed("second", "No space left on device")
     for _ in range(3):
-        assert ray.later(AGAIN) == [FIRST] and ray.known.avoid == ("second",)
-    told = f"node 10.0.0.2 (second) is left out: {STARTS} workers in a row could not be started; the last one said: "
-    assert capsys.readouterr().err == f"{told}No space left on device\n"
+        assert ray.later(RETRY_SECONDS) == [FIRST] and ray.pool.avoid == ("second",)
+    reason = f"{MAX_FAILED_STARTS} workers in a row failed to start; last error: No space left on device"
+    assert capsys.readouterr().err == f"node 10.0.0.2 (second) is excluded: {reason}\n"
 
 
-def test_the_last_node_is_not_blamed_nor_is_anybody_when_nobody_knows_where_it_was():
+def test_neither_the_only_node_nor_an_unknown_node_is_blamed():
     ray = Ray()
     ray.later()
-    for _ in range(2 * STARTS):
-        assert not ray.known.blames("first", "No space left on device") and not ray.known.blames(None, "no code")
+    for _ in range(2 * MAX_FAILED_STARTS):
+        assert not ray.pool.worker_failed("first", "No space left on device") and not ray.pool.worker_failed(
+            None, "no code"
+        )
     assert ray.later() == [FIRST]
 
 
-def test_one_that_has_not_answered_yet_or_goes_is_not_blamed_and_nothing_there_is_believed():
+def test_a_node_that_is_unchecked_or_gone_is_to_blame_but_not_excluded():
     ray = Ray(second=None)
     ray.join()
     ray.later()
-    for node in ("second", "one that has gone"):
-        assert ray.known.blames(node, "does not see the run") and not ray.known.knows(node)
-    assert ray.known.knows("first") and ray.known.avoid == ()
+    for node in ("second", "a node that has left"):
+        assert ray.pool.worker_failed(node, "does not see the run") and not ray.pool.trusts(node)
+    assert ray.pool.trusts("first") and ray.pool.avoid == ()

@@ -1,4 +1,4 @@
-"""Nobody gets into a running search from outside, and nothing that a person should keep secret is left lying about."""
+"""A running search cannot be reached from other machines, and its secrets are not written anywhere."""
 
 import contextlib
 import re
@@ -13,20 +13,20 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 
 def family(leader):
-    """A process and all that descend from it."""
+    """A process and all its descendants."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found, fresh = set(), {leader}
-    while fresh:
-        found |= fresh
-        fresh = {pid for pid, parent in parents.items() if parent in fresh} - found
+    found, added = set(), {leader}
+    while added:
+        found |= added
+        added = {pid for pid, parent in parents.items() if parent in added} - found
     return found
 
 
 def listening(processes):
-    """(address as the kernel writes it, port) of every socket at which one of these processes can be reached."""
+    """(address as the kernel writes it, port) of every socket on which one of these processes listens."""
     sockets = set()
     for pid in processes:
         for handle in Path(f"/proc/{pid}/fd").glob("*"):
@@ -48,15 +48,15 @@ def commands(processes):
 
 def test_no_process_of_a_search_can_be_reached_from_another_machine(searches):
     for search in searches:
-        doors = set(listening(family(search.process.pid)))
-        # The GCS, the raylet, the agents, the dashboard, and the workers each have some.
-        assert len(doors) >= 8 and {address for address, _ in doors} <= LOOPBACK
+        endpoints = set(listening(family(search.process.pid)))
+        # The GCS, the raylet, the agents, the dashboard, and the workers have several each.
+        assert len(endpoints) >= 8 and {address for address, _ in endpoints} <= LOOPBACK
         metrics = search.address("metrics for Prometheus")
         assert metrics.startswith("http://127.0.0.1:")
-        assert int(re.search(r":(\d+)/", metrics)[1]) in {port for _, port in doors}
+        assert int(re.search(r":(\d+)/", metrics)[1]) in {port for _, port in endpoints}
 
 
-def test_the_token_lies_in_its_file_for_its_owner_alone(searches, token_file):
+def test_only_the_owner_can_read_the_token_file(searches, token_file):
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     for search in searches:
         assert f"cat {token_file}" in search.talk.read_text()
@@ -67,22 +67,22 @@ def test_no_secret_is_in_a_run_folder_a_log_or_the_list_of_processes(searches, t
     assert all(secrets)
     for search in searches:
         processes = family(search.process.pid)
-        told = b"\0".join(commands(processes))
-        session = re.search(rb"/[^\0=]*/session_[\d_-]+", told)[0].decode()
+        command_lines = b"\0".join(commands(processes))
+        session = re.search(rb"/[^\0=]*/session_[\d_-]+", command_lines)[0].decode()
         files = [search.talk, search.out, *search.run.rglob("*"), *Path(session).rglob("*")]
-        looked_at = {path.name for path in files}
-        assert {"journal.jsonl", "log.txt", "gcs_server.out", "raylet.out"} <= looked_at
+        names = {path.name for path in files}
+        assert {"journal.jsonl", "log.txt", "gcs_server.out", "raylet.out"} <= names
         for path in files:
             if path.is_file():
                 content = path.read_bytes()
                 assert not any(secret in content for secret in secrets), path
-    everybody = list(commands(path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline")))
-    assert not any(secret in line for line in everybody for secret in secrets)
+    all_commands = list(commands(path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline")))
+    assert not any(secret in line for line in all_commands for secret in secrets)
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_the_workers_have_the_credentials_all_the_same(searches, name):
-    """Else the test above would find nothing because nobody has anything."""
+def test_the_workers_do_have_the_credentials(searches, name):
+    """Otherwise the test above would pass because there is nothing to find."""
     workers = [pid for pid in family(searches[0].process.pid) if b" config " in b"".join(commands([pid]))]
     assert len(workers) == 2
     for pid in workers:

@@ -1,4 +1,4 @@
-"""A search sent to a Ray cluster as a job, through the door that a cluster has for it."""
+"""A search submitted to a Ray cluster as a job, through its dashboard."""
 
 import json
 import os
@@ -21,7 +21,7 @@ import sys, ray
 from ray._private.utils import write_ray_address
 from cluster.connection.local_ray import local_ray
 with local_ray(dashboard=True):
-    write_ray_address(ray.get_runtime_context().gcs_address)  # as ray start does; its jobs look there
+    write_ray_address(ray.get_runtime_context().gcs_address)  # as ray start does; jobs read it
     sys.stdin.read()
 """
 SPACE = {
@@ -35,12 +35,12 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A user's own: a token of theirs, and this project's Python first."""
+    """The environment of a user with their own token, and this project's Python first."""
     folder = tmp_path_factory.mktemp("user")
-    # A job finds the Ray that was started last with this folder; and paths to sockets must be short.
+    # A job joins the Ray started last with this folder; paths to sockets must be short.
     scratch = tempfile.mkdtemp(prefix="ray")
     (folder / "token").write_text("0123456789abcdef0123456789abcdef\n")
-    ours = {
+    settings = {
         "PYTHONPATH": str(ROOT),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
@@ -48,13 +48,13 @@ def environment(tmp_path_factory):
         "RAY_TMPDIR": scratch,
         "NO_COLOR": "1",
     }
-    yield {**os.environ, **ours}
+    yield {**os.environ, **settings}
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def address(environment):
-    """The dashboard of a Ray that is there before any search."""
+    """The dashboard of a Ray that runs before any search."""
     pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HEAD], env=environment, cwd=ROOT, **pipes) as head:
         found = next(filter(None, (re.match(r"dashboard: (\S+)", line) for line in head.stderr)))
@@ -75,18 +75,18 @@ def submit(tmp_path, environment, address):
     return start
 
 
-def test_a_search_runs_as_a_job_says_what_it_does_and_ends_with_its_own_exit_code(submit, tmp_path):
+def test_a_job_prints_its_events_and_returns_the_exit_code_of_the_search(submit, tmp_path):
     good, failing = submit("good"), submit("failing", fault="nan", fault_step=1, fault_times=1000)
-    _, said = good.communicate(timeout=PATIENCE)
-    assert good.returncode == 0, said
-    assert "good-1: sent to http://" in said and "ended: every job is done" in said
+    _, stderr = good.communicate(timeout=PATIENCE)
+    assert good.returncode == 0, stderr
+    assert "good-1: submitted to http://" in stderr and "ended: every job is done" in stderr
     reports = [line for line in read_journal(tmp_path / "runs/good/journal.jsonl") if line.kind == "report"]
     assert len(reports) == 2 * 2 * 2
-    _, said = failing.communicate(timeout=PATIENCE)
-    assert failing.returncode == 1, said
+    _, stderr = failing.communicate(timeout=PATIENCE)
+    assert failing.returncode == 1, stderr
 
 
-def test_it_goes_on_without_the_one_who_sent_it_who_finds_it_again(submit, tmp_path):
+def test_a_search_continues_without_its_submitter_and_is_found_again(submit, tmp_path):
     first = submit("long", step_seconds=0.5, steps=10)
     journal = tmp_path / "runs/long/journal.jsonl"
     deadline = time.monotonic() + PATIENCE
@@ -95,21 +95,21 @@ def test_it_goes_on_without_the_one_who_sent_it_who_finds_it_again(submit, tmp_p
     first.kill()
     first.communicate()
     again = submit("long", step_seconds=0.5, steps=10)
-    _, said = again.communicate(timeout=PATIENCE)
-    assert again.returncode == 0, said
-    assert "long-1: is under way on http://" in said and "ended: every job is done" in said
-    assert sum(line.kind == "begin" for line in read_journal(journal)) == 1, "one driver did it all"
+    _, stderr = again.communicate(timeout=PATIENCE)
+    assert again.returncode == 0, stderr
+    assert "long-1: already running on http://" in stderr and "ended: every job is done" in stderr
+    assert sum(line.kind == "begin" for line in read_journal(journal)) == 1, "a single driver ran the search"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (("--address", "http://127.0.0.1:9"), "no jobs can be sent there"),
-        (("--address", "127.0.0.1"), "must be the dashboard's"),
-        (("--runs", "runs"), "must be a path from the root that all nodes share"),
+        (("--address", "http://127.0.0.1:9"), "cannot submit jobs"),
+        (("--address", "127.0.0.1"), "must be the URL of the dashboard"),
+        (("--runs", "runs"), "must be an absolute path that all nodes share"),
     ],
 )
-def test_where_it_cannot_go_that_is_said(submit, words, told):
+def test_an_unusable_address_or_folder_is_reported(submit, words, message):
     done = submit("nowhere", *words)
-    _, said = done.communicate(timeout=PATIENCE)
-    assert done.returncode == 2 and told in said
+    _, stderr = done.communicate(timeout=PATIENCE)
+    assert done.returncode == 2 and message in stderr

@@ -1,4 +1,4 @@
-"""The container file, as far as it can be checked without building it; Kubernetes runs what it makes."""
+"""The Containerfile, as far as it can be checked without building it, and the Kubernetes files that use its image."""
 
 import json
 import re
@@ -17,44 +17,44 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 @pytest.fixture(scope="module")
 def steps():
-    """(instruction, the rest) of every line, continued ones joined."""
+    """(instruction, arguments) of every line, with continuations joined."""
     lines = re.sub(r"^#.*\n", "", find_file("Containerfile").path.read_text(), flags=re.M)
     joined = re.sub(r"\\\n\s*", "", lines).splitlines()
     return [tuple(line.split(" ", 1)) for line in joined if line]
 
 
-def those(steps, instruction):
+def arguments(steps, instruction):
     return [rest for name, rest in steps if name == instruction]
 
 
 def test_it_builds_in_one_stage_and_keeps_only_the_result(steps):
-    build, final = those(steps, "FROM")
+    build, final = arguments(steps, "FROM")
     base = final.split()[0]
-    assert build == f"{base} AS build" and "--from=build /opt/venv /opt/venv" in those(steps, "COPY")
+    assert build == f"{base} AS build" and "--from=build /opt/venv /opt/venv" in arguments(steps, "COPY")
     assert re.fullmatch(r"docker\.io/library/python:3\.1[123]-slim-[a-z]+", base)  # never :latest
 
 
 def test_it_installs_this_project_with_the_tested_versions(steps):
-    copied = [path for rest in those(steps, "COPY") if "--from" not in rest for path in rest.split()[:-1]]
+    copied = [path for rest in arguments(steps, "COPY") if "--from" not in rest for path in rest.split()[:-1]]
     packages = [name.removesuffix("*") for name in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
     assert sorted(copied) == sorted([*packages, "pyproject.toml", "constraints.txt", "README.md"])
     assert all((ROOT / path).exists() for path in copied)
-    (install,) = [line for line in those(steps, "RUN") if "pip install" in line]
+    (install,) = [line for line in arguments(steps, "RUN") if "pip install" in line]
     assert install.endswith("--constraint constraints.txt .")
 
 
-def test_it_runs_as_nobody_special_and_holds_no_secret(steps):
+def test_it_runs_unprivileged_and_contains_no_secret(steps):
     after = steps[max(number for number, (name, _) in enumerate(steps) if name == "FROM") :]
-    assert those(after, "USER") == ["1000:1000"]
+    assert arguments(after, "USER") == ["1000:1000"]
     assert [name for name, _ in after].index("USER") > max(n for n, (name, _) in enumerate(after) if name == "RUN")
-    assert not those(steps, "ARG") and "RAY_AUTH_TOKEN" not in " ".join(those(steps, "ENV"))
-    assert "RAY_AUTH_MODE=token" in those(steps, "ENV")[0]
+    assert not arguments(steps, "ARG") and "RAY_AUTH_TOKEN" not in " ".join(arguments(steps, "ENV"))
+    assert "RAY_AUTH_MODE=token" in arguments(steps, "ENV")[0]
 
 
-def test_the_shell_in_it_is_sound(steps):
-    for command in those(steps, "RUN"):
-        assert not (said := complaints(f"{command}\n")), said
-    assert json.loads(those(steps, "CMD")[0])[:3] == ["python", "-m", "search"]
+def test_its_shell_commands_pass_the_check(steps):
+    for command in arguments(steps, "RUN"):
+        assert not (errors := complaints(f"{command}\n")), errors
+    assert json.loads(arguments(steps, "CMD")[0])[:3] == ["python", "-m", "search"]
 
 
 @pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])

@@ -1,4 +1,4 @@
-"""``python -m cluster files`` as a person runs it, and what all deployment files have in common."""
+"""``python -m cluster files`` as run by a user, and the rules for all deployment files."""
 
 import csv
 import fnmatch
@@ -37,14 +37,14 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["cluster", *map(str, words)])
         with pytest.raises(SystemExit) as end:
             exit_codes.run(app)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return end.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return end.value.code, captured.out, captured.err
 
     return program
 
 
-def test_files_lists_each_with_what_it_is_for_and_where_it_is(run):
+def test_files_lists_each_file_with_its_purpose_and_path(run):
     code, out, _ = run("files", "--format", "json")
     rows = json.loads(out)
     assert code == 0 and {row["file"] for row in rows} == SHIPPED == set(NAMES)
@@ -55,7 +55,7 @@ def test_files_lists_each_with_what_it_is_for_and_where_it_is(run):
     assert all(name in run("files")[1] for name in SHIPPED)
 
 
-def test_a_copy_is_the_file_and_one_that_was_edited_is_never_written_over(run, tmp_path):
+def test_a_copy_equals_the_file_and_an_edited_copy_is_never_overwritten(run, tmp_path):
     folder = tmp_path / "new folder"
     code, out, err = run("files", "aws-p4d.yaml", "--out", folder, "--format", "json")
     copy = folder / "aws-p4d.yaml"
@@ -64,7 +64,7 @@ def test_a_copy_is_the_file_and_one_that_was_edited_is_never_written_over(run, t
     assert run("files", "aws-p4d.yaml", "--out", folder)[0] == 0
     copy.write_text("mine")
     code, _, err = run("files", "aws-p4d.yaml", "--out", folder)
-    assert code == 2 and "exists already and differs" in err and copy.read_text() == "mine"
+    assert code == 2 and "already exists and differs" in err and copy.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_a_copy_is_the_file_and_one_that_was_edited_is_never_written_over(run, t
     [
         (["aws-p4"], "no such deployment file. Did you mean 'aws-p4d.yaml'"),
         (["../__init__.py"], "no such deployment file"),
-        (["--out", "here"], "--out copies one file: say which"),
+        (["--out", "here"], "--out needs the name of a file"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(run, words, message, tmp_path, monkeypatch):
+def test_wrong_options_are_reported_in_one_line(run, words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run("files", *words)
     assert (code, out) == (2, "") and message in err and len(err.splitlines()) == 1
@@ -89,7 +89,7 @@ def shown_commands(file):
 
 
 @pytest.mark.parametrize("file", deployment_files(), ids=lambda file: file.name)
-def test_each_begins_with_the_three_commands_that_use_it(file):
+def test_each_file_begins_with_its_three_commands(file):
     shown = shown_commands(file)
     assert len(shown) == 3, shown
     assert file.name in shown[0]
@@ -104,29 +104,29 @@ def test_each_begins_with_the_three_commands_that_use_it(file):
     }
     begins = next(word for word in starts if shown[0].startswith(word))
     assert shown[2].startswith(starts[begins])
-    assert not shown[2].startswith("kubectl delete --filename")  # the volume, and all runs in it, would go too
+    assert not shown[2].startswith("kubectl delete --filename")  # it would also delete the volume with all runs
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_documentation_tells_of_each(name):
+def test_the_documentation_mentions_each_file(name):
     assert f"`{name}`" in DOCS
 
 
-def test_the_commands_of_ray_in_the_documentation_are_understood_by_ray():
+def test_ray_accepts_the_ray_commands_of_the_documentation():
     found = re.findall(r"\b(ray (?:up|exec|down|dashboard|monitor|attach|get-auth-token) [^`|\n]+)", DOCS)
     assert len(found) >= 4
     for command in found:
         ray_options(command.split(" > ")[0].strip(" )"))
 
 
-def test_a_wheel_holds_them_all():
+def test_the_wheel_contains_all_files():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
     names = [path.name for path in FOLDER.rglob("*") if path.is_file()]
     assert [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 @pytest.mark.parametrize("file", deployment_files(), ids=lambda file: file.name)
-def test_none_holds_a_secret(file):
+def test_no_file_contains_a_secret(file):
     text = file.path.read_text()
     assert not re.search(r"AKIA[0-9A-Z]{16}|-----BEGIN|secret_access_key|\b[0-9a-f]{64}\b", text, re.I)
-    assert not re.search(r"RAY_AUTH_TOKEN=", text)  # a token on a command line is everybody's
+    assert not re.search(r"RAY_AUTH_TOKEN=", text)  # a token on a command line is visible to all users

@@ -1,4 +1,4 @@
-"""The Kubernetes files: valid by KubeRay's own resource definitions, made strict, and consistent in themselves."""
+"""The Kubernetes files: valid under a strict version of KubeRay's resource definitions and consistent."""
 
 import copy
 import os
@@ -19,7 +19,7 @@ with_crds = pytest.mark.skipif(
 
 
 def strict(schema):
-    """A definition's schema as JSON Schema, where a key that it does not name is an error.
+    """The schema of a definition as JSON Schema that rejects unknown keys.
 
     Where a number or a string may stand, the definitions say so in JSON Schema's own words too.
     """
@@ -40,7 +40,7 @@ def strict(schema):
 
 @pytest.fixture(scope="module")
 def schemas():
-    """The strict schema of each kind, in the version that the files ask for."""
+    """The strict schema of each kind, in the version that the files use."""
     found = {}
     for path in sorted(CRDS.glob("*.yaml")):
         definition = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["spec"]
@@ -67,7 +67,7 @@ def errors(schemas, ray):
 
 @with_crds
 @pytest.mark.parametrize("name", NAMES)
-def test_kuberay_takes_the_file_as_it_is(schemas, name):
+def test_the_file_is_valid_for_kuberay(schemas, name):
     assert errors(schemas, ray_object(name)) == []
 
 
@@ -91,7 +91,7 @@ def misspelt(ray, path, key, other):
         (("workerGroupSpecs", 0, "template", "spec", "volumes", 0, "persistentVolumeClaim"), "claimName"),
     ],
 )
-def test_a_misspelt_key_would_be_noticed_however_deep(schemas, name, path, key):
+def test_a_misspelt_key_is_detected_at_any_depth(schemas, name, path, key):
     ray = copy.deepcopy(ray_object(name))
     misspelt(cluster_of(ray), path, key, f"{key}s")
     assert any(f"'{key}s' was unexpected" in error for error in errors(schemas, ray))
@@ -99,14 +99,14 @@ def test_a_misspelt_key_would_be_noticed_however_deep(schemas, name, path, key):
 
 @with_crds
 @pytest.mark.parametrize("wrong", [True, 1.5, "eight gigabytes"])
-def test_a_wrong_quantity_would_be_noticed(schemas, wrong):
+def test_a_wrong_quantity_is_detected(schemas, wrong):
     ray = copy.deepcopy(ray_object(NAMES[0]))
     ray["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = wrong
     assert len(errors(schemas, ray)) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_file_brings_the_shared_volume_that_its_nodes_mount(name):
+def test_each_file_defines_the_shared_volume_that_its_nodes_mount(name):
     claim = objects(name)["PersistentVolumeClaim"]
     assert set(claim) == {"apiVersion", "kind", "metadata", "spec"} and claim["apiVersion"] == "v1"
     assert claim["spec"] == {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "200Gi"}}}
@@ -132,7 +132,7 @@ def test_gpu_workers_come_and_go_and_the_head_trains_nothing(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_closed_to_strangers_and_holds_no_secret(name):
+def test_it_requires_a_token_and_contains_no_secret(name):
     spec = cluster_of(ray_object(name))
     assert spec["authOptions"] == {"mode": "token"}  # KubeRay makes the token itself
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP" and "enableIngress" not in spec["headGroupSpec"]

@@ -1,4 +1,4 @@
-"""The files for ``ray up``: valid by Ray's own checks, closed to strangers, spot where they should be."""
+"""The files for ``ray up``: valid by Ray's own checks, with a token, and spot instances for workers only."""
 
 import copy
 import re
@@ -23,7 +23,7 @@ def read(name):
 
 
 def prepared(config):
-    """As ``ray up`` reads it, up to where it would talk to a cloud."""
+    """As ``ray up`` prepares it before it contacts a cloud."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     filled = prepare_config(copy.deepcopy(config))
@@ -38,14 +38,14 @@ def machines(config):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_ray_takes_the_file_as_it_is(name):
+def test_the_file_is_valid_for_ray(name):
     config = prepared(read(name))
     assert config["cluster_name"] == "scribble-search"
     assert config["max_workers"] >= 2
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_misspelt_key_would_be_noticed(name):
+def test_a_misspelt_key_is_detected(name):
     config = read(name)
     config["idle_timeout_minute"] = config.pop("idle_timeout_minutes")
     with pytest.raises(ValidationError, match="idle_timeout_minute"):
@@ -70,23 +70,23 @@ def test_on_aws_the_workers_are_spot_machines_and_the_head_is_not():
 
 
 @pytest.mark.parametrize("spoilt", [None, "ImageID"])
-def test_ec2_knows_what_is_asked_of_it(spoilt):
-    """Against the service's own model; Ray adds the counts."""
+def test_the_requests_to_ec2_are_valid(spoilt):
+    """Checked with botocore's model of the service; Ray adds the counts."""
     from botocore.session import get_session
     from botocore.validate import ParamValidator
 
-    asked = get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    shape = get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
     head, workers = machines(read("aws-p4d.yaml"))
     for machine in (head, *workers):
         wanted = {**machine["node_config"], "MinCount": 1, "MaxCount": 1}
         if spoilt:
             wanted[spoilt] = wanted.pop("ImageId")
-        report = ParamValidator().validate(wanted, asked)
+        report = ParamValidator().validate(wanted, shape)
         assert report.has_errors() == bool(spoilt), report.generate_report()
 
 
 def test_ray_launches_a_spot_worker_on_an_emulated_ec2(tmp_path, monkeypatch):
-    """Ray's own way from the file to a machine: key pair, security group, profile, and what EC2 says a p4d has."""
+    """The steps of Ray from the file to a machine: key pair, security group, profile, instance type."""
     import boto3
     from moto import mock_aws
     from ray.autoscaler._private.aws.config import bootstrap_aws
@@ -128,7 +128,7 @@ def test_on_gcp_the_workers_are_spot_machines_and_the_head_is_not():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_ray_listens_to_token_holders_alone_and_shows_its_dashboard_on_loopback(name):
+def test_ray_requires_the_token_and_its_dashboard_listens_on_loopback(name):
     config = read(name)
     for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
         assert commands[0] == "ray stop" and "RAY_AUTH_MODE=token " in commands[-1]
@@ -152,14 +152,14 @@ def test_every_node_installs_this_project_with_the_tested_versions(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_shell_in_it_is_sound(name):
+def test_its_shell_commands_pass_the_check(name):
     config = read(name)
     for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         for command in config[key]:
-            assert not (said := complaints(f"{command}\n")), said
+            assert not (errors := complaints(f"{command}\n")), errors
 
 
-def test_what_is_wrong_with_shell_or_with_a_command_of_ray_would_be_noticed():
+def test_errors_in_shell_or_ray_commands_are_detected():
     assert "SC2086" in complaints("rm -r $1\n")
     with pytest.raises(UsageError):
         ray_options("ray start --dashbord-host=127.0.0.1")

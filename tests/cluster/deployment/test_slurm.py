@@ -1,4 +1,4 @@
-"""The Slurm scripts, run by a real bash among stand-ins that record their calls: srun, scontrol, ray, python."""
+"""The Slurm scripts, run by bash with fakes of srun, scontrol, ray and python that record their calls."""
 
 import json
 import os
@@ -27,18 +27,18 @@ if path:
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps(call) + "\\n")
 """
-# What follows the options of srun is the command, run once for each task; it ends when srun is told to.
+# The command after srun's options runs once per task, and ends when srun gets SIGTERM.
 SRUN = """
 import signal, subprocess
 command, tasks = sys.argv[1:], 1
 while command[0].startswith("--"):
     option, _, value = command.pop(0).partition("=")
     tasks = int(value) if option == "--ntasks" else tasks
-told, started = [], []
-signal.signal(signal.SIGTERM, lambda *_: told.append("to end") or [task.terminate() for task in started])
+terminated, started = [], []
+signal.signal(signal.SIGTERM, lambda *_: terminated.append(True) or [task.terminate() for task in started])
 for _ in range(tasks):
     started.append(subprocess.Popen(command))
-    if told:
+    if terminated:
         started[-1].terminate()
 if os.environ.get("CANCEL"):
     os.kill(os.getppid(), signal.SIGTERM)
@@ -47,7 +47,7 @@ sys.exit(max(task.wait() for task in started))
 RAY = """
 import signal, subprocess
 if sys.argv[1] == "symmetric-run" and not os.environ.get("NO_RAY"):
-    subprocess.run(sys.argv[sys.argv.index("--") + 1 :])  # its exit code is not told
+    subprocess.run(sys.argv[sys.argv.index("--") + 1 :])  # its exit code is ignored, as by Ray
 elif sys.argv[1] == "start":
     def end(*_):
         with open(os.environ["ENDED"], "a") as ended:
@@ -60,7 +60,7 @@ elif sys.argv[1] == "start":
 elif sys.argv[1] == "health-check":
     sys.exit(1 if os.environ.get("NO_RAY") else 0)
 """
-# A search that ends as told, once the Ray of every node is there.
+# A search that ends with the given code, once the Ray of every node is up.
 PYTHON = """
 ready = os.open(os.environ["READY"], os.O_RDWR)
 for _ in range(int(os.environ["NODES"])):
@@ -112,7 +112,7 @@ class Job:
             start_new_session=True,
         )
         try:
-            _, self.told = job.communicate(timeout=30)
+            _, self.output = job.communicate(timeout=30)
         finally:
             with suppress(ProcessLookupError):  # where all ended as it should
                 os.killpg(job.pid, signal.SIGKILL)
@@ -130,8 +130,8 @@ def job(tmp_path):
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_the_search_runs_on_the_ray_of_this_job_with_the_words_it_was_given(job, name):
-    assert job.run(name, "full_grid", "--set", "data=/my data") == 0, job.told
+def test_the_search_runs_on_the_ray_of_this_job_with_the_given_arguments(job, name):
+    assert job.run(name, "full_grid", "--set", "data=/my data") == 0, job.output
     (search,) = job.of("python")
     given = ["full_grid", "--set", "data=/my data", "--address", "10.0.0.7:24567", "--runs", f"{job.project}/runs"]
     assert search["words"] == ["-m", "search", "launch", *given]
@@ -139,8 +139,8 @@ def test_the_search_runs_on_the_ray_of_this_job_with_the_words_it_was_given(job,
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("code", [0, 1, 3, 130])
-def test_the_job_ends_as_the_search_did(job, name, code):
-    assert job.run(name, "full_grid", ends_with=code) == code, job.told
+def test_the_job_returns_the_exit_code_of_the_search(job, name, code):
+    assert job.run(name, "full_grid", ends_with=code) == code, job.output
 
 
 def test_symmetric_run_waits_for_all_nodes_and_shows_the_dashboard_on_loopback(job):
@@ -174,12 +174,12 @@ def test_classic_starts_the_head_here_and_a_worker_on_each_other_node(job):
 
 
 def test_classic_on_a_single_node_starts_no_worker(job):
-    assert job.run("slurm-classic.sh", "full_grid", nodes=1) == 0, job.told
+    assert job.run("slurm-classic.sh", "full_grid", nodes=1) == 0, job.output
     assert len(job.of("srun")) == 1
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_every_part_gets_a_fresh_token_that_nobody_else_can_read(job, name):
+def test_every_task_gets_a_new_token_that_only_its_owner_can_read(job, name):
     job.run(name, "full_grid")
     ray = [call for call in job.calls if call["name"] in ("srun", "ray", "python")]
     assert len(ray) >= 3 and all(call["mode"] == "token" for call in ray)
@@ -194,7 +194,7 @@ def test_every_part_gets_a_fresh_token_that_nobody_else_can_read(job, name):
 
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("env", [{}, {"CANCEL": "1"}, {"NO_RAY": "1"}])
-def test_nothing_is_left_however_it_ends(job, name, env):
+def test_nothing_is_left_behind_when_it_ends(job, name, env):
     if env.get("CANCEL") and "classic" in name:
         env = {**env, "NO_RAY": "1"}
     code = job.run(name, "full_grid", **env)
@@ -204,21 +204,21 @@ def test_nothing_is_left_however_it_ends(job, name, env):
         assert (job.folder / "ended").read_text() == "a node\n" * 3
 
 
-def test_a_head_that_never_comes_up_is_told_of(job):
+def test_a_head_that_never_comes_up_is_reported(job):
     assert job.run("slurm-classic.sh", "full_grid", NO_RAY="1") == 1
-    assert "no Ray came up at 10.0.0.7:24567" in job.told and job.of("python") == []
+    assert "Ray did not start at 10.0.0.7:24567" in job.output and job.of("python") == []
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_slurm_gives_whole_gpu_nodes_and_queues_the_job_again_when_it_is_preempted(name):
     lines = find_file(name).path.read_text().splitlines()
     first_command = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
-    asked = [line.split()[1] for line in lines[:first_command] if line.startswith("#SBATCH ")]
-    assert len(asked) == sum("#SBATCH " in line for line in lines)  # below a command Slurm reads no more
+    options = [line.split()[1] for line in lines[:first_command] if line.startswith("#SBATCH ")]
+    assert len(options) == sum("#SBATCH " in line for line in lines)  # Slurm ignores options below the first command
     for option in ("--nodes=2", "--ntasks-per-node=1", "--exclusive", "--gpus-per-node=8", "--requeue", "--no-kill"):
-        assert option in asked
+        assert option in options
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_the_shell_is_sound(name):
-    assert not (said := complaints(Path(find_file(name).path).read_text())), said
+def test_the_script_passes_the_shell_check(name):
+    assert not (errors := complaints(Path(find_file(name).path).read_text())), errors

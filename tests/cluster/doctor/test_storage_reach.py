@@ -1,4 +1,4 @@
-"""A storage that a node does not reach is found out, on nodes whose folders are not the same."""
+"""A storage that a node cannot access is detected, on nodes whose folders differ."""
 
 import os
 import threading
@@ -8,13 +8,13 @@ import pytest
 import ray
 
 from cluster.doctor.node_facts import Folder
-from cluster.doctor.storage_reach import asked_aside, check_runs
+from cluster.doctor.storage_reach import check_runs, start_check
 from trainable.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    """Two nodes that are told apart by an environment variable, which stands for their disks."""
+    """Two nodes with different values of an environment variable, which stands for their disks."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -25,16 +25,16 @@ def nodes():
     cluster.shutdown()
 
 
-def test_a_folder_that_all_share_is_left_as_it_was(nodes, tmp_path):
+def test_a_shared_folder_is_accepted_and_left_unchanged(nodes, tmp_path):
     check_runs(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_node_with_a_disk_of_its_own_is_named(nodes, tmp_path):
+def test_a_node_with_its_own_disk_is_named(nodes, tmp_path):
     def on_its_own_disk(root):
         return Folder(Path(root) / os.environ.get("DISK", "shared"))
 
-    with pytest.raises(UserError, match=r"not every node reaches it: .*does not see there what this machine wrote"):
+    with pytest.raises(UserError, match=r"not accessible from every node: .*cannot read what this machine wrote there"):
         check_runs(str(tmp_path), on_its_own_disk)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -57,20 +57,20 @@ def test_a_node_on_which_the_storage_hangs_is_named(nodes, tmp_path):
                 threading.Event().wait()
             return super().read(name)
 
-    with pytest.raises(UserError, match="did not answer for 8 s"):
+    with pytest.raises(UserError, match="did not answer within 8 s"):
         check_runs(str(tmp_path), lambda root: Hung(tmp_path), patience=8)
 
 
-def test_a_node_that_comes_is_asked_aside_and_says_what_is_wrong(nodes, tmp_path):
+def test_a_node_that_joins_is_checked_in_the_background(nodes, tmp_path):
     def on_its_own_disk(root):
         return Folder(Path(root) / os.environ.get("DISK", "shared"))
 
-    answers = []
+    problems = []
     for node in check_runs(str(tmp_path)):
-        answer = asked_aside(str(tmp_path), node, on_its_own_disk)
-        while (words := answer()) is None:
+        poll = start_check(str(tmp_path), node, on_its_own_disk)
+        while (problem := poll()) is None:
             threading.Event().wait(0.05)
-        answers.append(words)
-    fine, wrong = sorted(answers)
-    assert fine == ""
-    assert wrong.startswith(f"--runs {tmp_path}: does not see there what this machine wrote. Name a folder")
+        problems.append(problem)
+    none, problem = sorted(problems)
+    assert none == ""
+    assert problem.startswith(f"--runs {tmp_path}: cannot read what this machine wrote there. Use a folder")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from cluster.capacity.nodes import Nodes
+from cluster.capacity.nodes import NodePool
 from search.engine.failure_limits import Failure
 from search.engine.ray_adapter import error_of, failure_of, message_of
 from trainable.errors import WrongMachine
@@ -50,10 +50,10 @@ def test_errors_of_an_actor_are_classified(cluster, options, importable, method,
         ray.get(getattr(actor, method).remote())
     assert failure_of(raised.value) is failure
     assert message in message_of(raised.value).splitlines()[-1]
-    nodes = Nodes()
+    nodes = NodePool()
     nodes.machines()
     here = ray.get_runtime_context().get_node_id()
-    assert nodes.named_by(raised.value) == (None if method == "crash" else here)
+    assert nodes.node_of(raised.value) == (None if method == "crash" else here)
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,14 @@ def test_a_node_that_does_not_see_the_runs_is_named_and_excluded(machines, add_n
     search = launched()
     search.until(search.workers)
     add_node_without(tmp_path / "runs")
-    search.until(lambda: search.says("is left out"))
+    search.until(lambda: search.says("is excluded"))
     for _ in range(2):  # Ray may start their replacements on any node
         search.until(lambda: len(search.workers()) == 2)
         kill_process(search.workers()[0])
     search.until(lambda: len(search.workers()) == 2)
     talk = search.stops()
-    assert talk.count("is left out") == 1
-    assert f"is left out: --runs {tmp_path}/runs: does not see there what this machine wrote. Name a folder" in talk
+    assert talk.count("is excluded") == 1
+    assert f"is excluded: --runs {tmp_path}/runs: cannot read what this machine wrote there. Use a folder" in talk
     assert "does not see the run" not in talk, "no job was sent to the node"
     machines.kill(machines.nodes[-1])
 
@@ -73,9 +73,9 @@ def test_a_node_that_cannot_start_workers_is_named_and_excluded(machines, launch
     search = launched()
     search.until(search.workers)
     machines.add(PYTHONPATH=f"{tmp_path}:{ROOT}")
-    search.until(lambda: search.says("is left out"))
+    search.until(lambda: search.says("is excluded"))
     talk = search.stops()
-    assert talk.count("is left out: 3 workers in a row could not be started; the last one said: ModuleNotFound") == 1
+    assert talk.count("is excluded: 3 workers in a row failed to start; last error: ModuleNotFound") == 1
     assert not search.faults(), "no fault counts against a fold trial"
 
 

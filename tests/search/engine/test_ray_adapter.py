@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cluster.capacity.capacity import Capacity
-from cluster.capacity.nodes import Nodes
+from cluster.capacity.nodes import NodePool
 from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listeners
 from search.engine.ray_adapter import VerdictScheduler, drive, placement_of
@@ -69,7 +69,7 @@ def test_a_free_actor_takes_the_newest_pending_job():
     controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "stranded")
-        assert VerdictScheduler(feed, Nodes()).choose_trial_to_run(controller) is chosen
+        assert VerdictScheduler(feed, NodePool()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "a stranded trial is stopped"
 
 

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from search.runs.journal import Journal, Tail, read_journal
 from search.runs.run_folder import Run
-from search.terminal.narration import Lines
-from search.terminal.watch import _look_on, wants_a_view
+from search.terminal.plain_view import PlainView
+from search.terminal.watch import _follow, use_live_view
 
 ROOT = Path(__file__).parents[3]
 SPACE = """
@@ -148,7 +148,7 @@ def test_ctrl_c_is_told_inside_the_picture_and_the_run_stops_in_order(folder):
 )
 def test_a_launch_draws_only_on_a_terminal_that_is_to_be_drawn_on(environment, terminal, view):
     console = Console(file=io.StringIO(), force_terminal=terminal, _environ=environment)
-    assert wants_a_view(console, environment) is view
+    assert use_live_view(console, environment) is view
 
 
 def written(folder, lines):
@@ -218,16 +218,16 @@ def test_a_watcher_outlives_a_driver_that_was_killed_and_launched_again(tmp_path
         lambda: drivers.pop().close(),
     ]
     screen = Told(steps)
-    _look_on(run, screen, 0.01)
+    _follow(run, screen, 0.01)
     assert [line.kind for line in screen.lines[40:]] == ["begin", "end"] and not steps
     assert screen.driven[0] and False in screen.driven[1:-1]
 
 
 def test_a_run_that_is_over_or_died_is_told_of_once(tmp_path, capsys):
     lines = story.lines()
-    _look_on(written(tmp_path / "over", lines), Lines(history=True), 60.0)
+    _follow(written(tmp_path / "over", lines), PlainView(history=True), 60.0)
     assert capsys.readouterr().err.splitlines()[-1].endswith("ended: every job is done")
-    _look_on(written(tmp_path / "died", lines[:40]), Lines(history=True), 60.0)
+    _follow(written(tmp_path / "died", lines[:40]), PlainView(history=True), 60.0)
     assert len(capsys.readouterr().err.splitlines()) > 10
 
 

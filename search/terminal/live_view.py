@@ -16,8 +16,8 @@ from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.status import Status
 from search.terminal.glyphs import ASCII, UNICODE
-from search.terminal.narration import words_of
-from search.terminal.view import Picture, Size, draw, picture_of
+from search.terminal.plain_view import describe
+from search.terminal.snapshot import Size, Snapshot, draw, take_snapshot
 
 SHARE = 0.04  # of a core, which gathering pictures may take
 
@@ -34,7 +34,7 @@ class LiveView:
             console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=sys.stdout.isatty()
         )
         self._notice = ""
-        self._picture: Picture | None = None
+        self._snapshot: Snapshot | None = None
         self._size: Size | None = None
         self._due = 0.0  # when the next picture may be gathered, by the clock of this process
         self._new = True
@@ -59,7 +59,7 @@ class LiveView:
         for line in lines:
             self._note(line)
             if line.kind == "fault":
-                self.console.print(words_of(line), markup=False, style="red")
+                self.console.print(describe(line), markup=False, style="red")
         self._draw()
 
     def look(self, driven: bool) -> None:
@@ -78,12 +78,12 @@ class LiveView:
 
     def _draw(self, at_once: bool = False) -> None:
         size = size_of(self.console)
-        if self._picture is None or at_once or (size != self._size) or (self._new and time.monotonic() >= self._due):
+        if self._snapshot is None or at_once or (size != self._size) or (self._new and time.monotonic() >= self._due):
             began = time.thread_time()
-            self._picture, self._size, self._new = picture_of(self._status, self._title, size.configs), size, False
+            self._snapshot, self._size, self._new = take_snapshot(self._status, self._title, size.configs), size, False
             self._due = time.monotonic() + (time.thread_time() - began) / SHARE
         frame = draw(
-            self._picture, self._status.elapsed(self.clock()), size, "" if self._status.ended else self._notice
+            self._snapshot, self._status.elapsed(self.clock()), size, "" if self._status.ended else self._notice
         )
         if frame != self._frame:
             self._frame = frame

@@ -16,8 +16,8 @@ from search.runs.cost_outlook import Outlook, outlook
 from search.runs.fold_states import STATES
 from search.runs.status import Status
 from search.terminal.columns import Parameter, header, layout_of, parameters_of, plain, row
+from search.terminal.config_rows import ConfigTable, config_table
 from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
-from search.terminal.shown_configs import Field, field_of
 
 MOST = 12  # configs that are shown
 AROUND = 9  # lines above and below them
@@ -40,7 +40,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Snapshot:
     """All that is shown of a run but its clock."""
 
     title: str
@@ -51,15 +51,15 @@ class Picture:
     budget: float | None
     workers: int
     outlook: Outlook | None
-    field: Field
+    field: ConfigTable
     parameters: tuple[Parameter, ...]
     values: Mapping[str, Mapping[str, object]]
 
 
-def picture_of(status: Status, title: str, most: int = MOST) -> Picture:
+def take_snapshot(status: Status, title: str, most: int = MOST) -> Snapshot:
     score_table = status.score_table
     counts = {state: status.count(state) for state in STATES}
-    return Picture(
+    return Snapshot(
         title,
         status.state,
         score_table.folds,
@@ -68,28 +68,28 @@ def picture_of(status: Status, title: str, most: int = MOST) -> Picture:
         score_table.budget,
         status.workers,
         outlook(status),
-        field_of(status, most),
+        config_table(status, most),
         parameters_of(score_table.entrants.values()),
         {config: entrant.parameters for config, entrant in score_table.entrants.items()},
     )
 
 
-def draw(picture: Picture, elapsed: float, size: Size, notice: str = "") -> list[Text]:
+def draw(snapshot: Snapshot, elapsed: float, size: Size, notice: str = "") -> list[Text]:
     """Lines of at most the width; as many of them in every frame, while the configs are the same."""
     width, glyphs = size.width, size.glyphs
-    shown = picture.field.shown
-    longest = max((len(config) for config in picture.values), default=0)
-    layout = layout_of(len(picture.values), longest, picture.parameters, picture.folds, width, glyphs)
+    shown = snapshot.field.shown
+    longest = max((len(config) for config in snapshot.values), default=0)
+    layout = layout_of(len(snapshot.values), longest, snapshot.parameters, snapshot.folds, width, glyphs)
     return [
-        _title(picture, elapsed, width, glyphs, notice),
-        _bar(picture.outlook, width, glyphs),
-        _facts("GPU time", _spending(picture), width, glyphs),
-        _facts("leader", _leader(picture, glyphs), width, glyphs),
-        _facts("folds", _counted(picture.counts), width, glyphs),
+        _title(snapshot, elapsed, width, glyphs, notice),
+        _bar(snapshot.outlook, width, glyphs),
+        _facts("GPU time", _spending(snapshot), width, glyphs),
+        _facts("leader", _leader(snapshot, glyphs), width, glyphs),
+        _facts("folds", _counted(snapshot.counts), width, glyphs),
         Text(),
         header(layout, width, glyphs),
-        *(row(layout, each, picture.values[each.config], width, glyphs) for each in shown),
-        _hidden(picture.field, width, glyphs),
+        *(row(layout, each, snapshot.values[each.config], width, glyphs) for each in shown),
+        _hidden(snapshot.field, width, glyphs),
         _legend(width, glyphs),
     ]
 
@@ -100,15 +100,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _title(picture: Picture, elapsed: float, width: int, glyphs: Glyphs, notice: str) -> Text:
-    going_well = picture.state == "running" or picture.state.startswith("ended: every")
+def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notice: str) -> Text:
+    going_well = snapshot.state == "running" or snapshot.state.startswith("ended: every")
     style = "bold cyan" if going_well and not notice else "bold yellow"
     time = clock(elapsed)
-    if picture.outlook is not None and picture.outlook.most and picture.state == "running":
-        time += f" {glyphs.dot} {_left(picture.outlook, picture.workers)} to go"
-    state = fit(notice or picture.state, max(0, width - cell_len(time) - 2), glyphs)
+    if snapshot.outlook is not None and snapshot.outlook.most and snapshot.state == "running":
+        time += f" {glyphs.dot} {_left(snapshot.outlook, snapshot.workers)} to go"
+    state = fit(notice or snapshot.state, max(0, width - cell_len(time) - 2), glyphs)
     room = width - cell_len(state) - cell_len(time) - 4
-    left = fit(f"{picture.title}, {len(picture.values)} configs {glyphs.times} {picture.folds} folds", room, glyphs)
+    left = fit(f"{snapshot.title}, {len(snapshot.values)} configs {glyphs.times} {snapshot.folds} folds", room, glyphs)
     gap = " " * (width - cell_len(left) - cell_len(state) - cell_len(time) - 2)
     return _cropped(Text.assemble((left, "bold"), gap, (state, style), "  ", time), width)
 
@@ -124,10 +124,10 @@ def _bar(expected: Outlook | None, width: int, glyphs: Glyphs) -> Text:
     return Text.assemble(*((sign * count, style) for sign, (count, style) in zip(glyphs.bar, parts, strict=True)))
 
 
-def _spending(picture: Picture) -> list[str]:
-    expected = picture.outlook
-    limit = "" if picture.budget is None else f" of a budget of {hours(picture.budget)}"
-    spent = f"{hours(picture.spent)} spent{limit}"
+def _spending(snapshot: Snapshot) -> list[str]:
+    expected = snapshot.outlook
+    limit = "" if snapshot.budget is None else f" of a budget of {hours(snapshot.budget)}"
+    spent = f"{hours(snapshot.spent)} spent{limit}"
     if expected is None:
         return [spent, "what is to come is known after the first report"]
     saved = f"{hours(expected.saved)} saved of {hours(expected.grid)}"
@@ -153,8 +153,8 @@ def hours(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < HOUR / 20 else f"{seconds / HOUR:.2f} h"
 
 
-def _leader(picture: Picture, glyphs: Glyphs) -> list[str]:
-    first = next((each for each in picture.field.shown if each.rank == 1), None)
+def _leader(snapshot: Snapshot, glyphs: Glyphs) -> list[str]:
+    first = next((each for each in snapshot.field.shown if each.rank == 1), None)
     if first is None:
         return ["nobody can be compared yet"]
     done = sum(cell.state == "done" for cell in first.cells)
@@ -162,8 +162,8 @@ def _leader(picture: Picture, glyphs: Glyphs) -> list[str]:
     if first.mean is not None:
         spread = "" if first.sd is None else f" {glyphs.spread} {first.sd:.4f}"
         parts.append(f"{first.mean:.4f}{spread} on {done} fold" + "s" * (done > 1))
-    values = picture.values[first.config]
-    return [*parts, *(f"{each.name} {plain(values[each.name])}" for each in picture.parameters if each.name in values)]
+    values = snapshot.values[first.config]
+    return [*parts, *(f"{each.name} {plain(values[each.name])}" for each in snapshot.parameters if each.name in values)]
 
 
 def _counted(counts: Mapping[str, int]) -> list[str]:
@@ -181,7 +181,7 @@ def _facts(label: str, facts: Sequence[str], width: int, glyphs: Glyphs) -> Text
     return _cropped(Text.assemble((label.ljust(LABEL), "dim"), text), width)
 
 
-def _hidden(field: Field, width: int, glyphs: Glyphs) -> Text:
+def _hidden(field: ConfigTable, width: int, glyphs: Glyphs) -> Text:
     count = sum(number for _, number in field.hidden)
     states = ", ".join(f"{number} {NAMES.get(state, state)}" for state, number in field.hidden)
     return Text(fit(f"and {count} more: {states}", width, glyphs) if count else "", style="dim")

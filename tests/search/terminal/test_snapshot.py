@@ -14,8 +14,8 @@ from search.runs.fold_states import STATES
 from search.runs.status import Status
 from search.terminal.glyphs import ASCII, UNICODE
 from search.terminal.listing import document
-from search.terminal.narration import words_of
-from search.terminal.view import Size, clock, draw, hours, picture_of
+from search.terminal.plain_view import describe
+from search.terminal.snapshot import Size, clock, draw, hours, take_snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLD = story.lines()
@@ -30,7 +30,7 @@ def status_after(count, told=TOLD, scheduler="asha"):
 
 
 def text_of(status, size, now, **more):
-    frame = draw(picture_of(status, "full_grid, asha", size.configs), status.elapsed(now), size, **more)
+    frame = draw(take_snapshot(status, "full_grid, asha", size.configs), status.elapsed(now), size, **more)
     return "".join(f"{line.plain}\n" for line in frame)
 
 
@@ -58,7 +58,7 @@ def test_a_terminal_of_ascii_alone_sees_the_same(request):
 
 
 def test_the_plain_view_is_a_line_per_event():
-    text = "".join(f"{clock(line.at - story.START)}  {words}\n" for line in TOLD if (words := words_of(line)))
+    text = "".join(f"{clock(line.at - story.START)}  {words}\n" for line in TOLD if (words := describe(line)))
     check("plain", text)
 
 
@@ -104,23 +104,23 @@ def test_no_line_is_wider_than_the_terminal_nor_the_picture_higher(run, width, h
     status = status_after(len(told), told, scheduler)
     status.look(driven)
     size = Size(width, height, glyphs)
-    picture = picture_of(status, "a_run_of_a_long_name, foldrace", size.configs)
-    frame = draw(picture, status.elapsed(told[-1].at), size, "")
+    snapshot = take_snapshot(status, "a_run_of_a_long_name, foldrace", size.configs)
+    frame = draw(snapshot, status.elapsed(told[-1].at), size, "")
     assert max(line.cell_len for line in frame) <= width
     assert len(frame) <= max(height - 1, 10)
     assert all(sign.isprintable() for line in frame for sign in line.plain)
     counts = document(status)["trials"]
-    assert {state: picture.counts[state] for state in STATES} == {state: counts[state] for state in STATES}
-    shown = [each.config for each in picture.field.shown]
+    assert {state: snapshot.counts[state] for state in STATES} == {state: counts[state] for state in STATES}
+    shown = [each.config for each in snapshot.field.shown]
     assert len(shown) == len(set(shown)) == min(size.configs, len(status.score_table.entrants))
-    assert len(shown) + sum(count for _, count in picture.field.hidden) == len(status.score_table.entrants)
+    assert len(shown) + sum(count for _, count in snapshot.field.hidden) == len(status.score_table.entrants)
 
 
 def test_a_picture_of_many_configs_shows_who_leads_who_trains_and_who_was_stopped_last():
     many = [Entrant(f"c{k}", (1, 2, 3, 4), {"augmentation": "low", "batch_size": 6, "k": k}) for k in range(300)]
     told = story.lines("asha", many, workers=8, faults=False)
     status = status_after(len(told) // 2, told)
-    field = picture_of(status, "many").field
+    field = take_snapshot(status, "many").field
     assert field.shown[0].rank == 1 and len(field.shown) == 12
     assert sum(each.state == "running" for each in field.shown) >= 6
     stopped = [config for (config, _), trial in status.trials.items() if trial.state == "paused"]

@@ -24,7 +24,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Contender:
+class ConfigRow:
     """A config as it is shown; without a mean, the score is that of its furthest fold, at a share of its steps."""
 
     config: str
@@ -39,14 +39,14 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Field:
+class ConfigTable:
     """All configs of a run, of whom some are shown."""
 
-    shown: tuple[Contender, ...]
+    shown: tuple[ConfigRow, ...]
     hidden: tuple[tuple[str, int], ...]  # how many of the others are in which state
 
 
-def field_of(status: Status, most: int) -> Field:
+def config_table(status: Status, most: int) -> ConfigTable:
     folds: dict[str, dict[int, FoldState]] = {config: {} for config in status.score_table.entrants}
     for (config, fold), trial in status.trials.items():
         folds[config][fold] = trial
@@ -59,7 +59,7 @@ def field_of(status: Status, most: int) -> Field:
     )
     shown = tuple(_contender(status, config, ranks.get(config), states[config], folds[config]) for config in chosen)
     others = Counter(state for config, state in states.items() if config not in chosen)
-    return Field(shown, tuple((state, others[state]) for state in ORDER if others[state]))
+    return ConfigTable(shown, tuple((state, others[state]) for state in ORDER if others[state]))
 
 
 def _leader_first(status: Status) -> list[str]:
@@ -93,7 +93,7 @@ def _reached(trials: dict[int, FoldState]) -> int:
     return max((trial.step for trial in trials.values()), default=0)
 
 
-def _contender(status: Status, config: str, rank: int | None, state: str, trials: dict[int, FoldState]) -> Contender:
+def _contender(status: Status, config: str, rank: int | None, state: str, trials: dict[int, FoldState]) -> ConfigRow:
     horizon = status.score_table.entrants[config].horizon
     scores = [score for score in status.score_table.scores(config) if math.isfinite(score)]
     cells = tuple(
@@ -102,7 +102,7 @@ def _contender(status: Status, config: str, rank: int | None, state: str, trials
     )
     furthest = max(trials.values(), key=lambda trial: trial.step, default=None)
     score = None if furthest is None or not math.isfinite(furthest.score) else furthest.score
-    return Contender(
+    return ConfigRow(
         config,
         rank,
         state,

@@ -11,14 +11,14 @@ from search.engine.listeners import Outcome, write_stderr
 from search.policies.contract import Policy
 from search.runs.journal import Line
 from search.runs.run_folder import Run
-from search.terminal.view import clock
+from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import print_table, say
 
 FAILED, BUDGET = 1, 3
 
 
-class Lines:
+class PlainView:
     """A line for each event; scores with four digits, reasons in the policy's own words.
 
     ``history`` tells also of what was before.
@@ -28,7 +28,7 @@ class Lines:
         self.history = history
         self._began = 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> PlainView:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -51,12 +51,12 @@ class Lines:
     def _tell(self, line: Line, aloud: bool) -> None:
         if line.kind == "begin":
             self._began = line.at
-        words = words_of(line)
+        words = describe(line)
         if words and aloud:
             say(f"{clock(line.at - self._began)}  {words}")
 
 
-def words_of(line: Line) -> str | None:
+def describe(line: Line) -> str | None:
     """What a line of the journal says to people; None where it says nothing new."""
     fields = line.fields
     if line.kind == "begin":
@@ -67,14 +67,14 @@ def words_of(line: Line) -> str | None:
     return f"{fields['config']} fold {fields['fold']}  {said(fields)}" if said else None
 
 
-def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> int:
+def print_outcome(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> int:
     """Say what came of it and name the next step; the exit code."""
     score_table, answer = policy.score_table, policy.answer()
     spent = f"{score_table.spent / 3600:.3f} GPU-hours"
     say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {len(score_table.entrants)} configs failed")
     if outcome.interrupted or outcome.budget_spent:
         hours = score_table.budget / 3600 if score_table.exhausted and score_table.budget else None
-        say_how_to_go_on(words, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
+        print_resume_command(words, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
         return INTERRUPTED if outcome.interrupted else BUDGET
     if answer.winner is None:
         say("no config has all folds, so there is no winner")
@@ -87,7 +87,7 @@ def close(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> i
     return FAILED if score_table.failed else 0
 
 
-def say_how_to_go_on(words: Sequence[str], more: str = "") -> None:
+def print_resume_command(words: Sequence[str], more: str = "") -> None:
     say("Nothing is lost. To go on:")
     say(f"  python -m search {shlex.join([*words, *(['--set', more] if more else [])])}")
 
