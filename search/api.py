@@ -27,18 +27,18 @@ def launch(
     are ``"key.path=value"`` as the command line takes them after ``--set``. Everything else is as in
     ``python -m search launch``. Whether the run ended, spent its budget or was interrupted is in ``status.state``.
     """
-    from search.commands.launch import Request, launch_space
+    from search.commands.launch import LaunchOptions, launch_space
     from search.planning.plan import PlanOptions
-    from search.terminal.watch import shown
+    from search.terminal.watch import show_run
 
-    request = Request(
+    request = LaunchOptions(
         str(runs),
         force_code,
         rebuild=False,
         plan=PlanOptions(None, False),
         address=address,
         dashboard=dashboard,
-        show=partial(shown, plain=True),
+        show=partial(show_run, plain=True),
     )
     run, _, _ = launch_space(_space(space, overrides), request)
     return read_run(run)

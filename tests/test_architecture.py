@@ -82,7 +82,7 @@ FLOORS = {
         {"deployment"},
         {"connection"},
         {"capacity"},
-        {"data_delivery", "doctor"},
+        {"preparation", "doctor"},
         {"target"},
         {"__main__"},
     ],
