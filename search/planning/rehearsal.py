@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,7 +78,7 @@ def rehearse(
     scale = whole / part if part else 1.0
     entries = {point.id: _entry(point, durations[point.id]) for point in sample}
     scaled_space = _scaled_space(space, share, scale)
-    found, worlds = [], list(_worlds(worlds_for(len(sample))))
+    found, worlds = [], [(RECIPES[kind], seed) for seed in range(worlds_for(len(sample))) for kind in KINDS]
     with progress_bar("rehearsing", after=1.0) as progress:
         for number, (recipe, seed) in enumerate(worlds):
             progress(number, len(worlds))
@@ -89,10 +89,6 @@ def rehearse(
             used = usage(simulate(policy, curves, slots).intervals, _scaled_limits(limits, share, scale))
             found.append(_full_usage(used, share, scale))
     return found
-
-
-def _worlds(count: int) -> Iterator[tuple[Recipe, int]]:
-    return ((RECIPES[kind], seed) for seed in range(count) for kind in KINDS)
 
 
 def _scaled_space(space: Space, share: float, scale: float) -> Space:

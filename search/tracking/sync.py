@@ -124,16 +124,15 @@ class TrackerSync:
 
     def _log_missing(self, cell: Cell, curve: Sequence[Point], state: FoldState) -> None:
         last = max((point[0] for point in curve), default=0)
-        if self.closed.get(_name(cell)) == [last, state.state] or not (curve or state.state == "failed"):
+        if self.closed.get(self._trial(cell).name) == [last, state.state] or not (curve or state.state == "failed"):
             return
         self._open(cell)
         for point in sorted(curve):
-            if point[0] > self.open_trials[cell]:
-                self._log(cell, point)
+            self._log(cell, point)
         self._close(cell, state.state, state.reason or "the run stopped")
 
     def _last_step(self, cell: Cell) -> int:
-        return int(self.closed.get(_name(cell), [0])[0])
+        return int(self.closed.get(self._trial(cell).name, [0])[0])
 
     def _open(self, cell: Cell) -> None:
         if cell not in self.open_trials:
@@ -148,12 +147,8 @@ class TrackerSync:
 
     def _close(self, cell: Cell, state: str, reason: str) -> None:
         self.tracker.close(self._trial(cell), state, reason)
-        self.closed[_name(cell)] = [self.open_trials.pop(cell), state]
+        self.closed[self._trial(cell).name] = [self.open_trials.pop(cell), state]
         write_closed(self.folder, self.tracker.location, self.closed)
 
     def _trial(self, cell: Cell) -> TrackedTrial:
         return TrackedTrial(*cell, self.entrants[cell[0]].parameters)
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell[0]}/fold_{cell[1]}"

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,6 @@ from search.replay.simulation import simulate
 from trainable.errors import UserError
 from trainable.exit_codes import run as run_program
 
-ROOT = Path(__file__).parents[3]
 KEYS = {"scheduler", "cost", "wall", "regret", "p_best", "p_top3", "set_coverage", "set_size"}
 
 
@@ -32,17 +29,6 @@ def small(configs=3, folds=2, steps=4, seconds=10.0):
         for s in range(1, steps + 1)
     ]
     return pd.DataFrame(rows, columns=["config", "fold", "step", "score", "seconds", "loss"])
-
-
-def run(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "search", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def rows(*arguments):
@@ -173,22 +159,6 @@ def test_a_usage_error_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys
 
 def test_the_command_prints_only_data_on_stdout(tmp_path):
     small().to_parquet(tmp_path / "t.parquet")
-    code, out, err = run("replay", tmp_path / "t.parquet", "--scheduler", "grid", "--format", "csv")
-    assert (code, err) == (0, "")
-    assert next(csv.DictReader(out.splitlines()))["scheduler"] == "grid"
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "search.policies.registry",
-        "search.replay.comparison",
-        "search.replay.curve_tables",
-        "search.replay.generated_worlds",
-        "search.__main__",
-    ],
-)
-def test_pure_modules_load_without_frameworks(module):
-    code = f"import sys, {module}; sys.exit(' '.join({{'torch', 'ray', 'optuna'}} & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{module} imports {done.stderr.strip()}"
+    done = CliRunner().invoke(app, ["replay", str(tmp_path / "t.parquet"), "--scheduler", "grid", "--format", "csv"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert next(csv.DictReader(done.stdout.splitlines()))["scheduler"] == "grid"
