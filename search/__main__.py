@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from search.commands import run_commands
 from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
 from search.commands.replay import replay
+from search.commands.run_commands import curves, ledger, list_runs, status, stop, watch
 from search.commands.submit import submit
 from trainable.exit_codes import INTERRUPTED, Version
 from trainable.exit_codes import run as run_program
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 @app.callback()
 def search(version: Version = False) -> None:
-    """Decide what to train next, and what to stop."""
+    """Plan, run, watch and replay hyperparameter searches."""
 
 
 def plan(
@@ -31,16 +31,17 @@ def plan(
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
     slots: Annotated[
-        int | None, typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here).")
+        int | None,
+        typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here)."),
     ] = None,
     output: Output = Format.table,
 ) -> None:
-    """What a space would take, for the full grid and as expected under its scheduler; starts nothing.
+    """Estimate the cost of a space, for the full grid and as expected under its scheduler; starts nothing.
 
-    As JSON: configs, folds, trials and steps of the full grid; gpu_hours, wall_hours and cost, each with grid,
-    expected, low and high (the extremes of the generated worlds on which the scheduler is rehearsed; cost is null
-    without budget.cost_per_gpu_hour); slots; step_seconds with its source: stated, measured here, remembered or
-    assumed; ended_by: in how many worlds each budget ends the run.
+    JSON keys: configs, folds, trials and steps of the full grid; gpu_hours, wall_hours and cost, each with grid,
+    expected, low and high (the extremes over the simulated worlds in which the scheduler is rehearsed; cost is null
+    without budget.cost_per_gpu_hour); slots; step_seconds and its source: stated, measured here, remembered or
+    assumed; ended_by: the number of worlds in which each budget ends the run.
 
     Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
     """
@@ -56,8 +57,8 @@ def plan(
     else:
         for label, text in lines(made):
             print(f"{label:<12}{text}")
-    words = [word for assignment in assignments or [] for word in ("--set", assignment)]
-    say(f"\nNext: python -m search launch {shlex.join([space, *words])}")
+    overrides = [argument for assignment in assignments or [] for argument in ("--set", assignment)]
+    say(f"\nNext: python -m search launch {shlex.join([space, *overrides])}")
 
 
 def launch(
@@ -66,7 +67,7 @@ def launch(
     root: Root = RUNS,
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
-    force_code: Annotated[bool, typer.Option("--force-code", help="Go on although the code has changed.")] = False,
+    force_code: Annotated[bool, typer.Option("--force-code", help="Resume even if the code has changed.")] = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
@@ -80,11 +81,11 @@ def launch(
         typer.Option(
             "--dashboard/--no-dashboard",
             envvar="SCRIBBLE_SEARCH_DASHBOARD",
-            help="Show in Ray's dashboard what trains where.",
+            help="Start Ray's dashboard, which shows what each worker trains.",
         ),
     ] = True,
 ) -> None:
-    """Run a space to its end; one that was begun goes on where it stopped, whatever stopped it.
+    """Run a space to completion; a run that was interrupted resumes where it stopped.
 
     Example: python -m search launch quickstart
     """
@@ -93,13 +94,10 @@ def launch(
     from spaces.load import load_space
 
     loaded = load_space(space, assignments or [])
-    from search.commands.launch import (  # late, so that a mistake is told before Ray is loaded
-        LaunchOptions,
-        launch_space,
-    )
+    from search.commands.launch import LaunchOptions, launch_space  # late: errors in the space are reported first
     from search.planning.plan import PlanOptions
 
-    request = LaunchOptions(
+    options = LaunchOptions(
         root,
         force_code,
         rebuild=recover,
@@ -109,23 +107,15 @@ def launch(
         show=partial(show_run, plain=plain),
     )
     try:
-        run, policy, outcome = launch_space(loaded, request)
+        run, policy, outcome = launch_space(loaded, options)
     except KeyboardInterrupt:  # the second one, or one before the first job
         print_resume_command(sys.argv[1:])
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(print_outcome(run, policy, outcome, sys.argv[1:]))
 
 
-LOOKING = (
-    run_commands.status,
-    run_commands.watch,
-    run_commands.stop,
-    run_commands.list_runs,
-    run_commands.ledger,
-    run_commands.curves,
-)
-for command in (plan, launch, submit, *LOOKING, replay):
-    app.command("list" if command is run_commands.list_runs else None)(command)
+for command in (plan, launch, submit, status, watch, stop, list_runs, ledger, curves, replay):
+    app.command("list" if command is list_runs else None)(command)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
 def test_a_config_under_the_name_of_another_is_not_trained(run, tmp_path):
     with run.journal.open("a") as journal:
         journal.write(json.dumps({"v": 1, "at": 1.8e9, **CONFIG, "config": "0" * 12}) + "\n")
-    with pytest.raises(UserError, match=r"config 000000000000 has parameters that make config \w{12}"):
+    with pytest.raises(UserError, match=r"the parameters of config 000000000000 give the id \w{12}"):
         launched(run)
 
 

@@ -1,1 +1,1 @@
-"""The commands of ``python -m search``, a file each; what they do lies in the sub-packages below."""
+"""The commands of ``python -m search``; their logic is in the sub-packages below."""

@@ -1,4 +1,4 @@
-"""Launching a space: check, open its run, bring back what was done, run the rest on Ray, and say what came of it."""
+"""Launching a space: check it, open or resume its run, and run the remaining jobs on Ray."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Place
 from trainable.preflight.network_check import check_networks
-from trainable.printing import progress_bar, say
+from trainable.printing import plural, progress_bar, say
 from trainable.storage.cached_copies import data_folder
 from trainable.storage.urls import is_url
 
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What was asked for beside the space; ``rebuild`` is of a damaged journal."""
+    """The options of a launch; ``rebuild`` recreates a damaged journal from the fold folders."""
 
     root: str
     force_code: bool
@@ -55,24 +55,24 @@ class LaunchOptions:
     show: Callable[[Run], AbstractContextManager[Notify]]
 
 
-def launch_space(space: Space, request: LaunchOptions) -> tuple[Run, Policy, Outcome]:
-    """Run a space to its end; one that was begun goes on where it stopped."""
-    if not is_url(request.root):
-        return _launch(space, request, Run(Path(request.root, space.settings.name)))
+def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Outcome]:
+    """Run a space to completion, resuming its run if there is one."""
+    if not is_url(options.root):
+        return _launch(space, options, Run(Path(options.root, space.settings.name)))
     from search.run_storage.stored_run import acquire_run
 
-    with acquire_run(request.root, space.settings.name, request.rebuild) as run:
-        return _launch(space, request, run)
+    with acquire_run(options.root, space.settings.name, options.rebuild) as run:
+        return _launch(space, options, run)
 
 
-def _launch(space: Space, request: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
+def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
-    check_run(space, run, data_hash, request.force_code)
+    check_run(space, run, data_hash, options.force_code)
     if space.trainable.needs_data:
         check_networks(memory_candidates(space))
-    if request.rebuild:
+    if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
     with Journal(run.journal) as journal:
         policy = policy_of(space)
@@ -81,7 +81,7 @@ def _launch(space: Space, request: LaunchOptions, run: Run) -> tuple[Run, Policy
             say(f"{run.address}: its fold folders were {ahead} reports ahead of its journal")
         note_launch(run, space, data_hash)
         shipment = None if data is None else _shipment(space, run, data)
-        show_first(run.folder, space, request.plan)
+        show_first(run.folder, space, options.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
             track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
@@ -98,56 +98,57 @@ def _launch(space: Space, request: LaunchOptions, run: Run) -> tuple[Run, Policy
                 learn()
 
             for entrant in list(policy.score_table.entrants.values()):
-                admit(_again(space, entrant, run))
+                admit(_recorded_point(space, entrant, run))
             study = GrowingStudy(policy, journal, proposals, admit_new)
             study.begin(host=socket.gethostname(), pid=os.getpid())
             study.let_in()
-            asked = space.settings
-            count = "as many as the budget allows" if proposals.count is None else proposals.count
-            say(f"{run.address}: {count} configs x {asked.folds} folds, scheduler {asked.scheduler.name}")
+            configs = "as many configs as the budget allows"
+            if proposals.count is not None:
+                configs = plural(proposals.count, "config")
+            folds = plural(space.settings.folds, "fold")
+            say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
             if (over := _already_over(policy)) is not None:
                 journal.append("end", reason=over.reason)
-                within = " within its budget" if over.budget_spent else ""
-                at = f" at {request.address}" if request.address else ""
-                say(f"nothing is left to do{within}, so no Ray is looked for{at}")
+                within = " within the budget" if over.budget_spent else ""
+                say(f"nothing left to run{within}, so Ray is not started")
                 return run, policy, over
-            if data is not None and request.address is None:  # on a cluster it is the nodes that need them
+            if data is not None and options.address is None:  # on a cluster, the nodes fetch them
                 _fetch_weights(space)
-            with request.show(run) as notice:
+            with options.show(run) as notice:
                 listeners = Listeners(broadcast(track, lambda event, facts: learn()), notice)
                 outcome = run_study(
                     study,
                     values,
                     _settings(space, run),
-                    _place(space, request),
+                    _place(space, options),
                     listeners,
                     shipment,
                     partial(measure_footprint, space),
                 )
-                journal.append("end", reason=outcome.reason)  # before the view is closed: its last picture tells of it
+                journal.append("end", reason=outcome.reason)  # before the view closes, to be in its last frame
     return run, policy, outcome
 
 
-def _again(space: Space, entrant: Entrant, run: Run) -> Point:
-    """A config that the journal tells of; its id is made of its parameters and nothing else."""
+def _recorded_point(space: Space, entrant: Entrant, run: Run) -> Point:
+    """Resolve a config of the journal and check its id, which is a hash of its parameters."""
     point = space.resolve(entrant.parameters)
     if point.id != entrant.config:
-        raise UserError(f"{run.journal}: config {entrant.config} has parameters that make config {point.id}")
+        raise UserError(f"{run.journal}: the parameters of config {entrant.config} give the id {point.id}")
     return point
 
 
 @contextmanager
 def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposals, Callable[[], None]]]:
-    """Where configs come from, and who is to be told that there may be news."""
+    """The source of the configs, and a callback for new results."""
     sampler = space.settings.sampler
     if isinstance(sampler, OptunaSampler):
-        from search.samplers.optuna_adapter import OptunaProposals, stored_study  # late: it takes a second
+        from search.samplers.optuna_adapter import OptunaProposals, stored_study  # late: slow to import
 
-        asked = OptunaProposals(space, sampler)
-        stored = stored_study(asked, run.folder, policy)
+        proposals = OptunaProposals(space, sampler)
+        stored = stored_study(proposals, run.folder, policy)
         stored.write()
         try:
-            yield asked, stored.note
+            yield proposals, stored.note
         finally:
             stored.write()
     elif isinstance(sampler, GridSampler):
@@ -156,29 +157,29 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
-def _place(space: Space, request: LaunchOptions) -> Place:
-    wanted = space.settings.resources
-    root = request.root if is_url(request.root) else str(Path(request.root).absolute())
-    return Place(request.address, root, request.dashboard, wanted.cpu, wanted.gpu)
+def _place(space: Space, options: LaunchOptions) -> Place:
+    resources = space.settings.resources
+    root = options.root if is_url(options.root) else str(Path(options.root).absolute())
+    return Place(options.address, root, options.dashboard, resources.cpu, resources.gpu)
 
 
 def _already_over(policy: Policy) -> Outcome | None:
-    """A run that has nothing left to do needs no Ray to say so."""
-    said = policy.next()
-    if isinstance(said, Job):
-        policy.lost(said)
-    return Outcome(said.reason, budget_spent=policy.score_table.exhausted) if isinstance(said, Finished) else None
+    """The outcome of a run without remaining jobs, for which Ray need not start."""
+    action = policy.next()
+    if isinstance(action, Job):
+        policy.lost(action)
+    return Outcome(action.reason, budget_spent=policy.score_table.exhausted) if isinstance(action, Finished) else None
 
 
 def _prepare_data(space: Space) -> Data | None:
-    """Decode the images at every size that a config may ask for before the first one does."""
+    """Decode the images in advance at every size that a config may use."""
     if not space.trainable.needs_data:
         return None
     size = space.parameters.get("size")
-    asked = list(size.values) if isinstance(size, Choice) else []
+    values = list(size.values) if isinstance(size, Choice) else []
     if size is None or size.when:
-        asked.append(space.constants.get("size", space.trainable.default("size")))
-    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in asked)
+        values.append(space.constants.get("size", space.trainable.default("size")))
+    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in values)
     folder = data_folder(str(space.settings.data))
     with progress_bar("decoding images") as progress:
         opened = [open_data(folder, size, progress=progress) for size in sizes]
@@ -186,18 +187,16 @@ def _prepare_data(space: Space) -> Data | None:
 
 
 def _fetch_weights(space: Space) -> None:
-    """Have all that encoders start from on this machine before the first trial wants it."""
-    started = [config for config in memory_candidates(space) if config.encoder_weights]
-    if started:
-        from trainable.networks.registry import (
-            fetch_weights,  # late: it takes seconds, and most spaces train from scratch
-        )
+    """Download the pretrained weights of all encoders before the first trial needs them."""
+    pretrained = [config for config in memory_candidates(space) if config.encoder_weights]
+    if pretrained:
+        from trainable.networks.registry import fetch_weights  # late: slow to import, and rarely needed
 
-        fetch_weights(started)
+        fetch_weights(pretrained)
 
 
 def _shipment(space: Space, run: Run, data: Data) -> Shipment:
-    """Folds are dealt once, before the first trial, and every config is trained on the same ones."""
+    """The data with the folds of the run, created before its first trial and the same for every config."""
     path = run.folder / FOLDS
     if not path.exists():
         save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), path)

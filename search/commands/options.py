@@ -10,16 +10,16 @@ from trainable.printing import Format
 
 Root = Annotated[str, typer.Option("--runs", help="The folder that holds all runs, or s3://bucket/prefix.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or its s3:// URL.")]
-Output = Annotated[Format, typer.Option("--format", help="How to print.")]
-Plain = Annotated[bool, typer.Option("--plain", help="A line per event instead of the live view.")]
+Output = Annotated[Format, typer.Option("--format", help="Output format.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Print one line per event instead of the live view.")]
 RUNS = "runs"
-SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped one.")]
+SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space.")
 ]
 StepSeconds = Annotated[
-    float | None, typer.Option("--step-seconds", help="Seconds that a step of the space's largest config takes.")
+    float | None, typer.Option("--step-seconds", help="Seconds per step of the space's largest config.")
 ]
 Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Measure steps on this machine for the plan, and remember them.")
+    bool, typer.Option("--calibrate", help="Measure step times on this machine for the plan, and store them.")
 ]

@@ -1,4 +1,4 @@
-"""Commands that look at runs, or ask something of one: from any terminal, whoever drives it."""
+"""Commands for existing runs, which work from any terminal: status, watch, ledger, curves, list and stop."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 
 from search.commands.options import RUNS, Output, Plain, Root, RunName
 from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_table, say
+from trainable.printing import Format, plural, print_csv, print_json, print_table, say
 
 
 def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """Where a run stands, also while it is driven from elsewhere, also after it died.
+    """Show the state of a run, whether it is running, stopped or crashed.
 
     Example: python -m search status quickstart --format json
     """
@@ -36,41 +36,41 @@ def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
 def watch(
     run: RunName,
     root: Root = RUNS,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates.")] = 1.0,
     plain: Plain = False,
-    once: Annotated[bool, typer.Option("--once", help="Print the picture as it is now, and exit.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the current view and exit.")] = False,
 ) -> None:
-    """Look on while a run goes on, wherever it is driven from; Ctrl-C leaves the run alone.
+    """Watch a run live from any terminal; Ctrl-C ends the view, not the run.
 
-    Without a terminal it prints the picture once, or with --plain the events until the run's end.
+    Without a terminal, prints the view once, or with --plain one line per event until the run ends.
 
     Example: python -m search watch quickstart
     """
     from search.run_storage.find_runs import find_run
-    from search.terminal.watch import watch as look_on
+    from search.terminal.watch import watch as watch_run
 
-    raise typer.Exit(look_on(find_run(run, root), interval, plain, once, sys.argv[1:]))
+    raise typer.Exit(watch_run(find_run(run, root), interval, plain, once, sys.argv[1:]))
 
 
 def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """What the time of a run's workers went into: what was kept by state, lost to faults, and overhead.
+    """Show how the workers of a run spent their time: results by state, losses to faults, and overhead.
 
-    Of all, and of each config; csv and json tell it of each fold trial. In seconds.
+    In seconds, for the run and each config; csv and json list each fold trial.
 
     Example: python -m search ledger quickstart
     """
     from search.run_storage.find_runs import find_run
-    from search.runs.ledger import ledger as draw_up
-    from search.terminal import ledger_table as printed
+    from search.runs.ledger import ledger as compute_ledger
+    from search.terminal import ledger_table
 
     found = find_run(run, root)
-    drawn = draw_up(found.lines(), time.time() if found.driven else None)
+    computed = compute_ledger(found.lines(), time.time() if found.driven else None)
     if output is Format.json:
-        print_json(printed.document(drawn))
+        print_json(ledger_table.document(computed))
     elif output is Format.csv:
-        print_csv(printed.rows(drawn), printed.COLUMNS)
+        print_csv(ledger_table.rows(computed), ledger_table.COLUMNS)
     else:
-        print_table(printed.table(drawn), f"{found.address}: {printed.summary(drawn)}")
+        print_table(ledger_table.table(computed), f"{found.address}: {ledger_table.summary(computed)}")
 
 
 def curves(
@@ -78,7 +78,7 @@ def curves(
     out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
     root: Root = RUNS,
 ) -> None:
-    """Write the curves of a run as a table: config, fold, step, score, seconds, and the config's parameters.
+    """Write the learning curves of a run to a table: config, fold, step, score, seconds, parameters.
 
     Example: python -m search curves quickstart --out curves.parquet
     """
@@ -87,11 +87,12 @@ def curves(
 
     table = curve_table(find_run(run, root).lines())
     write_table(table, out)
-    say(f"{out}: {len(table)} reports of {table['config'].nunique()} configs; next: python -m search replay {out}")
+    configs = plural(table["config"].nunique(), "config")
+    say(f"{out}: {plural(len(table), 'report')} of {configs}; next: python -m search replay {out}")
 
 
 def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
-    """All runs, and where each stands.
+    """List all runs with their state.
 
     Example: python -m search list --runs runs
     """
@@ -106,11 +107,11 @@ def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
     elif rows:
         print_table(rows)
     else:
-        say(f"{root}: holds no run yet; python -m search launch quickstart makes one")
+        say(f"{root}: contains no runs yet; start one with python -m search launch quickstart")
 
 
 def stop(run: RunName, root: Root = RUNS) -> None:
-    """Ask a running search to stop after the reports that are under way; launching it again goes on.
+    """Stop a run after the current reports; launching it again resumes it.
 
     Example: python -m search stop quickstart
     """
@@ -118,6 +119,6 @@ def stop(run: RunName, root: Root = RUNS) -> None:
 
     found = find_run(run, root)
     if not found.driven:
-        raise UserError(f"{found.address}: nobody is driving this run, there is nothing to stop")
+        raise UserError(f"{found.address}: this run is not running, so there is nothing to stop")
     found.ask_to_stop()
-    say(f"{found.address}: stops after the reports that are under way")
+    say(f"{found.address}: stopping after the current reports")

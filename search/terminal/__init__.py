@@ -1,1 +1,1 @@
-"""What a run looks like in a terminal: the live view, plain lines and tables."""
+"""The terminal output of a run: the live view, plain event lines and tables."""

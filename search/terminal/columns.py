@@ -1,4 +1,4 @@
-"""The table of the live view: as many columns as a width has room for, each as wide in every frame as in the last."""
+"""The table of the live view: as many columns as fit, with the same widths in every frame."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from search.messages import Entrant
 from search.terminal.config_rows import ConfigRow
 from search.terminal.glyphs import STYLES, Glyphs, fit
 
-WIDE, MIDDLE = 100, 70  # from these widths on there is more room
-SHORT_ID, LONGEST, FEWEST = 6, 13, 6  # signs of an id where room is dear, of a value at most, of a name at least
+WIDE, MIDDLE = 100, 70  # terminal widths from which columns get wider
+SHORT_ID, MAX_VALUE, MIN_NAME = 6, 13, 6  # characters
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that differs between configs, and the room that its values take."""
+    """A parameter that differs between configs, and the width of its column."""
 
     name: str
     width: int
@@ -26,25 +26,25 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Layout:
-    """The widths of the columns; 0 leaves one out."""
+    """The widths of the columns; 0 omits a column."""
 
     rank: int
     config: int
     parameters: tuple[Parameter, ...]
     folds: int
     score: int
-    words: int
+    note: int
 
 
 def parameters_of(entrants: Iterable[Entrant]) -> tuple[Parameter, ...]:
-    """Those that vary, in the order of the space; where a condition leaves one out, that is a value too."""
-    everybody = list(entrants)
-    found = []
-    for name in dict.fromkeys(name for entrant in everybody for name in entrant.parameters):
-        values = {plain(entrant.parameters[name]) if name in entrant.parameters else "" for entrant in everybody}
+    """The parameters that vary, in the order of the space; an inactive parameter counts as an empty value."""
+    configs = [entrant.parameters for entrant in entrants]
+    varying = []
+    for name in dict.fromkeys(name for parameters in configs for name in parameters):
+        values = {plain(parameters[name]) if name in parameters else "" for parameters in configs}
         if len(values) > 1:
-            found.append(Parameter(name, min(LONGEST, max(map(cell_len, values)))))
-    return tuple(found)
+            varying.append(Parameter(name, min(MAX_VALUE, max(map(cell_len, values)))))
+    return tuple(varying)
 
 
 def plain(value: object) -> str:
@@ -58,59 +58,59 @@ def plain(value: object) -> str:
 def layout_of(
     configs: int, longest_id: int, parameters: tuple[Parameter, ...], folds: int, width: int, glyphs: Glyphs
 ) -> Layout:
-    """What tells how a config does comes first, then the words, then as many parameters as there is room for."""
+    """Reserve space for folds and score, then for the note; parameters get what remains."""
     folds = max(folds, len("folds"))
     rank = len(str(configs))
     config = longest_id if width >= WIDE else min(longest_id, SHORT_ID)
     score = 14 + len(glyphs.spread) if width >= MIDDLE else 6
-    words = 36 if width >= WIDE else 18 if width >= MIDDLE else 0
-    name = LONGEST if width >= WIDE else FEWEST
+    note = 36 if width >= WIDE else 18 if width >= MIDDLE else 0
+    name = MAX_VALUE if width >= WIDE else MIN_NAME
     parameters = tuple(Parameter(each.name, max(each.width, min(len(each.name), name))) for each in parameters)
-    left = width - rank - 2 - config - 2 - folds - 2 - score - (words and words + 2)
+    left = width - rank - 2 - config - 2 - folds - 2 - score - (note and note + 2)
     chosen: list[Parameter] = []
     for parameter in parameters:
         if left < parameter.width + 1 + (not chosen):
             break
         left -= parameter.width + 1 + (not chosen)
         chosen.append(parameter)
-    return Layout(rank, config, tuple(chosen), folds, score, words and words + max(0, left))
+    return Layout(rank, config, tuple(chosen), folds, score, note and note + max(0, left))
 
 
 def header(layout: Layout, width: int, glyphs: Glyphs) -> Text:
     names = [fit(parameter.name, parameter.width, glyphs, cut="").rstrip("_") for parameter in layout.parameters]
     score = f"mean {glyphs.spread} sd" if layout.score > len("score") + 1 else "score"
-    return _line(layout, ("#", "config", names, Text("folds"), score, "now, or why not"), "dim", width, glyphs)
+    return _line(layout, ("#", "config", names, Text("folds"), score, "status"), "dim", width, glyphs)
 
 
-def row(layout: Layout, contender: ConfigRow, parameters: Mapping[str, object], width: int, glyphs: Glyphs) -> Text:
+def row(layout: Layout, config_row: ConfigRow, parameters: Mapping[str, object], width: int, glyphs: Glyphs) -> Text:
     values = [plain(parameters[each.name]) if each.name in parameters else "" for each in layout.parameters]
     folds = Text()
-    for cell in contender.cells:
-        folds.append(glyphs.of(cell.state, cell.share), STYLES[cell.state])
-    rank = "" if contender.rank is None else str(contender.rank)
-    config = contender.config[: layout.config]
-    parts = (rank, config, values, folds, _score(contender, layout.score, glyphs), contender.words)
-    style = "bold" if contender.rank == 1 else "" if contender.state in ("running", "done") else "dim"
+    for cell in config_row.cells:
+        folds.append(glyphs.of(cell.state, cell.progress), STYLES[cell.state])
+    rank = "" if config_row.rank is None else str(config_row.rank)
+    config = config_row.config[: layout.config]
+    parts = (rank, config, values, folds, _score(config_row, layout.score, glyphs), config_row.note)
+    style = "bold" if config_row.rank == 1 else "" if config_row.state in ("running", "done") else "dim"
     return _line(layout, parts, style, width, glyphs)
 
 
-def _score(contender: ConfigRow, width: int, glyphs: Glyphs) -> str:
-    """Over the folds at full length; before there is one, the furthest fold's at a share of its steps."""
-    value = contender.score if contender.mean is None else contender.mean
+def _score(config_row: ConfigRow, width: int, glyphs: Glyphs) -> str:
+    """Mean and standard deviation of the complete folds, or the score of the most advanced fold with its progress."""
+    value = config_row.score if config_row.mean is None else config_row.mean
     if value is None:
         return ""
     text = f"{value:.4f}"
-    if contender.mean is None:
-        more = f" at {contender.share:.0%}"
+    if config_row.mean is None:
+        detail = f" at {config_row.progress:.0%}"
     else:
-        more = "" if contender.sd is None else f" {glyphs.spread} {contender.sd:.4f}"
-    return text + more if len(text + more) <= width else text
+        detail = "" if config_row.sd is None else f" {glyphs.spread} {config_row.sd:.4f}"
+    return text + detail if len(text + detail) <= width else text
 
 
 def _line(
     layout: Layout, parts: tuple[str, str, list[str], Text, str, str], style: str, width: int, glyphs: Glyphs
 ) -> Text:
-    rank, config, values, folds, score, words = parts
+    rank, config, values, folds, score, note = parts
     text = Text(style=style, no_wrap=True)
 
     def column(content: str | Text, room: int, gap: int = 2) -> None:
@@ -124,13 +124,13 @@ def _line(
         column(value, parameter.width, 1 + (parameter is layout.parameters[-1]))
     column(folds, layout.folds)
     column(score, layout.score)
-    column(_whole(words, layout.words), layout.words, 0)
+    column(_drop_clauses(note, layout.note), layout.note, 0)
     text.truncate(width)
     text.rstrip()
     return text
 
 
-def _whole(words: str, room: int) -> str:
-    """Without the last clauses, where what stays of them is worth the room."""
-    ends = [place for mark in (" (", ", ") if room // 2 < (place := words.rfind(mark, 0, room + 1)) <= room]
-    return words if len(words) <= room or not ends else words[: max(ends)]
+def _drop_clauses(note: str, width: int) -> str:
+    """Drop trailing clauses of a note that is too long, unless more than half of the width would stay empty."""
+    ends = [end for mark in (" (", ", ") if width // 2 < (end := note.rfind(mark, 0, width + 1)) <= width]
+    return note if len(note) <= width or not ends else note[: max(ends)]

@@ -1,4 +1,4 @@
-"""The configs that a picture of a run shows, at most a dozen: the leader and its peers, who trains, who was stopped."""
+"""The configs that the live view shows, at most a dozen: the best, the running and the most recently stopped ones."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from statistics import fmean, stdev
 
 from search.runs.fold_states import FoldState
 from search.runs.status import Status
+from trainable.printing import plural
 
-PEERS, STOPPED = 3, 3  # of these, so many are shown even where many train
-ORDER = ("running", "paused", "done", "failed", "waiting")  # of those that have no rank
+PEERS, STOPPED = 3, 3  # how many are always shown, however many are running
+ORDER = ("running", "paused", "done", "failed", "waiting")  # of configs without a rank
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A fold of a config: what it is doing, and how far it has come."""
+    """A fold of a config: its state, and its progress as a fraction of all steps."""
 
     state: str
-    share: float = 0.0
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
 class ConfigRow:
-    """A config as it is shown; without a mean, the score is that of its furthest fold, at a share of its steps."""
+    """A config in the table; ``score`` and ``progress`` are those of its most advanced fold."""
 
     config: str
     rank: int | None
@@ -34,16 +35,16 @@ class ConfigRow:
     mean: float | None
     sd: float | None
     score: float | None
-    share: float
-    words: str
+    progress: float
+    note: str
 
 
 @dataclass(frozen=True)
 class ConfigTable:
-    """All configs of a run, of whom some are shown."""
+    """All configs of a run, of which some are shown."""
 
     shown: tuple[ConfigRow, ...]
-    hidden: tuple[tuple[str, int], ...]  # how many of the others are in which state
+    hidden: tuple[tuple[str, int], ...]  # the number of other configs by state
 
 
 def config_table(status: Status, most: int) -> ConfigTable:
@@ -57,13 +58,13 @@ def config_table(status: Status, most: int) -> ConfigTable:
         _choose(states, folds, ranking, most),
         key=lambda config: (ranks.get(config, math.inf), ORDER.index(states[config]), -_reached(folds[config])),
     )
-    shown = tuple(_contender(status, config, ranks.get(config), states[config], folds[config]) for config in chosen)
+    shown = tuple(_row(status, config, ranks.get(config), states[config], folds[config]) for config in chosen)
     others = Counter(state for config, state in states.items() if config not in chosen)
     return ConfigTable(shown, tuple((state, others[state]) for state in ORDER if others[state]))
 
 
 def _leader_first(status: Status) -> list[str]:
-    """Only a complete config can lead; the others keep their order."""
+    """The ranking with the leader moved to the front; empty without a leader."""
     ranking, leader = status.ranking, status.leader
     return [] if leader is None else [leader["id"], *(config for config in ranking if config != leader["id"])]
 
@@ -79,7 +80,7 @@ def _state(status: Status, config: str, trials: dict[int, FoldState]) -> str:
 
 
 def _choose(states: dict[str, str], folds: dict[str, dict[int, FoldState]], ranking: list[str], most: int) -> list[str]:
-    """Who leads, who trains, who was stopped last; then the next by rank, and whoever is left."""
+    """The best, the running and the most recently stopped configs, then the others in this order."""
     running = [config for config in ranking if states[config] == "running"]
     running += [config for config in states if states[config] == "running" and config not in set(running)]
     stopped = [config for config in states if states[config] in ("paused", "failed")]
@@ -93,7 +94,7 @@ def _reached(trials: dict[int, FoldState]) -> int:
     return max((trial.step for trial in trials.values()), default=0)
 
 
-def _contender(status: Status, config: str, rank: int | None, state: str, trials: dict[int, FoldState]) -> ConfigRow:
+def _row(status: Status, config: str, rank: int | None, state: str, trials: dict[int, FoldState]) -> ConfigRow:
     horizon = status.score_table.entrants[config].horizon
     scores = [score for score in status.score_table.scores(config) if math.isfinite(score)]
     cells = tuple(
@@ -111,14 +112,14 @@ def _contender(status: Status, config: str, rank: int | None, state: str, trials
         stdev(scores) if len(scores) > 1 else None,
         score,
         0.0 if furthest is None else furthest.step / horizon,
-        _words(status, config, state, trials, horizon),
+        _note(status, config, state, trials, horizon),
     )
 
 
-def _words(status: Status, config: str, state: str, trials: dict[int, FoldState], horizon: int) -> str:
-    """What it is doing or why it was stopped."""
+def _note(status: Status, config: str, state: str, trials: dict[int, FoldState], horizon: int) -> str:
+    """What the config is doing, or why it was stopped."""
     if state == "waiting":
-        return "not begun"
+        return "not started"
     if state == "done":
         return "complete"
     if state == "running":
@@ -126,13 +127,8 @@ def _words(status: Status, config: str, state: str, trials: dict[int, FoldState]
         faults = sum(trial.faults for trial in at.values())
         folds = f"fold{'s' * (len(at) > 1)} {', '.join(map(str, at))}"
         steps = f"{folds} at step {', '.join(str(trial.step) for trial in at.values())} of {horizon}"
-        return f"{steps}, tried again {faults}x" if faults else steps
+        return f"{steps}, {plural(faults, 'retry', 'retries')}" if faults else steps
     if state == "failed":
         fold = status.score_table.failed[config][1]
-        return _after("failed: ", f"fold {fold}: {_after('failed: ', trials[fold].reason)}")
-    return _after("paused: ", status.policy.why(config) or "waits its turn")
-
-
-def _after(opening: str, text: str) -> str:
-    """The cells and the colour say the opening already."""
-    return text.removeprefix(opening)
+        return f"fold {fold}: {trials[fold].reason.removeprefix('failed: ')}"
+    return (status.policy.why(config) or "waiting").removeprefix("paused: ")  # the cells already show the state

@@ -1,4 +1,4 @@
-"""The signs that the live view is drawn with: each tells its state by its shape, the colour only repeats it."""
+"""The symbols of the live view: states differ by shape, not only by colour."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from rich.cells import cell_len, set_cell_size
 
 STYLES = {"done": "green", "running": "bold cyan", "paused": "yellow", "failed": "bold red", "waiting": "dim"}
 
-NAMES = {"waiting": "not begun"}  # of states that are called otherwise on the screen
+NAMES = {"waiting": "not started"}  # states with a different name on the screen
 
 
 @dataclass(frozen=True)
 class Glyphs:
     done: str
-    running: str  # from just begun to almost done
+    running: str  # by progress
     paused: str
     failed: str
     waiting: str
-    bar: tuple[str, str, str]  # spent, to come, saved
+    bar: tuple[str, str, str]  # spent, remaining, saved
     cut: str
     dot: str
     times: str
     spread: str
     ascii: bool
 
-    def of(self, state: str, share: float = 0.0) -> str:
+    def of(self, state: str, progress: float = 0.0) -> str:
         if state == "running":
-            return self.running[min(int(share * len(self.running)), len(self.running) - 1)]
-        sign: str = getattr(self, state)
-        return sign
+            return self.running[min(int(progress * len(self.running)), len(self.running) - 1)]
+        glyph: str = getattr(self, state)
+        return glyph
 
 
 UNICODE = Glyphs("●", "◔◑◕", "○", "✗", "·", ("━", "─", "·"), "…", "·", "×", "±", False)
@@ -37,8 +37,8 @@ ASCII = Glyphs("#", ">", "-", "x", ".", ("=", "-", "."), "..", "|", "x", "+-", T
 
 
 def fit(text: str, width: int, glyphs: Glyphs, cut: str | None = None) -> str:
-    """The text on one line of at most this width, cut where it has to be; of control signs nothing is left."""
-    clean = "".join(sign if sign.isprintable() else " " for sign in text)
+    """The text on one line, cut to this width, with control characters replaced by spaces."""
+    clean = "".join(character if character.isprintable() else " " for character in text)
     if glyphs.ascii:
         clean = clean.encode("ascii", "replace").decode()
     if cell_len(clean) <= width:

@@ -1,4 +1,4 @@
-"""The ledger as it is printed: in seconds, as tables for people and in full for machines."""
+"""The output of the ledger in seconds: tables, CSV rows and a JSON document."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.runs.ledger import PARTS, Ledger
+from trainable.printing import plural
 
 COLUMNS = ("config", "fold", "state", "kept", "under_way", "lost", "overhead", "busy", "unseen", "jobs", "faults")
 
 
 def document(found: Ledger) -> dict[str, Any]:
-    """For JSON: seconds, as everywhere."""
+    """The JSON document."""
     return {
         "busy": found.busy / 1e6,
         "parts": {part: spent / 1e6 for part, spent in found.totals().items()},
@@ -24,7 +25,7 @@ def document(found: Ledger) -> dict[str, Any]:
 
 
 def rows(found: Ledger) -> list[dict[str, Any]]:
-    """A row for each fold trial that was ever handed out."""
+    """One row per fold trial that was ever assigned."""
     return [
         {
             "config": config,
@@ -44,27 +45,27 @@ def rows(found: Ledger) -> list[dict[str, Any]]:
 
 
 def table(found: Ledger) -> list[dict[str, str]]:
-    """What all of it comes to and the share of each part, then each config, the dearest first."""
+    """The totals and the share of each part, then each config, the most expensive first."""
     totals = found.totals()
     parts = [part for part in PARTS if totals[part]]
     configs = sorted(found.of_configs().items(), key=lambda each: -sum(each[1].values()))
 
     def row(name: str, spent: Mapping[str, int]) -> dict[str, str]:
-        told = {**{part: spent[part] for part in parts}, "busy": sum(spent.values())}
-        return {"config": name, **{part: f"{value / 1e6:.1f}" for part, value in told.items()}}
+        columns = {**{part: spent[part] for part in parts}, "busy": sum(spent.values())}
+        return {"config": name, **{part: f"{value / 1e6:.1f}" for part, value in columns.items()}}
 
     shares = {part: f"{totals[part] / found.busy:.1%}" for part in parts}
     return [row("all", totals), {"config": "share", **shares}, *(row(name, spent) for name, spent in configs)]
 
 
 def summary(found: Ledger) -> str:
-    """One line for people, and what cannot be known."""
+    """One line with the totals and what is uncertain about them."""
     full = found.workers * found.wall
-    told = f"busy {found.busy / 1e6:.0f} s of {found.workers} workers x {found.wall / 1e6:.0f} s"
-    told += f" ({(found.busy - found.unseen) / full:.0%})" if full else ""
+    text = f"busy {found.busy / 1e6:.0f} s of {plural(found.workers, 'worker')} x {found.wall / 1e6:.0f} s"
+    text += f" ({(found.busy - found.unseen) / full:.0%})" if full else ""
     if found.unseen:
-        told += f"; {found.unseen / 1e6:.1f} s of it while no driver watched"
+        text += f"; {found.unseen / 1e6:.1f} s of it while no driver was running"
     if found.cut:
-        told += f"; {found.cut} jobs were cut off with their driver and count until its last record"
-        told += f" (at most {found.unknown / 1e6:.0f} s are missing)" if found.unknown else ""
-    return told
+        text += f"; {plural(found.cut, 'job')} ended with the driver, counted up to its last record"
+        text += f" (at most {found.unknown / 1e6:.0f} s are missing)" if found.unknown else ""
+    return text

@@ -1,4 +1,4 @@
-"""What ``status`` and ``list`` print of where a run stands: for machines, as rows, and in a line."""
+"""The output of ``status`` and ``list``: a JSON document, rows and a summary line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from search.runs.fold_states import STATES
 from search.runs.run_folder import Run
 from search.runs.status import Status, status_of
+from trainable.printing import plural
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
 COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")
 
 
 def document(status: Status) -> dict[str, Any]:
-    """For JSON."""
+    """The JSON document of ``status``."""
     return {
         "state": status.state,
         "configs": len(status.score_table.entrants),
@@ -27,18 +28,18 @@ def document(status: Status) -> dict[str, Any]:
 
 
 def summary(status: Status) -> str:
-    """One line for people."""
+    """The line above the table of ``status``."""
     counts = ", ".join(f"{status.count(state)} {state}" for state in STATES)
     leader = status.leader
-    told = "" if leader is None else f", leader {leader['id']}"
+    best = "" if leader is None else f", leader {leader['id']}"
     if leader is not None and leader["mean"] is not None:
-        told += f" with {leader['mean']:.4f} on {leader['folds']} folds"
-    configs = len(status.score_table.entrants)
-    return f"{status.state}; {configs} configs, fold trials: {counts}; {status.score_table.spent:.0f} s{told}"
+        best += f" with {leader['mean']:.4f} on {plural(leader['folds'], 'fold')}"
+    configs = plural(len(status.score_table.entrants), "config")
+    return f"{status.state}; {configs}, fold trials: {counts}; {status.score_table.spent:.0f} s{best}"
 
 
 def overview(run: Run) -> dict[str, Any]:
-    """One row of a list of runs."""
+    """The row of a run in ``list``."""
     status = status_of(run)
     leader = status.leader
     return {
@@ -52,7 +53,7 @@ def overview(run: Run) -> dict[str, Any]:
 
 
 def rows(status: Status) -> list[dict[str, Any]]:
-    """A row per fold trial that was ever handed out."""
+    """One row per fold trial that was ever assigned."""
     return [
         {
             "config": config,

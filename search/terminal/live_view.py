@@ -1,4 +1,4 @@
-"""The live view: the picture of a run, drawn again and again in the same place of a terminal."""
+"""The live view: the state of a run, redrawn in place on a terminal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from search.terminal.glyphs import ASCII, UNICODE
 from search.terminal.plain_view import describe
 from search.terminal.snapshot import Size, Snapshot, draw, take_snapshot
 
-SHARE = 0.04  # of a core, which gathering pictures may take
+SHARE = 0.04  # of a core that taking snapshots may use
 
 
 class LiveView:
-    """Takes the journal's lines; only one thread may use it, but for ``notice``."""
+    """Shows the records of a journal; must be used by a single thread, except for ``notice``."""
 
     def __init__(self, run: Run, console: Console, clock: Callable[[], float] = time.time) -> None:
         self.console, self.clock = console, clock
@@ -36,7 +36,7 @@ class LiveView:
         self._notice = ""
         self._snapshot: Snapshot | None = None
         self._size: Size | None = None
-        self._due = 0.0  # when the next picture may be gathered, by the clock of this process
+        self._due = 0.0  # earliest time of the next snapshot, by this process's clock
         self._new = True
         self._frame: list[Text] = []
 
@@ -46,7 +46,7 @@ class LiveView:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """The last picture stays on the screen."""
+        """The last frame stays on the screen."""
         self._draw(at_once=True)
         self._live.stop()
 
@@ -55,7 +55,7 @@ class LiveView:
             self._note(line)
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Faults are told above the picture, where they stay."""
+        """Faults are also printed above the view, where they stay."""
         for line in lines:
             self._note(line)
             if line.kind == "fault":
@@ -67,11 +67,11 @@ class LiveView:
         self._status.look(driven)
 
     def notice(self, text: str) -> None:
-        """Shown with the next frame: it may come out of a signal handler, where nothing can be drawn."""
+        """Shown with the next frame, because this may be called from a signal handler, which cannot draw."""
         self._notice = text
 
     def _note(self, line: Line) -> None:
-        if line.number == 1:  # also when the journal was rebuilt
+        if line.number == 1:  # a new or rebuilt journal
             self._status = Status(policy_of(self._space))
         self._status.note(line)
         self._new = True

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: one plain line per event, and how it ended."""
+"""The plain output of a run: one line per event, and its outcome."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
-from trainable.printing import print_table, say
+from trainable.printing import plural, print_table, say
 
 FAILED, BUDGET = 1, 3
 
 
 class PlainView:
-    """A line for each event; scores with four digits, reasons in the policy's own words.
-
-    ``history`` tells also of what was before.
-    """
+    """Prints one line per event; ``history`` includes the events before the view was opened."""
 
     def __init__(self, history: bool = False) -> None:
         self.history = history
@@ -32,64 +29,64 @@ class PlainView:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def catch_up(self, lines: Sequence[Line]) -> None:
         for line in lines:
-            self._tell(line, self.history)
+            self._print(line, self.history)
 
     def show(self, lines: Sequence[Line]) -> None:
         for line in lines:
-            self._tell(line, True)
+            self._print(line, True)
 
     def look(self, driven: bool) -> None:
-        """An end is a line of the journal; who died leaves none."""
+        """The end of a run is a record of its own; the death of a driver is not shown."""
 
     def notice(self, text: str) -> None:
         write_stderr(text)
 
-    def _tell(self, line: Line, aloud: bool) -> None:
+    def _print(self, line: Line, visible: bool) -> None:
         if line.kind == "begin":
             self._began = line.at
-        words = describe(line)
-        if words and aloud:
-            say(f"{clock(line.at - self._began)}  {words}")
+        text = describe(line)
+        if text and visible:
+            say(f"{clock(line.at - self._began)}  {text}")
 
 
 def describe(line: Line) -> str | None:
-    """What a line of the journal says to people; None where it says nothing new."""
+    """The text for a record of the journal; None if it is not shown."""
     fields = line.fields
     if line.kind == "begin":
-        return f"a driver is at work on {fields['host']}" if "host" in fields else None
+        return f"driver started on {fields['host']}" if "host" in fields else None
     if line.kind == "end":
         return f"ended: {fields['reason']}"
-    said = _SAID.get(line.kind)
-    return f"{fields['config']} fold {fields['fold']}  {said(fields)}" if said else None
+    describe_fold = _FOLD_EVENTS.get(line.kind)
+    return f"{fields['config']} fold {fields['fold']}  {describe_fold(fields)}" if describe_fold else None
 
 
-def print_outcome(run: Run, policy: Policy, outcome: Outcome, words: Sequence[str]) -> int:
-    """Say what came of it and name the next step; the exit code."""
+def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequence[str]) -> int:
+    """Print the outcome of a launch and the next command; returns the exit code."""
     score_table, answer = policy.score_table, policy.answer()
     spent = f"{score_table.spent / 3600:.3f} GPU-hours"
-    say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {len(score_table.entrants)} configs failed")
+    configs = plural(len(score_table.entrants), "config")
+    say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {configs} failed")
     if outcome.interrupted or outcome.budget_spent:
         hours = score_table.budget / 3600 if score_table.exhausted and score_table.budget else None
-        print_resume_command(words, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
+        print_resume_command(arguments, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
         return INTERRUPTED if outcome.interrupted else BUDGET
     if answer.winner is None:
-        say("no config has all folds, so there is no winner")
+        say("no config is complete, so there is no winner")
     else:
         print_table([_row(policy, config, config == answer.winner) for config in answer.peers])
-        others = len(answer.peers) - 1
-        rest = f"the {others} others above may be as good" if others > 1 else "the other one may be as good"
-        say(f"The winner is {answer.winner}; {rest if others else 'no other is likely to be as good'}.")
+        peers = plural(len(answer.peers) - 1, "other config") if len(answer.peers) > 1 else "no other config"
+        say(f"The winner is {answer.winner}; {peers} cannot be distinguished from it.")
     say(f"Next: python -m analysis report {run.address}")
     return FAILED if score_table.failed else 0
 
 
-def print_resume_command(words: Sequence[str], more: str = "") -> None:
-    say("Nothing is lost. To go on:")
-    say(f"  python -m search {shlex.join([*words, *(['--set', more] if more else [])])}")
+def print_resume_command(arguments: Sequence[str], override: str = "") -> None:
+    say("All reports are saved. To resume:")
+    say(f"  python -m search {shlex.join([*arguments, *(['--set', override] if override else [])])}")
 
 
 def _row(policy: Policy, config: str, wins: bool) -> dict[str, Any]:
@@ -106,10 +103,10 @@ def _reported(fields: Mapping[str, Any]) -> str:
     return f"{score}  {fields['stop']}" if "stop" in fields else score
 
 
-_SAID: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "job": lambda fields: f"trains until step {fields['until']}",
+_FOLD_EVENTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "job": lambda fields: f"assigned: train until step {fields['until']}",
     "report": _reported,
     "stop": lambda fields: str(fields["reason"]),
-    "lost": lambda fields: f"gave its job back: {fields['fault']}",
+    "lost": lambda fields: f"job returned: {fields['fault']}",
     "fault": lambda fields: f"fault: {fields['fault']}",
 }

@@ -1,7 +1,7 @@
-"""The picture of a run for a terminal: a state, a clock and a size give lines that never wrap.
+"""The live view as text: a snapshot of a run, its clock and the size of the terminal give lines that never wrap.
 
-What takes time (ranks, reasons, estimates) is gathered in a ``Picture``; drawing one is cheap, so that its clock may
-go on many times a second.
+Ranks, reasons and estimates take time to compute and are kept in a ``Snapshot``; drawing it is cheap enough to update
+the clock several times a second.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from search.terminal.columns import Parameter, header, layout_of, parameters_of,
 from search.terminal.config_rows import ConfigTable, config_table
 from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
 
-MOST = 12  # configs that are shown
-AROUND = 9  # lines above and below them
+MAX_CONFIGS = 12
+OTHER_LINES = 9  # lines above and below the configs
 LABEL = 9
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a terminal, and whether it can show more than ASCII."""
+    """The size of a terminal, and the symbols that it can show."""
 
     width: int
     height: int
@@ -35,13 +35,13 @@ class Size:
 
     @property
     def configs(self) -> int:
-        """How many there is room for; a line is left free for the cursor."""
-        return max(1, min(MOST, self.height - AROUND - 1))
+        """How many configs fit; one line stays free for the cursor."""
+        return max(1, min(MAX_CONFIGS, self.height - OTHER_LINES - 1))
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is shown of a run but its clock."""
+    """Everything that is shown of a run except its clock."""
 
     title: str
     state: str
@@ -56,7 +56,7 @@ class Snapshot:
     values: Mapping[str, Mapping[str, object]]
 
 
-def take_snapshot(status: Status, title: str, most: int = MOST) -> Snapshot:
+def take_snapshot(status: Status, title: str, most: int = MAX_CONFIGS) -> Snapshot:
     score_table = status.score_table
     counts = {state: status.count(state) for state in STATES}
     return Snapshot(
@@ -75,7 +75,7 @@ def take_snapshot(status: Status, title: str, most: int = MOST) -> Snapshot:
 
 
 def draw(snapshot: Snapshot, elapsed: float, size: Size, notice: str = "") -> list[Text]:
-    """Lines of at most the width; as many of them in every frame, while the configs are the same."""
+    """The lines of a frame, none wider than the terminal; their number depends only on the configs."""
     width, glyphs = size.width, size.glyphs
     shown = snapshot.field.shown
     longest = max((len(config) for config in snapshot.values), default=0)
@@ -105,7 +105,7 @@ def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notic
     style = "bold cyan" if going_well and not notice else "bold yellow"
     time = clock(elapsed)
     if snapshot.outlook is not None and snapshot.outlook.most and snapshot.state == "running":
-        time += f" {glyphs.dot} {_left(snapshot.outlook, snapshot.workers)} to go"
+        time += f" {glyphs.dot} {_remaining(snapshot.outlook, snapshot.workers)} left"
     state = fit(notice or snapshot.state, max(0, width - cell_len(time) - 2), glyphs)
     room = width - cell_len(state) - cell_len(time) - 4
     left = fit(f"{snapshot.title}, {len(snapshot.values)} configs {glyphs.times} {snapshot.folds} folds", room, glyphs)
@@ -114,7 +114,7 @@ def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notic
 
 
 def _bar(expected: Outlook | None, width: int, glyphs: Glyphs) -> Text:
-    """The full grid as a line: spent, still to come at most, and saved."""
+    """The cost of the full grid as a bar: spent, at most remaining, and saved."""
     grid = 0.0 if expected is None else expected.grid
     if expected is None or not grid:
         return Text(glyphs.bar[1] * width, style="dim")
@@ -129,15 +129,15 @@ def _spending(snapshot: Snapshot) -> list[str]:
     limit = "" if snapshot.budget is None else f" of a budget of {hours(snapshot.budget)}"
     spent = f"{hours(snapshot.spent)} spent{limit}"
     if expected is None:
-        return [spent, "what is to come is known after the first report"]
+        return [spent, "remaining time is estimated after the first report"]
     saved = f"{hours(expected.saved)} saved of {hours(expected.grid)}"
     if not expected.most:
-        return [spent, saved, "nothing to come"]
-    return [spent, saved, f"{_between(hours(expected.least), hours(expected.most))} to come"]
+        return [spent, saved, "nothing remaining"]
+    return [spent, saved, f"{_between(hours(expected.least), hours(expected.most))} remaining"]
 
 
-def _left(expected: Outlook, workers: int) -> str:
-    """By the clock, if as many workers stay busy as were at once."""
+def _remaining(expected: Outlook, workers: int) -> str:
+    """The remaining wall time if as many workers stay busy as before."""
     at_once = expected.share * max(1, workers)
     least, most = (clock(seconds / at_once) for seconds in (expected.least, expected.most))
     return f"about {_between(least, most)}"
@@ -149,14 +149,14 @@ def _between(least: str, most: str) -> str:
 
 
 def hours(seconds: float) -> str:
-    """GPU-hours, or seconds where there is next to none of them."""
+    """GPU-hours, or seconds if there are few of them."""
     return f"{seconds:.0f} s" if seconds < HOUR / 20 else f"{seconds / HOUR:.2f} h"
 
 
 def _leader(snapshot: Snapshot, glyphs: Glyphs) -> list[str]:
     first = next((each for each in snapshot.field.shown if each.rank == 1), None)
     if first is None:
-        return ["nobody can be compared yet"]
+        return ["no config can be ranked yet"]
     done = sum(cell.state == "done" for cell in first.cells)
     parts = [first.config]
     if first.mean is not None:
@@ -171,7 +171,7 @@ def _counted(counts: Mapping[str, int]) -> list[str]:
 
 
 def _facts(label: str, facts: Sequence[str], width: int, glyphs: Glyphs) -> Text:
-    """As many facts as there is room for; the first is cut where not even that is there."""
+    """As many facts as fit; the first is cut if even it does not."""
     text = fit(facts[0], max(0, width - LABEL), glyphs)
     for fact in facts[1:]:
         longer = f"{text} {glyphs.dot} {fit(fact, width, glyphs)}"

@@ -1,4 +1,4 @@
-"""Following a journal while it grows: in the driver's own terminal, and from any other."""
+"""Following a journal while it grows: in the driver's terminal, and from any other."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import say, talk
 
-FRAME = 0.25  # seconds between two looks of the driver's own view
-PATIENCE = 60.0  # seconds for which a driver that died may be launched again before its watcher goes
-PIPE = 120  # columns of a picture that goes to no terminal
+FRAME = 0.25  # seconds between two frames of the driver's view
+PATIENCE = 60.0  # seconds that a watcher waits for a relaunch after the driver died
+PIPE = 120  # columns if the output is not a terminal
 
 
 class RunView(Protocol):
-    """What shows a run: the live view, or a line per event."""
+    """Shows a run: the live view, or one line per event."""
 
     def __enter__(self) -> RunView: ...
     def __exit__(self, *error: object) -> None: ...
@@ -42,7 +42,7 @@ class RunView(Protocol):
 
 @contextmanager
 def show_run(run: Run, plain: bool = False) -> Iterator[Notify]:
-    """Show a run while this process drives it, from a thread that reads the journal as any other watcher does."""
+    """Show a run while this process drives it, from a thread that reads the journal as any watcher does."""
     screen: RunView = LiveView(run, talk) if not plain and use_live_view(talk, os.environ) else PlainView()
     tail, over = Tail(run.journal), threading.Event()
     screen.catch_up(tail.read())
@@ -52,8 +52,8 @@ def show_run(run: Run, plain: bool = False) -> Iterator[Notify]:
             while not over.wait(FRAME):
                 screen.show(tail.read())
             screen.show(tail.read())
-        except (UserError, OSError) as error:  # the run is more than its view
-            say(f"the view of the run ends here: {error}")
+        except (UserError, OSError) as error:  # an error of the view must not stop the run
+            say(f"the view of the run stopped: {error}")
 
     thread = threading.Thread(target=follow, name="view", daemon=True)
     with screen:
@@ -66,8 +66,8 @@ def show_run(run: Run, plain: bool = False) -> Iterator[Notify]:
             screen.look(False)
 
 
-def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[str]) -> int:
-    """Look on from outside until the run is over; the exit code."""
+def watch(run: Run, interval: float, plain: bool, once: bool, arguments: Sequence[str]) -> int:
+    """Follow a run from another process until it ends; returns the exit code."""
     console = Console(highlight=False)
     if once or not (plain or _interactive(console)):
         _print_once(run)
@@ -76,8 +76,8 @@ def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[st
     try:
         _follow(run, screen, interval)
     except KeyboardInterrupt:
-        say("\nThe run is left alone. To come back:")
-        say(f"  python -m search {shlex.join(words)}")
+        say("\nThe run continues. To watch it again:")
+        say(f"  python -m search {shlex.join(arguments)}")
         return INTERRUPTED
     run.refresh()
     status = status_of(run)
@@ -87,9 +87,9 @@ def watch(run: Run, interval: float, plain: bool, once: bool, words: Sequence[st
 
 
 def _follow(run: Run, screen: RunView, interval: float) -> None:
-    """Until the run ended, or its driver died and nobody launched it again in good time."""
+    """Follow a run until it ends, or until its driver has died and is not launched again within ``PATIENCE``."""
     tail = Tail(run.journal)
-    driven, lines = run.driven, tail.read()  # in this order: who ended in between has left word of it
+    driven, lines = run.driven, tail.read()  # in this order, so that a run that ends in between is seen to have ended
     screen.catch_up(lines)
     screen.look(driven)
     ended, patience = _ended(lines, False), 0.0
@@ -123,7 +123,7 @@ def _print_once(run: Run) -> None:
 
 
 def use_live_view(console: Console, environment: Mapping[str, str]) -> bool:
-    """Whether a launch should draw where nobody asked for it: on a terminal, and where nothing speaks against it."""
+    """Whether a launch shows the live view by default: on a terminal, unless CI or NO_COLOR is set."""
     return _interactive(console) and not any(environment.get(name) for name in ("CI", "NO_COLOR"))
 
 

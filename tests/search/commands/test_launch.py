@@ -73,7 +73,7 @@ def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
     assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
     again = search("launch", "demo.yaml", "--address", "nowhere:1")
     assert again.returncode == 0 and "trains until" not in again.stderr, "a finished run has nothing to train"
-    assert "nothing is left to do, so no Ray is looked for at nowhere:1" in again.stderr
+    assert "nothing left to run, so Ray is not started" in again.stderr
     assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
 
 
@@ -123,7 +123,7 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(launch, searc
     process.communicate(timeout=60)
     assert process.returncode == 130
     refused = search("stop", "demo")
-    assert refused.returncode == 2 and "nobody is driving" in refused.stderr
+    assert refused.returncode == 2 and "this run is not running" in refused.stderr
 
 
 def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_told(search, tmp_path):

@@ -132,7 +132,7 @@ def test_a_run_is_launched_and_inspected_from_machines_that_share_nothing(
     assert b"<html" in object_store.read("runs/demo/analysis/report.html")
     names = {path.name for path in (tmp_path / "visitor").rglob("*")}
     assert not names & {"last.json", "log.txt", "metrics.jsonl"}, "files that no command needs are not downloaded"
-    assert "nobody is driving this run" in command("visitor", search, "stop", "demo")
+    assert "this run is not running" in command("visitor", search, "stop", "demo")
     assert "s3://scribbles/runs/dema: no such run. Did you mean 'demo'" in command("visitor", search, "status", "dema")
 
 

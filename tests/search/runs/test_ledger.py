@@ -89,7 +89,7 @@ def test_a_job_cut_off_counts_until_its_drivers_last_record_and_says_what_is_not
         {"config": "a", "paused": "16.0", "lost": "7.0", "overhead": "0.0", "busy": "23.0"},
     ]
     assert (found.cut, found.unknown, found.wall) == (2, 200_000_000, 23_000_000)
-    assert "2 jobs were cut off with their driver" in summary(found) and "at most 200 s are missing" in summary(found)
+    assert "2 jobs ended with the driver" in summary(found) and "at most 200 s are missing" in summary(found)
 
 
 def test_a_worker_that_outlived_its_driver_was_busy_while_nobody_watched():

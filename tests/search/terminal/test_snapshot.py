@@ -69,7 +69,7 @@ def test_folds_on_a_quarter_of_a_gpu_take_a_quarter_of_it_and_all_of_their_time(
     size, now = Size(120, 40), TOLD[MIDDLE - 1].at + 5
     whole = text_of(status_after(MIDDLE), size, now).splitlines()
     quarter = text_of(status_after(MIDDLE, [shared(line) for line in TOLD]), size, now).splitlines()
-    assert quarter[0] == whole[0] and "to go" in whole[0]
+    assert quarter[0] == whole[0] and "left" in whole[0]
     assert quarter[2] != whole[2] and "GPU time" in whole[2]
 
 

@@ -108,7 +108,7 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folde
     assert len(titles) == 1 and "ended: every job is done" in titles[0], "one picture, at its end"
     assert any("●●" in line and "complete" in line for line in screen)
     assert any(line.startswith("The winner is") for line in screen)
-    assert "trains until" not in driver.text, "the view takes the place of the lines"
+    assert "train until" not in driver.text, "the view replaces the event lines"
     seen = screen_of(watcher.text)
     assert [line for line in seen if line.startswith("demo, foldrace")] == titles
     assert "Next: python -m search status runs/demo" in seen
