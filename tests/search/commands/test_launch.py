@@ -61,7 +61,7 @@ def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
     done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
     said = done.stderr.index
-    assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("trains until"), "the plan comes first"
+    assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("train until"), "the plan comes first"
     assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
     assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m analysis report" in done.stderr
     document = json.loads(search("status", "demo", "--format", "json").stdout)
@@ -72,7 +72,7 @@ def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
     listed = json.loads(search("list", "--format", "json").stdout)
     assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
     again = search("launch", "demo.yaml", "--address", "nowhere:1")
-    assert again.returncode == 0 and "trains until" not in again.stderr, "a finished run has nothing to train"
+    assert again.returncode == 0 and "train until" not in again.stderr, "a finished run has nothing to train"
     assert "nothing left to run, so Ray is not started" in again.stderr
     assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
 

@@ -97,7 +97,7 @@ def screen_of(text):
     return lines
 
 
-def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folder):
+def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_frame(folder):
     driver = Terminal(folder, "launch", "demo.yaml")
     driver.read_until("running")
     watcher = Terminal(folder, "watch", "demo", "--interval", "0.1")
@@ -105,7 +105,7 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folde
     assert watcher.end() == 0, watcher.text
     screen = screen_of(driver.text)
     titles = [line for line in screen if line.startswith("demo, foldrace, 2 configs × 2 folds")]
-    assert len(titles) == 1 and "ended: every job is done" in titles[0], "one picture, at its end"
+    assert len(titles) == 1 and "ended: every job is done" in titles[0], "one view, in its final state"
     assert any("●●" in line and "complete" in line for line in screen)
     assert any(line.startswith("The winner is") for line in screen)
     assert "train until" not in driver.text, "the view replaces the event lines"
@@ -118,7 +118,7 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_picture(folde
         assert max(map(len, screen[screen.index(titles[0]) :])) <= 100, "what is said before it wraps where it must"
 
 
-def test_ctrl_c_is_told_inside_the_picture_and_the_run_stops_in_order(folder):
+def test_ctrl_c_is_shown_in_the_view_and_the_run_stops_gracefully(folder):
     driver = Terminal(folder, "launch", "demo.yaml", "--set", "parameters.step_seconds=0.5")
     driver.read_until("fold 0 at step")
     watcher = Terminal(folder, "watch", "demo")
@@ -126,7 +126,7 @@ def test_ctrl_c_is_told_inside_the_picture_and_the_run_stops_in_order(folder):
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.end() == 130
     assert screen_of(watcher.text)[-2].strip() == "python -m search watch demo"
-    assert driver.process.poll() is None, "the watcher left the run alone"
+    assert driver.process.poll() is None, "the run continues without the watcher"
     driver.process.send_signal(signal.SIGINT)
     driver.read_until("stopping after the reports")
     assert driver.end() == 130
@@ -146,7 +146,7 @@ def test_ctrl_c_is_told_inside_the_picture_and_the_run_stops_in_order(folder):
         ({"TERM": "xterm", "CI": "true"}, True, False),
     ],
 )
-def test_a_launch_draws_only_on_a_terminal_that_is_to_be_drawn_on(environment, terminal, view):
+def test_a_launch_draws_only_on_a_capable_terminal(environment, terminal, view):
     console = Console(file=io.StringIO(), force_terminal=terminal, _environ=environment)
     assert use_live_view(console, environment) is view
 
@@ -168,7 +168,7 @@ def written(folder, lines):
     return run
 
 
-def test_a_journal_is_read_on_from_where_the_last_look_ended(tmp_path):
+def test_a_tail_continues_where_the_last_read_ended(tmp_path):
     run = written(tmp_path, story.lines())
     content = run.journal.read_bytes()
     run.journal.write_bytes(b"")
@@ -183,8 +183,8 @@ def test_a_journal_is_read_on_from_where_the_last_look_ended(tmp_path):
     assert [line.number for line in tail.read()] == [1], "another journal is read from its start"
 
 
-class Told:
-    """A screen that keeps what it is told; ``on_look`` happens between two looks."""
+class RecordingView:
+    """A view that records its input; ``on_look`` holds actions that run between updates."""
 
     def __init__(self, on_look):
         self.on_look, self.lines, self.driven = on_look, [], []
@@ -217,13 +217,13 @@ def test_a_watcher_outlives_a_driver_that_was_killed_and_launched_again(tmp_path
         lambda: drivers[0].append("end", reason="every job is done"),
         lambda: drivers.pop().close(),
     ]
-    screen = Told(steps)
+    screen = RecordingView(steps)
     _follow(run, screen, 0.01)
     assert [line.kind for line in screen.lines[40:]] == ["begin", "end"] and not steps
     assert screen.driven[0] and False in screen.driven[1:-1]
 
 
-def test_a_run_that_is_over_or_died_is_told_of_once(tmp_path, capsys):
+def test_a_finished_or_dead_run_is_shown_once(tmp_path, capsys):
     lines = story.lines()
     _follow(written(tmp_path / "over", lines), PlainView(history=True), 60.0)
     assert capsys.readouterr().err.splitlines()[-1].endswith("ended: every job is done")
@@ -231,7 +231,7 @@ def test_a_run_that_is_over_or_died_is_told_of_once(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) > 10
 
 
-def test_without_a_terminal_the_picture_is_printed_once_and_a_mistake_is_one_line(tmp_path):
+def test_without_a_terminal_the_view_is_printed_once(tmp_path):
     written(tmp_path, story.lines())
 
     def program(*words):
@@ -249,6 +249,6 @@ def test_without_a_terminal_the_picture_is_printed_once_and_a_mistake_is_one_lin
     assert done.returncode == 0 and "\x1b" not in done.stdout, done.stderr
     assert done.stdout.splitlines()[0].startswith("demo, foldrace, 18 configs") and done.stderr == ""
     plain = program("watch", "demo", "--plain")
-    assert plain.stderr.count("trains until") == sum(line.kind == "job" for line in story.lines())
+    assert plain.stderr.count("train until") == sum(line.kind == "job" for line in story.lines())
     wrong = program("watch", "nothing")
     assert wrong.returncode == 2 and "no such run" in wrong.stderr and "Traceback" not in wrong.stderr
