@@ -7,8 +7,8 @@
 #   tail --follow scribble-search-JOBID.log
 #   scancel JOBID
 #
-# Submitted again, the search goes on where it stopped, also when its time is over. Ray takes whole nodes: another
-# Ray on one of them would be taken for this one.
+# Submitted again, the search resumes, also after its time limit. Ray needs whole nodes: another
+# Ray on one of them would be mistaken for this one.
 #
 #SBATCH --job-name=scribble-search
 #SBATCH --output=%x-%j.log
@@ -26,7 +26,7 @@ set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 export PATH="$PWD/.venv/bin:$PATH"
 
-# A token for this job alone, in a file that only its owner can read: what is on a command line, everybody can.
+# A token for this job, in a file that only its owner can read: command lines are visible to all users.
 private=$(mktemp -d "$HOME/.scribble-search-$SLURM_JOB_ID.XXXXXX")
 nodes=()
 cleanup() {
@@ -38,7 +38,7 @@ trap cleanup EXIT
 (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' > "$private/token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token" RAY_USAGE_STATS_ENABLED=0
 
-# This script runs on the first node of the job, which is to be the head.
+# This script runs on the first node of the job, which becomes the head.
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 others=$((SLURM_JOB_NUM_NODES - 1))
 read -r address _ <<< "$(hostname --all-ip-addresses)"
