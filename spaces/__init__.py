@@ -1,4 +1,4 @@
-"""Spaces: YAML files that say what may be tried, what that means, and every mistake in them at once.
+"""Spaces: reading and checking the YAML files that define a search.
 
 Nothing is imported here; start at ``spaces.load.load_space`` and ``spaces.space.Space``.
 """

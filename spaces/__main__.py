@@ -1,4 +1,4 @@
-"""``python -m spaces``: check a space file, show the configs that it spans, list the shipped ones and every key."""
+"""``python -m spaces``: check a space file, show its configs, list the shipped spaces and every key of a space file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 from spaces.load import load_space
 from spaces.schema.reference import reference as keys
 from spaces.shipped import shipped_spaces
-from spaces.summary import count, problem_rows, rounded, rows, summary
+from spaces.summary import config_count, problem_rows, rounded_rows, rows, summary
 from spaces.yaml_file.problems import SpaceError
 from trainable.exit_codes import WRONG, Version, run
-from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say
+from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,21 +26,21 @@ app = typer.Typer(
 
 @app.callback()
 def spaces(version: Version = False) -> None:
-    """Check a space file, show every config that it spans, list the shipped spaces and what a space file may say."""
+    """Check a space file, show its configs, list the shipped spaces and every key of a space file."""
 
 
 SpaceFile = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space; may come many times."),
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override any key of the space; may be repeated."),
 ]
-Output = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
+Output = Annotated[Format, typer.Option("--format", help="Format of the output on stdout.")]
 COLUMNS = ("place", "key", "value", "problem")
 
 
 @app.command()
 def check(space: SpaceFile, assignments: Overrides = None, output: Output = Format.table) -> None:
-    """Say what a space means, or everything that is wrong with it (exit code 2).
+    """Summarize a space, or list every problem in it (exit code 2).
 
     Example: `python -m spaces check full_grid --set data=data/mine --set scheduler.keep=0.5`
     """
@@ -63,8 +63,8 @@ def check(space: SpaceFile, assignments: Overrides = None, output: Output = Form
         return
     for label, text in summary(read):
         print(f"{label:<12}{text}")
-    words = [word for assignment in assignments or () for word in ("--set", assignment)]
-    say(f"\nNext: python -m search launch {shlex.join([space, *words])}")
+    options = [word for assignment in assignments or () for word in ("--set", assignment)]
+    say(f"\nNext: python -m search launch {shlex.join([space, *options])}")
 
 
 @app.command()
@@ -72,46 +72,43 @@ def show(
     space: SpaceFile,
     assignments: Overrides = None,
     output: Output = Format.table,
-    limit: Annotated[int | None, typer.Option(min=1, help="How many at most (default: all, or 10 samples).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which samples, where the configs cannot be listed.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many (default: all, or 10 samples).")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples, if configs cannot be listed.")] = 0,
 ) -> None:
-    """List every config of a space; where a range makes them endlessly many, draw some at random.
+    """List every config of a space; if it has a range, draw some at random.
 
     Example: `python -m spaces show full_grid --format csv`
     """
     read = load_space(space, assignments or ())
     if read.enumerable:
         points = list(read.configs()[:limit])
-        told = f"{len(points)} of {read.size} configs" if len(points) < (read.size or 0) else f"{read.size} configs"
+        total = plural(read.size or 0, "config")
+        message = f"{len(points)} of {total}" if len(points) < (read.size or 0) else total
     else:
         rng = random.Random(seed)
         points = [read.sample(rng) for _ in range(limit or 10)]
-        told = f"{len(points)} configs drawn with seed {seed}; the run will try {count(read)}"
+        drawn = plural(len(points), "config")
+        message = f"{drawn} drawn with seed {seed}; the run will try {config_count(read)}"
     if output is Format.json:
         print_json([{"id": p.id, "values": dict(p.values), "config": p.config.model_dump(mode="json")} for p in points])
     elif output is Format.csv:
         print_csv(rows(points))
     else:
-        print_table(rounded(rows(points)))
-    say(told)
+        print_table(rounded_rows(rows(points)))
+    say(message)
 
 
 @app.command(name="list")
 def list_spaces(output: Output = Format.table) -> None:
-    """List the spaces that come with the project; their names may be used instead of a path.
+    """List the spaces that ship with the project; their names can be used instead of a path.
 
     Example: `python -m spaces list`
     """
-    found = {name: load_space(path) for name, path in shipped_spaces().items()}
-    table = [
-        {
-            "name": name,
-            "configs": count(space),
-            "searched": ", ".join(space.parameters),
-            "file": str(shipped_spaces()[name]),
-        }
-        for name, space in found.items()
-    ]
+    table = []
+    for name, path in shipped_spaces().items():
+        space = load_space(path)
+        searched = ", ".join(space.parameters)
+        table.append({"name": name, "configs": config_count(space), "searched": searched, "file": str(path)})
     if output is Format.table:
         print_table([{key: value for key, value in row.items() if key != "file"} for row in table])
     else:
@@ -120,7 +117,7 @@ def list_spaces(output: Output = Format.table) -> None:
 
 @app.command()
 def reference(output: Output = Format.table) -> None:
-    """List every key that a space file may have; `python -m trainable parameters` lists the hyperparameters.
+    """List every key of a space file; `python -m trainable parameters` lists the hyperparameters.
 
     Example: `python -m spaces reference --format json`
     """

@@ -1,8 +1,8 @@
-"""A space as the ConfigSpace library writes and reads it (format 0.4), without needing the library.
+"""Write a space in the format of the ConfigSpace library (0.4), without needing the library.
 
-There a parameter that is off has no value, and every condition on it fails. Here it has its default, which conditions
-and exclusions may ask for. So each is written as what it comes to in terms of parameters that are on: alternatives, in
-each of which some parameters have one of some values.
+In ConfigSpace an inactive parameter has no value, so a condition on it never holds. In a space it has its default,
+which conditions and exclusions can name. Each of them is therefore rewritten in terms of active parameters: as
+alternatives, each of which lists the values that some parameters may have.
 """
 
 from __future__ import annotations
@@ -12,62 +12,64 @@ import math
 import random
 from typing import Any
 
-from spaces.schema.parameters import Choice, Condition, Parameter, among
+from spaces.schema.parameters import Choice, Condition, Parameter, is_among
 from spaces.space import Space
 
-Alternative = dict[str, list[Any]]  # parameters that are on: the values that they may have
+Alternative = dict[str, list[Any]]  # active parameters: the values that they may have
 ALWAYS: list[Alternative] = [{}]
 NEVER: list[Alternative] = []
 
 
 def configspace(space: Space) -> dict[str, Any]:
-    """The document; constants are not in it, and neither is a parameter whose condition never holds."""
-    terms = _Terms(space)
+    """Return the document, without constants and parameters whose condition never holds."""
+    conditions = _Conditions(space)
     default = (space.configs()[0] if space.enumerable else space.sample(random.Random(0))).values
-    on = {name: terms.on(name) for name in space.parameters}
+    active = {name: conditions.active(name) for name in space.parameters}
     return {
         "name": space.settings.name,
-        "hyperparameters": [_hyperparameter(p, default) for name, p in space.parameters.items() if on[name] != NEVER],
-        "conditions": [_condition(name, met) for name, met in on.items() if met not in (ALWAYS, NEVER)],
-        "forbiddens": [_forbidden(each) for condition in space.forbid for each in terms.all(condition)],
+        "hyperparameters": [_hyperparameter(p, default) for n, p in space.parameters.items() if active[n] != NEVER],
+        "conditions": [_condition(name, when) for name, when in active.items() if when not in (ALWAYS, NEVER)],
+        "forbiddens": [_forbidden(each) for condition in space.forbid for each in conditions.all_of(condition)],
         "python_module_version": "1.2.0",
         "format_version": 0.4,
     }
 
 
-class _Terms:
-    """What the conditions of a space come to."""
+class _Conditions:
+    """Rewrites the conditions of a space as alternatives."""
 
     def __init__(self, space: Space) -> None:
         self.space = space
 
-    def on(self, name: str) -> list[Alternative]:
-        return self.all(self.space.parameters[name].when)
+    def active(self, name: str) -> list[Alternative]:
+        return self.all_of(self.space.parameters[name].when)
 
-    def all(self, condition: Condition) -> list[Alternative]:
-        met = ALWAYS
+    def all_of(self, condition: Condition) -> list[Alternative]:
+        combined = ALWAYS
         for name, values in condition.items():
-            met = [both for one in met for other in self.one(name, values) if (both := _both(one, other)) is not None]
-        return ALWAYS if {} in met else met
+            alternatives = self.one_of(name, values)
+            combined = [both for a in combined for b in alternatives if (both := _intersection(a, b)) is not None]
+        return ALWAYS if {} in combined else combined
 
-    def one(self, name: str, values: tuple[Any, ...], among_them: bool = True) -> list[Alternative]:
-        """When a parameter has one of these values, or when it has none of them."""
+    def one_of(self, name: str, values: tuple[Any, ...], expected: bool = True) -> list[Alternative]:
+        """When a parameter has one of these values, or none of them if ``expected`` is false."""
         parameter = self.space.parameters.get(name)
         if parameter is None:
-            return ALWAYS if among(self.space.constants[name], values) == among_them else NEVER
+            return ALWAYS if is_among(self.space.constants[name], values) == expected else NEVER
         alternatives = []
-        on = self.on(name)
-        if on != NEVER and (wanted := [value for value in _values(parameter) if among(value, values) == among_them]):
-            whole = not parameter.when and len(wanted) == len(_values(parameter))
-            alternatives.append({} if whole else {name: [_plain(value) for value in wanted]})
-        if on != ALWAYS and among(self.space.trainable.default(name), values) == among_them:
-            for parent, asked in parameter.when.items():
-                alternatives += self.one(parent, asked, among_them=False)
+        active = self.active(name)
+        matching = [value for value in _values(parameter) if is_among(value, values) == expected]
+        if active != NEVER and matching:
+            always = not parameter.when and len(matching) == len(_values(parameter))
+            alternatives.append({} if always else {name: [_scalar(value) for value in matching]})
+        if active != ALWAYS and is_among(self.space.trainable.default(name), values) == expected:
+            for parent, parent_values in parameter.when.items():
+                alternatives += self.one_of(parent, parent_values, expected=False)
         return ALWAYS if {} in alternatives else alternatives
 
 
-def _both(one: Alternative, other: Alternative) -> Alternative | None:
-    """Two alternatives at once; None where they cannot be."""
+def _intersection(one: Alternative, other: Alternative) -> Alternative | None:
+    """Both alternatives at once; None if they exclude each other."""
     both = one | other
     for name in one.keys() & other.keys():
         both[name] = [value for value in one[name] if value in other[name]]
@@ -75,7 +77,7 @@ def _both(one: Alternative, other: Alternative) -> Alternative | None:
 
 
 def _values(parameter: Parameter) -> list[Any]:
-    """All that a parameter may be; conditions cannot ask for a value of a range of real numbers."""
+    """All values of a parameter that conditions can name, which excludes ranges of real numbers."""
     if isinstance(parameter, Choice):
         return list(parameter.values)
     return list(range(int(parameter.low), int(parameter.high) + 1))
@@ -84,24 +86,13 @@ def _values(parameter: Parameter) -> list[Any]:
 def _hyperparameter(parameter: Parameter, default: Any) -> dict[str, Any]:
     name = parameter.name
     if isinstance(parameter, Choice):
-        values = [_plain(value) for value in parameter.values]
-        chosen = _plain(default.get(name, parameter.values[0]))
+        values = [_scalar(value) for value in parameter.values]
+        chosen = _scalar(default.get(name, parameter.values[0]))
         if len(values) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            return {
-                "type": "ordinal",
-                "name": name,
-                "sequence": sorted(values),
-                "default_value": chosen,
-                "meta": None,
-            }
-        return {
-            "type": "categorical",
-            "name": name,
-            "choices": values,
-            "weights": None,
-            "default_value": chosen,
-            "meta": None,
-        }
+            kind: dict[str, Any] = {"type": "ordinal", "sequence": sorted(values)}
+        else:
+            kind = {"type": "categorical", "choices": values, "weights": None}
+        return {**kind, "name": name, "default_value": chosen, "meta": None}
     whole = parameter.distribution == "int"
     middle = math.sqrt(parameter.low * parameter.high) if parameter.log else (parameter.low + parameter.high) / 2
     return {
@@ -115,10 +106,10 @@ def _hyperparameter(parameter: Parameter, default: Any) -> dict[str, Any]:
     }
 
 
-def _condition(child: str, met: list[Alternative]) -> dict[str, Any]:
+def _condition(child: str, alternatives: list[Alternative]) -> dict[str, Any]:
     any_of = [
         _joined("AND", child, [{"type": "IN", "child": child, "parent": k, "values": v} for k, v in each.items()])
-        for each in met
+        for each in alternatives
     ]
     return _joined("OR", child, any_of)
 
@@ -127,11 +118,11 @@ def _joined(kind: str, child: str, parts: list[dict[str, Any]]) -> dict[str, Any
     return parts[0] if len(parts) == 1 else {"type": kind, "child": child, "conditions": parts}
 
 
-def _forbidden(together: Alternative) -> dict[str, Any]:
-    clauses = [{"type": "IN", "name": name, "values": values} for name, values in together.items()]
+def _forbidden(combination: Alternative) -> dict[str, Any]:
+    clauses = [{"type": "IN", "name": name, "values": values} for name, values in combination.items()]
     return clauses[0] if len(clauses) == 1 else {"type": "AND", "clauses": clauses}
 
 
-def _plain(value: Any) -> Any:
-    """What the library can compare: a list is written out."""
+def _scalar(value: Any) -> Any:
+    """Write a list as text, because the library cannot compare lists."""
     return json.dumps(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The spaces that come with the project; their names may stand for their files."""
+"""The spaces that ship with the project, which can be given by name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def shipped_spaces() -> dict[str, Path]:
 
 
 def find_space(name: str | Path) -> Path:
-    """A file of this name, or else the shipped space of it."""
+    """Return the file of this name or, if there is none, the shipped space of this name."""
     path = Path(name)
     if path.exists():
         return path
     shipped = shipped_spaces()
     if str(name) in shipped:
-        return _from_here(shipped[str(name)])
+        return _relative(shipped[str(name)])
     neighbours = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     hint = did_you_mean(str(name), [*neighbours, *shipped])
     raise UserError(f"{name}: no such file.{hint} Shipped spaces: {', '.join(shipped)}.")
 
 
-def _from_here(path: Path) -> Path:
+def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,4 +1,4 @@
-"""A space: which configs there are, in which order, and how one comes about from choices that somebody makes."""
+"""A space: its configs, their order, and how a config is made from the values of its parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAWS = 1_000
 
 @dataclass(frozen=True)
 class Point:
-    """A config of a space with the values that were chosen for it; those that are off are not among them."""
+    """A config of a space with the values of its active parameters."""
 
     id: str
     values: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Point:
 class Space:
     settings: Settings
     constants: Mapping[str, Any]
-    parameters: Mapping[str, Parameter]  # each after those that its condition asks for
+    parameters: Mapping[str, Parameter]  # each follows the parameters that its condition names
     forbid: tuple[Condition, ...] = ()
 
     @property
@@ -49,68 +49,68 @@ class Space:
 
     @property
     def enumerable(self) -> bool:
-        """Whether all of its configs can be listed: it has no range and is not huge."""
+        """Whether all configs can be listed: the space has no range and is not too large."""
         choices = [len(p.values) for p in self.parameters.values() if isinstance(p, Choice)]
         return not self.ranges and math.prod(choices) <= LARGEST_GRID
 
     @property
     def size(self) -> int | None:
-        """How many different configs it has; None where they cannot be listed."""
+        """The number of distinct configs; None if they cannot be listed."""
         return len(self._grid) if self.enumerable else None
 
     def configs(self) -> tuple[Point, ...]:
-        """Every config once, the first parameter changing slowest."""
+        """Every config once; the first parameter changes slowest."""
         if not self.enumerable:
-            raise UserError(f"{self.settings.name}: its configs cannot be listed, only sampled")
+            raise UserError(f"{self.settings.name}: the configs of this space cannot be listed, only sampled")
         return self._grid
 
     def choose(self, suggest: Callable[[Parameter], Any]) -> Point:
-        """The config that comes of asking ``suggest`` for every parameter whose condition holds, in order."""
+        """Make a config by calling ``suggest`` for every active parameter, in order."""
         values: dict[str, Any] = {}
-        config = self._before_choices()
+        config = self._defaults()
         for name, parameter in self.parameters.items():
             if holds(parameter.when, config):
                 values[name] = config[name] = suggest(parameter)
         return self._point(values, config)
 
     def sample(self, rng: random.Random) -> Point:
-        """A config at random; what is forbidden is drawn again."""
+        """Draw a config at random; one that ``forbid`` excludes is drawn again."""
         for _ in range(DRAWS):
             try:
                 return self.choose(lambda parameter: parameter.sample(rng))
             except Forbidden:
                 continue
-        raise UserError(f"{self.settings.name}: forbid excluded {DRAWS} configs drawn at random, one after the other")
+        raise UserError(f"{self.settings.name}: forbid excluded {DRAWS} random configs in a row")
 
     def resolve(self, values: Mapping[str, Any]) -> Point:
-        """The config of values that somebody proposes; those of parameters that are off are left out."""
+        """Make a config from given values; those of inactive parameters are ignored."""
         for name in values.keys() - self.parameters.keys():
             raise UserError(one_of(name, self.parameters, f"parameter of {self.settings.name}: {name!r}"))
 
-        def take(parameter: Parameter) -> Any:
+        def value_of(parameter: Parameter) -> Any:
             if parameter.name not in values:
                 raise UserError(f"{parameter.name}: has no value")
-            if not parameter.takes(values[parameter.name]):
+            if not parameter.allows(values[parameter.name]):
                 raise UserError(f"{parameter.name} = {shown(values[parameter.name])}: must be {parameter}")
             return values[parameter.name]
 
-        return self.choose(take)
+        return self.choose(value_of)
 
     def canonical(self) -> dict[str, Any]:
-        """The space as JSON; reading it back gives an equal one."""
+        """The space as JSON; reading it back gives an equal space."""
         document: dict[str, Any] = self.settings.model_dump(mode="json", exclude_none=True)
         document["parameters"] = dict(self.constants) | {name: p.canonical() for name, p in self.parameters.items()}
         document["forbid"] = [canonical_condition(condition) for condition in self.forbid]
         return document
 
     def difference(self, other: Space) -> list[str]:
-        """What would have to change to make this space the other, a line for each key."""
+        """The changes that turn this space into the other, one line per key."""
         return list(_difference("", self.canonical(), other.canonical()))
 
     @cached_property
     def _grid(self) -> tuple[Point, ...]:
         points: dict[str, Point] = {}
-        for values, config in self._assignments(list(self.parameters.values()), {}, self._before_choices()):
+        for values, config in self._assignments(list(self.parameters.values()), {}, self._defaults()):
             try:
                 point = self._point(values, config)
             except Forbidden:
@@ -119,25 +119,25 @@ class Space:
         return tuple(points.values())
 
     def _assignments(
-        self, left: list[Parameter], values: dict[str, Any], config: dict[str, Any]
+        self, remaining: list[Parameter], values: dict[str, Any], config: dict[str, Any]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        if not left:
+        if not remaining:
             yield values, config
             return
-        first, *rest = left
+        first, *rest = remaining
         if not holds(first.when, config):
             yield from self._assignments(rest, values, config)
         elif isinstance(first, Choice):
             for value in first.values:
                 yield from self._assignments(rest, {**values, first.name: value}, {**config, first.name: value})
 
-    def _before_choices(self) -> dict[str, Any]:
+    def _defaults(self) -> dict[str, Any]:
         return {name: self.trainable.default(name) for name in self.parameters} | dict(self.constants)
 
     def _point(self, values: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
-        for place, condition in enumerate(self.forbid):
+        for index, condition in enumerate(self.forbid):
             if holds(condition, config):
-                raise Forbidden(f"{shown(dict(values))}: excluded by forbid.{place}")
+                raise Forbidden(f"{shown(dict(values))}: excluded by forbid.{index}")
         try:
             resolved = self.trainable.config.model_validate({**self.constants, **values})
         except ValidationError as error:

@@ -1,11 +1,11 @@
-"""What a space says, for people on one screen and for programs as JSON."""
+"""A summary of a space for the terminal, and its configs and problems as rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from spaces.schema.parameters import Condition
-from spaces.schema.schedulers import Strict
+from spaces.schema.schedulers import Section
 from spaces.space import Point, Space
 from spaces.yaml_file.problems import Problem, shown
 
@@ -13,14 +13,14 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def summary(space: Space) -> list[tuple[str, str]]:
-    """Lines of a label and a text; a label that is empty goes on with the one before."""
-    settings = space.settings
+    """Lines of a label and a text; a line without a label continues the one before."""
+    settings, resources = space.settings, space.settings.resources
     lines = [
         ("space", settings.name),
         ("data", settings.data or "none"),
-        ("folds", f"{settings.folds}, dealt with seed {settings.fold_seed}"),
+        ("folds", f"{settings.folds}, split with seed {settings.fold_seed}"),
         ("metric", f"{settings.metric.name}, {settings.metric.goal}"),
-        ("configs", count(space)),
+        ("configs", config_count(space)),
     ]
     lines += _block("searched", [f"{p.name}: {p}{_when(p.when)}" for p in space.parameters.values()])
     lines += _block("fixed", [f"{name}: {shown(value)}" for name, value in space.constants.items()])
@@ -29,10 +29,7 @@ def summary(space: Space) -> list[tuple[str, str]]:
         ("sampler", _section(settings.sampler)),
         ("scheduler", _section(settings.scheduler)),
         ("budget", _budget(space)),
-        (
-            "resources",
-            f"gpu {_number(settings.resources.gpu)}, cpu {_number(settings.resources.cpu)} for each fold trial",
-        ),
+        ("resources", f"per fold trial: gpu {_number(resources.gpu)}, cpu {_number(resources.cpu)}"),
     ]
     if settings.tracking:
         lines.append(("tracking", ", ".join(settings.tracking)))
@@ -41,15 +38,15 @@ def summary(space: Space) -> list[tuple[str, str]]:
     return lines
 
 
-def count(space: Space) -> str:
+def config_count(space: Space) -> str:
     folds = space.settings.folds
     drawn = getattr(space.settings.sampler, "count", None)
     if space.size is not None and drawn is None:
-        return f"{space.size:,}, which makes {space.size * folds:,} fold trials"
-    among = f"{space.size:,}" if space.size is not None else "endlessly many" if space.ranges else "very many"
+        return f"{space.size:,} ({space.size * folds:,} fold trials)"
+    total = f"{space.size:,}" if space.size is not None else "infinitely many" if space.ranges else "very many"
     if drawn is None:
-        return f"as many as the budget allows, of {among}"
-    return f"{drawn:,} of {among}, which makes {drawn * folds:,} fold trials"
+        return f"as many as the budget allows, of {total}"
+    return f"{drawn:,} of {total} ({drawn * folds:,} fold trials)"
 
 
 def condition_text(condition: Condition) -> str:
@@ -57,13 +54,13 @@ def condition_text(condition: Condition) -> str:
 
 
 def rows(points: list[Point]) -> list[dict[str, Any]]:
-    """Points as rows; a parameter that is off has an empty cell, and one that is null says none."""
+    """Points as rows; an inactive parameter has an empty cell, and a null value is shown as none."""
     names = dict.fromkeys(name for point in points for name in point.values)
     return [{"id": point.id} | {name: _cell(point.values.get(name, "")) for name in names} for point in points]
 
 
-def rounded(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows with numbers as short as people like them."""
+def rounded_rows(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same rows with numbers rounded for display."""
     return [{key: f"{cell:.4g}" if isinstance(cell, float) else cell for key, cell in row.items()} for row in table]
 
 
@@ -76,17 +73,17 @@ def _cell(value: Any) -> Any:
 
 
 def _block(label: str, texts: list[str]) -> list[tuple[str, str]]:
-    return [(label if place == 0 else "", text) for place, text in enumerate(texts)]
+    return [(label if index == 0 else "", text) for index, text in enumerate(texts)]
 
 
 def _when(condition: Condition) -> str:
     return f" (when {condition_text(condition)})" if condition else ""
 
 
-def _section(section: Strict) -> str:
-    told = section.model_dump(exclude_none=True)
-    name = told.pop("name")
-    return ", ".join([name, *(f"{key} {shown(value)}" for key, value in told.items())])
+def _section(section: Section) -> str:
+    values = section.model_dump(exclude_none=True)
+    name = values.pop("name")
+    return ", ".join([name, *(f"{key} {shown(value)}" for key, value in values.items())])
 
 
 def _budget(space: Space) -> str:

@@ -1,1 +1,1 @@
-"""Every key that a space file may have, with its type, range and default."""
+"""Every key of a space file, with its type, range and default."""

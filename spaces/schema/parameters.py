@@ -1,4 +1,4 @@
-"""The parameters of a space: a constant, a choice or a range, each perhaps only under a condition."""
+"""The searched parameters of a space: choices and ranges, each with an optional condition."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Condition = Mapping[str, tuple[Any, ...]]  # a parameter's name: the values with which it holds
+Condition = Mapping[str, tuple[Any, ...]]  # a parameter's name: the values that meet the condition
 Distribution = Literal["uniform", "log_uniform", "int"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values; a numeric order between them means nothing."""
+    """One of a list of values; their order has no meaning, even if they are numbers."""
 
     name: str
     values: tuple[Any, ...]
@@ -23,8 +23,8 @@ class Choice:
     def sample(self, rng: random.Random) -> Any:
         return rng.choice(self.values)
 
-    def takes(self, value: Any) -> bool:
-        return among(value, self.values)
+    def allows(self, value: Any) -> bool:
+        return is_among(value, self.values)
 
     def canonical(self) -> dict[str, Any]:
         return {"values": list(self.values)} | _canonical_when(self.when)
@@ -35,13 +35,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Any number from ``low`` to ``high``, both included; whole ones if the distribution is int."""
+    """Any number from ``low`` to ``high``, both included; whole numbers if the distribution is int."""
 
     name: str
     low: float
     high: float
     distribution: Distribution = "uniform"
-    log: bool = False  # even on a logarithmic scale; always so for log_uniform
+    log: bool = False  # uniform on a log scale; always true for log_uniform
     when: Condition = field(default_factory=dict)
 
     def sample(self, rng: random.Random) -> float:
@@ -51,7 +51,7 @@ class Range:
         value = math.exp(scaled) if self.log else scaled
         return min(max(math.floor(value) if whole else value, self.low), self.high)
 
-    def takes(self, value: Any) -> bool:
+    def allows(self, value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= value <= self.high and (self.distribution != "int" or value == int(value))
 
@@ -62,22 +62,21 @@ class Range:
         return shape | _canonical_when(self.when)
 
     def __str__(self) -> str:
-        kind = {"uniform": "", "log_uniform": ", even on a log scale", "int": ", whole numbers"}[self.distribution]
-        return (
-            f"{self.low:g} to {self.high:g}{kind}{' on a log scale' if self.distribution == 'int' and self.log else ''}"
-        )
+        kind = {"uniform": "", "log_uniform": ", log-uniform", "int": ", whole numbers"}[self.distribution]
+        scale = " on a log scale" if self.distribution == "int" and self.log else ""
+        return f"{self.low:g} to {self.high:g}{kind}{scale}"
 
 
 Parameter = Choice | Range
 
 
-def among(value: Any, values: tuple[Any, ...]) -> bool:
-    """Whether a value is one of these; 3 and 3.0 are the same, 1 and true are not."""
-    return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in values)
+def is_among(value: Any, values: tuple[Any, ...]) -> bool:
+    """Whether the value is one of ``values``; 3 equals 3.0, but 1 does not equal true."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)
 
 
 def holds(condition: Condition, config: Mapping[str, Any]) -> bool:
-    return all(among(config.get(name), values) for name, values in condition.items())
+    return all(is_among(config.get(name), values) for name, values in condition.items())
 
 
 def canonical_condition(condition: Condition) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every key that a space file may have, from the very declarations that check it."""
+"""Every key of a space file, generated from the declarations that check it."""
 
 from __future__ import annotations
 
@@ -11,34 +11,44 @@ from spaces.schema.settings import VARIANTS, Settings
 from trainable.config import allowed
 
 Row = dict[str, str]
-# Parameters are read with the trainable's own rules, so these rows are the only ones that no declaration gives.
+# The trainable's rules check parameters, so these rows are the only ones that are not generated.
 PARAMETERS: tuple[Row, ...] = (
-    {"key": "parameters.NAME", "default": "its default", "allowed": "a value", "meaning": "fixed for all configs"},
-    {"key": "parameters.NAME.values", "default": "", "allowed": "a list", "meaning": "one of these"},
-    {"key": "parameters.NAME.min, .max", "default": "", "allowed": "numbers", "meaning": "a range, both ends included"},
+    {
+        "key": "parameters.NAME",
+        "default": "its default",
+        "allowed": "a value",
+        "meaning": "a fixed value",
+    },
+    {"key": "parameters.NAME.values", "default": "", "allowed": "a list", "meaning": "the values to search"},
+    {
+        "key": "parameters.NAME.min, .max",
+        "default": "",
+        "allowed": "numbers",
+        "meaning": "a range, both ends included",
+    },
     {
         "key": "parameters.NAME.distribution",
         "default": "uniform",
         "allowed": "uniform, log_uniform, int",
-        "meaning": "how a range is drawn from; int gives whole numbers",
+        "meaning": "distribution of samples from the range; int draws whole numbers",
     },
     {
         "key": "parameters.NAME.log",
         "default": "false",
         "allowed": "true, false",
-        "meaning": "whole numbers, even on a log scale",
+        "meaning": "draw whole numbers uniformly on a log scale",
     },
     {
         "key": "parameters.NAME.when",
         "default": "",
         "allowed": "{OTHER: value or list}",
-        "meaning": "searched only where others have these values; elsewhere it keeps its default",
+        "meaning": "search it only when other parameters have these values; otherwise it keeps its default",
     },
     {
         "key": "forbid",
         "default": "",
         "allowed": "a list of {NAME: value or list, ...}",
-        "meaning": "configs that have all of these values are left out",
+        "meaning": "exclude configs that have all of these values",
     },
 )
 
@@ -58,25 +68,28 @@ def reference() -> list[Row]:
 
 
 def markdown() -> str:
-    """The reference as a table of the README."""
-    rows = [["key", "default", "may be", "meaning"], ["---"] * 4]
+    """The reference as a Markdown table, for the README."""
+    rows = [["key", "default", "allowed", "meaning"], ["---"] * 4]
     rows += [[f"`{row['key']}`", row["default"], row["allowed"], row["meaning"]] for row in reference()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _variants(section: str, default: str, meaning: str) -> list[Row]:
-    """The name first, then each key with the names that know it."""
+    """The row of the name, then a row for each key, which lists the names that have it."""
     kinds = VARIANTS[section]
     rows = [{"key": f"{section}.name", "default": default, "allowed": ", ".join(kinds), "meaning": meaning}]
     keys = dict.fromkeys(key for model in kinds.values() for key in model.model_fields if key != "name")
     for key in keys:
-        knowing = {name: model for name, model in kinds.items() if key in model.model_fields}
-        told: dict[str, list[str]] = {}
-        for name, model in knowing.items():
-            told.setdefault(_fields(f"{section}.", model, key)[0]["default"], []).append(name)
-        row = _fields(f"{section}.", next(iter(knowing.values())), key)[0]
-        defaults = row["default"] if len(told) == 1 else "; ".join(f"{', '.join(n)}: {d}" for d, n in told.items())
-        rows.append({**row, "default": defaults, "meaning": f"{', '.join(knowing)}: {row['meaning']}"})
+        models = {name: model for name, model in kinds.items() if key in model.model_fields}
+        fields = {name: _fields(f"{section}.", model, key)[0] for name, model in models.items()}
+        names_by_default: dict[str, list[str]] = {}
+        for name, field in fields.items():
+            names_by_default.setdefault(field["default"], []).append(name)
+        row = next(iter(fields.values()))
+        if len(names_by_default) > 1:
+            defaults = "; ".join(f"{', '.join(names)}: {value}" for value, names in names_by_default.items())
+            row = {**row, "default": defaults}
+        rows.append({**row, "meaning": f"{', '.join(fields)}: {row['meaning']}"})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What a space may say about its sampler: where configs come from."""
+"""The ``sampler`` section of a space: where configs come from."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field
 
-from spaces.schema.schedulers import Strict, from_name
+from spaces.schema.schedulers import Section, from_name
 
-COUNT = "how many configs; without it, as many as the budget allows"
+COUNT = "number of configs; by default as many as the budget allows"
 
 
-class GridSampler(Strict):
-    """Every config of the space, in its order."""
+class GridSampler(Section):
+    """Every config of the space, in order."""
 
     name: Literal["grid"] = "grid"
 
 
-class RandomSampler(Strict):
-    """``count`` different configs drawn at random; without it, as many as the budget allows."""
+class RandomSampler(Section):
+    """``count`` distinct configs drawn at random; by default as many as the budget allows."""
 
     name: Literal["random"] = "random"
     count: int | None = Field(None, ge=1, description=COUNT)
-    seed: int = Field(0, ge=0, lt=2**32, description="same seed, same configs")
+    seed: int = Field(0, ge=0, lt=2**32, description="the same seed gives the same configs")
 
 
-def _no_password(address: str) -> str:
-    """A run's folder holds its space, and many may read it."""
-    if urlsplit(address).password:
-        raise ValueError("must hold no password: write $NAME, an environment variable with the whole address")
-    return address
+def _no_password(url: str) -> str:
+    """Refuse passwords, because the run folder contains the space and other people may read it."""
+    if urlsplit(url).password:
+        raise ValueError("must not contain a password: write $NAME, an environment variable that holds the whole URL")
+    return url
 
 
-class OptunaSampler(Strict):
-    """Configs proposed by what was seen so far; ``storage`` is any Optuna URL, the run folder by default."""
+class OptunaSampler(Section):
+    """Configs that an Optuna sampler proposes from the scores so far."""
 
     name: Literal["tpe", "gp", "cmaes"]
     count: int | None = Field(None, ge=1, description=COUNT)
-    seed: int = Field(0, ge=0, lt=2**32, description="same seed and same scores, same configs")
+    seed: int = Field(0, ge=0, lt=2**32, description="the same seed and scores give the same configs")
     storage: Annotated[str, Field(min_length=1), AfterValidator(_no_password)] | None = Field(
         None,
-        description="of Optuna's study; the run's folder by default",
+        description="storage of Optuna's study; by default the run folder",
         json_schema_extra={"allowed": "an Optuna URL without a password, or $NAME of an environment variable"},
     )
 

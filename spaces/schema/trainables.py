@@ -1,6 +1,6 @@
-"""What a fold trial may be, by the name that a space gives it, and how that checks its hyperparameters.
+"""The kinds of fold trials that a space can name, and how each checks its hyperparameters.
 
-A new kind of fold trial is an entry here: the class of its configurations.
+To add a kind of fold trial, add an entry to ``TRAINABLES`` with the class of its configs.
 """
 
 from __future__ import annotations
@@ -16,55 +16,55 @@ from trainable.config import Config, describe
 
 
 class ScriptedConfig(Config):
-    """A configuration of the scripted fold trial: a real one, and beside it whatever the script wants to be told."""
+    """A config of the scripted fold trial: the usual hyperparameters and any others that the script reads."""
 
     model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True)
 class Trainable:
-    """A kind of fold trial; its configurations hold all types, ranges and defaults."""
+    """A kind of fold trial; its config class declares all types, ranges and defaults."""
 
     config: type[Config]
     needs_data: bool
 
     @property
-    def free(self) -> bool:
-        """Whether it takes hyperparameters that nobody declared."""
+    def open_ended(self) -> bool:
+        """Whether it accepts undeclared hyperparameters."""
         return self.config.model_config.get("extra") == "allow"
 
-    def knows(self, name: str) -> bool:
-        return self.free or name in self.config.model_fields
+    def has(self, name: str) -> bool:
+        return self.open_ended or name in self.config.model_fields
 
     def broken_rule(self, name: str, value: Any) -> str | None:
-        """Why this hyperparameter cannot have this value, if it cannot."""
-        if not self.knows(name):
+        """The rule that this value breaks, or None if the hyperparameter can have it."""
+        if not self.has(name):
             return one_of(name, self.config.model_fields, "hyperparameter")
         if isinstance(value, float) and not math.isfinite(value):
             return "must be a finite number"
         try:
-            taken = self._take(name, value)
+            parsed = self._parse(name, value)
         except ValidationError as error:
             return rule_of(error.errors()[0])
-        if isinstance(value, bool) and not isinstance(taken, bool):  # pydantic reads true as 1
+        if isinstance(value, bool) and not isinstance(parsed, bool):  # pydantic reads true as 1
             return f"must be {next(row['allowed'] for row in describe() if row['name'] == name)}"
         return None
 
-    def plain(self, name: str, value: Any) -> Any:
-        """The value as a number or a name: ``none`` is no value where that can be, a size is WIDTHxHEIGHT."""
+    def normalize(self, name: str, value: Any) -> Any:
+        """Return the value in its usual form: ``none`` as None where that is allowed, a size as WIDTHxHEIGHT."""
         if self.broken_rule(name, value):
             return None if value == "none" and not self.broken_rule(name, None) else value
-        taken = self._take(name, value)
-        if isinstance(taken, tuple):
-            return "x".join(map(str, taken))
-        return taken if isinstance(value, str) else value
+        parsed = self._parse(name, value)
+        if isinstance(parsed, tuple):
+            return "x".join(map(str, parsed))
+        return parsed if isinstance(value, str) else value
 
-    def _take(self, name: str, value: Any) -> Any:
-        """What a configuration makes of this value."""
+    def _parse(self, name: str, value: Any) -> Any:
+        """The value after pydantic has parsed it."""
         return getattr(self.config.model_validate({name: value}), name)
 
     def default(self, name: str) -> Any:
-        """What the hyperparameter is where a space does not say; None for one that nobody declared."""
+        """The hyperparameter's default; None if it is undeclared."""
         field = self.config.model_fields.get(name)
         return None if field is None else field.get_default()
 

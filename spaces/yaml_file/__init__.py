@@ -1,1 +1,1 @@
-"""A space file as text: YAML with line numbers, overrides, and problems with their place."""
+"""A space file as text: YAML with line numbers, overrides, and problems with their location."""

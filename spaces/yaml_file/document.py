@@ -1,4 +1,4 @@
-"""A space file as it was written and overridden: its tree, where every key comes from, and what is wrong with it."""
+"""A space file with its overrides: its tree, the source of every key, and its problems."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from spaces.yaml_file.yaml_tree import TreeError, read_tree
 from trainable.errors import UserError
 
 OPTION = "--set"
-LARGEST = 64 * 1024  # bytes; reading must end in time, whatever file was named
-NAMED = ("sampler", "scheduler")  # sections that may be a bare name
+LARGEST = 64 * 1024  # bytes; a limit, because the path may name any file
+SHORTHAND_SECTIONS = ("sampler", "scheduler")  # sections that may be just a name
 
 
 @dataclass
 class Document:
-    """The tree of a space; ``refuse`` collects what is wrong with it, so that all of it can be told at once."""
+    """The tree of a space; ``add_problem`` collects problems so that all are reported at once."""
 
     name: str
     tree: dict[str, Any]
@@ -27,12 +27,12 @@ class Document:
     overridden: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def refuse(self, path: Sequence[str | int], rule: str) -> None:
-        """Note that the value at this path breaks a rule; a path that is not there is told without a value."""
+    def add_problem(self, path: Sequence[str | int], rule: str) -> None:
+        """Record that the value at this path breaks a rule; a missing path is reported without a value."""
         value = self.find(path)
         ancestors = [tuple(path[:length]) for length in range(len(path), -1, -1)]
-        override = next((self.overridden[known] for known in ancestors if known in self.overridden), None)
-        line = next((self.lines[known] for known in ancestors if known in self.lines), 1)
+        override = next((self.overridden[each] for each in ancestors if each in self.overridden), None)
+        line = next((self.lines[each] for each in ancestors if each in self.lines), 1)
         place = override or f"{self.name}:{line}"
         self.problems.append(Problem(place, key_path(path), rule, value, math.inf if override else line))
 
@@ -45,7 +45,7 @@ class Document:
         return value
 
     def override(self, assignment: str) -> None:
-        """Apply one ``key.path=value``; a scalar on its way becomes a mapping."""
+        """Apply one ``key.path=value``; a scalar along the path becomes a mapping."""
         key, equals, text = assignment.partition("=")
         steps = [step.strip() for step in key.split(".")]
         if not equals or not all(steps):
@@ -58,39 +58,39 @@ class Document:
             return
         path = self._set(steps, value)
         if path is None:
-            self.problems.append(Problem(place, key_path(steps), "a list has no such entry", line=math.inf))
+            self.problems.append(Problem(place, key_path(steps), "the list has no such entry", line=math.inf))
             return
-        self.overridden = {known: text for known, text in self.overridden.items() if known[: len(path)] != path}
+        self.overridden = {other: text for other, text in self.overridden.items() if other[: len(path)] != path}
         self.overridden[path] = place
 
     def _set(self, steps: Sequence[str], value: Any) -> Path | None:
-        """Put a value at its place; returns from where on all is the override's, if there is a place."""
+        """Set the value at a path; returns the outermost path that was set, or None if a list has no such index."""
         parent: Any = self.tree
         path: Path = ()
         new: Path = ()
         for step in steps:
-            place = int(step) if isinstance(parent, list) and step.isdecimal() and step.isascii() else step
-            if isinstance(parent, list) and not _has(parent, place):
+            key = int(step) if isinstance(parent, list) and step.isdecimal() and step.isascii() else step
+            if isinstance(parent, list) and not _has(parent, key):
                 return None
-            path = (*path, place)
-            child = parent[place] if _has(parent, place) else None
+            path = (*path, key)
+            child = parent[key] if _has(parent, key) else None
             if len(path) == len(steps):
-                parent[place] = value
+                parent[key] = value
             elif not isinstance(child, dict | list):
-                bare = len(path) == 1 and step in NAMED and child is not None
-                parent[place] = {"name": child} if bare else {}
+                bare = len(path) == 1 and step in SHORTHAND_SECTIONS and child is not None
+                parent[key] = {"name": child} if bare else {}
                 new = new if new or bare else path
-            parent = parent[place]
+            parent = parent[key]
         return new or path
 
-    def end(self) -> None:
-        """Raise if anything is wrong, in the order of the file."""
+    def raise_problems(self) -> None:
+        """Raise an error that lists all problems in the order of the file, if there are any."""
         if self.problems:
             raise SpaceError(sorted(self.problems, key=lambda problem: problem.line))
 
 
 def open_document(path: pathlib.Path, overrides: Sequence[str] = ()) -> Document:
-    """Read a space file and apply overrides; text that is no tree at all is an error at once."""
+    """Read a space file and apply overrides; invalid YAML raises at once."""
     document = read_document(_read_text(path), str(path))
     for assignment in overrides:
         document.override(assignment)
@@ -104,14 +104,16 @@ def read_document(text: str, name: str) -> Document:
         place = name if error.line is None else f"{name}:{error.line}:{error.column}"
         raise SpaceError([Problem(place, "", error.rule)]) from None
     if tree.value is None:
-        raise SpaceError([Problem(name, "", "is empty; a space has at least a name, data and parameters")])
+        raise SpaceError([Problem(name, "", "is empty; a space needs at least a name, data and parameters")])
     if not isinstance(tree.value, dict):
         kind = "a list" if isinstance(tree.value, list) else "a single value"
-        raise SpaceError([Problem(f"{name}:{tree.lines[()]}", "", f"must hold keys, as in name: mine, not {kind}")])
+        raise SpaceError(
+            [Problem(f"{name}:{tree.lines[()]}", "", f"must be a mapping of keys, as in name: mine, not {kind}")]
+        )
     document = Document(name, tree.value, tree.lines)
-    for path, line, first in tree.twice:
+    for path, line, first in tree.duplicates:
         document.problems.append(
-            Problem(f"{name}:{line}", key_path(path), f"is written twice, first on line {first}", line=line)
+            Problem(f"{name}:{line}", key_path(path), f"is a duplicate key, first defined on line {first}", line=line)
         )
     return document
 
@@ -121,7 +123,7 @@ def _read_text(path: pathlib.Path) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise UserError(f"{path}: is larger than {LARGEST // 1024} KiB, which no space is")
+            raise UserError(f"{path}: is larger than {LARGEST // 1024} KiB, the limit for a space file")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -1,4 +1,4 @@
-"""What is wrong with a space file: every problem with its place, its key path, the value found and the rule."""
+"""Problems of a space file, each with its location, key path, value and the rule it breaks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trainable.errors import UserError
 Path = tuple[str | int, ...]
 MISSING: Any = object()
 WIDTH = 60
-PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")  # in the address of a server
+PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]+@")  # in a URL
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``place`` is the file and line, or the override, in which the value stands."""
+    """``place`` is the file and line, or the override, that contains the value."""
 
     place: str
     path: str
     rule: str
     value: Any = MISSING
-    line: float = 0  # infinite for an override, which is told after the file
+    line: float = 0  # infinite for an override, so that it is listed after those of the file
 
     @property
     def found(self) -> str:
@@ -35,7 +35,7 @@ class Problem:
 
 
 class SpaceError(UserError):
-    """A space that cannot be used, with all of its problems."""
+    """A space has problems; the message lists all of them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -47,7 +47,7 @@ class SpaceError(UserError):
 
 
 class Forbidden(UserError):
-    """A proposal that the space's ``forbid`` excludes."""
+    """The space's ``forbid`` excludes a proposed config."""
 
 
 def key_path(path: Sequence[str | int]) -> str:
@@ -55,13 +55,13 @@ def key_path(path: Sequence[str | int]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a space file would write it, cut where it is long."""
+    """A value in the syntax of a space file, truncated if it is long."""
     text = written(value)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
 def written(value: Any) -> str:
-    """A value as a space file would write it, all of it."""
+    """A value in the syntax of a space file."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):

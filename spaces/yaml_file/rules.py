@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in this project's words: the rule that was broken, and what may have been meant."""
+"""Pydantic's errors as rules in this project's terms, with suggestions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = {
 
 
 def rule_of(problem: Any) -> str:
-    """One of pydantic's errors as a rule: "must be greater than 0"."""
+    """The rule that one of pydantic's errors reports, such as "must be greater than 0"."""
     if problem["type"] in PLAIN:
         return PLAIN[problem["type"]]
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
@@ -31,7 +31,7 @@ def rule_of(problem: Any) -> str:
 
 
 def one_of(value: Any, known: Iterable[Any], kind: str) -> str:
-    """The rule for a name that is none of the known ones."""
+    """The rule for a name that is not one of the known names."""
     names = [str(name) for name in known]
     hint = did_you_mean(str(value), names) or f" Known: {', '.join(names) or 'none'}."
     return f"unknown {kind}.{hint}"

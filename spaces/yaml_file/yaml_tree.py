@@ -1,6 +1,6 @@
-"""Read YAML text as plain values, remembering the line of every key, and never running or inflating anything.
+"""Read YAML text as plain values with the line of every key, safe against code execution and alias expansion.
 
-Scalars follow YAML 1.2: ``1e-3`` is a number, and neither ``no`` nor ``12:30`` nor ``2026-01-01`` is anything but text.
+Scalars follow YAML 1.2: ``1e-3`` is a number; ``no``, ``12:30`` and ``2026-01-01`` are text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from spaces.yaml_file.problems import Path
 LARGEST_TREE = 20_000
 DEEPEST = 40
 TOO_DEEP = f"is nested deeper than {DEEPEST} levels, or an alias contains itself"
-LONGEST_NUMBER = 18  # digits; more would not fit into what numbers are stored in
+LONGEST_NUMBER = 18  # digits; more would not fit into 64 bits
 PREFIX = "tag:yaml.org,2002:"
 
 
 class TreeError(Exception):
-    """Text that is no tree of plain values; the line and column count from 1."""
+    """The text is not a tree of plain values; line and column count from 1."""
 
     def __init__(self, rule: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(rule)
@@ -32,11 +32,11 @@ class TreeError(Exception):
 
 @dataclass
 class Tree:
-    """Plain values, the line of every key path, and the keys that are written twice: (path, line, first line)."""
+    """Plain values, the line of every key path, and duplicate keys as (path, line, first line)."""
 
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
-    twice: list[tuple[Path, int, int]] = field(default_factory=list)
+    duplicates: list[tuple[Path, int, int]] = field(default_factory=list)
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _NUMBER = list("-+.0123456789")
-_SCALARS: dict[str, tuple[str, list[str], Callable[[str], Any]]] = {  # kind: pattern, first characters, how to read it
+_SCALARS: dict[str, tuple[str, list[str], Callable[[str], Any]]] = {  # kind: pattern, first characters, parser
     "null": ("~|null|Null|NULL|", ["~", "n", "N", ""], lambda text: None),
     "bool": ("true|True|TRUE|false|False|FALSE", list("tTfF"), lambda text: text.lower() == "true"),
     "int": ("[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _NUMBER, lambda text: int(text, 0 if text[1:2] in "ox" else 10)),
@@ -60,7 +60,7 @@ for _kind, (_pattern, _first, _) in _SCALARS.items():
 
 
 def read_tree(text: str) -> Tree:
-    """The one document in this text; ``value`` is None where there is none."""
+    """Read the document in this text; ``value`` is None if there is none."""
     tree = Tree()
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -69,23 +69,23 @@ def read_tree(text: str) -> Tree:
             tree.value = _Builder(tree).build(node, ())
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = before.count("\n") + 1, error.position - before.rfind("\n")
-        raise TreeError("not YAML: a control character", *place) from None
+        position = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise TreeError("not YAML: a control character", *position) from None
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error) from None
     except RecursionError:
         raise TreeError(TOO_DEEP) from None
-    except (ValueError, OverflowError):  # from inside the scanner, when an escape such as \U names no character
-        raise TreeError("not YAML: an escape that names no character") from None
+    except (ValueError, OverflowError):  # from the scanner, for an escape such as \U that is not a character
+        raise TreeError("not YAML: an escape that is not a character") from None
     return tree
 
 
 def _syntax_error(error: yaml.MarkedYAMLError) -> TreeError:
     context, problem = error.context or "", error.problem or "cannot be read"
     if "'\\t'" in problem:
-        rule = "a tab cannot indent, use spaces"
+        rule = "tabs cannot be used for indentation, use spaces"
     elif "single document" in context:
-        rule = "a space is one document, another one starts here"
+        rule = "a space file must be one YAML document, and another one starts here"
     else:
         rule = "not YAML: " + ", ".join(filter(None, [context, problem]))
     mark = error.problem_mark or error.context_mark
@@ -93,7 +93,7 @@ def _syntax_error(error: yaml.MarkedYAMLError) -> TreeError:
 
 
 class _Builder:
-    """Turns nodes into values, counting them, because an alias may stand for a tree of aliases."""
+    """Turns nodes into values, and counts them because nested aliases can expand without bound."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -102,13 +102,13 @@ class _Builder:
     def build(self, node: Node, path: Path) -> Any:
         self.count += 1
         if self.count > LARGEST_TREE:
-            raise _at(node, f"holds more than {LARGEST_TREE:,} values once its aliases are written out")
+            raise _at(node, f"has more than {LARGEST_TREE:,} values once its aliases are expanded")
         if len(path) > DEEPEST:
             raise _at(node, TOO_DEEP)
         if isinstance(node, MappingNode) and node.tag == f"{PREFIX}map":
             return self._mapping(node, path)
         if isinstance(node, SequenceNode) and node.tag == f"{PREFIX}seq":
-            return [self._entry(item, item, (*path, place)) for place, item in enumerate(node.value)]
+            return [self._entry(item, item, (*path, index)) for index, item in enumerate(node.value)]
         return _scalar(node)
 
     def _entry(self, key: Node, node: Node, path: Path) -> Any:
@@ -118,7 +118,7 @@ class _Builder:
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         value: dict[str, Any] = {}
         first: dict[str, int] = {}
-        # What is merged gives way to what is merged before it, and to what is written out.
+        # Earlier merges override later ones, and keys of the mapping itself override all merges.
         for key, item in reversed(node.value):
             if key.tag == f"{PREFIX}merge":
                 for other in reversed(_mappings(item)):
@@ -127,7 +127,7 @@ class _Builder:
             name = _key(key)
             line = key.start_mark.line + 1
             if name in first:
-                self.tree.twice.append(((*path, name), line, first[name]))
+                self.tree.duplicates.append(((*path, name), line, first[name]))
                 continue
             first[name] = line
             if key.tag != f"{PREFIX}merge":
@@ -139,7 +139,7 @@ def _mappings(node: Node) -> list[MappingNode]:
     parts = node.value if isinstance(node, SequenceNode) else [node]
     for part in parts:
         if not isinstance(part, MappingNode):
-            raise _at(part, "<< takes a mapping, or a list of mappings")
+            raise _at(part, "<< needs a mapping or a list of mappings")
     return list(parts)
 
 
@@ -150,24 +150,24 @@ def _key(node: Node) -> str:
 
 
 def _printable(node: ScalarNode) -> str:
-    """Text of one line: nothing in it can disturb a terminal, a log or a path."""
+    """Text without line breaks and control characters, so that it is safe in a terminal, a log or a path."""
     text = str(node.value)
     if not text.isprintable():
-        raise _at(node, "holds a line break or another character that cannot be printed")
+        raise _at(node, "contains a line break or another unprintable character")
     return text
 
 
 def _scalar(node: Node) -> Any:
-    """The value of a scalar whose tag is one of the plain ones, written out (``!!str 5``) or not."""
+    """The value of a scalar of a plain type, with or without an explicit tag (``!!str 5``)."""
     kind = node.tag.removeprefix(PREFIX)
     if not isinstance(node, ScalarNode) or kind not in ("str", *_SCALARS):
         tag = node.tag.replace(PREFIX, "!!")
-        raise _at(node, f"{tag} is not allowed: a space holds plain values, lists and mappings only")
+        raise _at(node, f"{tag} is not allowed: a space file contains only plain values, lists and mappings")
     if kind in ("str", "merge"):
         return _printable(node)
     pattern, _, read = _SCALARS[kind]
     if not re.fullmatch(pattern, node.value):
-        raise _at(node, f"{node.value!r} is not of the type !!{kind}")
+        raise _at(node, f"{node.value!r} is not a valid !!{kind}")
     if kind == "int" and len(node.value) > LONGEST_NUMBER:
         raise _at(node, f"a whole number of {len(node.value)} digits is too large")
     return read(node.value)

@@ -1,4 +1,4 @@
-"""A space as text, in which a test changes one thing."""
+"""Fixtures that write and load a small space file after one change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ parameters:
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a space file: the small one with one text replaced by another, or any text or bytes."""
+    """Write a space file: by default the small one, with ``old`` replaced by ``new``."""
 
     def write(text=SMALL, old="", new=""):
         path = tmp_path / "space.yaml"
@@ -33,7 +33,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def load(write):
-    """The space of this text."""
+    """Load a space from text."""
 
     def load(text=SMALL, old="", new="", overrides=()):
         return load_space(write(text, old, new), overrides)
@@ -43,7 +43,7 @@ def load(write):
 
 @pytest.fixture
 def problems(load):
-    """The problems of this text, each as it is told, without the file's folder."""
+    """Return the problem messages of a text, without the file's folder."""
 
     def problems(text=SMALL, old="", new="", overrides=()):
         with pytest.raises(SpaceError) as caught:

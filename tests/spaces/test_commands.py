@@ -1,4 +1,4 @@
-"""``python -m spaces`` as a person runs it: what it prints, where, and its exit code."""
+"""``python -m spaces``: output on stdout and stderr, and exit codes."""
 
 import csv
 import io
@@ -14,21 +14,21 @@ from trainable import exit_codes
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    def program(*words):
+    def program(*arguments):
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr(sys, "argv", ["spaces", *map(str, words)])
+        monkeypatch.setattr(sys, "argv", ["spaces", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             exit_codes.run(app)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return end.value.code, said.out, said.err
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return end.value.code, captured.out, captured.err
 
     return program
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
-def test_check_sums_a_space_up_on_one_screen_and_names_the_next_step(run, name):
+def test_check_summarizes_a_space_on_one_screen_and_names_the_next_step(run, name):
     code, out, err = run("check", name, "--set", "folds=4")
     assert code == 0
     assert out.startswith(f"space       {name}\n") and "scheduler   foldrace, rungs [0.5]" in out
@@ -36,14 +36,14 @@ def test_check_sums_a_space_up_on_one_screen_and_names_the_next_step(run, name):
     assert err.splitlines()[-1] == f"Next: python -m search launch {name} --set folds=4"
 
 
-def test_check_tells_what_full_grid_is(run):
+def test_check_summarizes_full_grid(run):
     _, out, _ = run("check", "full_grid")
-    assert "configs     72, which makes 360 fold trials\n" in out
+    assert "configs     72 (360 fold trials)\n" in out
     assert "searched    loss: iou, dice\n            augmentation: low, medium, high\n" in out
     assert "fixed       encoder: 'efficientnet-b2'\n" in out
 
 
-def test_check_tells_every_problem_and_exits_with_2(run, write):
+def test_check_lists_every_problem_and_exits_with_2(run, write):
     code, out, err = run("check", write(old="iou, dice", new="iou, dise"), "--set", "folds=1")
     assert (code, out) == (2, "")
     lines = err.splitlines()
@@ -54,7 +54,7 @@ def test_check_tells_every_problem_and_exits_with_2(run, write):
     assert lines[2] == "--set folds=1: folds = 1: must be greater than or equal to 2"
 
 
-def test_check_prints_for_programs(run, write):
+def test_check_prints_json_and_csv(run, write):
     code, out, _ = run("check", "full_grid", "--format", "json")
     document = json.loads(out)
     assert (code, document["problems"], document["configs"], document["space"]["folds"]) == (0, [], 72, 5)
@@ -88,7 +88,7 @@ def test_show_draws_from_a_space_with_ranges(run):
     assert len(run("show", "beyond")[1].splitlines()) == 11
 
 
-def test_csv_has_the_numbers_as_they_are_and_a_table_as_people_like_them(run, write):
+def test_csv_has_exact_numbers_and_a_table_rounded_ones(run, write):
     space = write(old="[1, 2, 3]", new="[1e-5, 1.23456789]")
     assert (
         "1e-05\n" in run("show", space, "--format", "csv")[1]
@@ -97,14 +97,14 @@ def test_csv_has_the_numbers_as_they_are_and_a_table_as_people_like_them(run, wr
     assert "1.235" in run("show", space)[1]
 
 
-def test_list_names_what_is_shipped(run):
+def test_list_names_the_shipped_spaces(run):
     code, out, _ = run("list", "--format", "json")
     assert code == 0 and {row["name"] for row in json.loads(out)} == {"full_grid", "encoders", "quickstart", "beyond"}
     assert "full_grid" in run("list")[1]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["check", "nowhere.yaml"], "error: nowhere.yaml: no such file. Shipped spaces: beyond"),
         (["show", "full_gird"], "error: full_gird: no such file. Did you mean 'full_grid'"),
@@ -113,12 +113,12 @@ def test_list_names_what_is_shipped(run):
         (["show", "full_grid", "--limit", "0"], "Invalid value for '--limit'"),
     ],
 )
-def test_wrong_use_is_exit_code_2(run, words, told):
-    code, out, err = run(*words)
-    assert (code, out) == (2, "") and told in err
+def test_wrong_use_is_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and message in err
 
 
 @pytest.mark.parametrize("command", ["check", "show", "list"])
-def test_help_comes_with_an_example(run, command):
+def test_help_shows_an_example(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0 and f"python -m spaces {command}" in out

@@ -1,4 +1,4 @@
-"""configspace.json, read back by the library whose format it is."""
+"""configspace.json, read back by the ConfigSpace library."""
 
 import json
 import random
@@ -27,7 +27,7 @@ def scripted(parameters, forbid=()):
     )  # fmt: skip
 
 
-def test_names_values_ranges_and_scales_are_those_of_the_space(tmp_path):
+def test_names_values_ranges_and_scales_are_exported(tmp_path):
     space = load_space("beyond", ["data=x"])
     read = read_back(space, tmp_path)
     assert set(read) == set(space.parameters) and read.name == "beyond"
@@ -66,35 +66,35 @@ def test_every_config_of_a_shipped_grid_is_legal_in_it(tmp_path, name):
 
 @st.composite
 def trees(draw):
-    """Parameters that may hang on others, also on constants and by default values, and what is forbidden of them."""
+    """Parameters with conditions on others, on constants and on defaults, and forbidden combinations."""
     names = {"loss": ["iou", "dice"], "pc": [1, 3, 3.8], "augmentation": ["low", "medium", "high"],
              "attention": [None, "scse"], "batch_size": [8, 4], "encoder": ["resnet18", "efficientnet-b2"]}  # fmt: skip
-    tree, known = {"constant": 7}, {"constant": [7, 8]}
+    tree, possible = {"constant": 7}, {"constant": [7, 8]}
     for name in draw(st.permutations(list(names))):
         spec = {"values": draw(st.lists(st.sampled_from(names[name]), min_size=1, unique=True))}
         if draw(st.booleans()):
-            spec["when"] = draw(wanted(known))
-        tree[name], known[name] = spec, names[name]
-    return tree, draw(st.lists(wanted(known), max_size=2))
+            spec["when"] = draw(conditions(possible))
+        tree[name], possible[name] = spec, names[name]
+    return tree, draw(st.lists(conditions(possible), max_size=2))
 
 
-def wanted(known):
-    one = st.sampled_from(sorted(known)).flatmap(
-        lambda name: st.tuples(st.just(name), st.lists(st.sampled_from(known[name]), min_size=1, unique=True))
+def conditions(possible):
+    one = st.sampled_from(sorted(possible)).flatmap(
+        lambda name: st.tuples(st.just(name), st.lists(st.sampled_from(possible[name]), min_size=1, unique=True))
     )
     return st.lists(one, min_size=1, max_size=2).map(dict)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(trees())
-def test_both_have_exactly_the_same_configs(tmp_path_factory, drawn):
+def test_the_library_has_exactly_the_same_configs(tmp_path_factory, drawn):
     try:
         space = scripted(*drawn)
         ours = {point.id: dict(point.values) for point in space.configs()}
     except SpaceError:
-        return  # asks for what never happens
+        return  # a condition that can never hold
     if not ours:
-        return  # forbids everything
+        return  # forbid excludes every config
     read = read_back(space, tmp_path_factory.mktemp("space"))
     for values in ours.values():
         assert dict(Configuration(read, values=values)).keys() == values.keys()
@@ -125,6 +125,6 @@ def test_configs_drawn_from_ranges_are_legal_in_it(tmp_path):
         assert space.resolve(plain(configuration)).values.keys() == dict(configuration).keys()
 
 
-def test_a_list_is_written_out(tmp_path):
+def test_a_list_is_exported_as_text(tmp_path):
     read = read_back(scripted({"fault_folds": {"values": [[0], [0, 1]]}, "steps": 4}), tmp_path)
     assert tuple(read["fault_folds"].choices) == ("[0]", "[0, 1]")

@@ -1,4 +1,4 @@
-"""The configs of a space: which there are, which are left out, and how one comes about."""
+"""The configs of a space: listing, conditions, exclusions, sampling and proposals."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def test_every_shipped_space_is_valid_and_its_configs_can_be_drawn(name):
     assert all(point.config.id == point.id for point in drawn(space, 20))
 
 
-def test_the_shipped_spaces_are_what_the_project_promises():
+def test_the_shipped_spaces_have_the_documented_contents():
     encoders, quickstart, beyond = (load_space(name) for name in ("encoders", "quickstart", "beyond"))
     assert encoders.parameters["encoder"].values == ("mobilenetv3_large_100", "resnet18", "efficientnet-b2")
     assert (quickstart.size, quickstart.settings.folds) == (12, 3)
@@ -49,13 +49,13 @@ def test_the_shipped_spaces_are_what_the_project_promises():
     assert any(parameter.when for parameter in beyond.parameters.values())
 
 
-def test_a_config_has_the_id_of_the_configuration_that_the_trainable_makes(load):
+def test_a_config_has_the_id_that_the_trainable_gives_it(load):
     point = load().configs()[0]
     assert point.values == {"loss": "iou", "pc": 1}
     assert point.config == make_config({"loss": "iou", "pc": 1.0}) and point.id == point.config.id
 
 
-def test_the_order_is_that_of_the_file_and_the_first_parameter_changes_slowest(load):
+def test_configs_follow_the_order_of_the_file_and_the_first_parameter_changes_slowest(load):
     assert [tuple(point.values.values()) for point in load().configs()] == [
         ("iou", 1),
         ("iou", 2),
@@ -75,7 +75,7 @@ def test_a_number_in_quotes_is_that_number_and_a_size_has_one_form(load):
     assert space.parameters["pc"].values == (1, 2) and space.parameters["size"].values == ("96x64", "64x64")
 
 
-def test_a_bare_value_is_fixed_and_not_searched(load):
+def test_a_plain_value_is_fixed_and_not_searched(load):
     space = load(
         text(["loss: dice", "attention: none", "augmentation: none", "size: [96, 64]", "pc: {values: [1, 2]}"])
     )
@@ -103,13 +103,13 @@ def test_a_condition_may_name_a_parameter_that_comes_later_or_is_fixed(load):
     assert load(text(["pc: {values: [1, 2], when: {loss: iou}}", "loss: dice"])).size == 1
 
 
-def test_conditions_in_a_row_look_at_the_values_that_the_config_has(load):
+def test_chained_conditions_use_the_values_of_the_config(load):
     space = load(
         text(
             [
                 "loss: {values: [iou, dice]}",
                 "attention: {values: [none], when: {loss: iou}}",
-                "pc: {values: [1, 2], when: {attention: scse}}",  # scse is the default, where the loss is dice
+                "pc: {values: [1, 2], when: {attention: scse}}",  # scse is the default when the loss is dice
             ]
         )
     )
@@ -120,21 +120,21 @@ def test_conditions_in_a_row_look_at_the_values_that_the_config_has(load):
     ]
 
 
-def test_a_config_that_differs_only_in_what_is_off_is_one_config(load):
+def test_configs_that_differ_only_in_an_inactive_parameter_are_one_config(load):
     space = load(text(["loss: {values: [iou, dice]}", "pc: {values: [3, 1], when: {loss: iou}}"]))
     assert len({point.id for point in space.configs()}) == space.size == 3
 
 
-def test_a_circle_of_conditions_is_told_as_a_circle(problems):
+def test_a_cycle_of_conditions_is_reported(problems):
     parameters = [
         "pc: {values: [1], when: {ema: 0.5}}",
         "loss: {values: [iou], when: {pc: 1}}",
         "ema: {values: [0.5], when: {loss: iou}}",
     ]
-    assert "goes round in a circle: pc -> ema -> loss -> pc" in problems(text(parameters))[0]
+    assert "is part of a cycle of conditions: pc -> ema -> loss -> pc" in problems(text(parameters))[0]
 
 
-def test_what_is_forbidden_is_neither_listed_nor_drawn_nor_accepted(load):
+def test_forbidden_configs_are_not_listed_drawn_or_accepted(load):
     space = load(old="data:", new="forbid: [{loss: dice, pc: [1, 2]}, {loss: iou, pc: 3}]\ndata:")
     assert [tuple(point.values.values()) for point in space.configs()] == [("iou", 1), ("iou", 2), ("dice", 3)]
     assert {point.id for point in drawn(space)} == {point.id for point in space.configs()}
@@ -142,13 +142,13 @@ def test_what_is_forbidden_is_neither_listed_nor_drawn_nor_accepted(load):
         space.resolve({"loss": "dice", "pc": 2})
 
 
-def test_forbidding_everything_by_chance_is_an_error_and_no_endless_loop(load):
+def test_sampling_from_a_space_that_forbids_everything_is_an_error(load):
     space = load(text(["ema: {min: 0, max: 0.5}", "pc: 1"], "forbid: [{pc: 1}]", "sampler: {name: random, count: 2}"))
-    with pytest.raises(UserError, match="forbid excluded 1000 configs"):
+    with pytest.raises(UserError, match="forbid excluded 1000 random configs"):
         space.sample(random.Random(0))
 
 
-def test_ranges_are_drawn_within_their_ends_and_with_their_distribution(load):
+def test_ranges_are_sampled_within_their_bounds_and_with_their_distribution(load):
     parameters = [
         "learning_rate: {min: 1e-4, max: 1e-2, distribution: log_uniform}",
         "dropout: {min: 0, max: 0.5}",
@@ -175,23 +175,23 @@ def test_parameters_are_typed(load):
     assert space.parameters["steps"] == Range("steps", 1, 9, "int", log=True)
 
 
-def test_a_sampler_may_propose_values_of_its_own(load):
+def test_a_sampler_may_propose_any_allowed_values(load):
     space = load(
         text(["encoder: {values: [a, b]}", "pc: {min: 1, max: 3, when: {encoder: a}}"], "sampler: {name: gp, count: 1}")
     )
     assert space.resolve({"encoder": "a", "pc": 1.5}).config.pc == 1.5
     assert space.resolve({"encoder": "b", "pc": 1.5}).values == {"encoder": "b"}
-    for values, told in [
+    for values, message in [
         ({"encoder": "a"}, "pc: has no value"),
         ({"encoder": "a", "pc": 4}, "pc = 4: must be 1 to 3"),
         ({"encoder": "c"}, "encoder = 'c': must be a, b"),
         ({"encoder": "b", "encodr": 1}, "'encodr'. Did you mean 'encoder'"),
     ]:
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             space.resolve(values)
 
 
-def test_a_sampler_is_asked_only_for_what_its_answers_leave_open(load):
+def test_choose_asks_only_for_active_parameters(load):
     space = load(
         text(["encoder: {values: [a, b]}", "pc: {min: 1, max: 3, when: {encoder: a}}"], "sampler: {name: gp, count: 1}")
     )
@@ -200,7 +200,7 @@ def test_a_sampler_is_asked_only_for_what_its_answers_leave_open(load):
     assert asked == ["encoder"]
 
 
-def test_the_scripted_trainable_takes_parameters_that_nobody_declared(load):
+def test_the_scripted_trainable_accepts_undeclared_parameters(load):
     space = load(
         "name: a\ntrainable: scripted\nparameters:\n  steps: 12\n  speed: {values: [1, fast]}\n"
         "  crash: {min: 0, max: 1, when: {speed: fast}}\nsampler: {name: random, count: 3}\n"
@@ -211,7 +211,7 @@ def test_the_scripted_trainable_takes_parameters_that_nobody_declared(load):
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
-def test_a_space_that_is_saved_as_json_and_read_back_is_the_same(name, tmp_path):
+def test_a_space_saved_as_json_and_read_back_is_the_same(name, tmp_path):
     space = load_space(name)
     (tmp_path / "saved.json").write_text(json.dumps(space.canonical()))
     saved = load_space(tmp_path / "saved.json")
@@ -219,7 +219,7 @@ def test_a_space_that_is_saved_as_json_and_read_back_is_the_same(name, tmp_path)
     assert saved.canonical() == space.canonical() and saved.difference(space) == []
 
 
-def test_a_difference_is_told_key_by_key(load):
+def test_a_difference_is_listed_by_key(load):
     old = load(old="data:", new="scheduler: foldrace\ndata:")
     new = load(
         old="[1, 2, 3]",
@@ -243,11 +243,11 @@ def test_a_difference_is_told_key_by_key(load):
     assert "parameters.ema: removed, was 0" in new.difference(old)
 
 
-def test_a_number_written_otherwise_is_no_difference(load):
+def test_another_notation_of_a_number_is_no_difference(load):
     assert load().difference(load(old="[1, 2, 3]", new="[1.0, 2e0, 3]")) == []
 
 
-def test_a_difference_is_told_in_full_however_long(load):
+def test_a_long_difference_is_not_truncated(load):
     names = ", ".join(f"encoder{n}" for n in range(20))
     old, new = (load(text([f"encoder: {{values: [{names}, {last}]}}"])) for last in ("x", "y"))
     (line,) = old.difference(new)
@@ -256,7 +256,7 @@ def test_a_difference_is_told_in_full_however_long(load):
 
 @settings(max_examples=40, deadline=None)
 @given(pc=st.lists(st.floats(0.1, 10), min_size=1, max_size=4), seed=st.integers(0, 9), off=st.booleans())
-def test_what_is_drawn_from_a_grid_is_in_it(pc, seed, off):
+def test_samples_of_a_grid_are_in_it(pc, seed, off):
     when = {"when": {"loss": "iou"}} if off else {}
     tree = {"name": "a", "data": "b", "parameters": {"loss": {"values": ["iou", "dice"]}, "pc": {"values": pc} | when}}
     space = make_space(tree)
@@ -265,7 +265,7 @@ def test_what_is_drawn_from_a_grid_is_in_it(pc, seed, off):
     assert space.resolve(point.values) == point
 
 
-def test_a_grid_beyond_counting_is_refused_and_sampled(problems, load):
+def test_a_huge_grid_is_refused_but_can_be_sampled(problems, load):
     parameters = [
         f"{name}: {{values: [{', '.join(map(str, range(1, 60)))}]}}" for name in ("batch_size", "steps", "pc")
     ]

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, it is a space or it is refused in words: damaged spaces, random bytes, wrong types."""
+"""Any file is either read or refused with a message: damaged spaces, random bytes, wrong types."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,17 +70,17 @@ ANYTHING = st.recursive(
 )
 
 
-def places(tree, path=()):
+def paths(tree, path=()):
     yield path
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
-        yield from places(value, (*path, key))
+        yield from paths(value, (*path, key))
 
 
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
-def test_anything_in_the_place_of_any_value_is_read_or_refused(data):
+def test_any_value_at_any_path_is_read_or_refused(data):
     tree = make_space(read_tree(data.draw(st.sampled_from(SHIPPED))).value).canonical()
-    path = data.draw(st.sampled_from([place for place in places(tree) if place]))
+    path = data.draw(st.sampled_from([path for path in paths(tree) if path]))
     parent = tree
     for step in path[:-1]:
         parent = parent[step]

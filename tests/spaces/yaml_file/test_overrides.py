@@ -1,4 +1,4 @@
-"""``--set key.path=value``: what it changes, and how its mistakes are told."""
+"""``--set key.path=value``: what it changes, and how its mistakes are reported."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_an_override_changes_any_key_and_its_value_is_yaml(load):
 
 
 @pytest.mark.parametrize("scheduler", ["foldrace", "{name: foldrace, delta: 0.1}"])
-def test_a_bare_name_takes_settings(load, scheduler):
+def test_a_section_that_is_just_a_name_accepts_settings(load, scheduler):
     space = load(old="data:", new=f"scheduler: {scheduler}\ndata:", overrides=["scheduler.keep=0.5"])
     assert space.settings.scheduler.keep == 0.5
 
@@ -35,16 +35,16 @@ def test_a_fixed_value_becomes_a_choice_and_back(load):
     assert load(overrides=["parameters.ema=0.5", "parameters.ema.values=[0.5, 0.9]"]).size == 12
 
 
-def test_no_value_leaves_a_section_out(load):
+def test_an_empty_value_restores_the_default(load):
     assert load(old="data:", new="folds: 3\ndata:", overrides=["folds="]).settings.folds == 5
 
 
-def test_the_last_override_counts(load):
+def test_the_last_override_wins(load):
     assert load(overrides=["folds=3", "folds=4"]).settings.folds == 4
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("folds=1", "--set folds=1: folds = 1: must be greater than or equal to 2"),
         (
@@ -59,27 +59,27 @@ def test_the_last_override_counts(load):
         ),
         (
             "parameters.pc.values.7=1",
-            "--set parameters.pc.values.7=1: parameters.pc.values.7: a list has no such entry",
+            "--set parameters.pc.values.7=1: parameters.pc.values.7: the list has no such entry",
         ),
         (
             "parameters.pc.values.x=1",
-            "--set parameters.pc.values.x=1: parameters.pc.values.x: a list has no such entry",
+            "--set parameters.pc.values.x=1: parameters.pc.values.x: the list has no such entry",
         ),
         ("folds=[1", "--set folds=[1: folds = '[1': not YAML: "),
-        ("folds=!!python/name:os.system", "is not allowed: a space holds plain values"),
+        ("folds=!!python/name:os.system", "is not allowed: a space file contains only plain values"),
         ("data=", "--set data=: data = null: is required"),
     ],
 )
-def test_a_wrong_override_is_named_instead_of_a_line(problems, override, told):
-    assert any(told in problem for problem in problems(overrides=[override])), problems(overrides=[override])
+def test_a_wrong_override_is_named_instead_of_a_line(problems, override, message):
+    assert any(message in problem for problem in problems(overrides=[override])), problems(overrides=[override])
 
 
-def test_a_problem_of_the_file_that_an_override_mends_is_gone(load):
+def test_an_override_can_fix_a_problem_of_the_file(load):
     assert load(old="data: somewhere", new="folds: 1", overrides=["folds=3", "data=x"]).settings.folds == 3
 
 
 @pytest.mark.parametrize("override", ["folds", "=3", "a..b=3", ".=1"])
-def test_an_override_without_key_or_value_is_told_how_to_write_it(load, override):
+def test_an_override_without_key_or_value_shows_the_syntax(load, override):
     with pytest.raises(UserError, match=r"write key\.path=value"):
         load(overrides=[override])
 

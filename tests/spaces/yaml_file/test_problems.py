@@ -1,4 +1,4 @@
-"""Every kind of mistake in a space file is told with its line, its key path, its value and the rule."""
+"""Every kind of mistake in a space file is reported with its line, key path, value and rule."""
 
 import re
 
@@ -8,8 +8,8 @@ from spaces.load import load_space
 from spaces.yaml_file.problems import SpaceError
 from trainable.errors import UserError
 
-MISTAKES = [  # what is added to, or changed in, the small space; and what is said of it
-    ("name: small", "name: ../evil", "1: name = '../evil': names the run's folder"),
+MISTAKES = [  # text of the small space, its replacement, and the problem
+    ("name: small", "name: ../evil", "1: name = '../evil': must be a folder name"),
     ("name: small", "name: 7", "1: name = 7: must be text"),
     ("name: small", "nam: small", "1: nam = 'small': unknown key. Did you mean 'name'?"),
     ("name: small", "title: small", "1: name: is required"),
@@ -27,7 +27,7 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
     (
         "data:",
         "sampler: {name: tpe, count: 3, storage: 'mysql://me:word@host/db'}\ndata:",
-        "2: sampler.storage = 'mysql://me:***@host/db': must hold no password: write $NAME",
+        "2: sampler.storage = 'mysql://me:***@host/db': must not contain a password: write $NAME",
     ),
     ("data:", "sampler: {count: 3}\ndata:", "2: sampler.name: is required: grid, random, tpe, gp, cmaes"),
     ("data:", "sampler: {name: grid, count: 3}\ndata:", "2: sampler.count = 3: unknown key of sampler grid"),
@@ -36,27 +36,31 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
         "sampler:\n  name: random\n  cuont: 3\ndata:",
         "4: sampler.cuont = 3: unknown key of sampler random. Did",
     ),
-    ("data:", "sampler: random\ndata:", "2: sampler.count: is required where no budget"),
-    ("data:", "sampler: tpe\nbudget: {cost_per_gpu_hour: 1}\ndata:", "2: sampler.count: is required where no budget"),
+    ("data:", "sampler: random\ndata:", "2: sampler.count: is required unless a budget"),
+    ("data:", "sampler: tpe\nbudget: {cost_per_gpu_hour: 1}\ndata:", "2: sampler.count: is required unless a budget"),
     (
         "data:",
         "sampler: random\nscheduler: halving\nbudget: {trials: 9}\ndata:",
-        "2: sampler.count: is required: halving takes shares of all configs",
+        "2: sampler.count: is required: halving promotes fractions of all configs",
     ),
-    ("data:", "sampler: {name: cmaes, count: 9}\ndata:", "2: sampler = {name: 'cmaes', count: 9}: moves along ranges"),
+    (
+        "data:",
+        "sampler: {name: cmaes, count: 9}\ndata:",
+        "2: sampler = {name: 'cmaes', count: 9}: cmaes needs at least",
+    ),
     ("data:", "scheduler: race\ndata:", "2: scheduler = 'race': unknown scheduler. Did you mean 'foldrace'?"),
     ("data:", "scheduler: {name: foldrace, keep: 0}\ndata:", "2: scheduler.keep = 0: must be greater than 0"),
     ("data:", "scheduler: {name: foldrace, delta: 1}\ndata:", "2: scheduler.delta = 1: must be less than 0.5"),
     ("data:", "scheduler: {name: foldrace, rungs: 0.5}\ndata:", "2: scheduler.rungs = 0.5: must be a list"),
     ("data:", "scheduler: {name: asha, rungs: [0.5, 1]}\ndata:", "2: scheduler.rungs.1 = 1: must be less than 1"),
-    ("data:", "scheduler: {name: asha, rungs: [0.5, 0.2]}\ndata:", "2: scheduler.rungs = [0.5, 0.2]: must rise"),
+    ("data:", "scheduler: {name: asha, rungs: [0.5, 0.2]}\ndata:", "2: scheduler.rungs = [0.5, 0.2]: must increase"),
     ("data:", "scheduler: {name: asha, reduction: 1}\ndata:", "2: scheduler.reduction = 1: must be greater than 1"),
     ("data:", "scheduler: {name: asha, keep: 0.5}\ndata:", "2: scheduler.keep = 0.5: unknown key of scheduler asha"),
-    ("data:", "scheduler: {name: halving, quotas: [4, 8]}\ndata:", "2: scheduler.quotas = [4, 8]: must not rise"),
+    ("data:", "scheduler: {name: halving, quotas: [4, 8]}\ndata:", "2: scheduler.quotas = [4, 8]: must not increase"),
     (
         "data:",
         "scheduler: {name: halving, quotas: [2, 2, 2, 1, 1]}\ndata:",
-        "scheduler.quotas = [2, 2, 2, 1, 1]: must be at",
+        "scheduler.quotas = [2, 2, 2, 1, 1]: must have at most 4 entries",
     ),
     (
         "data:",
@@ -72,16 +76,16 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
         "budget: {gpuhours: 2}\ndata:",
         "2: budget.gpuhours = 2: unknown key of budget. Did you mean 'gpu_hours'",
     ),
-    ("data:", "resources: {gpu: 1.5}\ndata:", "2: resources.gpu = 1.5: must be auto, a share such as 0.25"),
-    ("data:", "resources: {gpu: true}\ndata:", "2: resources.gpu = true: must be auto, a share"),
-    ("data:", "resources: {cpu: 0}\ndata:", "2: resources.cpu = 0: must be more than 0"),
+    ("data:", "resources: {gpu: 1.5}\ndata:", "2: resources.gpu = 1.5: must be auto, a fraction such as 0.25"),
+    ("data:", "resources: {gpu: true}\ndata:", "2: resources.gpu = true: must be auto, a fraction"),
+    ("data:", "resources: {cpu: 0}\ndata:", "2: resources.cpu = 0: must be greater than 0"),
     (
         "data:",
         "tracking: [wandb, mlfow]\ndata:",
         "2: tracking.1 = 'mlfow': must be 'tensorboard', 'mlflow' or 'wandb'. D",
     ),
     ("data:", "trainable: flod\ndata:", "2: trainable = 'flod': unknown trainable. Did you mean 'fold'?"),
-    ("data:", "data: elsewhere\ndata:", "3: data: is written twice, first on line 2"),
+    ("data:", "data: elsewhere\ndata:", "3: data: is a duplicate key, first defined on line 2"),
     ("  loss: {values: [iou, dice]}\n  pc: {values: [1, 2, 3]}", "", "3: parameters = null: is required"),
     (
         "  loss: {values: [iou, dice]}\n  pc: {values: [1, 2, 3]}",
@@ -97,9 +101,9 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
     ("[1, 2, 3]", "[1, 2, 0]", "5: parameters.pc.values.2 = 0: must be greater than 0"),
     ("[1, 2, 3]", "[1, true]", "5: parameters.pc.values.1 = true: must be number > 0"),
     ("[1, 2, 3]", "[1, .inf]", "5: parameters.pc.values.1 = inf: must be a finite number"),
-    ("[1, 2, 3]", f"{list(range(1, 1002))}", "must be at most 1,000 values, or a range"),
-    ("[1, 2, 3]", "[]", "5: parameters.pc.values = []: must be a list with a value at least"),
-    ("[1, 2, 3]", "3", "5: parameters.pc.values = 3: must be a list with a value at least"),
+    ("[1, 2, 3]", f"{list(range(1, 1002))}", "must have at most 1,000 entries"),
+    ("[1, 2, 3]", "[]", "5: parameters.pc.values = []: must be a list of at least one value"),
+    ("[1, 2, 3]", "3", "5: parameters.pc.values = 3: must be a list of at least one value"),
     ("{values: [1, 2, 3]}", "[1, 2, 3]", "5: parameters.pc = [1, 2, 3]: must be a value, or {values: [1, 2, 3]}"),
     ("{values: [1, 2, 3]}", "0", "5: parameters.pc = 0: must be greater than 0"),
     ("{values: [1, 2, 3]}", "{}", "5: parameters.pc = {}: needs values: [...], or both min and max"),
@@ -115,36 +119,43 @@ MISTAKES = [  # what is added to, or changed in, the small space; and what is sa
     (
         "[1, 2, 3]}",
         "[1], when: {loss: iuo}}",
-        "5: parameters.pc.when.loss = 'iuo': never happens: loss is iou, dice. Di",
+        "5: parameters.pc.when.loss = 'iuo': can never hold: loss is iou, dice. Di",
     ),
     ("[1, 2, 3]}", "[1], when: iou}", "5: parameters.pc.when = 'iou': must be a mapping of parameters to values"),
     ("[1, 2, 3]}", "[1], when: {loss: []}}", "5: parameters.pc.when.loss = []: must be a value or a list of values"),
-    ("[1, 2, 3]}", "[1], when: {pc: 1}}", "5: parameters.pc.when = {pc: 1}: goes round in a circle: pc -> pc"),
+    (
+        "[1, 2, 3]}",
+        "[1], when: {pc: 1}}",
+        "5: parameters.pc.when = {pc: 1}: is part of a cycle of",
+    ),
     ("data:", "forbid: {loss: iou}\ndata:", "2: forbid = {loss: 'iou'}: must be a list"),
     ("data:", "forbid:\n  - {}\ndata:", "3: forbid.0 = {}: must be a mapping of parameters to values"),
-    ("data:", "forbid:\n  - {pc: 1}\n  - {pc: 9}\ndata:", "4: forbid.1.pc = 9: never happens: pc is 1, 2, 3"),
+    ("data:", "forbid:\n  - {pc: 1}\n  - {pc: 9}\ndata:", "4: forbid.1.pc = 9: can never hold: pc is 1, 2, 3"),
     ("data:", "forbid: [{pc: [1, 2, 3]}]\ndata:", "2: forbid = [{pc: [1, 2, 3]}]: excludes every config"),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "told"), MISTAKES)
-def test_a_mistake_is_told_with_its_line(problems, old, new, told):
-    assert any(told in problem for problem in problems(old=old, new=new)), problems(old=old, new=new)
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
+def test_a_mistake_is_reported_with_its_line(problems, old, new, message):
+    assert any(message in problem for problem in problems(old=old, new=new)), problems(old=old, new=new)
 
 
 RANGES = [
     ("learning_rate: {min: 0, max: 1e-2, distribution: log_uniform}", "learning_rate.min = 0: must be greater than 0"),
-    ("weight_decay: {min: 0, max: 1e-2, distribution: log_uniform}", "weight_decay.min = 0: must be more than 0 on a"),
+    (
+        "weight_decay: {min: 0, max: 1e-2, distribution: log_uniform}",
+        "weight_decay.min = 0: must be greater than 0 on",
+    ),
     ("ema: {min: 0.5, max: 1}", "ema.max = 1: must be less than 1"),
-    ("ema: {min: 0.5, max: 0.5}", "ema.max = 0.5: must be more than min, which is 0.5"),
+    ("ema: {min: 0.5, max: 0.5}", "ema.max = 0.5: must be greater than min, which is 0.5"),
     ("ema: {min: '0', max: 0.5}", "ema.min = '0': must be a number"),
     ("ema: {min: 0, max: .nan}", "ema.max = nan: must be a number"),
     (
         "ema: {min: 0, max: 0.5, distribution: unifrm}",
         "ema.distribution = 'unifrm': unknown distribution. Did you mean",
     ),
-    ("ema: {min: 0, max: 0.5, distribution: int}", "must have a whole min and max"),
-    ("ema: {min: 0, max: 0.5, log: true}", "ema.log = true: goes with distribution: int"),
+    ("ema: {min: 0, max: 0.5, distribution: int}", "must have whole numbers as min and max"),
+    ("ema: {min: 0, max: 0.5, log: true}", "ema.log = true: needs distribution: int"),
     ("ema: {min: 0, max: 0.5, log: 1}", "ema.log = 1: must be true or false"),
     (
         "steps: {min: 1, max: 9, distribution: uniform}",
@@ -155,18 +166,18 @@ RANGES = [
     ("loss: {min: 0, max: 1}", "loss.min = 0: must be 'dice' or 'iou'"),
     (
         "steps: {values: [1], when: {ema: 0.1}}\n  ema: {min: 0, max: 0.5}",
-        "cannot be asked for one value, ema being a range",
+        "cannot be compared: ema is a range of real numbers",
     ),
 ]
 
 
-@pytest.mark.parametrize(("parameter", "told"), RANGES)
-def test_a_wrong_range_is_told_with_the_end_that_is_wrong(problems, parameter, told):
+@pytest.mark.parametrize(("parameter", "message"), RANGES)
+def test_a_wrong_range_is_reported_with_the_wrong_key(problems, parameter, message):
     found = problems(f"name: a\ndata: b\nsampler: {{name: random, count: 3}}\nparameters:\n  {parameter}\n")
-    assert all(problem.startswith("5: parameters.") for problem in found) and told in found[0], found
+    assert all(problem.startswith("5: parameters.") for problem in found) and message in found[0], found
 
 
-def test_all_problems_of_a_file_are_told_at_once_in_its_order(problems, load):
+def test_all_problems_of_a_file_are_listed_in_its_order(problems, load):
     text = """\
 name: a b
 folds: 1
@@ -194,26 +205,26 @@ def test_one_problem_is_one_line(load):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "space.yaml: is empty"),
         (b"# nothing\n", "space.yaml: is empty"),
-        (b"- a\n- b\n", "space.yaml:1: must hold keys, as in name: mine, not a list"),
-        (b"\n\nhello\n", "space.yaml:3: must hold keys, as in name: mine, not a single value"),
+        (b"- a\n- b\n", "space.yaml:1: must be a mapping of keys, as in name: mine, not a list"),
+        (b"\n\nhello\n", "space.yaml:3: must be a mapping of keys, as in name: mine, not a single value"),
         (b"\x89PNG\r\n\x1a\n", "space.yaml:1: is not UTF-8 text (byte 0x89)"),
         (b"a: 1\nb: \xff\n", "space.yaml:2: is not UTF-8 text (byte 0xff)"),
         (b"a: 1\nb: [\n", "space.yaml:3:1: not YAML: "),
-        (b"a: 1\n\tb: 2\n", "space.yaml:2:1: a tab cannot indent"),
+        (b"a: 1\n\tb: 2\n", "space.yaml:2:1: tabs cannot be used for indentation"),
         (b"x" * 70_000, "space.yaml: is larger than 64 KiB"),
     ],
 )
-def test_a_file_that_is_no_space_is_one_clear_line(write, content, told):
+def test_a_file_that_is_not_a_space_gives_one_line(write, content, message):
     with pytest.raises(UserError) as caught:
         load_space(write(content))
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_with_names_that_are_near(tmp_path):
+def test_a_missing_file_suggests_similar_names(tmp_path):
     (tmp_path / "mine.yaml").write_text("")
     with pytest.raises(UserError, match=r"/mine\.yml: no such file\. Did you mean '.*/mine\.yaml'"):
         load_space(tmp_path / "mine.yml")
@@ -223,7 +234,7 @@ def test_a_file_that_is_not_there_is_told_with_names_that_are_near(tmp_path):
         load_space(tmp_path)
 
 
-def test_an_error_can_travel_between_processes(load):
+def test_an_error_can_be_pickled(load):
     import pickle
 
     with pytest.raises(SpaceError) as caught:

@@ -1,4 +1,4 @@
-"""YAML text as plain values with lines, and the text that is refused."""
+"""Reading YAML text as plain values with lines, and refusing other text."""
 
 import contextlib
 import math
@@ -43,13 +43,13 @@ from spaces.yaml_file.yaml_tree import TreeError, read_tree
         (".", "."),
     ],
 )
-def test_scalars_are_read_as_yaml_1_2_has_them(text, value):
+def test_scalars_follow_yaml_1_2(text, value):
     read = read_tree(f"key: {text}").value["key"]
     assert read == value and type(read) is type(value)
 
 
 @given(st.floats(allow_nan=False))
-def test_every_number_that_python_writes_is_read_as_that_number(number):
+def test_every_number_that_python_writes_is_read_back(number):
     text = repr(number).replace("inf", ".inf")
     assert read_tree(f"[{text}]").value == [number]
 
@@ -68,23 +68,23 @@ def test_every_key_and_entry_has_its_line():
     }
 
 
-def test_an_alias_is_a_copy_with_the_lines_of_its_place():
+def test_an_alias_is_a_copy_with_the_line_of_its_use():
     tree = read_tree("a: &x [1, 2]\nb: *x\n")
     assert tree.value == {"a": [1, 2], "b": [1, 2]}
     assert tree.value["a"] is not tree.value["b"]
     assert tree.lines[("b",)] == 2
 
 
-def test_a_merge_gives_way_to_what_is_written_and_to_earlier_merges():
+def test_a_mapping_overrides_its_merges_and_earlier_merges_override_later_ones():
     text = "x: &x {p: 1, q: 1}\ny: &y {q: 2, r: 2}\nz:\n  <<: [*x, *y]\n  p: 3\n"
     tree = read_tree(text)
     assert tree.value["z"] == {"p": 3, "q": 1, "r": 2}
-    assert tree.twice == [] and tree.lines[("z", "p")] == 5
+    assert tree.duplicates == [] and tree.lines[("z", "p")] == 5
 
 
-def test_keys_that_are_written_twice_are_noted_with_both_lines():
-    assert read_tree("a: 1\nb: 2\na: 3\n").twice == [(("a",), 3, 1)]
-    assert read_tree("a: {b: 1, b: 2}").twice == [(("a", "b"), 1, 1)]
+def test_duplicate_keys_are_recorded_with_both_lines():
+    assert read_tree("a: 1\nb: 2\na: 3\n").duplicates == [(("a",), 3, 1)]
+    assert read_tree("a: {b: 1, b: 2}").duplicates == [(("a", "b"), 1, 1)]
 
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -95,30 +95,30 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "rule", "line", "column"),
     [
-        ("a: 1\n\tb: 2", "a tab cannot indent", 2, 1),
+        ("a: 1\n\tb: 2", "tabs cannot be used for indentation", 2, 1),
         ("a: [1, 2", "not YAML: while parsing a flow sequence, expected ',' or ']'", 1, 9),
         ("a: 1\nb: c: d", "not YAML: mapping values are not allowed here", 2, 5),
         ("a: *b", "not YAML: found undefined alias 'b'", 1, 4),
-        ("a: 1\n---\nb: 2", "a space is one document", 2, 1),
+        ("a: 1\n---\nb: 2", "a space file must be one YAML document", 2, 1),
         ("a: !!python/object/apply:os.system [ls]", "!!python/object/apply:os.system is not allowed", 1, 4),
         ("a: !secret x", "!secret is not allowed", 1, 4),
         ("a: !!set {b}", "!!set is not allowed", 1, 4),
-        ("a: !!int five", "'five' is not of the type !!int", 1, 4),
+        ("a: !!int five", "'five' is not a valid !!int", 1, 4),
         ("? [1, 2]\n: 3", "a key must be a name", 1, 3),
         ("a: 1\nb: \x00", "not YAML: a control character", 2, 4),
-        ('a: "b\\nc"', "holds a line break", 1, 4),
-        ('a: "\\ud800"', "holds a line break or another character that cannot be printed", 1, 4),
-        ('a: "\\UFFFFFFFF"', "not YAML: an escape that names no character", None, None),
+        ('a: "b\\nc"', "contains a line break", 1, 4),
+        ('a: "\\ud800"', "contains a line break or another unprintable character", 1, 4),
+        ('a: "\\UFFFFFFFF"', "not YAML: an escape that is not a character", None, None),
         ("a: " + "9" * 5000, "a whole number of 5000 digits is too large", 1, 4),
-        ("<<: 3", "<< takes a mapping", 1, 5),
-        (LAUGHS, "holds more than 20,000 values once its aliases are written out", 1, None),
+        ("<<: 3", "<< needs a mapping", 1, 5),
+        (LAUGHS, "has more than 20,000 values once its aliases are expanded", 1, None),
         ("a: &x [*x]", "an alias contains itself", 1, None),
         ("a: &x\n  <<: *x", "an alias contains itself", None, None),
         ("[" * 700, "is nested deeper than 40 levels", None, None),
         ("[" * 50 + "]" * 50, "is nested deeper than 40 levels", 1, None),
     ],
 )
-def test_text_that_is_no_tree_of_plain_values_is_refused_with_its_place(text, rule, line, column):
+def test_text_that_is_not_a_tree_of_plain_values_is_refused_with_its_position(text, rule, line, column):
     with pytest.raises(TreeError) as caught:
         read_tree(text)
     assert rule in caught.value.rule
