@@ -88,14 +88,14 @@ class Probe:
     open_storage = staticmethod(open_storage)
 
     def facts(self, node: str, request: ProbeRequest) -> dict[str, Any]:
-        cards, driver = _gpus()
+        gpus, driver = _gpus()
         return {
             "host": socket.gethostname(),
             "cpus": cores(),
             "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "gpus": cards,
+            "gpus": gpus,
             "driver": driver,
-            "usable_gpus": _usable() if cards else 0,
+            "usable_gpus": _usable() if gpus else 0,
             "versions": versions(),
             "code": code_hashes(),
             "free_temp": _free(Path(tempfile.gettempdir())),

@@ -40,10 +40,10 @@ def _row(node: Node, problems: int) -> dict[str, Any]:
     if node.error:
         return row
     facts = node.facts
-    cards = [f"{card['name']} {(card['memory'] or 0) / 2**30:.0f} GiB" for card in facts["gpus"]]
+    gpus = [f"{gpu['name']} {(gpu['memory'] or 0) / 2**30:.0f} GiB" for gpu in facts["gpus"]]
     return row | {
         "host": facts["host"],
-        "gpus": ", ".join(f"{cards.count(card)} x {card}" for card in dict.fromkeys(cards)) or "none",
+        "gpus": ", ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus)) or "none",
         "driver": facts["driver"],
         "cores": facts["cpus"],
         "memory_gb": round(facts["memory"] / 1e9),

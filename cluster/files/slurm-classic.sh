@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Slurm, the classic way: `ray start` on each node, and the search beside the head; it begins before all nodes are there
+# Slurm, the classic way: `ray start` on each node, and the search on the head; it starts before all nodes are up
 #
 # From the project's folder, set up by `make setup` on a file system that all nodes share:
 #

@@ -1,4 +1,4 @@
-"""The search as a person launches it: killed, interrupted, launched twice, gone on with, and asked where it stands."""
+"""``search launch`` as a user runs it: killed, interrupted, launched twice and resumed, with the other run commands."""
 
 import json
 import random
@@ -39,12 +39,12 @@ def demo(tmp_path):
 
 @pytest.fixture
 def launch(start):
-    """Launch the demo and go on while it runs."""
+    """Start a launch of the demo without waiting for it."""
     return lambda *words, **more: start("-m", "search", "launch", "demo.yaml", *words, **more)
 
 
 def wait_for_reports(path, count, process):
-    """Until the journal holds so many reports; ends with the process."""
+    """Wait until the journal has this many reports or the process ends."""
     while process.poll() is None and sum(line.kind == "report" for line in read_journal(path)) < count:
         time.sleep(0.02)
 
@@ -57,11 +57,13 @@ def reports(path):
     ]
 
 
-def test_launch_finds_the_winner_and_status_tells_of_it(search, tmp_path):
+def test_launch_finds_the_winner_and_status_shows_it(search, tmp_path):
     done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
-    said = done.stderr.index
-    assert said("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < said("train until"), "the plan comes first"
+    position = done.stderr.index
+    assert position("plan: 4 configs x 2 folds = 8 fold trials, 48 steps") < position("train until"), (
+        "the plan comes first"
+    )
     assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
     assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m analysis report" in done.stderr
     document = json.loads(search("status", "demo", "--format", "json").stdout)
@@ -90,15 +92,15 @@ def test_the_driver_may_be_killed_at_any_time_with_a_ray_of_its_own(launch, sear
         assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
     done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
-    told = reports(journal)
-    assert len(told) == len(set(told)), "a report was recorded twice"
+    recorded = reports(journal)
+    assert len(recorded) == len(set(recorded)), "a report was recorded twice"
     run = Run(tmp_path / "runs/demo")
-    assert verdicts(policy_of(run.space()), run.lines()) == [], "the journal gives other decisions than were taken"
+    assert verdicts(policy_of(run.space()), run.lines()) == [], "replaying the journal gives different decisions"
     winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]["id"]
     assert json.loads((run.folder / "configs" / winner / "config.json").read_text())["values"]["quality"] == 0.76
 
 
-def test_ctrl_c_stops_in_order_and_the_named_command_goes_on(launch, search, tmp_path):
+def test_ctrl_c_stops_gracefully_and_the_printed_command_resumes(launch, search, tmp_path):
     journal = tmp_path / "runs/demo/journal.jsonl"
     process = launch()
     wait_for_reports(journal, 2, process)
@@ -108,8 +110,8 @@ def test_ctrl_c_stops_in_order_and_the_named_command_goes_on(launch, search, tmp
     command = talk.strip().splitlines()[-1].split()
     assert command == ["python", "-m", "search", "launch", "demo.yaml"]
     assert search(*command[3:]).returncode == 0
-    told = reports(journal)
-    assert len(told) == len(set(told))
+    recorded = reports(journal)
+    assert len(recorded) == len(set(recorded))
 
 
 def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(launch, search, tmp_path):
@@ -126,7 +128,7 @@ def test_a_run_has_one_driver_and_is_stopped_from_another_terminal(launch, searc
     assert refused.returncode == 2 and "this run is not running" in refused.stderr
 
 
-def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_told(search, tmp_path):
+def test_a_run_leaves_its_ledger_curves_configspace_and_tracker_records(search, tmp_path):
     from ConfigSpace import ConfigurationSpace
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -136,20 +138,20 @@ def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_tol
     assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
     folder = tmp_path / "runs/demo"
 
-    def ask(*words):
-        asked = CliRunner().invoke(app, [*map(str, words)])
-        assert asked.exit_code == 0, asked.output
-        return asked.stdout
+    def command(*words):
+        done = CliRunner().invoke(app, [*map(str, words)])
+        assert done.exit_code == 0, done.output
+        return done.stdout
 
-    ledger = json.loads(ask("ledger", folder, "--format", "json"))
-    kept = json.loads(ask("status", folder, "--format", "json"))["gpu_seconds"]
+    ledger = json.loads(command("ledger", folder, "--format", "json"))
+    kept = json.loads(command("status", folder, "--format", "json"))["gpu_seconds"]
     assert ledger["parts"]["done"] == pytest.approx(kept) and ledger["parts"]["lost"] == ledger["unseen"] == 0
     assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
     assert kept < ledger["busy"] <= ledger["workers"] * ledger["wall"] and len(ledger["trials"]) == 8
-    assert ask("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in ask("ledger", folder)
-    ask("curves", folder, "--out", tmp_path / "curves.parquet")
+    assert command("ledger", folder, "--format", "csv").count("\n") == 9 and "overhead" in command("ledger", folder)
+    command("curves", folder, "--out", tmp_path / "curves.parquet")
     for source in (folder, tmp_path / "curves.parquet", folder.parent):
-        (row,) = json.loads(ask("replay", source, "--scheduler", "grid", "--format", "json"))
+        (row,) = json.loads(command("replay", source, "--scheduler", "grid", "--format", "json"))
         assert row["cost"] == 1.0 and row["regret"] == 0.0
     assert tuple(ConfigurationSpace.from_json(folder / "configspace.json")["quality"].sequence) == (
         0.70,
@@ -157,18 +159,18 @@ def test_a_run_leaves_its_ledger_its_curves_its_space_and_what_trackers_were_tol
         0.74,
         0.76,
     )
-    told = [
+    tracked = [
         (path.parent.name, int(path.name.removeprefix("fold_")), event.step)
         for path in folder.glob("tensorboard/*/fold_*")
         for event in EventAccumulator(str(path)).Reload().Scalars("score")
     ]
-    assert sorted(told) == sorted(reports(folder / "journal.jsonl")) and len(told) == 4 * 2 * 6
+    assert sorted(tracked) == sorted(reports(folder / "journal.jsonl")) and len(tracked) == 4 * 2 * 6
 
 
-def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders(search, tmp_path):
+def test_the_error_names_the_damaged_line_of_a_journal_and_recover_rebuilds_it(search, tmp_path):
     assert search("launch", "demo.yaml").returncode == 0
     journal = tmp_path / "runs/demo/journal.jsonl"
-    told = set(reports(journal))
+    recorded = set(reports(journal))
     winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
     lines = journal.read_text().splitlines()
     lines[7] = lines[7][:20]
@@ -177,15 +179,15 @@ def test_a_damaged_journal_is_told_by_its_line_and_rebuilt_from_the_fold_folders
         damaged = search(*words)
         assert damaged.returncode == 2 and "journal.jsonl, line 8: is damaged; launch --recover" in damaged.stderr
     done = search("launch", "demo.yaml", "--recover")
-    assert done.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in done.stderr
-    assert set(reports(journal)) >= told
+    assert done.returncode == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in done.stderr
+    assert set(reports(journal)) >= recorded
     assert json.loads(search("status", "demo", "--format", "json").stdout)["leader"] == winner
     assert (tmp_path / "runs/demo/journal.damaged.jsonl").exists()
 
 
-def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search, tmp_path):
+def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(search, tmp_path):
     budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
-    assert budget.returncode == 3 and "To go on" in budget.stderr
+    assert budget.returncode == 3 and "To resume" in budget.stderr
     space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
     assert space.returncode == 2 and "another space: folds: 2 -> 3" in space.stderr
     path = tmp_path / "runs/demo/env.json"
@@ -211,7 +213,7 @@ def test_a_run_is_not_gone_on_with_when_what_it_was_made_for_has_changed(search,
         (["stop", "nothing"], "no such run"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(search, words, message):
+def test_a_user_error_is_one_line_and_exit_code_2(search, words, message):
     done = search(*words)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
@@ -220,32 +222,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(search, words, message):
 TPE = ["--set", "sampler={name: tpe, count: 12}", "--set", "parameters.quality={min: 0.5, max: 0.9}"]
 
 
-def test_a_run_that_optuna_proposes_for_is_killed_and_goes_on_and_its_study_can_be_opened(search, tmp_path, start):
+def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened(search, tmp_path, start):
     import optuna
 
     journal = tmp_path / "runs/demo/journal.jsonl"
-    with start("-m", "search", "launch", "demo.yaml", *TPE) as process:
-        wait_for_reports(journal, 20, process)
-        process.send_signal(signal.SIGKILL)
-        _, talk = process.communicate()
+    process = start("-m", "search", "launch", "demo.yaml", *TPE)
+    wait_for_reports(journal, 20, process)
+    process.send_signal(signal.SIGKILL)
+    _, talk = process.communicate()
     done = search("launch", "demo.yaml", *TPE)
     assert done.returncode == 0, done.stderr
     assert "Optuna" not in talk + done.stderr and "[I " not in talk + done.stderr
-    told = reports(journal)
-    assert len(told) == len(set(told)) and len({config for config, _, _ in told}) == 12
+    recorded = reports(journal)
+    assert len(recorded) == len(set(recorded)) and len({config for config, _, _ in recorded}) == 12
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'runs/demo/optuna.db'}", study_name="demo")
     latest = {trial.user_attrs["config"]: trial for trial in study.trials}
-    assert latest.keys() == {config for config, _, _ in told}
+    assert latest.keys() == {config for config, _, _ in recorded}
     assert {trial.state.name for trial in latest.values()} == {"COMPLETE", "PRUNED"}
     winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
     assert study.best_trial.user_attrs["config"] == winner["id"]
     assert study.best_value == pytest.approx(winner["mean"])
     rebuilt = search("launch", "demo.yaml", *TPE, "--recover")
-    assert rebuilt.returncode == 0 and f"rebuilt from the fold folders with {len(told)} reports" in rebuilt.stderr
+    assert rebuilt.returncode == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in rebuilt.stderr
 
 
 @pytest.mark.parametrize("sampler", ["{name: cmaes, count: 3, seed: 1}", "random"])
-def test_the_shipped_space_beyond_the_grid_runs_with_any_sampler(search, tmp_path, sampler):
+def test_the_shipped_space_beyond_runs_with_any_sampler(search, tmp_path, sampler):
     words = ["trainable=scripted", f"sampler={sampler}", "parameters.steps=4", "parameters.evaluations=4"]
     words += ["budget={trials: 8}", "resources={gpu: 0, cpu: 1}", "scheduler.keep=1"]
     done = search("launch", "beyond", *[word for each in words for word in ("--set", each)])
@@ -253,11 +255,11 @@ def test_the_shipped_space_beyond_the_grid_runs_with_any_sampler(search, tmp_pat
     configs = [json.loads(path.read_text()) for path in (tmp_path / "runs/beyond").glob("configs/*/config.json")]
     assert len(configs) >= 2
     assert all(
-        ("warmup_steps" in told["values"]) == (told["config"]["encoder"] == "efficientnet-b2") for told in configs
+        ("warmup_steps" in config["values"]) == (config["config"]["encoder"] == "efficientnet-b2") for config in configs
     )
 
 
-def test_the_quickstart_in_small_trains_real_folds_and_their_scores_race(search, tmp_path, small_folder):
+def test_a_small_quickstart_trains_real_folds_under_its_scheduler(search, tmp_path, small_folder):
     small = {"data": small_folder, "folds": 2, "resources.gpu": 0, "parameters.steps": 4, "parameters.evaluations": 2}
     small |= {"parameters.warmup_steps": 1, "parameters.augmentation": "none", "parameters.learning_rate": 0.003}
     done = search("launch", "quickstart", *(word for key in small for word in ("--set", f"{key}={small[key]}")))
@@ -271,19 +273,19 @@ def test_the_quickstart_in_small_trains_real_folds_and_their_scores_race(search,
     assert folds["folds"] == 2 and folds["data_hash"] == json.loads((run.folder / "env.json").read_text())["data_hash"]
 
 
-def test_weights_that_cannot_be_had_are_told_before_the_first_trial(search, tmp_path, small_folder):
-    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "resnet18", "resources.gpu": 0}
-    asked |= {"parameters.encoder_weights": "{values: [none, imagenet]}"}
-    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+def test_unavailable_weights_are_reported_before_the_first_trial(search, tmp_path, small_folder):
+    settings = {"data": small_folder, "folds": 2, "parameters.encoder": "resnet18", "resources.gpu": 0}
+    settings |= {"parameters.encoder_weights": "{values: [none, imagenet]}"}
+    words = [word for key in settings for word in ("--set", f"{key}={settings[key]}")]
     done = search("launch", "quickstart", *words, **OWN_RAY)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "the weights of 'resnet18' cannot be had here" in done.stderr
     assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}
 
 
-def test_encoders_that_cannot_be_built_are_told_before_a_run_is_begun(search, tmp_path, small_folder):
-    asked = {"data": small_folder, "folds": 2, "parameters.encoder": "{values: [resnet81, test_resnet, test_vit]}"}
-    words = [word for key in asked for word in ("--set", f"{key}={asked[key]}")]
+def test_encoders_that_cannot_be_built_are_reported_before_a_run_starts(search, tmp_path, small_folder):
+    settings = {"data": small_folder, "folds": 2, "parameters.encoder": "{values: [resnet81, test_resnet, test_vit]}"}
+    words = [word for key in settings for word in ("--set", f"{key}={settings[key]}")]
     done = search("launch", "quickstart", *words, **OWN_RAY)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "'resnet81': neither smp nor timm knows it. Did you mean 'resnet" in done.stderr

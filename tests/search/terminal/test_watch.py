@@ -1,4 +1,4 @@
-"""The live view on a terminal, a pseudo-terminal that is: the driver's own, and that of a watcher beside it."""
+"""The live view on a pseudo-terminal: in the driver's terminal and in that of a watcher."""
 
 import fcntl
 import io
@@ -39,7 +39,7 @@ ALLOWED = re.compile(r"\x1b\[(\d+(;\d+)*m|1A|2K|\?25[lh])|\r\n|\r")  # colours; 
 
 
 class Terminal:
-    """A program on a pseudo-terminal of 100 x 30, and all that it wrote there."""
+    """A program on a pseudo-terminal of 100 x 30, and its output."""
 
     def __init__(self, folder, *words):
         self.fd, inside = pty.openpty()
@@ -54,14 +54,14 @@ class Terminal:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            # What a shell runs in the background hears no Ctrl-C, and hands that down; these here are in front.
+            # Background jobs of a shell ignore Ctrl-C and so do their children; these programs must receive it.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(inside)
         self.text = ""
 
     def read_until(self, words, seconds=90):
-        """Read on until the words came, or the program ended."""
+        """Read until the text appears or the program ends."""
         while words not in self.text and select.select([self.fd], [], [], seconds)[0]:
             try:
                 self.text += os.read(self.fd, 65536).decode(errors="replace")
@@ -70,7 +70,7 @@ class Terminal:
         return self.text
 
     def end(self):
-        self.read_until("no program says this")
+        self.read_until("never printed")
         code = self.process.wait(120)
         os.close(self.fd)
         return code
@@ -83,7 +83,7 @@ def folder(tmp_path):
 
 
 def screen_of(text):
-    """What stands on the screen at the end: a line that is wiped is written anew."""
+    """The lines on the screen at the end, after all erasures."""
     lines = [""]
     for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\r\n|\r|\n)", text):
         if part in ("\r\n", "\n"):
@@ -115,7 +115,7 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_frame(folder)
     for text in (driver.text, watcher.text):
         assert "\x1b" not in ALLOWED.sub("", text) and text.count("\x1b[?25l") == text.count("\x1b[?25h") >= 1
         screen = screen_of(text)
-        assert max(map(len, screen[screen.index(titles[0]) :])) <= 100, "what is said before it wraps where it must"
+        assert max(map(len, screen[screen.index(titles[0]) :])) <= 100, "only the text above the view may wrap"
 
 
 def test_ctrl_c_is_shown_in_the_view_and_the_run_stops_gracefully(folder):
@@ -152,7 +152,7 @@ def test_a_launch_draws_only_on_a_capable_terminal(environment, terminal, view):
 
 
 def written(folder, lines):
-    """A run whose journal holds these lines."""
+    """A run whose journal has these records."""
     from search.runs.run_folder import SPACE as NAME
     from spaces.load import load_space
     from trainable.storage.atomic_files import write_json
@@ -173,14 +173,14 @@ def test_a_tail_continues_where_the_last_read_ended(tmp_path):
     content = run.journal.read_bytes()
     run.journal.write_bytes(b"")
     tail, seen = Tail(run.journal), []
-    for start in range(0, len(content), 100):  # most looks see a torn line
+    for start in range(0, len(content), 100):  # most reads see a partial line
         with run.journal.open("ab") as file:
             file.write(content[start : start + 100])
         seen += tail.read()
     assert seen == read_journal(run.journal) and [line.number for line in seen] == list(range(1, len(seen) + 1))
     run.journal.unlink()
     run.journal.write_bytes(content[: content.index(b"\n") + 1])
-    assert [line.number for line in tail.read()] == [1], "another journal is read from its start"
+    assert [line.number for line in tail.read()] == [1], "a new journal is read from its start"
 
 
 class RecordingView:
