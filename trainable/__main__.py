@@ -21,7 +21,7 @@ app = typer.Typer(
 
 @app.callback()
 def trainable(version: Version = False) -> None:
-    """Check a data set, make a synthetic one, look at its augmentation, train one fold of one configuration."""
+    """Check a data set, make a synthetic one, preview its augmentation, train one fold of one config."""
 
 
 DataFolder = Annotated[
@@ -39,7 +39,7 @@ Output = Annotated[Format, typer.Option("--format", help="How to print on stdout
 
 @app.command()
 def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format.table) -> None:
-    """Say what is in a data set and everything that is wrong with it. Exit code 2 if there are errors.
+    """Summarize a data set and list all of its problems. Exits with 2 if there are errors.
 
     Example: `python -m trainable doctor data/scribbles --format json`
     """
@@ -62,13 +62,13 @@ def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format
 
 @app.command()
 def synthesize(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to make it; must not exist yet.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to create; must be new or empty.")],
     images: Annotated[int, typer.Option(help="Labelled images, in train/.")] = 40,
     test: Annotated[int, typer.Option(help="Images without truth, in test1/.")] = 0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images.")] = "500x375",
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
 ) -> None:
-    """Make a synthetic data set that is worth learning on, in the format of a real one.
+    """Make a synthetic data set in the format of a real one.
 
     Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
     """
@@ -91,11 +91,11 @@ def show(
     out: Annotated[Path, typer.Option(help="The PNG file to write.")] = Path("samples.png"),
     count: Annotated[int, typer.Option(min=1, max=50, help="How many images.")] = 4,
     size: Annotated[str, typer.Option(help="Working size: auto or WIDTHxHEIGHT.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Which images, and which augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Selects images and augmentation.")] = 0,
     split: SplitName = "train",
     cache: CacheFolder = None,
 ) -> None:
-    """Draw a few images with their scribbles and masks, as they are and at each level of augmentation.
+    """Draw a few images with their scribbles and masks, unchanged and at each augmentation level.
 
     Example: `python -m trainable show data/scribbles --out samples.png`
     """
@@ -115,7 +115,7 @@ def show(
 
 @app.command()
 def parameters(output: Output = Format.table) -> None:
-    """List every hyperparameter with its default and what it may be.
+    """List every hyperparameter with its default and allowed values.
 
     Example: `python -m trainable parameters --format json`
     """
@@ -129,28 +129,28 @@ def parameters(output: Output = Format.table) -> None:
 def fit(
     data: DataFolder,
     fold: Annotated[int, typer.Option(min=0, help="Which fold is held out, from 0.")] = 0,
-    folds: Annotated[int, typer.Option(min=2, help="How many folds there are.")] = 5,
-    fold_seed: Annotated[int, typer.Option(min=0, help="Which deal of images to folds.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="The number of folds.")] = 5,
+    fold_seed: Annotated[int, typer.Option(min=0, help="Seed of the assignment of images to folds.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the fold; one that holds a checkpoint is gone on with.")
+        Path | None, typer.Option(help="Folder of the fold; training resumes if it contains a checkpoint.")
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter (see: parameters); may come many times."),
+        typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter (see: parameters); may be repeated."),
     ] = None,
-    metric: Annotated[str, typer.Option(help="What early stopping and the best weights go by.")] = "miou",
+    metric: Annotated[str, typer.Option(help="The metric for early stopping and the best weights.")] = "miou",
     until: Annotated[int | None, typer.Option(min=1, help="Pause at this step.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that augment (default: measured).")] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Longest time without a checkpoint.")] = 120.0,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Maximum seconds between checkpoints.")] = 120.0,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Keep the probability maps of the images held out.")
+        bool, typer.Option("--probabilities", help="Keep the probability maps of the held-out images.")
     ] = False,
     split: SplitName = "train",
     cache: CacheFolder = None,
     output: Output = Format.table,
 ) -> None:
-    """Train one fold of one configuration. Interrupted, the same command goes on where it stopped.
+    """Train one fold of one config. After an interruption, the same command resumes.
 
     Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
     """

@@ -1,4 +1,4 @@
-"""A configuration: every hyperparameter that decides how a fold is trained, with its type, range and default."""
+"""A config: every hyperparameter of training a fold, with its type, range and default."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Size = Annotated[Literal["auto"] | tuple[int, int], BeforeValidator(parse_size)]
 
 
 class Config(BaseModel):
-    """One point of a space, resolved. Equal configurations have equal ids."""
+    """One point of a space with all values set. Equal configs have equal ids."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ class Config(BaseModel):
 
     @property
     def id(self) -> str:
-        """A hash of the canonical JSON, short enough for a folder's name."""
+        """A hash of the canonical JSON, short enough for a folder name."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -105,7 +105,7 @@ def describe() -> list[dict[str, Any]]:
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
-    """What a field's JSON schema lets stand there, in words."""
+    """What a field's JSON schema allows, as text."""
     if "allowed" in schema:
         return str(schema["allowed"])
     if "anyOf" in schema:

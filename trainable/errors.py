@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, told in one line: what was found, where, and what is allowed."""
+"""Errors that a user can fix, reported in one line: what was found, where, and what is allowed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Wrong use or a wrong file; command lines print its message without a traceback and exit with 2."""
+    """Wrong use or a wrong file; commands print its message without a traceback and exit with 2."""
 
 
 class StorageFull(UserError):
-    """A place that cannot be written to: nothing is wrong with what was asked, and everything would end like this."""
+    """The storage cannot be written to, so every other job would fail as well."""
 
 
 class WrongMachine(Exception):
-    """A job that should not have come to this node: nothing of it was trained, and another one may take it."""
+    """This node cannot run the job; nothing was trained, and another node may take it."""
 
     def __init__(self, message: str, node: str | None) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class WrongMachine(Exception):
 
 
 class FoldFailed(Exception):
-    """A fold that cannot go on for a reason of its own; ``reason`` is for machines, the message for people."""
+    """A fold that cannot be trained further; ``reason`` is machine-readable, the message is for people."""
 
     def __init__(self, reason: str, message: str, step: int) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class FoldFailed(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
-    """A question that names the nearest known words, or nothing where none is near."""
+    """ " Did you mean ...?" with the closest known words; empty if none is close."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word.lower(), names, n=limit, cutoff=0.6)
     near = near or [name for name in names if len(word) > 2 and word.lower() in name.lower()][:limit]

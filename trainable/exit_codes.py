@@ -1,4 +1,4 @@
-"""How every program of the project ends: with the right exit code, and without a traceback for a user's mistake."""
+"""The exit codes of all programs, and errors of the user without a traceback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Version = Annotated[
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run a program's command line; typer itself answers wrong options with 2 and Ctrl-C with 130."""
+    """Run a program's command line; typer itself exits with 2 for wrong options and 130 for Ctrl-C."""
     try:
         app()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The ``fit`` command: one fold from a data set's folder to a table of scores, interruptible at any step."""
+"""The ``fit`` command: train one fold and print its scores, interruptible at any step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for on the command line."""
+    """The arguments of the command."""
 
     data: Path
     fold: int
@@ -63,20 +63,22 @@ def fit_fold(request: Request, output: Format) -> int:
     try:
         last, interrupted = _train(request, config, data, folds, folder)
     except FoldFailed as failure:
-        say(f"error: {failure.message} ({failure.reason}); {folder / 'error.json'} says so for programs")
+        say(f"error: {failure.message} ({failure.reason}); see also {folder / 'error.json'}")
         return 1
     if last is not None and last.finished:
         _print_scores(folder, output)
-        say(f"Everything of this fold is in {folder}")
+        say(f"The results of this fold are in {folder}")
         return 0
-    say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To go on:")
+    say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To resume:")
     say(f"  python -m trainable {shlex.join(_without_until(sys.argv[1:]))}")
     return INTERRUPTED if interrupted else 0
 
 
 def _train(request: Request, config: Config, data: Data, folds: Folds, folder: Path) -> tuple[Report | None, bool]:
     from trainable.training.checkpoint import LAST
-    from trainable.training.fold import train_fold  # late, so that a mistake is told before torch is loaded
+    from trainable.training.fold import (
+        train_fold,
+    )  # imported here, so that mistakes are reported before torch is loaded
 
     if not (folder / LAST).exists():
         write_json(folder / "config.json", config.model_dump(mode="json"))
@@ -109,15 +111,15 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """The first Ctrl-C (or SIGTERM) is noted, to stop after the step; the second stops at once."""
+    """The first Ctrl-C (or SIGTERM) stops after the current step; the second stops at once."""
     asked: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        # Straight to the file: the console may be in the middle of a line of its own.
-        os.write(sys.stderr.fileno(), b"\nstopping after this step; once more to stop at once\n")
+        # Written directly to stderr: the console may be in the middle of a line.
+        os.write(sys.stderr.fileno(), b"\nstopping after this step; press again to stop at once\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

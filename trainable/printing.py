@@ -1,4 +1,4 @@
-"""How every command prints: data on stdout as a table, JSON or CSV; talk on stderr."""
+"""Output of all commands: data on stdout as a table, JSON or CSV; messages on stderr."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ talk = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """A line for people; markup in data is never interpreted."""
+    """Print a message for people; markup in data is never interpreted."""
     talk.print(text, markup=False)
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """``many`` where an s at the end does not do."""
+    """ "1 config", "2 configs"; ``many`` is for plurals that are not formed with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 @contextmanager
 def progress_bar(label: str, after: float = 0.0) -> Iterator[Progress]:
-    """A callable that is told (done, total); it draws a bar on a terminal, once there is something to wait for.
+    """A callable for (done, total) that draws a progress bar on a terminal.
 
-    What may be over at once draws none until so many seconds have passed.
+    The bar appears only after some seconds, so that short work draws none.
     """
     began = time.monotonic()
     with rich.progress.Progress(console=talk, transient=True, disable=not talk.is_terminal) as bar:
@@ -62,7 +62,7 @@ def print_json(document: Any) -> None:
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Rows under a header; ``columns`` says which where there may be no row to tell."""
+    """Rows under a header; ``columns`` is needed if there may be no rows."""
     columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
@@ -70,7 +70,7 @@ def print_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) ->
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
-    """A table as wide as it needs to be when it goes into a pipe, as wide as the terminal otherwise."""
+    """A table that fits the terminal; in a pipe, it is as wide as its content."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
@@ -83,7 +83,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> 
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], output: Format) -> None:
-    """The same rows in whichever format was asked for."""
+    """Print rows in the requested format."""
     if output is Format.json:
         print_json(list(rows))
     elif output is Format.csv:

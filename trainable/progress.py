@@ -1,4 +1,4 @@
-"""What a person sees while a fold trains: a bar on a terminal, a plain line per report elsewhere."""
+"""Progress of a fold: a bar on a terminal, one line per report elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """What is told of each step and each report."""
+    """Callbacks for each step and each report."""
 
     def step(self, done: int) -> None: ...
     def report(self, report: Report) -> None: ...
@@ -51,7 +51,7 @@ class _Lines:
         self.before: Report | None = None
 
     def step(self, done: int) -> None:
-        """Lines tell of reports only."""
+        """Steps print no line."""
 
     def report(self, report: Report) -> None:
         steps, seconds = (self.before.step, self.before.seconds) if self.before else (0, 0.0)
@@ -69,7 +69,7 @@ class _Lines:
 
 @contextmanager
 def watch(total: int, batch_size: int, metric: str) -> Iterator[Watcher]:
-    """A watcher for a fold of ``total`` steps that goes by ``metric``, fit for where the talk goes."""
+    """A progress display for a fold of ``total`` steps that is scored by ``metric``."""
     if not talk.is_terminal:
         yield _Lines(talk, total, batch_size, metric)
         return

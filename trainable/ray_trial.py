@@ -1,7 +1,7 @@
-"""The fold loop as a Ray Tune trainable: the only place where a report becomes a result. It decides nothing.
+"""The fold loop as a Ray Tune trainable: reports become Tune results here, and nothing is decided.
 
-A trial's truth lies in its fold's folder, so Tune has no checkpoint of its own to keep: an actor that comes back
-after any fault goes on from the folder.
+The state of a trial is in its fold's folder, so Tune keeps no checkpoint of its own: an actor that is restarted after
+a fault resumes from the folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Reports = Generator[Result, None, None]
 
 
 def packed(told: Mapping[str, Any]) -> dict[str, str]:
-    """A job or a result as one word: Tune copies, flattens, averages and writes down every value that it can see."""
+    """A job or result as a single string: Tune copies, flattens, averages and writes every value that it sees."""
     return {"told": json.dumps(told)}
 
 
@@ -45,10 +45,10 @@ def unpacked(told: Mapping[str, Any]) -> Result:
 
 
 class FoldTrial(tune.Trainable):
-    """One job: (config, fold, until), as the search hands it out."""
+    """Runs one job: (config, fold, until)."""
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
-        # Here, so that a machine that cannot load it starts no worker; later it would look like the fold's own crash.
+        # Imported here, so that a node without it fails to start the worker, instead of crashing the fold later.
         import_module("trainable.scripted" if shipment is None else "trainable.training.fold")
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
@@ -60,14 +60,14 @@ class FoldTrial(tune.Trainable):
         self.arrived = False
 
     def step(self) -> dict[str, str]:
-        # The actor's name is that of its first job for ever; the dashboard shows its process by this title.
+        # An actor keeps the name of its first job; the dashboard shows this process title.
         ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
         if not self.arrived:
             _check_machine(self.job)
             self.arrived = True
         result = self._step()
         if "step" not in result:
-            self.cleanup()  # the actor may stand idle now, and must not keep memory from others
+            self.cleanup()  # the actor may be idle now and must not hold memory
         return packed({**result, "node": _node()})
 
     def _step(self) -> Result:
@@ -77,7 +77,7 @@ class FoldTrial(tune.Trainable):
         except StorageFull as problem:
             return {"storage": str(problem)}
         except (FoldFailed, UserError) as failure:
-            # Trying again would end the same: it is for the search to say what becomes of the fold.
+            # A retry would fail as well; the search decides what happens to the fold.
             reason = failure.reason if isinstance(failure, FoldFailed) else "refused"
             return {"failed": reason, "message": str(failure)}
         except OSError as problem:
@@ -92,7 +92,7 @@ class FoldTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Let go of everything that the job held: the next one in this process finds the memory as the first did."""
+        """Release everything the job held, so that the next job of this process has all memory."""
         self.reports.close()
         self.reports = _nothing()
         if "torch" in sys.modules:  # a scripted fold trial never loads it
@@ -108,10 +108,10 @@ class FoldTrial(tune.Trainable):
 
 
 class Watchdog:
-    """Kills this process when a fold shows no sign of life, even inside C code, and leaves where it hung.
+    """Kills this process when a fold makes no progress, even inside C code, and records where it hung.
 
-    A sign of life is a step, not a report: on a slow machine a report may take an hour. A fold whose steps are slow
-    is given a multiple of the slowest, and never less than was asked for at first.
+    Progress is a step, not a report, since a report may take an hour on a slow machine. The time limit is a multiple of
+    the slowest step so far, and at least the configured minimum.
     """
 
     def __init__(self, folder: Path, seconds: float, factor: float) -> None:
@@ -133,7 +133,7 @@ class Watchdog:
                 self.path.unlink(missing_ok=True)
 
     def alive(self, step: int) -> bool:
-        """Told after each step; always lets the fold go on."""
+        """Called after each step; always continues the fold."""
         waited = time.monotonic() - self.armed
         if self.file is not None and waited > 1.0:
             self.seconds = max(self.seconds, self.factor * waited)
@@ -141,7 +141,7 @@ class Watchdog:
         return True
 
     def _keep_trace(self) -> None:
-        """What the watchdog before this one wrote as it killed its process."""
+        """The stack trace that an earlier watchdog wrote when it killed its process."""
         trace = self.path.read_text() if self.path.exists() else ""
         if trace:
             note(self.path.parent, f"was killed by the watchdog, hanging here:\n{trace}")
@@ -156,7 +156,7 @@ def _nothing() -> Generator[Result, None, None]:
 
 
 def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
-    """Where the job trains: in its fold's own folder; of a run in an object store, in one of this node."""
+    """Where the job trains: in the fold's folder, or in a local one if the run is in an object store."""
     if "store" not in job:
         return job, lambda reports: reports
     from trainable.storage.node_folder import Workplace
@@ -166,32 +166,34 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
 
 
 def _check_machine(job: Result) -> None:
-    """A node without the disk of the runs would make their folder, and train for nobody.
+    """A node that does not mount the runs would create their folder locally, and its results would be lost.
 
-    To one that is about to be taken away Ray sends no worker any more, but Tune gives its idle ones another job.
+    Ray starts no worker on a node that is being drained, but Tune still reuses its idle actors.
     """
     node = _node()
     if node is not None and node in ray._private.state.state.get_draining_nodes():
-        raise WrongMachine(f"{socket.gethostname()} is about to be taken away", node)
+        raise WrongMachine(f"{socket.gethostname()} is being drained", node)
     if "store" not in job and not Path(job["journal"]).exists():
-        raise WrongMachine(f"{job['journal']}: is not there; {socket.gethostname()} does not see the run", node)
+        raise WrongMachine(
+            f"{job['journal']}: does not exist on {socket.gethostname()}, which does not see the run", node
+        )
 
 
 def _node() -> str | None:
-    """Ray's name for this machine, where there is a Ray."""
+    """Ray's id of this node, if Ray is running."""
     return str(ray.get_runtime_context().get_node_id()) if ray.is_initialized() else None
 
 
 def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
-    """Where a fold is trained, and how it crashed if it did, in the log of the fold."""
+    """Log where a fold is trained and how it crashed, if it did."""
     folder = Path(job["folder"])
-    ids = ray.get_gpu_ids() if ray.is_initialized() else []  # asking would start a Ray where there is none
+    ids = ray.get_gpu_ids() if ray.is_initialized() else []  # asking would start Ray if it is not running
     gpus = f", GPU {', '.join(map(str, ids))}" if ids else ""
     note(folder, f"process {os.getpid()} on {socket.gethostname()}{gpus}")
     try:
         yield from reports
     except FoldFailed:
-        raise  # the fold has said so itself
+        raise  # the fold has logged it
     except UserError as problem:
         note(folder, f"refused: {problem}")
         raise
@@ -220,7 +222,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     try:
         if job["gpus"]:
             limit_memory(job["memory"])
-        device = pick_device("auto" if job["gpus"] else "cpu")  # Ray lets a job without a share see all GPUs
+        device = pick_device("auto" if job["gpus"] else "cpu")  # Ray shows all GPUs to a job that reserves none
     except UserError as problem:
         raise WrongMachine(f"{socket.gethostname()}: {problem}", _node()) from problem
     except (MemoryError, RuntimeError) as error:

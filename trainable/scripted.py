@@ -1,8 +1,8 @@
-"""A fold trial that follows a script instead of training: curves, sleeps and faults on cue, in milliseconds.
+"""A fold trial that follows a script instead of training: curves, delays and faults on demand, in milliseconds.
 
-It keeps the fold loop's promises (a report per evaluation, a folder it resumes from, the last report again first), so
-that whatever drives fold trials can be tested with it, through every fault, without torch. Its files survive every
-process, as the fold loop's do, but are not synced: a power cut is no fault that it is there for, and a disk is slow.
+It behaves like the fold loop (a report per evaluation, a folder to resume from, the last report repeated first), so
+that everything that runs fold trials can be tested with any fault and without torch. Its files survive crashed
+processes but are not synced: power cuts are not simulated, and syncing is slow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Script(BaseModel):
 
     quality: float = Field(0.8, description="score at the end of the horizon, before noise")
     noise: float = Field(0.0, ge=0, description="standard deviation of the noise per fold")
-    seed: int = Field(0, ge=0, description="of the noise")
+    seed: int = Field(0, ge=0, description="seed of the noise")
     steps: int = Field(4, ge=1, description="the horizon")
     evaluations: int = Field(4, ge=1, description="reports, evenly spaced")
     step_seconds: float = Field(0.0, ge=0, description="time that a step takes")
@@ -42,15 +42,15 @@ class Script(BaseModel):
         "none", description="what goes wrong"
     )
     fault_step: int = Field(1, ge=1, description="the step at which it goes wrong")
-    fault_folds: tuple[int, ...] | None = Field(None, description="the folds in which it does; none means all")
-    fault_times: int = Field(1, ge=0, description="how often, after which the fold goes well")
+    fault_folds: tuple[int, ...] | None = Field(None, description="the folds in which it goes wrong; none means all")
+    fault_times: int = Field(1, ge=0, description="how often, after which the fold succeeds")
 
     def report_steps(self, until: int) -> list[int]:
         count = min(self.evaluations, self.steps)
         return [step for k in range(1, count + 1) if (step := round(k * self.steps / count)) <= until]
 
     def score(self, fold: int, step: int) -> float:
-        """A curve that rises to the quality, plus what this config draws in this fold."""
+        """A curve that rises to the quality, plus noise per config and fold."""
         rng = random.Random(f"{self.seed} {self.quality} {fold}")
         return self.quality * (1 - math.exp(-4 * step / self.steps)) + rng.gauss(0, self.noise)
 
@@ -62,7 +62,7 @@ def run_script(
     folder.mkdir(parents=True, exist_ok=True)
     state = _load(folder / STATE)
     _align_reports(folder / "metrics.jsonl", state["step"])
-    note(folder, f"fold {fold} as the script says, from step {state['step']} of {script.steps}")
+    note(folder, f"scripted fold {fold}, from step {state['step']} of {script.steps}")
     if state["report"] is not None:
         yield state["report"]
     while state["step"] < min(until, script.steps):
@@ -95,7 +95,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _align_reports(path: Path, step: int) -> None:
-    """Drop reports that are newer than the state: they will come again, the same."""
+    """Drop reports newer than the state; the script repeats them."""
     if path.exists():
         lines = path.read_text().split("\n")[:-1]
         _write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))

@@ -1,7 +1,7 @@
-"""The stream of training batches: batch k is a pure function of (seed, fold, k), whoever computes it and when.
+"""The stream of training batches: batch k is a pure function of (seed, fold, k), in any process and at any time.
 
-Samples are dealt from one endless sequence of shuffled epochs, so no image is dropped at the end of an epoch, and two
-configurations with different batch sizes still see the same samples with the same augmentation in the same order.
+Samples are drawn from one endless sequence of shuffled epochs, so no image is dropped at the end of an epoch, and two
+configs with different batch sizes see the same samples with the same augmentation in the same order.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from trainable.augmentation.levels import Augmentation
 from trainable.config import Config
 from trainable.data.decoded_images import Data
 
-PREFETCHED = 4  # batches that each worker has ready
+PREFETCHED = 4  # batches that each worker prepares in advance
 SHARED_MEMORY = Path("/dev/shm")
-ORDER, SAMPLE = 1, 2  # keep the streams of shuffling and of augmentation apart
+ORDER, SAMPLE = 1, 2  # separate random streams for shuffling and augmentation
 
 
 class BatchStream(Dataset[tuple[Tensor, Tensor]]):
@@ -63,7 +63,7 @@ class BatchStream(Dataset[tuple[Tensor, Tensor]]):
 def training_batches(
     stream: BatchStream, first: int, last: int, device: torch.device, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the steps ``first`` to ``last - 1`` in order, on pinned memory where the device wants it."""
+    """Batches of the steps ``first`` to ``last - 1`` in order, in pinned memory for a GPU."""
     loader = DataLoader(
         stream,
         batch_size=None,
@@ -77,25 +77,25 @@ def training_batches(
 
 
 def workers_that_fit(stream: BatchStream, workers: int) -> int:
-    """How many of so many workers find room for their batches in shared memory, of which a container may have little.
+    """The number of workers whose batches fit in shared memory, of which containers often have little.
 
-    Half of what is free is left to others; a worker that finds none is killed by the system, without a word.
+    Half of the free memory is left to other processes; a worker that runs out of it is killed by the system.
     """
     width, height = stream.data.size
-    batch = stream.batch_size * width * height * 4  # three colours and the labels, a byte each
+    batch = stream.batch_size * width * height * 4  # three colours and the labels, one byte each
     if not workers or not SHARED_MEMORY.is_dir():
         return workers
     return min(workers, shutil.disk_usage(SHARED_MEMORY).free // (2 * PREFETCHED * batch))
 
 
 def default_workers(device: torch.device) -> int:
-    """On a CPU the step takes all cores and the input next to nothing; a GPU waits unless several cores feed it."""
+    """On a CPU, steps need all cores and the input very little; a GPU needs several cores for its input."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if device.type == "cpu" else max(1, min(8, cores - 1))
 
 
 def _start_worker(worker: int) -> None:
-    """One thread each; Ctrl-C is the main process's to handle, which ends the workers itself."""
+    """One thread per worker; Ctrl-C is handled by the main process, which ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""Augmentation: one table says what each level holds, and a sample's random stream depends on the sample alone.
+"""Augmentation: one table lists the transforms of each level; a sample's random stream depends on the sample alone.
 
-Mask and scribble travel as one packed byte (see ``cache.pack``) whose 0 means "background, unlabelled". A transform
-that fills with 0 and moves labels by nearest neighbour can therefore never make a false scribble.
+Mask and scribble are one packed byte (see ``decoded_images.pack``) whose 0 means "background, unlabelled". A transform
+that fills with 0 and moves labels by nearest neighbour can therefore never create a false scribble.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import random
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would ask the network for a newer version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would look for a newer version online
 
 import albumentations as A
 import cv2
@@ -25,7 +25,7 @@ SYNTHETIC_SCRIBBLES = 0.5
 
 
 class ForegroundCrop(A.RandomResizedCrop):
-    """A random window, moved so that it shows some foreground with probability ``bias``; resized back to full size."""
+    """A random crop that contains some foreground with probability ``bias``, resized to full size."""
 
     class InitSchema(BaseTransformInitSchema):
         size: tuple[int, int]
@@ -56,10 +56,10 @@ class ForegroundCrop(A.RandomResizedCrop):
 
 
 class SmoothElastic(A.ElasticTransform):
-    """Elastic deformation whose ``alpha`` is the displacement's standard deviation in pixels of a 480 pixel wide image.
+    """Elastic deformation; ``alpha`` is the displacement's standard deviation in pixels of a 480 pixels wide image.
 
-    The field is so smooth that it is drawn at an eighth of the size and enlarged: 20 times faster than blurring noise
-    at full size with the same sigma.
+    The field is so smooth that it is drawn at an eighth of the size and enlarged, which is 20 times faster than
+    blurring noise at full size with the same sigma.
     """
 
     coarse = 8
@@ -80,7 +80,7 @@ class SmoothElastic(A.ElasticTransform):
 
 
 def levels(size: tuple[int, int]) -> dict[str, list[Any]]:
-    """What each level holds, in order. Every level also holds the one before it."""
+    """The transforms of each level, in order. Every level includes the one before it."""
     width, height = size
     low = [
         A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.05, 0.05), p=0.8),
@@ -99,7 +99,7 @@ def levels(size: tuple[int, int]) -> dict[str, list[Any]]:
 
 
 class Augmentation:
-    """One level at one size. ``image`` is (H, W, 3), ``labels`` (H, W) packed; both come back in the same form."""
+    """One level at one size. ``image`` is (H, W, 3), ``labels`` (H, W) packed; both are returned in the same form."""
 
     def __init__(self, level: str, size: tuple[int, int]) -> None:
         self.synthetic = 0.0 if level == "none" else SYNTHETIC_SCRIBBLES
@@ -107,20 +107,20 @@ class Augmentation:
         self.compose = A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST) if transforms else None
 
     def __call__(self, image: Pixels, labels: Pixels, key: tuple[int, ...]) -> tuple[Pixels, Pixels]:
-        """Augment a sample; ``key`` (seed, fold, epoch, image) alone decides how."""
+        """Augment a sample; the result depends on ``key`` (seed, fold, epoch, image) alone."""
         if self.compose is None:
             return image, labels
         rng = np.random.default_rng(key)
         if rng.random() < self.synthetic:
             scribble, mask = unpack(labels)
             labels = repack(synthetic_scribble(mask, scribble, rng), mask)
-        # One stream for all transforms: albumentations' own seeding repeats itself over epochs and workers.
+        # One stream for all transforms: albumentations' own seeds repeat over epochs and workers.
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         moved = self.compose(image=image, mask=labels)
         return moved["image"], moved["mask"]
 
 
 def _window_around(centre: int, length: int, limit: int, rng: random.Random) -> tuple[int, int]:
-    """A window of this length within the limit that holds the centre somewhere."""
+    """A window of this length within the limit that contains the centre."""
     start = min(max(centre - rng.randrange(length), 0), limit - length)
     return start, start + length

@@ -1,4 +1,4 @@
-"""A picture of what augmentation does: samples by level, with their scribbles drawn in and the mask outlined."""
+"""A picture of the augmentation levels: samples with their scribbles and the outline of the mask."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
 
 
 def draw_samples(data: Data, count: int, seed: int) -> Pixels:
-    """A sheet with three columns (image, scribble, mask), then one per level; each sample has two rows.
+    """Three columns (image, scribble, mask), then one per level; each sample has two rows.
 
-    The two rows of a sample are two epochs: what the same image looks like when it comes again.
+    The two rows of a sample are two epochs.
     """
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
     augmentations = {level: Augmentation(level, data.size) for level in LEVELS}

@@ -1,4 +1,4 @@
-"""What an examination of a data set found, for people and for programs."""
+"""The result of checking a data set, as text for people and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from trainable.data.dataset import TRUTH
 from trainable.printing import plural
 
-# Kinds of problem, in the order they are told. Errors keep a data set from being trained on as it is.
+# Kinds of problems in the order of printing. A data set with errors cannot be trained on as it is.
 ERRORS = ("split", "missing partner", "shared stem", "unreadable", "labels", "size", "groups")
 WARNINGS = ("duplicate", "mask", "scribble", "contradiction", "colours", "working size", "ungrouped", "not read")
 
@@ -46,7 +46,7 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Statistics are over the labelled splits' images, and None where there is nothing to measure."""
+    """Statistics cover the images of labelled splits; None if there is nothing to measure."""
 
     folder: Path
     splits: tuple[SplitFacts, ...]
@@ -107,7 +107,7 @@ def problem_rows(diagnosis: Diagnosis) -> list[dict[str, str]]:
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """For people: what there is, what is wrong, and what to do next."""
+    """For people: the content, the problems and the next step."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(str(diagnosis.folder), style="bold", markup=False)
     for name, value in _summary(diagnosis):
@@ -116,7 +116,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
         problems = [one for one in diagnosis.problems if one.severity == severity]
         if problems:
             console.print(f"\n{plural(len(problems), severity)}", style=style, markup=False)
-        # Every kind is shown: two thousand missing partners must not hide the one file that is damaged.
+        # Every kind is shown: two thousand missing files must not hide the one that is damaged.
         room = max(5, LINES // max(1, len({one.kind for one in problems})))
         for kind, group in groupby(problems, key=lambda one: one.kind):
             listed = list(group)
@@ -126,7 +126,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
             if len(listed) > room:
                 console.print(f"    (+{len(listed) - room:,} more; --format csv lists all)", style="dim", markup=False)
     folder = shlex.quote(str(diagnosis.folder))
-    step = f"Mend the {plural(diagnosis.errors, 'error')}, then again: python -m trainable doctor {folder}"
+    step = f"Fix the {plural(diagnosis.errors, 'error')}, then run again: python -m trainable doctor {folder}"
     console.print(f"\n{step if diagnosis.errors else f'Next: python -m trainable fit {folder}'}", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set, each problem with its file; the first stops nothing."""
+"""Finds every problem of a data set, each with its file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainable.data.folds import GROUPS, read_groups
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import Progress, plural
 
-# Other suffixes that pictures have: such a file was meant to be read, a Thumbs.db was not.
+# Other image suffixes: such a file was probably meant to be read, unlike a Thumbs.db.
 
 
 def examine(folder: Path, split: str = "train", progress: Progress | None = None) -> Diagnosis:
-    """Look at every file of every split; ``split`` is the one that training will read."""
+    """Check every file of every split; ``split`` is the one to train on."""
     found = dataset.find_splits(folder)
     splits = sorted(found.values(), key=lambda one: (one.name != split, one.name))
     samples = look_at_all(splits, progress)
@@ -48,7 +48,7 @@ def examine(folder: Path, split: str = "train", progress: Progress | None = None
 
 
 def _hash(split: Split) -> str | None:
-    """None where a file cannot be read at all; which one is among the problems."""
+    """None if a file cannot be read, which is then among the problems."""
     try:
         return split.hash
     except OSError:
@@ -56,7 +56,7 @@ def _hash(split: Split) -> str | None:
 
 
 def _listing(folder: Path, splits: Sequence[Split], training: str) -> list[Problem]:
-    """What the names of files and folders tell before any is opened."""
+    """Problems that are visible from names of files and folders."""
     problems = []
     names = [one.name for one in splits]
     if training not in names:
@@ -64,7 +64,7 @@ def _listing(folder: Path, splits: Sequence[Split], training: str) -> list[Probl
         problems.append(Problem(folder, "split", text))
     for one in splits:
         if not one.images:
-            problems.append(Problem(one.root / IMAGES, "split", f"holds no image ({', '.join(SUFFIXES)})"))
+            problems.append(Problem(one.root / IMAGES, "split", f"contains no image ({', '.join(SUFFIXES)})"))
         if one.name == training and not one.labelled:
             problems.append(Problem(one.root, "split", f"has no {TRUTH} folder, there is nothing to train on"))
         files = {IMAGES: one.images, SCRIBBLES: one.scribbles, TRUTH: one.truth}
@@ -76,10 +76,10 @@ def _listing(folder: Path, splits: Sequence[Split], training: str) -> list[Probl
         problems += [Problem(bad.file, "missing partner", bad.problem) for bad in one.missing_partners()]
         problems += [Problem(bad.file, "not read", bad.problem) for name in files for bad in unread(one.root / name)]
     if (folder / GROUPS).exists():
-        problems.append(Problem(folder / GROUPS, "not read", f"is not read here; its place is {training}/{GROUPS}"))
+        problems.append(Problem(folder / GROUPS, "not read", f"is ignored here; move it to {training}/{GROUPS}"))
     for path in folder.iterdir():
         if path.name not in names and any((path / name).is_dir() for name in (SCRIBBLES, TRUTH)):
-            problems.append(Problem(path, "not read", f"is no split: it has no folder {IMAGES}"))
+            problems.append(Problem(path, "not read", f"is not a split: it has no folder {IMAGES}"))
     return problems
 
 
@@ -94,7 +94,7 @@ def _groups(split: Split | None) -> tuple[dict[str, str], list[Problem]]:
     if not alone:
         return groups, []
     shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
-    text = f"names no group of {plural(len(alone), 'image')} ({shown}); each is a group of its own"
+    text = f"lists no group for {plural(len(alone), 'image')} ({shown}); each forms its own group"
     return groups, [Problem(path, "ungrouped", text)]
 
 
@@ -104,7 +104,7 @@ def _duplicates(samples: Sequence[Sample], training: str, groups: Mapping[str, s
         first, second = seen[pair.first][0], seen[pair.second][0]
         within = first.split.name == second.split.name
         if within and first.split.name == training and groups.get(first.stem, "") == groups.get(second.stem):
-            continue  # folds never split a group, so nothing can leak
+            continue  # folds never split a group, so this is not a leak
         text = "has exactly the pixels of " if pair.exact else "shows the same picture as "
         text += relative_to(first.split.images[first.stem], first.split.root.parent)
         text += ", mirrored" if pair.mirrored else ""

@@ -1,4 +1,4 @@
-"""Pictures that occur twice: the same pixels, or the same scene re-encoded, resized, brighter, trimmed or mirrored."""
+"""Duplicate images: the same pixels, or the same scene re-encoded, resized, brightened, cropped or mirrored."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ THUMBNAIL = 64
 COARSE = 8
 BLOCK = 512
 
-# Measured on 454 photographs and on copies of them (JPEG of quality 40, half size, brightness +-15 %, contrast +30 %,
-# trimmed by up to 6 %, mirrored). Coarsely, 99 in 100 copies correlate above 0.93, and so do few of the 200,000 pairs
-# of different pictures; in detail, once aligned, copies score above 0.69 and the most similar different pictures 0.13,
-# even with the same black frame drawn over all of them. The first threshold saves time, the second decides.
+# Measured on 454 photographs and copies of them (JPEG of quality 40, half size, brightness +-15 %, contrast +30 %,
+# cropped by up to 6 %, mirrored). At 8 x 8, 99 % of the copies correlate above 0.93, and few of the 200,000 pairs of
+# different images do; after alignment, copies score above 0.69 and the most similar different images 0.13, even with
+# the same black frame drawn over all of them. The first threshold saves time, the second decides.
 CANDIDATE = 0.90
 SAME = 0.50
 
-# How many a picture is compared with in detail: sets of look-alikes (scans, frames of a film) must not cost N x N.
+# Detailed comparisons per image: sets of similar images (scans, video frames) must not cost N x N.
 NEAREST = 8
-# The variance, in grey levels squared, below which there is only noise of encoding and rounding to compare.
+# The variance, in squared grey levels, below which only noise of encoding and rounding is left to compare.
 VISIBLE = 1.0
-# Pictures needed before what they have in common can be told from chance.
+# Images needed to separate what they share from chance.
 ENOUGH_FOR_A_FRAME = 32
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two pictures by their position in the order given, ``first`` below ``second``."""
+    """Two images by their index, ``first`` below ``second``."""
 
     first: int
     second: int
@@ -55,13 +55,13 @@ def digest(pixels: Pixels) -> str:
 
 
 def thumbnail(pixels: Pixels) -> Pixels:
-    """All that is kept of a picture to compare it with others: 4 KB of grey, its proportions given up."""
+    """A square grey thumbnail of 4 KB, all that is kept of an image for comparison."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def find_duplicates(digests: Sequence[str], thumbnails: Sequence[Pixels]) -> list[Duplicate]:
-    """As many pairs as tie each group of equal pictures together, and no more: k copies are k - 1 pairs."""
+    """A spanning set of pairs: k copies give k - 1 pairs."""
     first_seen: dict[str, int] = {}
     found = [
         Duplicate(first, k, exact=True)
@@ -90,7 +90,7 @@ def _near(thumbnails: Pixels) -> list[Pair]:
 
 
 def _candidates(thumbnails: Pixels) -> Iterator[Pair]:
-    """For every picture the few that resemble it most at 8 x 8, mirrored or not; memory holds one block of rows."""
+    """The most similar images at 8 x 8 for every image, mirrored or not, computed block by block to bound memory."""
     features, mirrored = _coarse(thumbnails), _coarse(thumbnails[:, :, ::-1])
     count = len(features)
     nearest = min(NEAREST, 2 * count)
@@ -105,7 +105,7 @@ def _candidates(thumbnails: Pixels) -> Iterator[Pair]:
 
 
 def _coarse(thumbnails: Pixels) -> Plane:
-    """Unit vectors, so that a product of two is their correlation; flat pictures are null, and resemble nothing."""
+    """Unit vectors, whose products are correlations; uniform images become zero and match nothing."""
     step = THUMBNAIL // COARSE
     cells = thumbnails.reshape(-1, COARSE, step, COARSE, step).mean((2, 4), dtype=np.float32).reshape(-1, COARSE**2)
     cells -= cells.mean(1, keepdims=True)
@@ -114,28 +114,28 @@ def _coarse(thumbnails: Pixels) -> Plane:
 
 
 def likeness(a: Pixels, b: Pixels, telling: Where) -> float:
-    """How well the details of two thumbnails agree, as they lie or after one is moved and scaled onto the other."""
+    """The agreement of two thumbnails in detail, directly or after aligning one with the other."""
     first, second = a.astype(np.float32), b.astype(np.float32)
     as_they_lie = _agreement(first, second, telling)
     try:
         criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-3)
         start = np.eye(2, 3, dtype=np.float32)
         _, warp = cv2.findTransformECC(first, second, start, cv2.MOTION_AFFINE, criteria, None, 3)
-    except cv2.error:  # it finds no alignment: what is said of pictures that have little in common
+    except cv2.error:  # no alignment was found: the images have little in common
         return as_they_lie
     inverse = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(second, warp, (THUMBNAIL, THUMBNAIL), flags=inverse, borderMode=cv2.BORDER_REPLICATE)
     covered = cv2.warpAffine(np.ones_like(second), warp, (THUMBNAIL, THUMBNAIL), flags=inverse)
     inside = cv2.erode(covered, np.ones((5, 5)), borderValue=1) > 0.99
-    # A copy is trimmed a little; where little is left to compare, the alignment has only found two similar patches.
+    # A copy is cropped a little; a small overlap only means that two patches are similar.
     return max(as_they_lie, _agreement(first, moved, telling & inside)) if inside.mean() > 0.6 else as_they_lie
 
 
 def _agreement(a: Plane, b: Plane, where: Where) -> float:
-    """The lower quartile of local correlations: copies agree nearly everywhere, others here and there by chance.
+    """The lower quartile of local correlations: copies agree nearly everywhere, other images in places by chance.
 
-    One correlation over the whole would be ruled by the strongest edges, so that two pictures with the same
-    letterbox bars or the same bright sign would pass for copies.
+    One correlation over the whole image would be dominated by the strongest edges: two images with the same
+    letterbox bars or the same bright sign would count as copies.
     """
     details_a, details_b = _details(a), _details(b)
     energy_a, energy_b = _local(details_a**2), _local(details_b**2)
@@ -147,7 +147,7 @@ def _agreement(a: Plane, b: Plane, where: Where) -> float:
 
 
 def _telling(thumbnails: Pixels) -> Where:
-    """Where pictures differ at all: what all share (letterbox bars, the rim of an endoscope) says nothing of two."""
+    """The pixels in which images differ: what all share (such as letterbox bars) is no evidence."""
     everywhere = np.ones((THUMBNAIL, THUMBNAIL), np.bool_)
     if len(thumbnails) < ENOUGH_FOR_A_FRAME:
         return everywhere
@@ -173,7 +173,7 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
 
 
 def _spanning(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """The first pairs that tie together what all of them do."""
+    """The first pairs that connect everything that all pairs connect."""
     group = list(range(count))
 
     def root(k: int) -> int:

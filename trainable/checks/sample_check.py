@@ -1,4 +1,4 @@
-"""Looking at one sample of a data set: what is wrong with its files, and the sums that statistics are made of."""
+"""Checking one sample of a data set: problems of its files, and the sums for the statistics."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from trainable.data import dataset
 from trainable.data.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels, Split
 from trainable.printing import Progress, plural
 
-# People scribble on a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
+# Scribbles cover a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
 DENSE = 0.5
 ORIENTATION = 0x0112
 
 
 @dataclass
 class Sample:
-    """What is kept of one stem once its files are closed: sums and a thumbnail, never pixels."""
+    """What is kept of a sample after its files are closed: sums and a thumbnail, no pixels."""
 
     split: Split
     stem: str
@@ -41,7 +41,7 @@ class Sample:
 
 
 def look_at_all(splits: Sequence[Split], progress: Progress | None) -> list[Sample]:
-    """In threads, since decoding lets others run; in the order of the splits whatever finishes first."""
+    """In threads, since decoding releases the GIL; results keep the order of the splits."""
     work = [(one, stem) for one in splits for stem in sorted({*one.images, *one.scribbles, *one.truth})]
     samples: list[Sample] = []
     pool = ThreadPoolExecutor(os.cpu_count())
@@ -65,7 +65,7 @@ def _look(split: Split, stem: str) -> Sample:
     for folder, size in ((split.scribbles, scribble_size), (split.truth, mask_size)):
         if known and size and size != known:
             partner = "image" if image_size else "scribble"
-            turned = ": turned by a quarter" if size == known[::-1] else ""
+            turned = ": rotated by 90 degrees" if size == known[::-1] else ""
             text = f"is {by(size)}, but its {partner} {by(known)}{turned}"
             sample.problems.append(Problem(folder[stem], "size", text))
     if image is not None:
@@ -83,7 +83,7 @@ def _look(split: Split, stem: str) -> Sample:
 
 
 def _read(path: Path | None, reader: Callable[[Path], Pixels], sample: Sample) -> tuple[Pixels | None, Size | None]:
-    """The pixels where they can be used, and the size also of a file whose labels are wrong."""
+    """The pixels if they can be used, and the size even if the labels are wrong."""
     if path is None:
         return None, None
     pixels = None
@@ -108,16 +108,16 @@ def _measure_image(image: Pixels, path: Path, sample: Sample) -> None:
 
 
 def _lost(path: Path) -> Iterator[str]:
-    """What a file says that reading it as 8-bit RGB, as it is stored, leaves out."""
+    """Warnings about what is lost when a file is read as 8-bit RGB."""
     with Image.open(path) as header:
         if dataset.is_deep(header):
             yield f"has more than 8 bits per pixel (mode {header.mode}); its own range is stretched to 0..255"
-        # Decoded once more, but only the few pictures that have transparency are.
+        # Decoded a second time, but only the few images with transparency.
         if header.has_transparency_data and header.convert("RGBA").getchannel("A").getextrema()[0] != 255:
             yield "is transparent in places; transparency is ignored"
         orientation = header.getexif().get(ORIENTATION, 1) if header.format == "JPEG" else 1
         if orientation != 1:
-            yield f"asks viewers to turn it (EXIF orientation {orientation}); it is read as stored"
+            yield f"has an EXIF orientation ({orientation}), which is ignored; it is read as stored"
 
 
 def _measure_scribble(scribble: Pixels, path: Path, sample: Sample) -> None:
@@ -143,7 +143,7 @@ def _measure_mask(mask: Pixels, path: Path, sample: Sample) -> None:
 
 
 def statistics(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Pooled over pixels, not averaged over images, so that the share and the ratio of classes are one number."""
+    """Pooled over pixels rather than averaged over images, so that share and ratio of the classes agree."""
     tally = Counter[str]()
     for sample in samples:
         tally.update(sample.tally)

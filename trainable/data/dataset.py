@@ -26,7 +26,7 @@ IMAGES, SCRIBBLES, TRUTH = "images", "scribbles", "ground_truth"
 
 
 class BadFile(UserError):
-    """One file that cannot be used as it is, with what is wrong in words."""
+    """A file that cannot be used as it is, and why."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
@@ -38,7 +38,7 @@ class BadFile(UserError):
 
 
 class Unreadable(BadFile):
-    """No image at all, or not a whole one; any other bad file can be opened and has a size."""
+    """Not a complete image; any other bad file can be opened and has a size."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Split:
         return sorted(self.images)
 
     def missing_partners(self) -> list[BadFile]:
-        """Every file without its partner in the other folders."""
+        """Every file that lacks its counterpart in the other folders."""
         folders = {IMAGES: self.images, SCRIBBLES: self.scribbles}
         if self.labelled:
             folders[TRUTH] = self.truth
@@ -74,7 +74,7 @@ class Split:
             if lacking:
                 present = next(files[stem] for files in folders.values() if stem in files)
                 near = [o.name for f in lacking for other, o in folders[f].items() if other.lower() == stem.lower()]
-                hint = f"; {near[0]} has another case" if near else ""
+                hint = f"; {near[0]} differs in case" if near else ""
                 found.append(BadFile(present, f"has no partner {stem}.* in {' and in '.join(lacking)}{hint}"))
         return found
 
@@ -101,18 +101,18 @@ def find_splits(folder: Path) -> dict[str, Split]:
             if (folder / IMAGES).is_dir()
             else ""
         )
-        raise UserError(f"{folder}: holds no split, that is no folder such as train/ with images/ in it{hint}")
+        raise UserError(f"{folder}: contains no split, that is, a folder such as train/ with images/ in it{hint}")
     return splits
 
 
 def open_split(folder: Path, name: str = "train") -> Split:
-    """One labelled split that is complete enough to train on; every missing partner is an error."""
+    """A labelled split to train on; files without a counterpart are an error."""
     splits = find_splits(folder)
     if name not in splits:
         raise UserError(f"{folder}: has no split {name!r}, only {', '.join(splits)}.{did_you_mean(name, splits)}")
     split = splits[name]
     if not split.images:
-        raise UserError(f"{split.root / IMAGES}: holds no image ({', '.join(SUFFIXES)})")
+        raise UserError(f"{split.root / IMAGES}: contains no image ({', '.join(SUFFIXES)})")
     problems = [
         *(BadFile(path, "shares its stem with another file") for path in split.clashes),
         *split.missing_partners(),
@@ -124,8 +124,8 @@ def open_split(folder: Path, name: str = "train") -> Split:
 
 
 def unread(folder: Path) -> list[BadFile]:
-    """Pictures in a folder whose format is none that is read."""
-    text = f"is not read; convert it to one of {', '.join(SUFFIXES)}"
+    """Images in a folder whose format is not supported."""
+    text = f"has an unsupported format; convert it to one of {', '.join(SUFFIXES)}"
     pictures = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in PICTURES]
     return [BadFile(path, text) for path in pictures if not path.name.startswith(".")]
 
@@ -156,14 +156,14 @@ def read_image(path: Path) -> Pixels:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether a grey image has more than the 8 bits per pixel that are trained on."""
+    """Whether a grey image has more than 8 bits per pixel."""
     return image.mode.startswith(("I", "F"))
 
 
 def _stretched(image: Image.Image) -> Image.Image:
-    """Microscopes fill 10, 12 or 16 of their bits, which nothing in the file tells: its own range is made 0 to 255.
+    """Scale an image's own range to 0..255: a file does not say whether 10, 12 or 16 of its bits are used.
 
-    A thousandth of the pixels at either end is left out, so that a few hot ones do not make the rest dark.
+    A thousandth of the pixels at either end is ignored, so that a few hot pixels do not make the rest dark.
     """
     values = np.asarray(image, dtype=np.float64)
     low, high = np.percentile(values, (0.1, 99.9))
@@ -180,7 +180,7 @@ def read_mask(path: Path) -> Pixels:
     mask = _labels(path, {0: 0, 1: 1, 255: 255}, "0 and 1 (or 255)")
     white = mask == 255
     if white.any() and (mask == 1).any():
-        raise BadFile(path, 'holds both 1 and 255; a mask has one value for foreground, and none for "unknown"')
+        raise BadFile(path, 'contains both 1 and 255; a mask has one value for foreground and none for "unknown"')
     mask[white] = 1
     return mask
 
@@ -192,7 +192,7 @@ def _open(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise Unreadable(path, "does not exist") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Unreadable(path, f"cannot be read as an image, it is damaged or cut short ({error})") from None
+        raise Unreadable(path, f"cannot be read as an image; it is damaged or truncated ({error})") from None
     return image
 
 
@@ -210,13 +210,13 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
     values = _pixels(image)
     if values.ndim == 3:
         if not (np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])):
-            raise BadFile(path, "has channels that differ; labels are one channel, or three equal ones")
+            raise BadFile(path, "has different channels; labels are one channel, or three equal ones")
         values = values[..., 0]
     strange = sorted(set(np.unique(values).tolist()) - set(meaning))
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
-        lossy = "; JPEG changes what it stores, save labels as PNG" if stored == "JPEG" else ""
-        raise BadFile(path, f"holds the labels {shown}; allowed are {allowed}{lossy}")
+        lossy = "; JPEG changes pixel values, save labels as PNG" if stored == "JPEG" else ""
+        raise BadFile(path, f"contains the labels {shown}; allowed are {allowed}{lossy}")
     table = np.zeros(256, np.uint8)
     for value, label in meaning.items():
         table[value] = label
@@ -224,8 +224,8 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
 
 
 def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, int]:
-    """The largest multiple of the stride not above the originals (their most common size where they are mixed; of
-    several that are as common, the one in the middle by area).
+    """The largest multiple of the stride that is not above the originals' size; if sizes are mixed, their most common
+    one, and of several equally common ones the median by area.
     """
     counted = Counter(sizes)
     common = [size for size, count in counted.items() if count == max(counted.values())]
@@ -236,7 +236,7 @@ def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, in
 
 
 def auto_size(files: Split, stride: int) -> tuple[int, int]:
-    """The working size of a split; the headers of its images are read, not their pixels."""
+    """The working size of a split, from the headers of its images."""
     sizes = []
     for path in files.images.values():
         try:

@@ -1,9 +1,9 @@
-"""A split decoded and resized once: memory-mapped uint8 arrays that every process of a machine shares.
+"""A split decoded and resized once: memory-mapped uint8 arrays that all processes of a machine share.
 
-An entry is a folder named by the data's hash and the size. It is filled beside its place and renamed into it, so it is
-whole or not there; a lock lets one process build while the others wait, and where locks do not work the rename still
-decides. Labels are packed in one byte per pixel, so that one nearest-neighbour warp moves mask and scribble together
-and neither can come to lie on the other's background.
+An entry is a folder named by the data's hash and the size. It is built under a temporary name and renamed, so it is
+complete or absent; a lock lets one process build while others wait, and without working locks the rename decides.
+Labels are packed in one byte per pixel, so that one nearest-neighbour warp moves mask and scribble together and they
+cannot get out of step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainable.errors import UserError
 from trainable.printing import Progress
 from trainable.storage.atomic_files import cache_folder
 
-VERSION = 2  # of what is made of the files
+VERSION = 2  # of the format of an entry
 MASK_BIT, SCRIBBLE_SHIFT = 1, 1
 
 
@@ -51,7 +51,7 @@ class Data:
     channel_squares: npt.NDArray[np.float64]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process maps the same files; it is not sent the pixels."""
+        """Pickled as a path: another process maps the same files."""
         return (_reopen, (self.entry, self.split, self.hash, self.size))
 
     @property
@@ -80,7 +80,7 @@ def pack(scribble: Pixels, mask: Pixels) -> Pixels:
 
 
 def repack(scribble: Pixels, mask: Pixels) -> Pixels:
-    """What ``unpack`` took apart, together again."""
+    """The inverse of ``unpack``."""
     packed: Pixels = np.left_shift(scribble, np.uint8(SCRIBBLE_SHIFT)) | mask
     return packed
 
@@ -97,7 +97,7 @@ def open_data(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Data:
-    """Open a split at working size, building its cache entry first where there is none, or a damaged one."""
+    """Open a split at working size; a missing or damaged cache entry is built first."""
     files = dataset.open_split(Path(folder), split)
     if not files.labelled:
         raise UserError(f"{files.root}: has no {dataset.TRUTH}/ folder, so there is nothing to train on")
@@ -112,12 +112,12 @@ def open_data(
                 _build(entry, files, content, (width, height), progress)
                 opened = _open(entry, files, content, (width, height))
     if opened is None:
-        raise UserError(f"{entry}: is damaged again right after it was built; is the disk sound?")
+        raise UserError(f"{entry}: is damaged right after it was built; check the disk")
     return opened
 
 
 def _open(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Data | None:
-    """The entry as it is on disk, or None if it is not there or not what was written."""
+    """The entry on disk, or None if it is missing or damaged."""
     try:
         meta: Any = json.loads((entry / "meta.json").read_text())
         images = np.load(entry / "images.npy", mmap_mode="r", allow_pickle=False)
@@ -177,7 +177,7 @@ def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progr
         (building / "meta.json").write_text(json.dumps(meta))
         if entry.exists():
             shutil.rmtree(entry)
-        with suppress(OSError):  # another process may have put the same entry there where locks do not work
+        with suppress(OSError):  # without working locks, another process may have built the same entry
             building.rename(entry)
     except OSError as error:
         raise UserError(
@@ -201,7 +201,7 @@ def _decode(files: Split, stem: str, size: tuple[int, int]) -> tuple[Pixels, Pix
 
 
 def _reserve(folder: Path, needed: int) -> None:
-    """Writing past the end of a disk through a memory map kills the process; ask before."""
+    """Check the free space first: running out of it in a memory map kills the process."""
     free = shutil.disk_usage(folder).free
     if free < needed * 1.05:
         raise UserError(
@@ -210,7 +210,7 @@ def _reserve(folder: Path, needed: int) -> None:
 
 
 def _checksum(array: Pixels) -> int:
-    """The sum of the bytes as 64-bit words: fast enough to be taken at every opening, and any flipped bit shows."""
+    """The sum of the bytes as 64-bit words: fast enough for every opening, and it detects any flipped bit."""
     flat = np.ascontiguousarray(array).reshape(-1)
     whole = flat.size // 8 * 8
     total = int(flat[:whole].view(np.uint64).sum(dtype=np.uint64)) + int(flat[whole:].sum(dtype=np.uint64))
@@ -219,7 +219,7 @@ def _checksum(array: Pixels) -> int:
 
 @contextmanager
 def _lock(entry: Path) -> Iterator[None]:
-    """Hold the entry's lock file; go on without it where the file system has no locks."""
+    """Hold the entry's lock file; proceed without it on file systems that have no locks."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(entry.with_name(f".{entry.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)

@@ -1,4 +1,4 @@
-"""Folds: made once per data set and seed, alike in foreground share, never splitting a group, saved with a hash."""
+"""Folds: made once per data set and seed, stratified by foreground share, never splitting a group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUPS = "groups.csv"
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold each image is held out in; ``data_hash`` says of which data."""
+    """The fold in which each image is held out; ``data_hash`` identifies the data."""
 
     count: int
     seed: int
@@ -50,7 +50,7 @@ class Folds:
 
 
 def folds_of(data: Data, count: int, seed: int) -> Folds:
-    """The folds of a split, its groups kept together where it names any."""
+    """The folds of a split; images of one group, if it has a groups.csv, stay together."""
     path = data.split.root / GROUPS
     groups = read_groups(path, data.stems) if path.exists() else None
     return make_folds(data.foreground_shares, count, seed, data.hash, groups)
@@ -63,12 +63,12 @@ def make_folds(
     data_hash: str,
     groups: Mapping[str, str] | None = None,
 ) -> Folds:
-    """Deal the images out by foreground share, so that each quantile bin is spread over all folds."""
+    """Distribute the images so that each quantile bin of the foreground share is spread over all folds."""
     if count < 2:
-        raise UserError(f"folds = {count}: at least 2 are needed, one of which is held out in turn")
+        raise UserError(f"folds = {count}: at least 2 are needed")
     if len(shares) < count:
         raise UserError(
-            f"folds = {count}: the data set has only {len(shares)} labelled images, one per fold is the least"
+            f"folds = {count}: the data set has only {len(shares)} labelled images, fewer than one per fold"
         )
     rng = np.random.default_rng((seed, count))
     assignment = _deal(shares, count, rng) if groups is None else _deal_groups(shares, groups, count, rng)
@@ -76,7 +76,7 @@ def make_folds(
 
 
 def _deal(shares: Mapping[str, float], count: int, rng: np.random.Generator) -> dict[str, int]:
-    """Bins of ``count`` neighbours in foreground share; each bin gives one image to each fold."""
+    """Sort by foreground share; each run of ``count`` images gives one to each fold."""
     ordered = sorted(shares, key=lambda stem: (shares[stem], stem))
     assignment: dict[str, int] = {}
     for start in range(0, len(ordered), count):
@@ -88,7 +88,7 @@ def _deal(shares: Mapping[str, float], count: int, rng: np.random.Generator) -> 
 def _deal_groups(
     shares: Mapping[str, float], groups: Mapping[str, str], count: int, rng: np.random.Generator
 ) -> dict[str, int]:
-    """Large groups first, each to the fold that is emptiest in the bins of foreground share the group belongs to."""
+    """Large groups first, each to the fold with the fewest images in the group's bins of foreground share."""
     members: dict[str, list[str]] = defaultdict(list)
     for stem in sorted(shares):
         members[f"group {groups[stem]}" if stem in groups else f"image {stem}"].append(stem)
@@ -104,7 +104,7 @@ def _deal_groups(
     for name in names:
         added = np.bincount([bin_of[stem] for stem in members[name]], minlength=bins)
         after = filled + added
-        # Size counts before the bins do: a fold that is smaller by one image wins over a better mixture.
+        # Size comes before stratification: a fold that is smaller by one image is preferred to a better mixture.
         badness = len(shares) * after.sum(axis=1) + (after**2).sum(axis=1)
         fold = int(np.argmin(badness))
         filled[fold] = after[fold]
@@ -113,7 +113,7 @@ def _deal_groups(
 
 
 def read_groups(path: Path, stems: Sequence[str]) -> dict[str, str]:
-    """The group of each image named in a groups.csv (columns stem, group); images not named stand alone."""
+    """The group of each image in a groups.csv (columns stem, group); images that are not listed form no group."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
@@ -157,7 +157,7 @@ def load_folds(path: Path, data_hash: str | None = None) -> Folds:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is not a folds file ({type(error).__name__}: {error})") from None
     if set(folds.assignment.values()) != set(range(folds.count)):
-        raise UserError(f"{path}: must hold an image in every fold from 0 to {folds.count - 1}")
+        raise UserError(f"{path}: must contain an image in every fold from 0 to {folds.count - 1}")
     if data_hash is not None and folds.data_hash != data_hash:
         raise UserError(f"{path}: was made for other data ({folds.data_hash[:12]}, these are {data_hash[:12]})")
     return folds

@@ -1,4 +1,4 @@
-"""Scribbles drawn by the program, as a person would: for augmentation, and for synthetic data sets."""
+"""Synthetic scribbles that resemble those of people, for augmentation and synthetic data sets."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
-# Unlabelled is 0 here, unlike in files, so that whatever geometry fills in is no label.
+# Unlabelled is 0 here, unlike in files, so that pixels filled in by a warp carry no label.
 UNLABELLED, FOREGROUND, BACKGROUND = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Strokes:
-    """How strokes look and where they may go; lengths are shares of the square root of the image's area.
+    """The shape and placement of strokes; lengths are fractions of the square root of the image's area.
 
-    The defaults are those of scribbles by people, 5 pixels wide at 500x375: gently curved, and about as long
-    as the square root of the area of what they mark.
+    The defaults imitate scribbles by people, 5 pixels wide at 500x375: slightly curved, and about as long as the
+    square root of the marked area.
     """
 
     thickness: float = 0.0116
     bend: float = 0.2  # spread of the control point's distance from the chord, as a share of the chord
-    candidates: int = 16  # random curves of which the longest that stays inside is drawn
-    closing: float = 0.02  # gaps up to this width do not part a component
-    minimum_area: float = 0.001  # share of the image below which a component gets no stroke
+    candidates: int = 16  # random curves; the longest one that stays inside is drawn
+    closing: float = 0.02  # gaps up to this width do not separate components
+    minimum_area: float = 0.001  # components below this share of the image get no stroke
     margin: float = 0.02  # distance of a background stroke from the foreground's bounding box
 
     def pixels(self, length: float, shape: tuple[int, ...]) -> int:
@@ -42,9 +42,9 @@ SAMPLES = np.linspace(0.0, 1.0, 48)
 
 
 def synthetic_scribble(mask: Pixels, scribble: Pixels, rng: np.random.Generator, strokes: Strokes = STROKES) -> Pixels:
-    """New strokes in the place of the real ones, which stay where no stroke can be drawn.
+    """Replace the strokes by new ones; the original ones are kept where no stroke can be drawn.
 
-    No pixel of the result contradicts the mask, whatever closing and thickness cover.
+    No pixel of the result contradicts the mask, although closing and thickness may cover its border.
     """
     drawn = np.full_like(scribble, UNLABELLED)
     _draw_foreground(drawn, mask, scribble, rng, strokes)
@@ -54,10 +54,10 @@ def synthetic_scribble(mask: Pixels, scribble: Pixels, rng: np.random.Generator,
 
 def _draw_foreground(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.random.Generator, strokes: Strokes) -> None:
     thickness = strokes.pixels(strokes.thickness, mask.shape)
-    # Squares, because cv2 is several times faster with them than with discs.
+    # Squares: cv2 is several times faster with them than with discs.
     closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, square(strokes.pixels(strokes.closing, mask.shape) // 2))
     inner = cv2.erode(closed, square(thickness // 2))
-    # This algorithm is the fastest one without a limit on the number of components.
+    # The fastest algorithm without a limit on the number of components.
     count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(closed, 8, cv2.CV_32S, cv2.CCL_GRANA)
     keep = (scribble == FOREGROUND).view(np.uint8) & mask
     for label in range(1, count):
@@ -89,9 +89,9 @@ def _draw_background(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.rand
 
 
 def regions_around(mask: Pixels, margin: int, narrowest: int) -> list[Box]:
-    """Left, top, width and height of what lies above, below, left and right of the foreground's bounding box.
+    """Left, top, width and height of the regions above, below, left and right of the foreground's bounding box.
 
-    The box of an empty mask is a corner of the image. Regions narrower than asked for are left out.
+    The box of an empty mask is a corner of the image. Regions narrower than the limit are left out.
     """
     height, width = mask.shape
     left, top, box_width, box_height = cv2.boundingRect(mask)
@@ -106,7 +106,7 @@ def regions_around(mask: Pixels, margin: int, narrowest: int) -> list[Box]:
 
 
 def curve_inside(area: Pixels, rng: np.random.Generator, strokes: Strokes, shortest: float) -> Points | None:
-    """The longest of a few random curves (x, y) that lie wholly inside, or None where all are too short."""
+    """The longest of a few random curves (x, y) that lie entirely inside, or None if all are too short."""
     if not area.any():
         return None
     inside = cv2.findNonZero(area).reshape(-1, 2)
@@ -142,13 +142,13 @@ def bezier(start: Points, control: Points, end: Points) -> Points:
 
 
 def draw_stroke(canvas: Pixels, curve: Points, thickness: int, label: int, allowed: Pixels) -> bool:
-    """Draw where it is allowed; say whether anything was drawn."""
+    """Draw within the allowed pixels; return whether anything was drawn."""
     height, width = canvas.shape
     low = np.clip(np.floor(curve.min(axis=0)).astype(int) - thickness, 0, None)
     high = np.minimum(np.ceil(curve.max(axis=0)).astype(int) + thickness + 1, (width, height))
     window = (slice(low[1], high[1]), slice(low[0], high[0]))
     line = np.zeros(canvas[window].shape, np.uint8)
-    # cv2 draws lines of odd widths only, and wider than told; a dilated hairline is as wide as it should be.
+    # cv2 only draws odd widths, and wider than requested; a dilated hairline has the right width.
     cv2.polylines(line, [np.rint(curve - low).astype(np.int32)], False, 1)
     line = cv2.dilate(line, disc(thickness)) & allowed[window]
     canvas[window][line > 0] = label
@@ -163,5 +163,5 @@ def disc(diameter: int) -> Pixels:
 
 
 def square(reach: int) -> Pixels:
-    """Of odd sides always: an even closing moves the mask by a pixel."""
+    """The sides are always odd: an even kernel shifts the mask by a pixel."""
     return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)

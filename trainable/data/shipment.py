@@ -1,4 +1,4 @@
-"""Data on a machine that does not see their folder: sent there once, kept in its cache, checked by their hash."""
+"""Data for nodes that do not see the data folder: sent once, cached there and verified by a hash."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trainable.errors import UserError
 from trainable.storage.atomic_files import cache_folder
 from trainable.storage.file_locks import locked
 
-PART = 64 * 2**20  # bytes of files in one part: many parts travel at once, and none fills a machine's memory
+PART = 64 * 2**20  # bytes per part, small enough that several in transit do not fill a node's memory
 
 Fetch = Callable[[], Iterable[bytes]]
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """What every fold trial of a run is trained on: the folds, and the split that they were dealt from.
+    """What the fold trials of a run are trained on: the folds and the split that they divide.
 
-    ``fetch`` gets the split's files on a machine that does not see its folder.
+    ``fetch`` downloads the split's files on a node that does not see its folder.
     """
 
     folds: Folds
@@ -40,7 +40,7 @@ class Shipment:
 
 
 def parts_of(split: Split) -> Iterator[bytes]:
-    """The files of a split in tar archives that each stand for themselves."""
+    """The files of a split as independent tar archives."""
     files = [path for folder in (split.images, split.scribbles, split.truth) for path in folder.values()]
     buffer, archive = _archive()
     for path in files:
@@ -59,7 +59,7 @@ def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:
 
 
 def located(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
-    """The folder with the data on this machine: the one that was asked for, or what was sent in its place."""
+    """The local folder of the data: the original one if it is visible, otherwise the copy that was sent."""
     if fetch is None or _holds(asked, split, content):
         return asked
     kept = cache_folder() / "data" / content[:20]
@@ -68,7 +68,7 @@ def located(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
             _unpack(kept, fetch())
             _holds.cache_clear()
     if not _holds(kept, split, content):
-        raise UserError(f"{kept}: what was sent there of {asked} is not what the search was launched with")
+        raise UserError(f"{kept}: this copy of {asked} differs from the data that the search was launched with")
     return kept
 
 

@@ -1,4 +1,4 @@
-"""A synthetic data set worth learning on, in the format of a real one: the same arguments give the same bytes."""
+"""Synthetic data sets in the format of real ones; the same arguments give the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainable.data.synthetic_scenes import Rng, make_sample
 from trainable.errors import UserError
 from trainable.storage.atomic_files import TEMPORARY, sync_folder
 
-SPLITS = ("train", "test1")  # the place in this order is part of a split's random streams
+SPLITS = ("train", "test1")  # the index in this order seeds a split's random streams
 SIDES = (64, 4096)
 FILE_LABELS = np.array([dataset.UNLABELLED, dataset.FOREGROUND, dataset.BACKGROUND], np.uint8)
 
@@ -30,9 +30,9 @@ def synthesize(
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write a data set that is whole or not there; ``progress`` hears how many images are done.
+    """Write a data set atomically; ``progress`` is called with the number of finished images.
 
-    Every image has a random stream of its own, so that a larger set begins with the smaller one.
+    Every image has its own random stream, so a larger data set starts with the images of a smaller one.
     """
     _check(folder, images, test_images, width, height, seed)
     target = folder.resolve()
@@ -57,7 +57,7 @@ def _check(folder: Path, images: int, test_images: int, width: int, height: int,
     low, high = SIDES
     occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     wrong = {
-        f"{folder}: exists and is not empty; give a folder that is new or empty": occupied,
+        f"{folder}: exists and is not empty; use a new or empty folder": occupied,
         f"{images} images: at least 1 is needed": images < 1,
         f"{test_images} test images: 0 or more are allowed": test_images < 0,
         f"size {width}x{height}: allowed are {low}x{low} to {high}x{high}": min(width, height) < low

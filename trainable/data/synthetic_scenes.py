@@ -1,4 +1,4 @@
-"""Scenes of textured objects, several of a kind, of which only the scribbles say which are foreground."""
+"""Synthetic scenes of textured objects in which only the scribbles show which objects are foreground."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Kind:
 
     shape: str
     pattern: str
-    colours: Points  # two, in CIELAB, where distances are those that an eye sees
-    period: float  # of the pattern, as a share of the square root of the image's area
+    colours: Points  # two, in CIELAB, where distances are perceptual
+    period: float  # of the pattern, as a fraction of the square root of the image's area
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object; its region is whole, whatever nearer objects hide of it."""
+    """One object; its region includes what nearer objects hide."""
 
     kind: Kind
     foreground: bool
@@ -51,7 +51,7 @@ class Thing:
 
 
 def make_sample(rng: Rng, width: int, height: int) -> tuple[Pixels, Pixels, Pixels]:
-    """Image, scribble and mask: scenes are laid out until one can be scribbled on, and that one is painted."""
+    """Image, scribble and mask: layouts are drawn until one can be scribbled on, and that one is painted."""
     share = SHARE[0] + (SHARE[1] - SHARE[0]) * rng.beta(1.1, 2.2)
     while True:
         ground = _colour(rng)
@@ -66,7 +66,7 @@ def make_sample(rng: Rng, width: int, height: int) -> tuple[Pixels, Pixels, Pixe
 
 
 def _lay_out(rng: Rng, share: float, ground: Points, width: int, height: int) -> list[Thing]:
-    """Objects from far to near; at least one is of a foreground object's kind and background all the same."""
+    """Objects from far to near; at least one background object is of the same kind as a foreground object."""
     kinds = [_kind(rng, ground) for _ in range(rng.integers(2, 4))]
     wanted, others = int(rng.integers(1, 4)), int(rng.integers(2, 5))
     sizes = [*(rng.dirichlet(np.full(wanted, 4.0)) * share * 1.2), *rng.uniform(0.02, 0.13, others)]
@@ -76,7 +76,7 @@ def _lay_out(rng: Rng, share: float, ground: Points, width: int, height: int) ->
     for k, size in enumerate(sizes):
         tries = rng.uniform(0.08, 0.92, (6, 2)) * (width, height)
         gaps = [min((math.dist(place, thing.centre) for thing in things), default=0.0) for place in tries]
-        # Stretched with the image, so that a share of it fits into any format.
+        # Stretched with the image, so that it fits any aspect ratio.
         outline = _outline(rng, kinds[chosen[k]].shape) * math.sqrt(size) * (width, height)
         centre = tries[int(np.argmax(gaps))]
         region = np.zeros((height, width), np.uint8)
@@ -123,7 +123,7 @@ def _outline(rng: Rng, shape: str) -> Points:
 
 
 def _scribble(rng: Rng, things: list[Thing], share: float, ids: Pixels) -> Pixels | None:
-    """A stroke in each foreground object, one or two on the background; None where a person would be puzzled."""
+    """A stroke in each foreground object, one or two on the background; None if there is no room for one."""
     visible = np.bincount(ids.ravel(), minlength=len(things) + 1)
     wanted = [number for number, thing in enumerate(things, start=1) if thing.foreground]
     hidden = any(visible[n] < 0.5 * np.pi * thing.radius**2 for n, thing in enumerate(things, start=1))
@@ -137,7 +137,7 @@ def _scribble(rng: Rng, things: list[Thing], share: float, ids: Pixels) -> Pixel
     thickness = HAND.pixels(HAND.thickness, ids.shape)
     drawn = np.full_like(ids, scribbles.UNLABELLED)
     for region, label in regions:
-        # People keep away from edges, those of the image too.
+        # People keep away from edges, including those of the image.
         inner = cv2.erode(region, scribbles.square(thickness), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         shortest = thickness * (3 if label == scribbles.FOREGROUND else 15)
         curve = scribbles.curve_inside(inner, rng, HAND, shortest)
@@ -148,7 +148,7 @@ def _scribble(rng: Rng, things: list[Thing], share: float, ids: Pixels) -> Pixel
 
 
 def _paint(rng: Rng, things: list[Thing], ground: Points, width: int, height: int) -> Pixels:
-    """Ground, then objects from far to near, then what a camera adds."""
+    """Ground, then objects from far to near, then camera noise."""
     side = math.sqrt(width * height)
     angle = rng.uniform(0, 2 * np.pi)
     light = (math.cos(angle), math.sin(angle))
@@ -202,7 +202,7 @@ def _put(
 
 
 def _surface(rng: Rng, kind: Kind, x: Floats, y: Floats, side: float) -> Floats:
-    """The pattern of the kind, turned and tinted as it falls on this object."""
+    """The pattern of the kind, rotated and tinted for this object."""
     turn, wave = rng.uniform(0, np.pi), 2 * np.pi / kind.period
     u = wave * (x * math.cos(turn) + y * math.sin(turn))
     v = wave * (y * math.cos(turn) - x * math.sin(turn))
@@ -213,7 +213,7 @@ def _surface(rng: Rng, kind: Kind, x: Floats, y: Floats, side: float) -> Floats:
 
 
 def _noise(rng: Rng, shape: tuple[int, ...], cell: float) -> Floats:
-    """Smooth random values from 0 to 1 in three octaves, the coarsest with cells of so many pixels."""
+    """Smooth random values from 0 to 1 in three octaves; the coarsest has cells of this many pixels."""
     height, width = shape
     total = np.zeros((height, width), np.float32)
     for octave in range(3):

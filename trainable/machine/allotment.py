@@ -1,4 +1,4 @@
-"""What a run is given of machines, and a fold trial of one of them."""
+"""Where a run is executed, and the resources that one fold trial gets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is to run: on the cluster at ``address``, or on a Ray of this machine; and what each trial gets.
+    """Where to execute a run: on the cluster at ``address`` or on a local Ray; and what each fold trial gets.
 
-    ``runs`` is the place of all runs, which every machine must reach.
+    ``runs`` is the root of all runs, which every node must reach.
     """
 
     address: str | None
@@ -21,10 +21,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Share:
-    """What one fold trial gets, how many run at once, and which part of its card's memory one may fill.
+    """What one fold trial gets, how many run at once, and the share of its GPU's memory that each may use.
 
-    ``kind`` is the kind of GPU that it is for, as Ray calls it, where machines are told apart by it; ``avoid`` are
-    the nodes that it is not on, though they may have room.
+    ``kind`` is Ray's accelerator type if the cluster has several; ``avoid`` are nodes that are excluded although they
+    have room.
     """
 
     cpus: float = 1.0

@@ -1,4 +1,4 @@
-"""The device a fold runs on: chosen by name, set up for training, and how it says that its memory is used up."""
+"""The device a fold runs on: selection by name, settings for training, and detection of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ OUT_OF_MEMORY = (
     "could not create a primitive",
     "out of memory",
     "ALLOC_FAILED",  # of cuBLAS and cuDNN
-    "unable to find an engine",  # cuDNN tries its algorithms, and takes one that finds no memory for none at all
+    "unable to find an engine",  # cuDNN reports this when none of its algorithms gets enough memory
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def pick_device(name: str) -> torch.device:
-    """The device by its name; ``auto`` is the GPU where there is one."""
+    """The device of this name; ``auto`` is the GPU if there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -29,7 +29,7 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         if is_out_of_memory(error):
-            raise  # it is there, and others have filled it
+            raise  # the GPU exists, but other processes have filled its memory
         first = str(error).splitlines()[0]
         raise UserError(
             f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
@@ -43,30 +43,30 @@ def pick_device(name: str) -> torch.device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Torch's own allocator says so by type; CUDA's libraries, and on a CPU torch and oneDNN, say so in words only."""
+    """Torch's CUDA allocator has a type for it; CUDA's libraries, and torch and oneDNN on a CPU, only a message."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def limit_memory(share: float) -> None:
-    """Hold this process to a share of its GPU's memory: Ray deals shares out and holds nobody to them."""
+    """Limit this process to a share of its GPU's memory, which Ray assigns but does not enforce."""
     if torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(share)
 
 
 def release_memory() -> None:
-    """Give back what a finished job held, also what only its error still holds, to the other processes on the GPU."""
+    """Free what a finished job held, including what only its exception still references."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 
 def _keep_freed_memory() -> None:
-    """Tell the C library to keep what a step frees for the next one.
+    """Make glibc keep freed memory for the next step.
 
-    By default it gives every large block back to the system, and getting a step's activations again, page by page,
-    costs as much time as the step's arithmetic. Other systems than glibc's have no such call and go on without.
+    By default every large block is returned to the system, and page faults of the next step's activations take as long
+    as its arithmetic. Systems without glibc have no such call and are left as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""What this machine computes with, asked of the system alone: torch takes seconds to load, and a GPU's memory."""
+"""The processors and GPUs of this machine, without torch, which takes seconds to load and some GPU memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ASK_SECONDS = 20.0
 
 
 def accelerators() -> list[str]:
-    """The names of the GPUs that a program started now would see; none where there is no driver for them."""
+    """The names of the GPUs that a program started now would see; empty without a driver."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
@@ -31,7 +31,7 @@ def accelerators() -> list[str]:
 
 
 def _names(uuid: str, wanted: list[str]) -> bool:
-    """CUDA takes the beginning of a card's own name for it too."""
+    """CUDA_VISIBLE_DEVICES also accepts the beginning of a GPU's UUID."""
     return any(word.startswith("GPU-") and uuid.startswith(word) for word in wanted)
 
 
@@ -41,7 +41,7 @@ def cores() -> int:
 
 
 def cpu_name() -> str:
-    """The processor by its maker's name, where the system tells it."""
+    """The processor's model name, if the system provides it."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""Work done in a process of its own: what it loads and takes is gone when it is done."""
+"""Running a function in a new process, whose modules and memory are released at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
-    """What ``work`` returns or raises; ``BrokenProcessPool`` where its process was killed."""
+    """Return or raise what ``work`` does; ``BrokenProcessPool`` if its process was killed."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()

@@ -1,4 +1,4 @@
-"""What a fold trial takes of a GPU's memory, and which of many configs take the most: values and arithmetic alone."""
+"""The GPU memory of a fold trial, and which configs of a space need the most; no measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: what it is called and how many bytes it holds."""
+    """A GPU: its name and its memory in bytes."""
 
     name: str
     memory: int
@@ -21,9 +21,9 @@ class Card:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a card that one fold trial takes at its peak.
+    """Peak GPU memory of one fold trial in bytes.
 
-    ``tensors`` are what torch reserved, and can be held to; ``context`` is what CUDA and its libraries take beside it.
+    ``tensors`` is what torch reserves, which can be limited; ``context`` is what CUDA's libraries use in addition.
     """
 
     tensors: int
@@ -37,7 +37,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Shape:
-    """All of a config that decides how much memory it takes."""
+    """The part of a config that determines its memory."""
 
     architecture: str
     encoder: str
@@ -49,12 +49,12 @@ class Shape:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Networks of one kind grow alike with what they are fed."""
+        """Configs of one kind have the same network, so their memory grows with the batch alone."""
         return (self.architecture, self.encoder, self.attention)
 
     @property
     def load(self) -> tuple[int, bool]:
-        """What a network of a kind is fed, in bytes of one channel; then whether there is a second network."""
+        """The size of a batch, in bytes of one channel; then whether averaged weights are kept."""
         width, height = self.size
         return (self.batch_size * width * height * (4 if self.precision == "float32" else 2), self.averaged)
 
@@ -64,14 +64,14 @@ class Shape:
 
 
 def shape_of(config: Config, size: tuple[int, int]) -> Shape:
-    """``size`` is the working size, which a config may leave to the data."""
+    """``size`` is the working size, since a config may say "auto"."""
     return Shape(
         config.architecture, config.encoder, config.attention, size, config.batch_size, config.precision, config.ema > 0
     )
 
 
 def heaviest(configs: Iterable[Config], size_of: Callable[[Config], tuple[int, int]], most: int) -> dict[Shape, Config]:
-    """Of each kind the config that is fed the most; of more than ``most`` kinds those that are fed the most."""
+    """The config with the largest batches of each kind, for at most ``most`` kinds."""
     largest: dict[tuple[Any, ...], tuple[Shape, Config]] = {}
     for config in configs:
         shape = shape_of(config, size_of(config))

@@ -1,4 +1,4 @@
-"""What code a process runs: the interpreter, the packages that scores depend on, and a hash of each room."""
+"""The code that a process runs: interpreter, the packages that scores depend on, and a hash of each room."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "r
 
 
 def versions() -> dict[str, str | None]:
-    """Of Python and of each package; None where it is not installed."""
+    """The versions of Python and of each package; None for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def code_hashes() -> dict[str, str]:
-    """A hash for each room of the project, so that a change is told by the room it happened in."""
+    """A hash of each room's sources, so that a message can name the rooms that changed."""
     hashes = {}
     for room in ROOMS:
         if (home := _home(room)) is not None:
@@ -29,7 +29,7 @@ def code_hashes() -> dict[str, str]:
 
 
 def _home(room: str) -> Path | None:
-    """Where a room would be imported from: on a node that was sent the code, each lies in a place of its own."""
+    """Where a room would be imported from; on a Ray node each room may be in a different folder."""
     spec = find_spec(room)
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 

@@ -18,5 +18,5 @@ def encoder_name(name: str) -> str:
         return f"tu-{model}"
     hint = did_you_mean(model, [*own, *timm.list_models()])
     raise UserError(
-        f"encoder = {name!r}: neither smp nor timm knows it.{hint} All of them: smp's encoders, timm.list_models()"
+        f"encoder = {name!r}: unknown to smp and timm.{hint} Allowed are smp's encoders and timm.list_models()"
     )

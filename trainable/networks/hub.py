@@ -1,6 +1,6 @@
-"""Whether the hub that weights are fetched from can be reached; where it cannot, its client looks into its cache alone.
+"""Whether the hub for pretrained weights can be reached; if not, its client uses its cache only.
 
-The client retries for half a minute to reach a network that is not there, so the hub is asked once, shortly.
+Without a network the client would retry for half a minute, so the hub is first contacted once, with a short time limit.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 from huggingface_hub import constants, get_session
 
-PATIENCE = 5.0  # seconds for the first answer
+PATIENCE = 5.0  # seconds
 
 
 @contextmanager
 def cache_alone_if_silent() -> Iterator[None]:
-    """Within this nothing waits for a hub that cannot be reached."""
+    """Prevent the client from waiting for a hub that cannot be reached."""
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _answers()
     try:
@@ -25,9 +25,9 @@ def cache_alone_if_silent() -> Iterator[None]:
 
 
 def _answers() -> bool:
-    """Whether the hub says anything at all, through whatever proxy its client would take."""
+    """Whether the hub answers at all, through the client's own proxy settings."""
     try:
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception:  # noqa: BLE001  the client's own errors are of a library that changes with its version
+    except Exception:  # noqa: BLE001  the types of errors differ between versions of the client
         return False
     return True

@@ -20,7 +20,7 @@ ARCHITECTURES: dict[str, Callable[[Config], nn.Module]] = {"unet": unet}
 
 
 def build_network(config: Config, mean: list[float], std: list[float], seed: int | None = None) -> ScribbleNetwork:
-    """The network of a configuration, its weights drawn from ``seed`` alone."""
+    """Build the network of a config; its initial weights depend on ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
@@ -29,7 +29,7 @@ def build_network(config: Config, mean: list[float], std: list[float], seed: int
 
 
 def fetch_weights(configs: Iterable[Config]) -> None:
-    """Have the weights that these configs start from in the cache, or say which cannot be had."""
+    """Download the pretrained weights of these configs into the hub's cache; raises if some are not available."""
     started = {(config.encoder, config.encoder_weights): config for config in configs if config.encoder_weights}
     for config in started.values():
         build_network(config, [0.0] * 3, [1.0] * 3)
@@ -46,8 +46,8 @@ def _build_core(config: Config) -> nn.Module:
         cause = f"{type(error).__name__}: {first}"
         if config.encoder_weights is not None:
             raise UserError(
-                f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} cannot be had here "
-                f"({cause}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use encoder_weights=none"
+                f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} are not available "
+                f"here ({cause}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use encoder_weights=none"
             ) from error
         raise UserError(
             f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture} ({cause})"

@@ -1,4 +1,4 @@
-"""What every network is wrapped in: bytes in, one logit per pixel out, whatever its architecture."""
+"""The wrapper of every network: bytes in, one logit per pixel out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHANNELS = 4
 
 
 class ScribbleNetwork(nn.Module):
-    """Makes the four channels (normalised RGB, scribble as -1 / 0 / +1) from bytes, then runs the core on them.
+    """Builds the four channels (normalised RGB, scribble as -1 / 0 / +1) from bytes and runs the core on them.
 
-    The normalisation is a part of the weights, so a checkpoint alone is enough to predict, and bytes instead of floats
-    travel to the device: a fifth of the traffic.
+    The normalisation is part of the weights, so a checkpoint is enough to predict, and the device receives bytes
+    instead of floats, a fifth of the traffic.
     """
 
     mean: Tensor
@@ -27,7 +27,7 @@ class ScribbleNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
-        """``images`` (B, H, W, 3) and ``scribble`` (B, H, W) as bytes; logits come back as (B, 1, H, W)."""
+        """``images`` (B, H, W, 3) and ``scribble`` (B, H, W) as bytes; returns logits (B, 1, H, W)."""
         colour = (images.float() - self.mean) / self.std
         foreground = (scribble == scribbles.FOREGROUND).float()
         background = (scribble == scribbles.BACKGROUND).float()

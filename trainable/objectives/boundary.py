@@ -1,4 +1,4 @@
-"""Boundary F1: how well the outline of a mask follows the true one, whatever the area within."""
+"""Boundary F1: how well the outline of a mask follows the true outline."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TOLERANCE = 0.0075  # of the image's diagonal: 5 pixels at 500x375
 
 
 def boundary_f1(predicted: Pixels, truth: Pixels, tolerance: float = TOLERANCE) -> float:
-    """F1 of the outlines' pixels; one counts as found when the other outline passes within the tolerance.
+    """F1 of outline pixels; a pixel is matched if the other outline passes within the tolerance.
 
-    Two masks without any outline agree; one with and one without share nothing.
+    The score is 1 if neither mask has an outline and 0 if only one has.
     """
     ours, theirs = outline(predicted), outline(truth)
     if not ours.any() or not theirs.any():
@@ -28,12 +28,12 @@ def boundary_f1(predicted: Pixels, truth: Pixels, tolerance: float = TOLERANCE) 
 
 
 def outline(mask: Pixels) -> npt.NDArray[np.bool_]:
-    """Foreground pixels with a neighbour that is not; the edge of the picture is no outline."""
+    """Foreground pixels with a background neighbour; the image border is not an outline."""
     inside = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), borderValue=1)
     return np.asarray((mask > 0) & (inside == 0))
 
 
 def _distance(line: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """From every pixel to the nearest one of the line."""
+    """The distance of every pixel to the nearest pixel of the line."""
     away = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(away, np.float32)

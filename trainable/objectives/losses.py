@@ -1,6 +1,6 @@
 """The training loss: a soft region term per sample, and binary cross-entropy weighted towards foreground.
 
-Everything is computed in float32 whatever the network's precision: sums over 170,000 pixels do not fit bf16.
+Losses are computed in float32 at any network precision: sums over 170,000 pixels are too large for bf16.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainable.config import Config
 
-# Small beside a pixel, so that it decides only where both the prediction and the truth are empty (a loss of 0).
+# Much smaller than a pixel: it only matters if prediction and truth are both empty (a loss of 0).
 EPSILON = 1e-6
 
 RegionLoss = Callable[[Tensor, Tensor], Tensor]
@@ -41,9 +41,9 @@ def segmentation_loss(logits: Tensor, truth: Tensor, config: Config) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, truth: Tensor, pc: float) -> Tensor:
-    """Binary cross-entropy per pixel with foreground counted ``pc`` times; written out so that ``pc`` stays a number.
+    """Binary cross-entropy per pixel with foreground weighted by ``pc``.
 
-    The library's own takes the weight as a tensor, and making one on a GPU at each step would wait for the GPU.
+    PyTorch's function takes the weight as a tensor; creating one on a GPU at each step would wait for the GPU.
     """
     return (pc * truth * F.softplus(-logits) + (1 - truth) * F.softplus(logits)).mean()
 

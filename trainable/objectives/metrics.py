@@ -1,4 +1,4 @@
-"""Every score as a pure function of per-image counts, so that no later question needs training again."""
+"""Metrics as pure functions of per-image counts, so that any of them can be computed without training again."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Scores = dict[str, float]
 
 COLUMNS = ("tp", "fp", "fn", "tn")
 METRICS = ("miou", "miou_image", "iou_background", "iou_foreground", "dice", "pixel_accuracy")
-SELECTION = "miou"  # what is gone by where nobody says another
+SELECTION = "miou"  # the default
 
 
 def known_metric(name: str) -> str:
-    """The name of a metric as it was given, or an error that says which there are."""
+    """Return the name of a metric, or raise an error that lists all metrics."""
     if name not in METRICS:
-        raise UserError(f"metric {name!r}: is unknown.{did_you_mean(name, METRICS)} Known: {', '.join(METRICS)}.")
+        raise UserError(f"metric {name!r}: unknown.{did_you_mean(name, METRICS)} Known: {', '.join(METRICS)}.")
     return name
 
 
@@ -33,11 +33,11 @@ def count(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> Cou
 def scores(counts: Counts) -> Scores:
     """All metrics of a set of images; ``counts`` has a row per image.
 
-    ``miou`` pools the pixels of the whole set before it divides, as the challenge does; ``miou_image`` divides per
-    image and then averages. The two differ by several points on the same masks.
+    ``miou`` pools the pixels of all images, as the challenge does; ``miou_image`` averages per-image values. They
+    differ by several points on the same masks.
     """
     if counts.ndim != 2 or counts.shape[1] != len(COLUMNS) or not len(counts):
-        raise ValueError(f"counts must have shape (images, {len(COLUMNS)}) and a row at least, not {counts.shape}")
+        raise ValueError(f"counts must have shape (images, {len(COLUMNS)}) and at least one row, not {counts.shape}")
     tp, fp, fn, tn = counts.sum(axis=0).tolist()
     background, foreground = (float(iou) for iou in class_ious(counts.sum(axis=0, keepdims=True))[0])
     return {
@@ -51,7 +51,7 @@ def scores(counts: Counts) -> Scores:
 
 
 def class_ious(counts: Counts) -> npt.NDArray[np.float64]:
-    """IoU of background and foreground per row; a class that is neither there nor predicted is a full hit."""
+    """IoU of background and foreground per row; 1 for a class that is neither present nor predicted."""
     tp, fp, fn, tn = (counts[:, column].astype(np.float64) for column in range(4))
     hits = np.stack([tn, tp], axis=1)
     unions = np.stack([tn + fp + fn, tp + fp + fn], axis=1)

@@ -1,6 +1,6 @@
-"""Time a few real steps and an evaluation of a configuration on this machine's device, with the fold loop's own parts.
+"""Times a few real steps and an evaluation of a config on this machine, with the fold loop's own parts.
 
-What a step costs does not depend on what is in the images, so generated ones do where the data are somewhere else.
+The time of a step does not depend on the content of images, so generated ones are used if the data are elsewhere.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ ENDLESS = 1_000_000
 def measure(
     config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int
 ) -> tuple[str, StepTime]:
-    """The device's name, and what a step and an evaluation take on it with so many threads."""
+    """The device's name, and the time of a step and of an evaluation on it with this number of threads."""
     torch.set_num_threads(threads)
     device = pick_device("auto")
-    # Weights from a hub, and a horizon that is over before the clock is started, would only be in the way.
+    # Pretrained weights do not change the time, and the horizon must not end during the measurement.
     config = config.model_copy(update={"encoder_weights": None, "steps": ENDLESS, "size": size})
     try:
         with _opened(config, size, data, folds) as opened:
@@ -47,16 +47,16 @@ def measure(
         if not is_out_of_memory(error):
             raise
         shape = f"batch {config.batch_size} at {size[0]}x{size[1]}"
-        raise UserError(f"encoder {config.encoder}, {shape}: does not fit into the memory of {device}") from error
+        raise UserError(f"encoder {config.encoder}, {shape}: does not fit in the memory of {device}") from error
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return name, StepTime(step, image, date.today().isoformat())
 
 
 def _step_seconds(trial: FoldTrial, threads: int) -> float:
-    """The mean over steps that follow each other, waiting for input and device included; fed as a fold trial is."""
+    """The mean of consecutive steps, including waiting for input and device, with a fold trial's input pipeline."""
     workers = min(threads, default_workers(trial.device))
     batches = training_batches(trial.stream, 0, ENDLESS, trial.device, workers)
-    for _ in range(WARMUP + PREFETCHED * workers):  # until the pace is that of the input too
+    for _ in range(WARMUP + PREFETCHED * workers):  # until the prefetched batches are used up
         trial.train_step(*next(batches))
     began, count = _now(trial.device), 0
     while count < FEWEST or (count < MOST and time.perf_counter() - began < SECONDS):
@@ -66,16 +66,16 @@ def _step_seconds(trial: FoldTrial, threads: int) -> float:
 
 
 def _image_seconds(trial: FoldTrial) -> float:
-    """An evaluation's time for each image held out, from one or two batches of them."""
+    """The evaluation time per held-out image, from one or two batches."""
     images = trial.held_out[: 2 * trial.config.batch_size]
-    for _ in range(2):  # the first is the warm-up, of the same shapes: a GPU chooses its algorithms for each
+    for _ in range(2):  # the first is a warm-up with the same shapes: a GPU selects algorithms per shape
         began = _now(trial.device)
         evaluate(trial.ema.network, trial.data, images, trial.config, trial.device, trial.autocast)
     return (_now(trial.device) - began) / len(images)
 
 
 def _now(device: torch.device) -> float:
-    """The clock, once the device has done all that it was given."""
+    """The time after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -83,7 +83,7 @@ def _now(device: torch.device) -> float:
 
 @contextmanager
 def _opened(config: Config, size: tuple[int, int], data: Path | None, folds: int) -> Iterator[Data]:
-    """The data where they are; otherwise so many images of the size that every fold has a whole batch to train on."""
+    """The data if they are here; otherwise enough generated images for a full batch in every fold."""
     if data is not None:
         yield open_data(data, size)
         return

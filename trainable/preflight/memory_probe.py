@@ -1,7 +1,7 @@
-"""How much of a GPU a fold trial takes, measured: the fold loop itself is run for a few steps, and the card is asked.
+"""Measures how much GPU memory a fold trial takes, by running the fold loop for a few steps.
 
-Every measurement has a process of its own, so that nothing of one is counted in the next and the search holds no part
-of a GPU. It takes the card to be nobody else's. What was measured is remembered beside the decoded data.
+Every measurement runs in a new process, so that nothing is left for the next one and the search itself uses no GPU
+memory. It assumes that no other process uses the GPU. Results are cached with the decoded images.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from trainable.machine.memory_footprint import GIB, Card, Footprint, Shape, heav
 from trainable.printing import progress_bar, say
 from trainable.storage.atomic_files import cache_folder, write_json
 
-MOST = 8  # probes of a space: a config that none of them spoke for still has its second chance alone on the card
-ROOM = Path(__file__).parents[1]  # a measurement holds for as long as no code of the fold loop changes
+MOST = 8  # probes per space: a config that needs more than any of them is retried alone on the GPU
+ROOM = Path(__file__).parents[1]  # a measurement is valid until this code changes
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
-STEPS = 4  # in two halves with an evaluation after each: training after an evaluation may take more than before
+STEPS = 4  # in two halves with an evaluation after each, since training may take more memory after an evaluation
 
 T = TypeVar("T")
 
@@ -37,9 +37,9 @@ T = TypeVar("T")
 def largest_footprint(
     configs: Iterable[Config], data: Path, folds: int, fold_seed: int, run: Callable[..., Any] | None = None
 ) -> Footprint:
-    """The footprint of the config that takes the most; what was measured before on such a card is not again.
+    """The footprint of the config that takes the most; earlier measurements on the same kind of GPU are reused.
 
-    ``run`` calls a function in a process of its own.
+    ``run`` calls a function in a new process.
     """
     run = run or _in_fresh_process
     configs = list(configs)
@@ -63,7 +63,7 @@ def largest_footprint(
 
 
 def card_here() -> Card:
-    """The GPU that this process sees first. Asking takes some of its memory, until the process ends."""
+    """The first GPU that this process sees. The query takes some of its memory until the process ends."""
     import torch
 
     from trainable.machine.device import pick_device
@@ -73,7 +73,7 @@ def card_here() -> Card:
 
 
 def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int, device: str = "cuda") -> Footprint:
-    """Train, evaluate and write the results of a fold, all of it short, in a process that has done nothing before."""
+    """Train, evaluate and write the results of a short fold, in a new process."""
     import torch
 
     from trainable.training.fold import train_fold
@@ -86,7 +86,7 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
         try:
             for _ in train_fold(short, data, dealt, 0, Path(scratch), device=device):
                 pass
-        except FoldFailed as failure:  # of NaN it may fail: by then it has taken what it takes
+        except FoldFailed as failure:  # a NaN loss is no problem: the memory has been measured by then
             if failure.reason == "out_of_memory":
                 peak = torch.cuda.max_memory_reserved()
                 raise UserError(_too_large(shape_of(config, data.size), card, peak, others)) from None
@@ -104,7 +104,7 @@ def _in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def _used() -> int:
-    """Bytes of the card that are taken, by whomever."""
+    """Bytes of the GPU in use by all processes."""
     import torch
 
     free, total = torch.cuda.mem_get_info()
@@ -112,7 +112,7 @@ def _used() -> int:
 
 
 def _bare_context() -> int:
-    """Bytes that a process takes by looking at the card: what a second one finds taken while this one looks."""
+    """Bytes of a bare CUDA context: the difference that a second process with a context makes."""
     before = _used()
     look = "import torch; free, total = torch.cuda.mem_get_info(); print(total - free)"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
@@ -122,15 +122,15 @@ def _bare_context() -> int:
 def _too_large(shape: Shape, card: Card, peak: int, others: int) -> str:
     has = f"{card.name} has {card.memory / GIB:.1f} GiB"
     if others > 0.02 * card.memory:
-        has += f", of which others hold {others / GIB:.1f}"
+        has += f", of which other processes use {others / GIB:.1f}"
     return (
         f"one fold trial of {shape} does not fit on a GPU: it needs more than {peak / GIB:.1f} GiB, {has}. "
-        "Take a smaller batch_size or size out of the space, or give resources.gpu = 1 to let such configs fail"
+        "Use a smaller batch_size or size in the space, or set resources.gpu = 1 to let such configs fail"
     )
 
 
 def _record(shape: Shape, card: Card) -> tuple[Path, dict[str, Any]]:
-    """Where a footprint is remembered, and all that it depends on."""
+    """The file of a cached footprint, and everything that the footprint depends on."""
     sources = b"".join(path.read_bytes() for path in sorted(ROOM.rglob("*.py")))
     facts = {
         "shape": vars(shape) | {"size": list(shape.size)},
@@ -143,7 +143,7 @@ def _record(shape: Shape, card: Card) -> tuple[Path, dict[str, Any]]:
 
 
 def _recall(path: Path, card: Card) -> Footprint | None:
-    """None where nothing is remembered, or it cannot be read."""
+    """The cached footprint, or None if there is none or it is damaged."""
     try:
         told = json.loads(path.read_text())
         return Footprint(int(told["tensors"]), int(told["context"]), card)

@@ -1,7 +1,7 @@
-"""Whether the networks that configs ask for can be built: found out before the first fold trial, not by it.
+"""Checks that the networks of a space can be built, before the first fold trial is started.
 
-That needs torch, which takes seconds and half a gigabyte, so a process of its own tries, on a device without memory;
-and what could be built once is remembered beside the decoded data.
+This needs torch, which takes seconds and half a gigabyte to load, so it runs in a separate process, on torch's meta
+device; successful builds are cached with the decoded images.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
 
 
 def check_networks(configs: Iterable[Config], run: Callable[..., Any] = in_fresh_process) -> None:
-    """Refuse networks that cannot be built, all of them at once. ``run`` calls a function in a process of its own."""
+    """Raise one error for all networks that cannot be built. ``run`` calls a function in a new process."""
     asked = {_kind(config): config for config in configs}
     built = _recall()
     new = [kind for kind in asked if kind not in built]
     if not new:
         return
-    with progress_bar("trying the networks") as progress:
+    with progress_bar("checking the networks") as progress:
         progress(0, len(new))
         try:
             wrong: list[str | None] = run(problems, [asked[kind] for kind in new])
         except BrokenProcessPool:
-            raise UserError("the process that tries the networks was killed; is there memory for one?") from None
+            raise UserError("the process that checks the networks was killed; is there enough memory?") from None
         progress(len(new), len(new))
     _remember(built | {kind for kind, problem in zip(new, wrong, strict=True) if problem is None})
     if told := [problem for problem in wrong if problem is not None]:
@@ -43,7 +43,7 @@ def check_networks(configs: Iterable[Config], run: Callable[..., Any] = in_fresh
 
 
 def problems(configs: list[Config]) -> list[str | None]:
-    """For each config what is wrong with its network, apart from weights that it starts from."""
+    """The problem of each config's network, if any, apart from its pretrained weights."""
     import torch
 
     from trainable.networks.registry import build_network
@@ -64,7 +64,7 @@ def _kind(config: Config) -> str:
 
 
 def _recall() -> set[str]:
-    """What these versions could build; a file that is damaged is as good as none."""
+    """The networks that these versions have built; a damaged file counts as empty."""
     try:
         told = json.loads(_path().read_text())
         return set(map(str, told["built"])) if told["versions"] == _versions() else set()

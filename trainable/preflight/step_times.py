@@ -1,4 +1,4 @@
-"""How long a step takes: what decides it, and what was once measured, kept beside the decoded images."""
+"""Measured times of a training step, cached with the decoded images, and what they depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE, VERSION = "step_times.json", 1
 
 @dataclass(frozen=True)
 class Shape:
-    """All of a configuration that decides how long its steps take, as far as it matters."""
+    """The part of a config that determines the time of its steps."""
 
     architecture: str
     encoder: str
@@ -38,7 +38,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Place:
-    """Where steps are taken: the device, the threads that a fold trial gets, and the torch that runs them."""
+    """Where steps run: the device, the threads of a fold trial, and the version of torch."""
 
     device: str
     threads: int
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds per training step, and per image in an evaluation; ``at`` is the day it was measured."""
+    """Seconds per training step, and per image in an evaluation; ``at`` is the date of the measurement."""
 
     step_seconds: float
     image_seconds: float
@@ -71,7 +71,7 @@ def place_of(device: str, threads: int) -> Place:
 
 
 def recall(place: Place, shapes: Iterable[Shape]) -> dict[Shape, StepTime]:
-    """What was measured at this place; a file that is damaged is as good as none, measuring again replaces it."""
+    """The measurements for this place; a damaged file counts as empty and is replaced by the next measurement."""
     known = {json.dumps(entry["of"], sort_keys=True): entry["took"] for entry in _read()}
     found = {shape: known.get(json.dumps(_key(place, shape), sort_keys=True)) for shape in shapes}
     return {shape: StepTime(**took) for shape, took in found.items() if took is not None}

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their name, synced, then renamed onto it."""
+"""Atomic writes: a file is written to a temporary name, synced and renamed, so it is either complete or absent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ TEMPORARY = ".partial-"
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let ``write`` fill a temporary file, then put it in the place of ``path`` in one step."""
-    temporary = path.with_name(f"{TEMPORARY}{os.uname().nodename}-{os.getpid()}-{path.name}")  # containers share pids
+    """Let ``write`` fill a temporary file, then rename it to ``path``."""
+    temporary = path.with_name(
+        f"{TEMPORARY}{os.uname().nodename}-{os.getpid()}-{path.name}"
+    )  # containers may share process ids
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -39,7 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file that grows; an error names the file, as the system's own do not."""
+    """Append a line; unlike the system's own errors, the error names the file."""
     try:
         with path.open("a") as file:
             file.write(f"{line}\n")
@@ -48,7 +50,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut, where the system can open folders."""
+    """Make a rename in this folder durable, on systems that can open folders."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -57,13 +59,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what writes that were killed left behind."""
+    """Remove the temporary files of writes that were killed."""
     for path in folder.glob(f"{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
-    """Where this machine keeps what it can always make again."""
+    """The folder for what this machine can always make again."""
     chosen = os.environ.get("SCRIBBLE_SEARCH_CACHE")
     if chosen:
         return Path(chosen)

@@ -1,6 +1,6 @@
-"""Copies of what lies in an object store, on a disk of this machine: fetched once, and again where it has changed.
+"""Local copies of objects in an object store: fetched once, and again when they have changed.
 
-A copy has the time of its object, so that a listing tells what is still to fetch and nothing is kept beside it.
+A copy carries the modification time of its object, so a listing is enough to see what must be fetched.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ AT_ONCE = 8
 
 
 def fetch(store: Store, entries: Mapping[str, Entry], folder: Path, progress: Progress | None = None) -> None:
-    """Bring these objects into a folder, under their own names; copies that are there already stay."""
+    """Download these objects into a folder under their own names; up-to-date copies are kept."""
     wanted = [(name, inside(folder, name)) for name, entry in entries.items()]
     missing = [(name, path) for name, path in wanted if not _is_copy(path, entries[name])]
 
     def bring(one: tuple[str, Path]) -> None:
         name, path = one
-        with suppress(NotThere):  # it was there when it was listed: somebody has removed it since
+        with suppress(NotThere):  # removed since it was listed
             store.get(name, path)
-            if path.stat().st_size == entries[name].size:  # otherwise it is newer than its listing
+            if path.stat().st_size == entries[name].size:  # otherwise it is newer than the listing
                 os.utime(path, (entries[name].mtime, entries[name].mtime))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -41,7 +41,7 @@ def fetch(store: Store, entries: Mapping[str, Entry], folder: Path, progress: Pr
 
 
 def data_folder(data: str | Path) -> Path:
-    """Where a data set lies on this machine: a folder as it is, one in an object store as its copy in the cache."""
+    """The local folder of a data set: the folder itself, or the cached copy of one in an object store."""
     if not is_url(data):
         return Path(data)
     store = Store(str(data))
@@ -49,7 +49,7 @@ def data_folder(data: str | Path) -> Path:
     with locked(folder.with_suffix(".lock")):
         entries = store.names()
         if not entries:
-            raise UserError(f"{store.address.plain}: holds nothing; a data set has splits such as train/images")
+            raise UserError(f"{store.address.plain}: is empty; a data set has splits such as train/images")
         with progress_bar("fetching data", after=1.0) as progress:
             fetch(store, entries, folder, progress)
         _remove_others(folder, entries)
@@ -65,7 +65,7 @@ def _is_copy(path: Path, entry: Entry) -> bool:
 
 
 def _remove_others(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """What was removed from the store is no part of the data set any more."""
+    """Remove copies of objects that are no longer in the store."""
     remove_partial(folder)
     for path in folder.rglob("*"):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in entries:

@@ -1,4 +1,4 @@
-"""Locks between the processes of one machine: files that the system unlocks when their holder dies."""
+"""Locks between processes of one machine; the system releases a lock when its holder dies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def try_lock(path: Path) -> int | None:
-    """Hold a lock file until the handle is closed; None where another process has it."""
+    """Hold a lock file until the handle is closed; None if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -31,7 +31,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever has it."""
+    """Hold a lock file, waiting until it is free."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -1,8 +1,9 @@
-"""Where a fold trial trains when its run lives in an object store: a folder of this node, whose files travel.
+"""The local folder in which a fold trial trains when its run is in an object store.
 
-They come from the store before the first step, go there every minute and when the job ends. The checkpoint goes last:
-whatever cuts the way short, the store holds a state that a crash could have left on a disk. A process that died
-leaves its folder; the next one that trains the fold on this node goes on there, if nobody has elsewhere.
+Its files are downloaded before the first step and uploaded every minute and at the end of the job. The checkpoint is
+uploaded last: wherever an upload is interrupted, the store holds a state that a crash could also leave on a disk. A
+process that dies leaves its folder; the next job of the fold on this node resumes from it unless another node has
+continued the fold.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from trainable.storage.object_store import Entry, Store, StoreFailed
 from trainable.storage.s3_client import NotThere
 from trainable.storage.urls import inside
 
-EVERY = 60.0  # seconds between two pushes, at least
+EVERY = 60.0  # minimum seconds between two uploads
 CHECKPOINTS = ("last.pt", "last.json")  # of the fold loop and of the script
-# A checkpoint in the store is whole, so there the one before it is not needed; the driver writes error.txt.
+# Checkpoints in the store are complete, so the previous one is not needed; error.txt is written by the driver.
 HANG_FILE = "hang.txt"
 LEFT = ("previous.pt", "next.pt", HANG_FILE, "error.txt")
 DAY = 86_400.0
@@ -34,11 +35,11 @@ Result = dict[str, Any]
 
 
 class Overtaken(RuntimeError):
-    """Another worker has gone on with this fold: what this one did must not take its place."""
+    """Another worker has continued this fold; this worker's files must not overwrite its files."""
 
 
 class Workplace:
-    """The folder of one job; ``folder`` is known at once, its files are there when the first report is asked for."""
+    """The folder of one job; its files are downloaded when the first report is requested."""
 
     def __init__(self, job: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self.store = Store(job["store"]).under("configs", job["config_id"], f"fold_{job['fold']}")
@@ -46,15 +47,15 @@ class Workplace:
         self.pushed_at = clock()
         root = cache_folder() / "scratch"
         place = root / self.store.address.digest
-        if is_locked(place.with_suffix(".lock")):  # by a process that was given up, and does not know yet
+        if is_locked(place.with_suffix(".lock")):  # by a process that was declared lost but is still running
             place = place.with_name(f"{place.name}-{os.getpid()}")
         self.folder = place
         self._lock, self._memory = place.with_suffix(".lock"), place.with_suffix(".json")
-        self._seen: dict[str, Entry] = {}  # what the store held when this fold was last in step with it
-        self._sent: dict[str, tuple[int, int]] = {}  # the files that it was in step with
+        self._seen: dict[str, Entry] = {}  # the objects at the last synchronisation
+        self._sent: dict[str, tuple[int, int]] = {}  # the local files at the last synchronisation
 
     def carry(self, reports: Generator[Result, None, None]) -> Generator[Result, None, None]:
-        """The reports of a fold that trains in ``folder``."""
+        """Pass on the reports of a fold that trains in ``folder``, and upload its files as it goes."""
         with self._held(), closing(reports):
             self._fetch()
             try:
@@ -64,7 +65,7 @@ class Workplace:
                     yield report
             except GeneratorExit:
                 reports.close()  # which may write a last checkpoint
-                # Nobody would hear of an error; what the store has not got stays here, to be gone on with.
+                # An error could not be reported here; files that were not uploaded are used when the fold resumes.
                 with suppress(StoreFailed, Overtaken):
                     self._leave()
                 raise
@@ -79,7 +80,7 @@ class Workplace:
     def _held(self) -> Iterator[None]:
         handle = try_lock(self._lock)
         if handle is None:
-            raise RuntimeError(f"{self.folder}: another process has begun to train this fold here")
+            raise RuntimeError(f"{self.folder}: another process has started training this fold here")
         try:
             os.utime(self._lock)
             _sweep(self.folder.parent)
@@ -88,7 +89,7 @@ class Workplace:
             os.close(handle)
 
     def _fetch(self) -> None:
-        """Go on with what a process that died left here, or else with what the store holds."""
+        """Resume from what a process that died left here, otherwise from the store."""
         there = self._listed()
         if self._remembered() == there:
             self._seen = there
@@ -104,7 +105,7 @@ class Workplace:
 
     def _push(self) -> None:
         if self._listed() != self._seen:
-            raise Overtaken(f"{self.store.address.plain}: another worker has gone on with this fold")
+            raise Overtaken(f"{self.store.address.plain}: another worker has continued this fold")
         for path in sorted(self._files(), key=lambda path: (path.name in CHECKPOINTS, path.stat().st_mtime_ns)):
             state = _state(path)
             if self._sent.get(path.name) != state:
@@ -147,7 +148,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what processes that died left behind, and nobody has come back for in a day."""
+    """Remove folders of dead processes that have not been used for a day."""
     for lock in root.glob("*.lock"):
         if time.time() - lock.stat().st_mtime > DAY and not is_locked(lock):
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)

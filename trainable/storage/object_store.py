@@ -1,7 +1,7 @@
-"""A prefix in an object store, which takes the place of a shared disk for a run or a data set.
+"""A prefix in an object store, used like a shared folder for a run or a data set.
 
-An object is there whole or not at all, so nothing needs a rename; it cannot be appended to. Whatever passes by itself
-(no connection, a server that is busy or restarts) is tried again for a while. Credentials come from the usual chain.
+Objects are written atomically and cannot be appended to. Transient faults (no connection, a busy or restarting server)
+are retried for a while. Credentials come from the usual chain.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from trainable.storage.atomic_files import write_atomically
 from trainable.storage.s3_client import NotThere, Trouble, brief, filesystem, lasting, said
 from trainable.storage.urls import StoreUrl, read_url
 
-PATIENCE = 90.0  # seconds for which a store may be away
+PATIENCE = 90.0  # seconds for which a store may be unreachable
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
 Result = TypeVar("Result")
 
 
 class StoreFailed(StorageFull):
-    """A store that cannot be used, for now or as it is set up: nothing is wrong with what was asked of it."""
+    """The store cannot be reached, or refuses access as it is configured."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An object by the store's own words; ``mtime`` is by the store's clock, in seconds."""
+    """An object as the store lists it; ``mtime`` is in seconds of the store's clock."""
 
     size: int
     mtime: float
@@ -50,18 +50,18 @@ class Store:
 
     @property
     def url(self) -> str:
-        """Holds no secret, and all that another machine needs to find the same place."""
+        """Contains no secret, and everything that another machine needs to find the same place."""
         return str(self.address)
 
     def under(self, *names: str) -> Store:
         return Store(self.address.under(*names), self.patience, self.clock, self.sleep)
 
     def patient(self, seconds: float) -> Store:
-        """The same place for somebody who waits so long for it."""
+        """The same place with another time limit for retries."""
         return Store(self.address, seconds, self.clock, self.sleep)
 
     def put(self, local: Path, name: str) -> None:
-        self.write(name, local.read_bytes())  # read first: what fails in the middle would be sent by half
+        self.write(name, local.read_bytes())  # read first, so that a read error cannot leave half an object
 
     def write(self, name: str, content: bytes) -> None:
         def send() -> None:
@@ -71,7 +71,7 @@ class Store:
         self._tried(lambda: said(send))
 
     def get(self, name: str, local: Path) -> None:
-        """Into a file that is whole or not there."""
+        """Download into a file, atomically."""
 
         def receive(file: IO[bytes]) -> None:
             with self._opened(name) as source:
@@ -81,7 +81,7 @@ class Store:
         self._tried(lambda: write_atomically(local, receive))
 
     def read(self, name: str) -> bytes | None:
-        """None where there is no such object."""
+        """None if there is no such object."""
 
         def receive() -> bytes:
             with self._opened(name) as source:
@@ -98,16 +98,16 @@ class Store:
         return _entry(found) if found.is_file else None
 
     def names(self, below: str = "", deep: bool = True) -> dict[str, Entry]:
-        """All objects below a folder of the prefix; without ``deep`` only those that lie right in it."""
+        """All objects below a folder of the prefix; without ``deep`` only those directly in it."""
         found = self._listed(below, deep)
         return {self._name(each): _entry(each) for each in found if each.is_file}
 
     def folders(self) -> list[str]:
-        """The first parts of names that have several."""
+        """The first parts of names that have several parts."""
         return sorted(self._name(each) for each in self._listed("", deep=False) if not each.is_file)
 
     def delete(self, name: str) -> None:
-        """An object that is gone already is no error."""
+        """Deleting an object that does not exist is not an error."""
         try:
             self._tried(lambda: said(lambda: self._files.delete_file(self._key(name))))
         except NotThere:
@@ -127,7 +127,7 @@ class Store:
     def _listed(self, below: str, deep: bool) -> list[Any]:
         from pyarrow.fs import FileSelector
 
-        # Allowed not to be found, a bucket that does not exist would be an empty one.
+        # With allow_not_found, a bucket that does not exist would look like an empty one.
         selector = FileSelector(self._key(below), recursive=deep, allow_not_found=False)
         try:
             found: list[Any] = self._tried(lambda: said(lambda: self._files.get_file_info(selector)))

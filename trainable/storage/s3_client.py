@@ -1,4 +1,4 @@
-"""pyarrow's S3 client: how it is set up, and what its errors mean."""
+"""Setting up pyarrow's S3 client, and classifying its errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NotThere(Exception):
 
 
 class Trouble(Exception):
-    """What pyarrow said of the store; apart from the errors of the disk that a file is written to."""
+    """An error of the store, as opposed to one of the local disk."""
 
 
 def said(work: Callable[[], Result]) -> Result:
-    """Tell what goes wrong with the store from what goes wrong with a file of this machine."""
+    """Separate errors of the store from errors of local files."""
     try:
         return work()
     except FileNotFoundError as error:
@@ -39,10 +39,10 @@ def said(work: Callable[[], Result]) -> Result:
 
 
 def lasting(trouble: Trouble, address: StoreUrl) -> str | None:
-    """What is wrong, in words, where trying again would not help."""
+    """The message for an error that a retry would not fix; empty for others."""
     words, bucket = str(trouble), f"s3://{address.bucket}"
     if re.search("NO_SUCH_BUCKET|Bucket '.*' not found", words):
-        return f"{bucket}: this bucket does not exist; make it first, or name another one"
+        return f"{bucket}: this bucket does not exist; create it first, or name another one"
     if DENIED.search(words):
         return f"{address.plain}: access denied: {CHAIN}"
     if "HTTP status 301" in words:
@@ -53,7 +53,7 @@ def lasting(trouble: Trouble, address: StoreUrl) -> str | None:
 
 
 def brief(trouble: Trouble) -> str:
-    """The part of pyarrow's message that names the fault."""
+    """The part of pyarrow's message that names the error."""
     words = str(trouble)
     match = re.search(r"AWS Error ([A-Z_]+(?: \(HTTP status \d+\))?)", words)
     return match.group(1) if match else words.splitlines()[0][:120]
@@ -61,7 +61,7 @@ def brief(trouble: Trouble) -> str:
 
 @cache
 def filesystem(endpoint: str, region: str, bucket: str) -> Any:
-    from pyarrow import fs  # late: it takes a while, and most runs lie on a disk
+    from pyarrow import fs  # imported here because it is slow and most runs are on a disk
 
     scheme, _, host = endpoint.partition("://")
     if not region and not endpoint:
@@ -71,6 +71,6 @@ def filesystem(endpoint: str, region: str, bucket: str) -> Any:
         scheme=scheme or "https",
         region=region or "us-east-1",
         connect_timeout=5,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),  # the store has its own
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),  # ObjectStore retries itself
         allow_delayed_open=True,  # a small object is sent in one request
     )

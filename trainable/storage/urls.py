@@ -1,4 +1,4 @@
-"""What an ``s3://`` URL says: a bucket, a prefix in it, and where its server is. Never who asks."""
+"""``s3://`` URLs: a bucket, a prefix and the server. They never contain credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHAIN = "credentials come from the usual chain (environment, ~/.aws, instance ro
 
 
 def is_url(text: str | Path) -> bool:
-    """Whether this names a place in an object store, and no path."""
+    """Whether this names a place in an object store rather than a path."""
     return "://" in str(text)
 
 
@@ -34,7 +34,7 @@ class StoreUrl:
 
     @property
     def plain(self) -> str:
-        """Without the server: what people call the place."""
+        """The URL without the server, for messages."""
         return SCHEME + "/".join(filter(None, (self.bucket, self.prefix)))
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class StoreUrl:
 
     @property
     def digest(self) -> str:
-        """Names what this machine keeps of the place."""
+        """A name for what this machine caches of the place."""
         return hashlib.sha256(f"{self.endpoint} {self.plain}".encode()).hexdigest()[:16]
 
     def under(self, *names: str) -> StoreUrl:
@@ -60,11 +60,11 @@ class StoreUrl:
 
 
 def read_url(text: str) -> StoreUrl:
-    """Read a URL; AWS_ENDPOINT_URL and AWS_REGION tell what it leaves out. A secret in it is refused, not repeated."""
+    """Parse a URL; AWS_ENDPOINT_URL and AWS_REGION are its defaults. A secret in it is refused and not echoed."""
     place, _, query = text.partition("?")
     if not text.startswith(SCHEME):
         scheme = place.partition("://")[0]
-        raise UserError(f"{scheme}://: is no object store that is known here; write s3://bucket/prefix")
+        raise UserError(f"{scheme}://: is not a supported object store; write s3://bucket/prefix")
     host, _, prefix = place.removeprefix(SCHEME).partition("/")
     told = dict(parse_qsl(query, keep_blank_values=True))
     if "@" in host or ":" in host or "@" in told.get("endpoint_override", "") or any(map(SECRETS.search, told)):
@@ -85,7 +85,7 @@ def read_url(text: str) -> StoreUrl:
 
 
 def checked_name(name: str) -> str:
-    """A name as a store gave it; one that could leave the folder that it is put below is refused."""
+    """A name as listed by a store; names that lead out of the target folder are refused."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\\" in part or not part.isprintable() for part in parts):
         raise UserError(f"{name!r}: an object of this name is not used; a name must not lead out of its folder")
@@ -93,7 +93,7 @@ def checked_name(name: str) -> str:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Where an object of this name lies below a folder; a link there that leads elsewhere is refused as well."""
+    """The path of an object of this name below a folder; links that lead out of the folder are refused as well."""
     path = folder / checked_name(name)
     if not path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"{path}: leads out of {folder}; nothing is written through such a link")
@@ -101,7 +101,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def _with_scheme(endpoint: str, scheme: str) -> str:
-    """``host:port`` with the scheme before it, as an environment variable has it anyway."""
+    """``host:port`` with a scheme in front, as it is in the environment variable."""
     if not endpoint:
         return ""
     whole = endpoint if "://" in endpoint else f"{scheme or 'https'}://{endpoint}"

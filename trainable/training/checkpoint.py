@@ -1,7 +1,7 @@
-"""Checkpoints: one file holds all that resuming needs, and rebuilds its network from itself.
+"""Checkpoints: one file contains everything needed to resume, and to rebuild its network.
 
 ``last.pt`` is the newest state, ``previous.pt`` the one before it, ``best.pt`` the best weights alone. Files are read
-with ``weights_only=True``, so a checkpoint cannot run code, and every byte is checked before it is believed.
+with ``weights_only=True``, so a checkpoint cannot run code, and their checksums are verified first.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 
 
 class Damaged(Exception):
-    """A file that is there but is not what was written."""
+    """A file that exists but is damaged."""
 
 
 def save(state: State, path: Path) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     try:
         write_atomically(path, lambda file: torch.save({"version": VERSION, **state}, file))
     except (OSError, RuntimeError) as error:
@@ -41,12 +41,12 @@ def save(state: State, path: Path) -> None:
         if not isinstance(cause, OSError):
             raise
         raise StorageFull(
-            f"{path}: cannot be written ({os.strerror(cause.errno or 0)}); what was saved before is untouched"
+            f"{path}: cannot be written ({os.strerror(cause.errno or 0)}); earlier checkpoints are untouched"
         ) from None
 
 
 def save_last(state: State, folder: Path) -> None:
-    """Write ``last.pt`` and keep the one before as ``previous.pt``; at no moment is there no whole checkpoint."""
+    """Write ``last.pt`` and keep the previous one as ``previous.pt``; there is a complete checkpoint at any time."""
     fresh = folder / "next.pt"
     save(state, fresh)
     if (folder / LAST).exists():
@@ -56,30 +56,30 @@ def save_last(state: State, folder: Path) -> None:
 
 
 def load_last(folder: Path) -> State | None:
-    """The newest whole checkpoint of a fold, or None; a damaged one is passed over with a warning."""
+    """The newest complete checkpoint of a fold, or None; damaged ones are skipped with a warning."""
     for name in ("next.pt", LAST, PREVIOUS):
         if not (folder / name).exists():
             continue
         try:
             return load(folder / name)
         except Damaged as error:
-            log.warning("%s; going back to the checkpoint before it", error)
+            log.warning("%s; falling back to the previous checkpoint", error)
     return None
 
 
 def load(path: Path, device: str = "cpu") -> State:
-    """Read and verify one checkpoint; ``Damaged`` if it is not whole, ``UserError`` if it is not there."""
+    """Read and verify a checkpoint; raises ``Damaged`` or, if it does not exist, ``UserError``."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
         if broken:
-            raise Damaged(f"{path}: is damaged (checksum of {broken} differs)")
+            raise Damaged(f"{path}: is damaged (wrong checksum of {broken})")
         state: State = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint") from None
     except Damaged:
         raise
-    except Exception as error:  # noqa: BLE001  whatever a damaged file makes zipfile or torch raise
+    except Exception as error:  # noqa: BLE001  zipfile and torch raise many types for damaged files
         raise Damaged(f"{path}: is damaged or not a checkpoint ({type(error).__name__})") from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise UserError(f"{path}: was written by another version of this program")
@@ -91,7 +91,7 @@ def config_of(state: State) -> Config:
 
 
 def load_network(path: Path, device: str = "cpu") -> tuple[ScribbleNetwork, Config, State]:
-    """The network of a checkpoint's weights, ready to predict, with its configuration and everything beside it."""
+    """The network of a checkpoint, ready to predict, with its config and the rest of the state."""
     try:
         state = load(path, device)
     except Damaged as error:
@@ -104,10 +104,10 @@ def load_network(path: Path, device: str = "cpu") -> tuple[ScribbleNetwork, Conf
 
 
 def empty_network(config: Config) -> ScribbleNetwork:
-    """A network to load weights into; nothing is fetched for it."""
+    """A network to load weights into; nothing is downloaded for it."""
     return build_network(config.model_copy(update={"encoder_weights": None}), [0.0] * 3, [1.0] * 3)
 
 
 def cpu_copy(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights as they are now, apart from the network that goes on training."""
+    """A copy of the weights, unaffected by further training."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, and of the batch statistics with them."""
+"""Exponential moving average of the weights and batch statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Holds the averaged network; ``decay`` 0 means no average: then the network itself is what is scored."""
+    """Holds the averaged network; with ``decay`` 0 nothing is averaged and the network itself is scored."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -19,7 +19,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the live weights; early on faster, so that the initial weights are soon forgotten."""
+        """Move towards the current weights, faster in early steps, so that the initial weights are soon forgotten."""
         if self._pairs:
             decay = min(self.decay, (1 + step) / (10 + step))
             averaged, live = ([pair[k] for pair in self._pairs] for k in (0, 1))

@@ -1,4 +1,4 @@
-"""Scoring a network on images it did not train on: counts at working size, or at the images' own size."""
+"""Scoring a network on held-out images: counts at working size or at the images' original size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Autocast = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``counts`` has a row per image, in the order asked for."""
+    """``counts`` has a row per image, in the order of the indices."""
 
     counts: Counts
     loss: float
@@ -37,7 +37,7 @@ def evaluate(
     device: torch.device,
     autocast: Autocast,
 ) -> Evaluation:
-    """Counts and loss at working size; the device is waited for once, at the end."""
+    """Counts and loss at working size; waits for the device once, at the end."""
     rows: list[Tensor] = []
     losses: list[Tensor] = []
     for logits, truth in _forward(network, data, indices, config.batch_size, device, autocast):
@@ -84,7 +84,7 @@ def _predict(network: nn.Module, images: Tensor, scribble: Tensor, autocast: Aut
 
 
 def _sent(batch: Tensor, device: torch.device) -> Tensor:
-    """From pinned memory a GPU takes it while the host goes on."""
+    """From pinned memory the copy to a GPU is asynchronous."""
     return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
 
 

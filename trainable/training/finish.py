@@ -1,4 +1,4 @@
-"""What a finished fold leaves behind: counts of every image held out, scores at both sizes, the best weights."""
+"""The results of a finished fold: counts of every held-out image, scores at both sizes, the best weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGES_FILE, SCORES_FILE, PROBABILITIES = "images.parquet", "scores.json", "prob
 def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> None:
     """Evaluate the best and the last weights and write ``images.parquet``, ``scores.json`` and ``best.pt``.
 
-    Scores during training are at working size; the ones that count are at the images' own size. Both are kept.
+    Scores during training are at working size; final scores are at the images' original size. Both are kept.
     """
     best = checkpoint.empty_network(trial.config).to(trial.device)
     best.load_state_dict(trial.best.weights)

@@ -1,4 +1,4 @@
-"""The fold loop: train one fold of one configuration and yield a report per evaluation.
+"""The fold loop: train one fold of one config and yield a report per evaluation.
 
     config = make_config({"encoder": "resnet18", "steps": 500})
     data = open_data(Path("data"), config.size)
@@ -6,8 +6,8 @@
     for report in train_fold(config, data, folds, fold=0, folder=Path("out")):
         print(report.step, report.scores["miou"])
 
-The folder holds everything: called again with the same arguments, the loop goes on from the newest checkpoint, and
-on a CPU the weights, scores and reports are bit for bit those of a run that was never interrupted.
+The folder contains everything: called again with the same arguments, the loop resumes from the newest checkpoint, and
+on a CPU the weights, scores and reports are bit-identical to those of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def train_fold(
     checkpoint_seconds: float = 120.0,
     keep_probabilities: bool = False,
 ) -> Iterator[Report]:
-    """Train until step ``until`` (default: the whole horizon), from the folder's checkpoint where there is one.
+    """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
-    Early stopping and the best weights go by ``metric``; whatever it is, every metric is reported.
-    The first report after resuming is the last one that was checkpointed, again. Closing the generator, or
-    ``keep_going`` (asked after each step) saying no, saves and ends; so does reaching ``until``. Raises ``FoldFailed``
-    when the loss is no longer a number or the memory does not suffice, after writing why to ``error.json``.
+    ``metric`` decides early stopping and the best weights; all metrics are reported. The first report after resuming
+    repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
+    or when ``keep_going``, called after each step, returns False. Raises ``FoldFailed`` if the loss is not finite or
+    memory runs out, after writing the reason to ``error.json``.
     """
     _prepare(folder)
     trial: FoldTrial | None = None
@@ -98,7 +98,7 @@ def _train(
     workers = workers_that_fit(trial.stream, wanted)
     if workers < wanted:
         room = f"{SHARED_MEMORY} has room for the batches of {workers} of {wanted} workers"
-        note(folder, f"{room}, so the input may be slow; --shm-size gives a container more")
+        note(folder, f"{room}, so the input may be slow; give the container more with --shm-size")
     saved = (trial.step, time.monotonic())
     trial.watch.start()
     try:
@@ -133,7 +133,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
-    """Evaluate and put it on record; with the last report the fold's results are written too."""
+    """Evaluate and record the report; after the last report, write the results of the fold."""
     report = trial.evaluate()
     append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
     note(folder, f"step {report.step}: loss {report.loss:.4f}, {trial.metric} {report.scores[trial.metric]:.4f}")
@@ -144,7 +144,7 @@ def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
 
 
 def _align_reports(path: Path, report: Report | None) -> None:
-    """Drop reports that are newer than the checkpoint: they will come again, the same."""
+    """Drop reports newer than the checkpoint; training repeats them."""
     kept: list[str] = []
     if report is not None:
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < report.step]
@@ -154,7 +154,7 @@ def _align_reports(path: Path, report: Report | None) -> None:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """All lines but a last one that a crash cut short."""
+    """All lines except a last one that a crash truncated."""
     text = path.read_text() if path.exists() else ""
     return text.split("\n")[:-1]
 

@@ -1,4 +1,4 @@
-"""A fold's log: what happened to it, in lines for people, whoever has something to say."""
+"""The log of a fold: lines for people, written by the fold loop and the driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdamW and its schedule, both pure functions of the configuration and the step."""
+"""AdamW and its learning-rate schedule, a pure function of the config and the step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainable.config import Config
 
 
 def make_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
-    """Decay pulls on weight matrices and kernels only: norms and biases have nothing to gain from being small."""
+    """Weight decay applies to weight matrices and kernels only, not to norms and biases."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -21,7 +21,7 @@ def make_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, config: Config) -> float:
-    """Of the step with this number (from 0): linear warm-up, then a cosine over the rest of the horizon."""
+    """The learning rate of a step (from 0): linear warm-up, then a cosine over the rest of the horizon."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)

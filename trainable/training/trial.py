@@ -1,4 +1,4 @@
-"""A fold trial's state: its network, optimizer and best weights, how it takes a step, is saved and comes back."""
+"""The state of a fold trial: network, optimizer and best weights; taking a step, saving and restoring it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from trainable.training.ema import Ema
 from trainable.training.evaluate import evaluate
 from trainable.training.optimizer import learning_rate, make_optimizer
 
-WEIGHTS, STEP = 3, 4  # streams of their own beside those of trainable.augmentation.batches
+WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
 
 
 @dataclass(frozen=True)
 class Report:
-    """One evaluation of a fold trial, at working size; ``seconds`` are those spent on it so far."""
+    """One evaluation of a fold trial at working size; ``seconds`` is the time spent on the fold trial so far."""
 
     step: int
     epoch: float
@@ -44,14 +44,14 @@ class Report:
     finished: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, as it stands in metrics.jsonl."""
+        """Flat, as written to metrics.jsonl."""
         values = {key: value for key, value in vars(self).items() if key != "scores"}
         return {**values, **self.scores}
 
 
 @dataclass
 class Best:
-    """The best weights so far and when they were reached."""
+    """The best weights so far and their step."""
 
     score: float = -math.inf
     step: int = 0
@@ -59,7 +59,7 @@ class Best:
 
 
 class Stopwatch:
-    """Seconds spent on a fold trial over all its sittings; it stands still while the trial waits for its caller."""
+    """Seconds spent on a fold trial in all its jobs, without the time in which its caller handles a report."""
 
     def __init__(self) -> None:
         self._before = 0.0
@@ -80,9 +80,9 @@ class Stopwatch:
 
 
 class FoldTrial:
-    """One fold of one configuration, somewhere between its first step and its last.
+    """One fold of one config between its first and last step.
 
-    ``metric`` is what early stopping and the best weights go by.
+    ``metric`` decides early stopping and the best weights.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class FoldTrial:
         return self.report is not None and self.report.finished
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One step of the optimizer. Nothing here waits for the device."""
-        # Dropout's stream depends on the step alone: there is no random state to save, and none to lose.
+        """One step of the optimizer, without waiting for the device."""
+        # Dropout is seeded by the step, so no random state has to be saved.
         torch.manual_seed(self._seed(STEP, self.step))
         rate = learning_rate(self.step, self.config)
         for group in self.optimizer.param_groups:
@@ -133,7 +133,7 @@ class FoldTrial:
         self._losses.append(loss)
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Forward, backward and the optimizer, on the device alone; the loss, which nobody has waited for."""
+        """Forward, backward and optimizer; returns the loss as a tensor that has not been waited for."""
         scribble, mask = unpack(labels)
         with self.autocast():
             logits = self.network(images, scribble)
@@ -146,7 +146,7 @@ class FoldTrial:
         return loss.detach()
 
     def evaluate(self) -> Report:
-        """Score the averaged weights on the images held out, remember them if they are the best, and report."""
+        """Score the averaged weights on the held-out images, keep them if they are the best, and report."""
         config = self.config
         losses = self._collect_losses()
         result = evaluate(self.ema.network, self.data, self.held_out, config, self.device, self.autocast)
@@ -170,7 +170,7 @@ class FoldTrial:
         return self.report
 
     def save(self, folder: Path) -> None:
-        """Everything needed to go on, or only the weights once there is nothing to go on with."""
+        """Save everything needed to resume, or only the weights if training is finished."""
         losses = self._collect_losses()
         state = self._identity() | {
             "step": self.step,
@@ -193,7 +193,7 @@ class FoldTrial:
             checkpoint.save_last(state, folder)
 
     def save_best(self, folder: Path) -> None:
-        """The best weights alone, in a file that predicts by itself."""
+        """Save the best weights in a file that is sufficient to predict."""
         state = self._identity() | {
             "step": self.best.step,
             "score": self.best.score,
@@ -202,9 +202,9 @@ class FoldTrial:
         checkpoint.save(state, folder / checkpoint.BEST)
 
     def restore(self, state: checkpoint.State, source: Path) -> None:
-        """Go back to a saved state, bit by bit; a state of something else is refused."""
+        """Restore a saved state exactly; the state of another fold trial is refused."""
         self._refuse_foreign(state, source)
-        self.metric = state.get("metric", SELECTION)  # one that does not say is older, and goes on as it began
+        self.metric = state.get("metric", SELECTION)  # older checkpoints do not record it
         self.step, self._past_losses = state["step"], list(state["losses"])
         self.watch.set(state["seconds"])
         self.report = None if state["report"] is None else Report(**state["report"])
@@ -242,7 +242,7 @@ class FoldTrial:
             raise UserError(f"{source}: belongs to another fold trial: {'; '.join(differences)}. Choose another folder")
 
     def _collect_losses(self) -> list[float]:
-        """All losses since the last report, as numbers; this is where the device is waited for."""
+        """All losses since the last report as numbers; this waits for the device."""
         if self._losses:
             self._past_losses += torch.stack(self._losses).tolist()
             self._losses = []
