@@ -36,7 +36,7 @@ def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[In
     """Every image with its scribble by stem; and those without one, with a stem that is taken, or of another format."""
     files, beside = list(_files(images)), scribbles or _scribbles_of(images)
     if not files:
-        raise UserError(f"{images[0]}: holds no image ({', '.join(SUFFIXES)})")
+        raise UserError(f"{images[0]}: contains no image ({', '.join(SUFFIXES)})")
     marks = {path.stem: path for path in listed(beside)}
     inputs: dict[str, Input] = {}
     problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]

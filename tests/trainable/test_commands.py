@@ -85,7 +85,7 @@ def test_data_goes_to_stdout_and_talk_to_stderr(run, small_folder, output):
         (["fit", "DATA", "--set", "batch_size=17"], "error: batch_size = 17: larger than fold 0, which has 16 images"),
         (["fit", "DATA", "--fold", "5"], "error: fold 5: there are 5 folds, 0 to 4"),
         (["fit", "DATA", "--folds", "21"], "error: folds = 21: the data set has only 20 labelled images"),
-        (["fit", "DATA", "--set", "encoder=resnet81"], "error: encoder = 'resnet81': neither smp nor timm knows it"),
+        (["fit", "DATA", "--set", "encoder=resnet81"], "error: encoder = 'resnet81': unknown to smp and timm"),
         (["fit", "DATA", "--split", "test1"], "test1: has no ground_truth/ folder"),
         (["fit", "DATA", "--out", "/proc/nothing"], "error: /proc/nothing"),
         (["fit", "DATA", "--device", "gpu"], "error: device = 'gpu': cannot be used here"),

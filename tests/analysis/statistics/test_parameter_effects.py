@@ -60,7 +60,7 @@ def pruned(values):
 )
 def test_intervals_cover_what_they_say(space, folds, prune):
     rng, parameters, held = np.random.default_rng(7), grid(**space), []
-    for _ in range(150):
+    for _ in range(60):
         effects = effects_of(rng, space)
         values = scored(rng, parameters, space, effects, folds)
         table = main_effects(full(pruned(values) if prune else values), parameters).table

@@ -64,7 +64,7 @@ def test_a_healthy_node_has_no_problem(facts):
         ({"storage": MARKER_MISSING}, f"the folder of runs is not shared: the node {MARKER_MISSING}"),
         ({"storage": "PermissionError: no"}, "the folder of runs cannot be used: PermissionError: no"),
         ({"data": "e" * 64}, "different data under the same path (hash eeeeeeeeeeee, here dddddddddddd)"),
-        ({"data": "UserError: holds no split"}, "its data cannot be read: UserError: holds no split"),
+        ({"data": "UserError: contains no split"}, "its data cannot be read: UserError: contains no split"),
     ],
 )
 def test_each_problem_has_its_message(facts, problem):

@@ -279,7 +279,7 @@ def test_unavailable_weights_are_reported_before_the_first_trial(search, tmp_pat
     words = [word for key in settings for word in ("--set", f"{key}={settings[key]}")]
     done = search("launch", "quickstart", *words, **OWN_RAY)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "the weights of 'resnet18' cannot be had here" in done.stderr
+    assert "the weights of 'resnet18' are not available here" in done.stderr
     assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}
 
 
@@ -288,6 +288,6 @@ def test_encoders_that_cannot_be_built_are_reported_before_a_run_starts(search, 
     words = [word for key in settings for word in ("--set", f"{key}={settings[key]}")]
     done = search("launch", "quickstart", *words, **OWN_RAY)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "'resnet81': neither smp nor timm knows it. Did you mean 'resnet" in done.stderr
+    assert "'resnet81': unknown to smp and timm. Did you mean 'resnet" in done.stderr
     assert "'test_vit': cannot be the encoder of a unet" in done.stderr
     assert not (tmp_path / "runs/quickstart/journal.jsonl").exists()

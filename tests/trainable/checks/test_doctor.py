@@ -129,25 +129,25 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: cut_short(data / IMAGE / "p0.jpg"),
         f"{IMAGE}/p0.jpg",
         "unreadable",
-        "damaged or cut short",
+        "damaged or truncated",
     ),
     "a mask is cut short": (
         lambda data: cut_short(data / TRUTH / "p0.png"),
         f"{TRUTH}/p0.png",
         "unreadable",
-        "damaged or cut short",
+        "damaged or truncated",
     ),
     "a scribble is text": (
         lambda data: (data / SCRIBBLE / "p0.png").write_text("no picture"),
         f"{SCRIBBLE}/p0.png",
         "unreadable",
-        "damaged or cut short",
+        "damaged or truncated",
     ),
     "an image is empty": (
         lambda data: (data / IMAGE / "p0.jpg").write_bytes(b""),
         f"{IMAGE}/p0.jpg",
         "unreadable",
-        "damaged or cut short",
+        "damaged or truncated",
     ),
     "an image leads nowhere": (
         lambda data: ((data / IMAGE / "p0.jpg").unlink(), (data / IMAGE / "p0.jpg").symlink_to("nowhere.jpg")),
@@ -159,19 +159,19 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: paint(data / SCRIBBLE / "p0.png", 7, slice(3)),
         f"{SCRIBBLE}/p0.png",
         "labels",
-        "holds the labels 7; allowed are 0 background, 1 foreground, 255 unlabelled",
+        "contains the labels 7; allowed are 0 background, 1 foreground, 255 unlabelled",
     ),
     "a mask has a label too many": (
         lambda data: paint(data / TRUTH / "p0.png", 2, slice(3)),
         f"{TRUTH}/p0.png",
         "labels",
-        "holds the labels 2; allowed are 0 and 1",
+        "contains the labels 2; allowed are 0 and 1",
     ),
     "a scribble is coloured": (
         lambda data: save(data / SCRIBBLE / "p0.png", picture(0)),
         f"{SCRIBBLE}/p0.png",
         "labels",
-        "has channels that differ",
+        "has different channels",
     ),
     "a mask has another size": (
         lambda data: save(data / TRUTH / "p0.png", mask()[:40]),
@@ -189,7 +189,7 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: save(data / TRUTH / "p0.png", mask().T),
         f"{TRUTH}/p0.png",
         "size",
-        "is 48x72, but its image 72x48: turned by a quarter",
+        "is 48x72, but its image 72x48: rotated by 90 degrees",
     ),
     "groups of unknown images": (
         lambda data: (data / "train" / "groups.csv").write_text("stem,group\np0,a\np9,a\n"),
@@ -207,13 +207,13 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: (data / "test2" / "images").mkdir(parents=True),
         "test2/images",
         "split",
-        "holds no image",
+        "contains no image",
     ),
     "groups of some images only": (
         lambda data: (data / "train" / "groups.csv").write_text("stem,group\np0,a\np1,a\np2,b\np3,b\n"),
         "train/groups.csv",
         "ungrouped",
-        "names no group of 2 images (p4, p5)",
+        "lists no group for 2 images (p4, p5)",
     ),
     "no background scribble": (
         lambda data: paint(data / SCRIBBLE / "p0.png", 255, slice(5, 6)),
@@ -261,7 +261,7 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: turn_by_exif(data / IMAGE / "p0.jpg"),
         f"{IMAGE}/p0.jpg",
         "colours",
-        "EXIF orientation 6",
+        "EXIF orientation (6)",
     ),
     "a picture in another format": (
         lambda data: save(data / IMAGE / "p9.bmp", picture(9)),
@@ -273,7 +273,7 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         lambda data: (data / "groups.csv").write_text("stem,group\np0,a\n"),
         "groups.csv",
         "not read",
-        "its place is train/groups.csv",
+        "move it to train/groups.csv",
     ),
     "a folder that is no split": (
         lambda data: (data / "test3" / "scribbles").mkdir(parents=True),
@@ -421,7 +421,7 @@ def test_a_training_split_must_be_there_and_have_a_truth(data: Path) -> None:
 
 
 def test_a_folder_without_splits_is_a_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no split"):
+    with pytest.raises(UserError, match="contains no split"):
         examine(tmp_path)
 
 
@@ -446,7 +446,7 @@ def test_people_see_a_few_problems_of_every_kind_and_the_next_step(
     assert any(line.startswith(f"    {TRUTH}/alone00[bold].png has no partner") for line in lines)
     assert "    (+40 more; --format csv lists all)" in lines
     assert any(line.startswith(f"    {IMAGE}/p0.jpg cannot be read") for line in lines)
-    assert lines[-1] == f"Mend the 51 errors, then again: python -m trainable doctor {data}"
+    assert lines[-1] == f"Fix the 51 errors, then run again: python -m trainable doctor {data}"
     assert len(problem_rows(diagnosis)) == 51
 
 

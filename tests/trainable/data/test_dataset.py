@@ -68,13 +68,13 @@ def test_a_mask_without_an_image_is_a_missing_partner_too(folder):
 def test_a_partner_whose_name_has_another_case_is_pointed_at(folder):
     for part in ("scribbles", "ground_truth"):
         (folder / f"train/{part}/a.png").rename(folder / f"train/{part}/A.PNG")
-    with pytest.raises(UserError, match=r"has no partner A\.\* in images; a\.(png|jpg) has another case"):
+    with pytest.raises(UserError, match=r"has no partner A\.\* in images; a\.(png|jpg) differs in case"):
         open_split(folder)
 
 
 def test_labels_stored_as_jpeg_are_told_what_became_of_them(tmp_path):
     path = write(tmp_path / "mask.jpg", np.kron(np.eye(8), np.full((5, 5), 255)))
-    with pytest.raises(BadFile, match="JPEG changes what it stores, save labels as PNG"):
+    with pytest.raises(BadFile, match="JPEG changes pixel values, save labels as PNG"):
         read_mask(path)
 
 
@@ -88,7 +88,7 @@ def test_two_files_of_one_stem_are_an_error(folder):
     ("path", "split", "message"),
     [
         ("nowhere", "train", "no such folder"),
-        ("train/images", "train", "holds no split"),
+        ("train/images", "train", "contains no split"),
         ("train", "train", "looks like a split itself"),
         ("", "trian", "Did you mean 'train'"),
     ],
@@ -101,7 +101,7 @@ def test_a_wrong_folder_or_split_is_told_what_is_expected(folder, path, split, m
 def test_an_empty_split_is_an_error(folder):
     for path in (folder / "train/images").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"train/images: holds no image"):
+    with pytest.raises(UserError, match=r"train/images: contains no image"):
         open_split(folder)
 
 
@@ -165,9 +165,9 @@ def test_a_hot_pixel_does_not_make_an_image_dark_and_one_of_one_grey_is_black(tm
 @pytest.mark.parametrize(
     ("values", "reader", "message"),
     [
-        (np.array([[0, 2], [128, 1]]), read_mask, r"holds the labels 2, 128; allowed are 0 and 1"),
+        (np.array([[0, 2], [128, 1]]), read_mask, r"contains the labels 2, 128; allowed are 0 and 1"),
         (np.array([[0, 7]]), read_scribble, r"labels 7; allowed are 0 background, 1 foreground, 255 unlabelled"),
-        (np.array([[[0, 1, 0]]]), read_scribble, "channels that differ"),
+        (np.array([[[0, 1, 0]]]), read_scribble, "different channels"),
     ],
 )
 def test_labels_that_are_not_allowed_are_named(tmp_path, values, reader, message):

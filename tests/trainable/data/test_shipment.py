@@ -53,7 +53,7 @@ def test_what_is_not_what_was_launched_with_is_refused(elsewhere, small_folder, 
     parts = list(parts_of(open_split(small_folder)))[:1]
     with tarfile.open(fileobj=io.BytesIO(parts[0])) as archive:
         assert archive.getnames()
-    with pytest.raises(UserError, match="is not what the search was launched with"):
+    with pytest.raises(UserError, match="differs from the data that the search was launched with"):
         Shipment(small_folds, elsewhere / "not here", "train", lambda: [_without_one(parts[0])]).place()
 
 

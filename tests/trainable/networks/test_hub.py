@@ -50,7 +50,7 @@ def test_whoever_wants_no_hub_to_be_asked_keeps_that(hub, monkeypatch):
 def test_weights_that_cannot_be_had_are_told_with_the_place_where_they_could_lie(hub):
     hub(silence)
     started = small_config(encoder="resnet18", encoder_weights="imagenet")
-    with pytest.raises(UserError, match=r"weights of 'resnet18' cannot be had here.*the hub's cache /.*=none"):
+    with pytest.raises(UserError, match=r"weights of 'resnet18' are not available here.*the hub's cache /.*=none"):
         fetch_weights([small_config(), started, started])
 
 

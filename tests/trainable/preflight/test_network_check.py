@@ -43,7 +43,7 @@ def test_all_that_cannot_be_built_are_told_at_once(tried):
     with pytest.raises(UserError) as told:
         check_networks(configs("resnet81", "test_resnet", "eficientnet-b2", "test_vit"), tried)
     lines = str(told.value).splitlines()
-    assert "resnet81" in lines[0] and "neither smp nor timm" in lines[0]
+    assert "resnet81" in lines[0] and "unknown to smp and timm" in lines[0]
     assert "eficientnet-b2" in lines[1] and "Did you mean 'efficientnet-b2'" in lines[1]
     assert "test_vit" in lines[2] and "cannot be the encoder" in lines[2]
 

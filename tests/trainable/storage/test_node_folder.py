@@ -134,7 +134,7 @@ def test_a_worker_that_was_given_up_does_not_undo_what_was_done_since(job, objec
     assert next(old)["step"] == 1
     node("second")
     assert [report["step"] for report in working(job, until=3)[1]] == [1, 2, 3]
-    with pytest.raises(Overtaken, match="another worker has gone on with this fold"):
+    with pytest.raises(Overtaken, match="another worker has continued this fold"):
         next(old)
     assert told(object_store) == [1, 2, 3]
 

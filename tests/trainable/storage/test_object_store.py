@@ -133,7 +133,7 @@ def test_the_environment_tells_the_server_and_the_region_where_the_url_does_not(
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("gs://bucket/runs", "gs://: is no object store that is known here; write s3://"),
+        ("gs://bucket/runs", "gs://: is not a supported object store; write s3://"),
         ("s3://", "names no bucket"),
         ("s3:///runs", "names no bucket"),
         ("s3://bucket/../other", "must not lead out of its folder"),
@@ -197,5 +197,5 @@ def test_a_data_set_is_fetched_once_and_then_only_what_has_changed(object_store,
 
 def test_a_data_set_that_is_not_there_is_told(object_store, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=f"s3://{BUCKET}/data/none: holds nothing"):
+    with pytest.raises(UserError, match=f"s3://{BUCKET}/data/none: is empty"):
         data_folder(object_store.url("data/none"))
