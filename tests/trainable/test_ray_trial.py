@@ -158,6 +158,6 @@ def test_a_fold_goes_by_the_metric_of_its_space(job, worker, loop):
 
 def test_a_machine_that_does_not_see_the_run_refuses_and_leaves_nothing_behind(job, worker, tmp_path):
     actor = worker(job("first", journal=str(tmp_path / "elsewhere/journal.jsonl")))
-    with pytest.raises(WrongMachine, match=r"elsewhere/journal.jsonl: is not there"):
+    with pytest.raises(WrongMachine, match=r"elsewhere/journal.jsonl: does not exist on"):
         actor.step()
     assert not (tmp_path / "first").exists()

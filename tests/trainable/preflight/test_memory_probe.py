@@ -18,7 +18,7 @@ CARD = Card("a card", 24 * GIB)
 
 @pytest.fixture
 def cuda(monkeypatch, small_cache):
-    """24 GiB, of which other processes use 1, a bare context 0.5, and in the end this process 3 for tensors and 0.75 beside."""
+    """24 GiB: other processes use 1, a bare context 0.5, and in the end this process 3 for tensors and 0.75 besides."""
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
     state = SimpleNamespace(used=[1.5, 1.5, 4.75], reserved=3.0, peak=3.5)
     look = SimpleNamespace(stdout=f"{2 * GIB}\n")  # a second process: its context beside the first
@@ -55,7 +55,10 @@ def test_what_does_not_fit_once_is_told_with_what_it_needs_and_what_there_is(cud
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(FoldTrial, "train_step", step)
-    words = r"batch_size 4, size 96x64 does not fit .* more than 3\.5 GiB, a card has 24\.0 GiB, of which other processes use 1\.0"
+    words = (
+        r"batch_size 4, size 96x64 does not fit .* more than 3\.5 GiB, "
+        r"a card has 24\.0 GiB, of which other processes use 1\.0"
+    )
     with pytest.raises(UserError, match=words):
         memory_probe.measure(small_config(), CARD, small_folder, 4, 0, "cpu")
 
