@@ -99,6 +99,8 @@ class Program:
             texts[number] = stream.read()
 
         streams = [stream for stream in (self.stdout, self.stderr) if not stream.closed]
+        for stream in streams:  # a test may have read what there was without waiting
+            os.set_blocking(stream.fileno(), True)
         readers = [threading.Thread(target=read, args=each, daemon=True) for each in enumerate(streams)]
         for reader in readers:
             reader.start()
@@ -181,6 +183,7 @@ def become(request, outputs):
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     code = 0
     try:
         run(request["words"])
