@@ -83,7 +83,7 @@ def test_bad_images_are_told_and_left_out_and_the_others_done(analysis, ensemble
     (split / "images/Thumbs.db").touch()
     done = analysis("predict", ensemble, split, "--out", "masks")
     assert done.exit_code == 1 and "3 images left out" in done.stderr
-    assert "scan.tif: is not read; convert it to one of .jpg, .jpeg, .png" in done.stderr
+    assert "scan.tif: has an unsupported format; convert it to one of .jpg, .jpeg, .png" in done.stderr
     assert f"{cut}: cannot be read" in done.stderr and f"{alone}: has no scribble" in done.stderr
     assert [path.name for path in (tmp_path / "masks").glob("*.png")] == [f"{good.stem}.png"]
 

@@ -111,7 +111,7 @@ def test_without_a_count_new_configs_come_until_the_budget_is_spent_and_some_are
 
 
 def test_halving_needs_to_know_how_many_configs_will_come():
-    with pytest.raises(UserError, match=r"sampler\.count: is required: halving takes shares of all configs"):
+    with pytest.raises(UserError, match=r"sampler\.count: is required: halving promotes fractions of all configs"):
         space(scheduler="halving", budget={"trials": 9})
     assert space(scheduler="halving", sampler=tpe(4)).settings.sampler.count == 4
 
