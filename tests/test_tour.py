@@ -47,10 +47,10 @@ def test_the_tour_ends_with_masks(tmp_path):
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[" ".join(words[:2])] = done.stdout
-    assert (tmp_path / "samples.png").exists()
+    assert (tmp_path / "runs/samples.png").exists()
     assert "<html" in (tmp_path / "runs/first/analysis/report.html").read_text()[:500]
     assert "foldrace" in said["search replay"]
-    masks = sorted((tmp_path / "masks").glob("*.png"))
+    masks = sorted((tmp_path / "runs/first/masks").glob("*.png"))
     assert len(masks) == 3
     for mask in masks:
         with Image.open(mask) as opened:
