@@ -16,7 +16,7 @@ from cluster.preparation import measure_on_node, put_data
 from trainable.data.dataset import open_split
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
-from trainable.machine.allotment import Place
+from trainable.machine.allotment import Target
 from trainable.machine.memory_footprint import Footprint
 
 Measure = Callable[[Shipment], Footprint]
@@ -24,25 +24,25 @@ Measure = Callable[[Shipment], Footprint]
 
 @contextmanager
 def open_target(
-    place: Place, shipment: Shipment | None, measure: Measure | None
+    target: Target, shipment: Shipment | None, measure: Measure | None
 ) -> Iterator[tuple[Capacity, Shipment | None]]:
     """Start or join Ray for the duration of a run; yields its capacity, and the shipment that its nodes can fetch."""
-    with connected(place.address) if place.address else local_ray(place.dashboard):
+    with connected(target.address) if target.address else local_ray(target.dashboard):
         nodes = NodePool()
-        if place.address:
-            nodes = NodePool(partial(start_check, place.runs), check_runs(place.runs))
+        if target.address:
+            nodes = NodePool(partial(start_check, target.runs), check_runs(target.runs))
         measure_on: Callable[[str], Footprint] | None = None
-        if place.address and shipment is not None:
+        if target.address and shipment is not None:
             shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))
         if measure is not None and shipment is not None:
             local = partial(measure, shipment)
-            measure_on = partial(measure_on_node, local) if place.address else lambda kind: local()
-        capacity = Capacity(place.cpu, place.gpu, measure_on, nodes)
+            measure_on = partial(measure_on_node, local) if target.address else lambda kind: local()
+        capacity = Capacity(target.cpu, target.gpu, measure_on, nodes)
         try:
-            if place.address:
+            if target.address:
                 wait_for_machine(capacity)
             elif not capacity():
-                raise UserError(f"resources.gpu = {place.gpu}: a fold trial requests more GPUs than this machine has")
+                raise UserError(f"resources.gpu = {target.gpu}: a fold trial requests more GPUs than this machine has")
             yield capacity, shipment
         finally:
             capacity.release()

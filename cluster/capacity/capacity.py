@@ -13,11 +13,11 @@ from typing import Any
 from ray.autoscaler.sdk import request_resources
 
 from cluster.capacity.nodes import NodePool, alive_nodes
-from cluster.capacity.packing import Machine, gpu_count, kind_of, shares_of
+from cluster.capacity.packing import Machine, allotments_of, gpu_count, kind_of
 from cluster.connection.connect import connected
 from cluster.connection.local_ray import local_ray
 from trainable.errors import UserError
-from trainable.machine.allotment import Share
+from trainable.machine.allotment import Allotment
 from trainable.machine.memory_footprint import Footprint
 from trainable.printing import say
 
@@ -48,7 +48,7 @@ class Capacity:
         self.measure = measure if gpu == "auto" else None
         self.nodes = nodes or NodePool()
         self.request, self.clock = request, clock
-        self.shares: Sequence[Share] = ()
+        self.allotments: Sequence[Allotment] = ()
         self.due = self.request_due = -math.inf
         self.measured: dict[str, Future[Footprint]] = {}
         self.excluded: set[str] = set()
@@ -58,13 +58,13 @@ class Capacity:
         """Tune pickles its arguments to restore them later, which this project never does."""
         return (str, ())
 
-    def __call__(self) -> Sequence[Share]:
+    def __call__(self) -> Sequence[Allotment]:
         if self.clock() >= self.due:
             self.due = self.clock() + REFRESH_SECONDS
             machines = self._usable(self.nodes.machines())
-            shares = shares_of(machines, self.cpu, self.gpu, self._footprint if self.measure else None)
-            self.shares = [replace(share, avoid=self.nodes.avoid) for share in shares]
-        return self.shares
+            allotments = allotments_of(machines, self.cpu, self.gpu, self._footprint if self.measure else None)
+            self.allotments = [replace(allotment, avoid=self.nodes.avoid) for allotment in allotments]
+        return self.allotments
 
     def request_machines(self, running: int, more: Callable[[], bool]) -> None:
         """Request what is in use from the autoscaler, and twice as much if there are ``more`` jobs.
@@ -75,9 +75,10 @@ class Capacity:
             return
         self.request_due = self.clock() + REFRESH_SECONDS
         wanted = max(1, 2 * running) if more() else running
-        share = self.shares[0] if self.shares else Share(1.0, 0.0 if isinstance(self.gpu, str) else self.gpu)
-        bundle = {"GPU": 1.0} if share.gpus else {"CPU": share.cpus}
-        self.request(bundles=[bundle] * math.ceil(wanted * min(1.0, share.gpus or 1.0)))
+        assumed = Allotment(1.0, 0.0 if isinstance(self.gpu, str) else self.gpu)
+        allotment = self.allotments[0] if self.allotments else assumed
+        bundle = {"GPU": 1.0} if allotment.gpus else {"CPU": allotment.cpus}
+        self.request(bundles=[bundle] * math.ceil(wanted * min(1.0, allotment.gpus or 1.0)))
 
     def release(self) -> None:
         """Withdraw the request to the autoscaler at the end of the run."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.capacity.packing import GPU_TYPE, Machine, gpu_count, kind_of, shares_of, slots_on
+from cluster.capacity.packing import GPU_TYPE, Machine, allotments_of, gpu_count, kind_of, slots_on
 from trainable.errors import UserError
 from trainable.machine.memory_footprint import GIB, Card, Footprint
 
@@ -48,14 +48,15 @@ def layout(
     measure: Callable[[str], Footprint] | None = None,
 ) -> list[Row]:
     """One row per machine, including those without room for a fold trial."""
-    shares = {share.kind: share for share in shares_of([machine for _, machine in machines], cpu, gpu, measure)}
+    found = allotments_of([machine for _, machine in machines], cpu, gpu, measure)
+    allotments = {allotment.kind: allotment for allotment in found}
     rows = []
     for name, machine in machines:
-        share = shares.get(kind_of(machine) if gpu != 0 else "")
-        slots = 0 if share is None else slots_on(machine, share)
+        allotment = allotments.get(kind_of(machine) if gpu != 0 else "")
+        slots = 0 if allotment is None else slots_on(machine, allotment)
         row: Row = {"machine": name, "gpus": int(gpu_count(machine)), "kind": kind_of(machine), "fold_trials": slots}
         row["cores"] = int(machine.get("CPU", 0))
-        if share is not None and slots:
-            row |= {"gpu_each": share.gpus, "cores_each": share.cpus, "memory_each": round(share.memory, 3)}
+        if allotment is not None and slots:
+            row |= {"gpu_each": allotment.gpus, "cores_each": allotment.cpus, "memory_each": round(allotment.memory, 3)}
         rows.append(row)
     return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from trainable.errors import UserError
-from trainable.machine.allotment import Share
+from trainable.machine.allotment import Allotment
 from trainable.machine.memory_footprint import Footprint
 
 MARGIN = 1.1  # long training may need slightly more memory than the short measurement
@@ -20,9 +20,9 @@ NODE_ID = "ray.io/node-id"  # label that names a node
 Machine = Mapping[str, float]  # Ray's resources of a machine
 
 
-def shares_of(
+def allotments_of(
     machines: Sequence[Machine], cpu: float | str, gpu: float | str, measure: Callable[[str], Footprint] | None = None
-) -> list[Share]:
+) -> list[Allotment]:
     """The allotments for the resources that a space requests, one per kind of GPU; empty if no machine has them.
 
     With ``gpu: auto``, as many fold trials share a GPU as are measured to fit, or one without a measurement; machines
@@ -35,18 +35,18 @@ def shares_of(
     alike: dict[str, list[Machine]] = {}
     for machine in machines:
         alike.setdefault(kind_of(machine) if gpu != 0 else "", []).append(machine)
-    return [_share(kind, alike[kind], cpu, gpu, measure) for kind in sorted(alike)]
+    return [_allotment(kind, alike[kind], cpu, gpu, measure) for kind in sorted(alike)]
 
 
-def share_of(
+def allotment_of(
     have: Machine, cpu: float | str, gpu: float | str, measure: Callable[[str], Footprint] | None = None
-) -> Share:
+) -> Allotment:
     """The allotment of a fold trial on one machine."""
-    if not (shares := shares_of([have], cpu, gpu, measure)):
+    if not (allotments := allotments_of([have], cpu, gpu, measure)):
         raise UserError(
             f"resources.gpu = {gpu:g}: a fold trial requests more GPUs than there are ({gpu_count(have):g})"
         )
-    return shares[0]
+    return allotments[0]
 
 
 def gpu_count(machine: Machine) -> float:
@@ -57,20 +57,20 @@ def kind_of(machine: Machine) -> str:
     return next((name.removeprefix(GPU_TYPE) for name in sorted(machine) if name.startswith(GPU_TYPE)), "")
 
 
-def slots_on(machine: Machine, share: Share) -> int:
+def slots_on(machine: Machine, allotment: Allotment) -> int:
     """How many fold trials with this allotment run on a machine at once."""
-    if machine.get("CPU", 0.0) <= 0 or (share.gpus and not gpu_count(machine)):
+    if machine.get("CPU", 0.0) <= 0 or (allotment.gpus and not gpu_count(machine)):
         return 0
-    return max(1, _slots(machine, min(share.cpus, machine["CPU"]), share.gpus))
+    return max(1, _slots(machine, min(allotment.cpus, machine["CPU"]), allotment.gpus))
 
 
-def _share(
+def _allotment(
     kind: str,
     machines: Sequence[Machine],
     cpu: float | str,
     gpu: float | str,
     measure: Callable[[str], Footprint] | None,
-) -> Share:
+) -> Allotment:
     """The allotment on machines that all have the same kind of GPU, or none."""
     cores = [machine["CPU"] for machine in machines]
     least = 1.0 if isinstance(cpu, str) else min(cpu, *cores)
@@ -86,7 +86,7 @@ def _share(
     slots = [max(1, _slots(machine, least, gpus)) for machine in machines]
     even = min(int(each / count) for each, count in zip(cores, slots, strict=True))
     cpus = float(even) or least if isinstance(cpu, str) and gpus else least
-    return Share(cpus, gpus, sum(slots), memory, kind)
+    return Allotment(cpus, gpus, sum(slots), memory, kind)
 
 
 def _slots(machine: Machine, cpus: float, gpus: float) -> int:

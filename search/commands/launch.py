@@ -35,7 +35,7 @@ from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import folds_of, load_folds, save_folds
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
-from trainable.machine.allotment import Place
+from trainable.machine.allotment import Target
 from trainable.preflight.network_check import check_networks
 from trainable.printing import plural, progress_bar, say
 from trainable.storage.cached_copies import data_folder
@@ -120,7 +120,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
                     study,
                     values,
                     _settings(space, run),
-                    _place(space, options),
+                    _target(space, options),
                     listeners,
                     shipment,
                     partial(measure_footprint, space),
@@ -157,10 +157,10 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         yield Drawn(space, sampler.seed, sampler.count), lambda: None
 
 
-def _place(space: Space, options: LaunchOptions) -> Place:
+def _target(space: Space, options: LaunchOptions) -> Target:
     resources = space.settings.resources
     root = options.root if is_url(options.root) else str(Path(options.root).absolute())
-    return Place(options.address, root, options.dashboard, resources.cpu, resources.gpu)
+    return Target(options.address, root, options.dashboard, resources.cpu, resources.gpu)
 
 
 def _already_over(policy: Policy) -> Outcome | None:

@@ -21,7 +21,7 @@ from search.messages import Finished, Job, Report, Stop
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study
 from trainable.errors import UserError
-from trainable.machine.allotment import Share
+from trainable.machine.allotment import Allotment
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_text
 
@@ -59,13 +59,13 @@ class JobFeed:
         study: Study,
         values: Mapping[str, Mapping[str, Any]],
         settings: EngineSettings,
-        allotments: Callable[[], Sequence[Share]],
+        allotments: Callable[[], Sequence[Allotment]],
         listeners: Listeners,
     ) -> None:
         self.study, self.values, self.settings, self.allotments = study, values, settings, allotments
         self.on_event, self.notify = listeners.on_event, listeners.notify
         self.jobs: dict[str, Job] = {}  # by trial
-        self.held: dict[str, Share] = {}  # the allotment of each trial in ``jobs``
+        self.held: dict[str, Allotment] = {}  # the allotment of each trial in ``jobs``
         self.retries: list[Job] = []
         self.exclusive_retries: list[Job] = []  # ran out of memory on a shared device: retried while no other job runs
         self.exclusive_trial: str | None = None
@@ -112,7 +112,7 @@ class JobFeed:
             return "FINISHED"
         return self._hand_out(trial, answer, allotment) if isinstance(answer, Job) else None
 
-    def _free_allotment(self) -> Share | None:
+    def _free_allotment(self) -> Allotment | None:
         """The first allotment that has a free slot."""
         taken = Counter(self.held[trial].kind for trial in self.jobs)
         return next((each for each in self.allotments() if taken[each.kind] < each.slots), None)
@@ -122,7 +122,7 @@ class JobFeed:
         """Whether another job could be handed out if there were a free slot."""
         return self.ending is None and bool(self.retries or self.study.policy.choose() is not None)
 
-    def _hand_out(self, trial: str, job: Job, allotment: Share, exclusive: bool = False) -> dict[str, Any]:
+    def _hand_out(self, trial: str, job: Job, allotment: Allotment, exclusive: bool = False) -> dict[str, Any]:
         if exclusive:  # whole GPUs, so Ray waits until the actors of other jobs are gone
             allotment = replace(allotment, gpus=math.ceil(allotment.gpus), memory=1.0)
         self.jobs[trial], self.held[trial] = job, allotment

@@ -42,7 +42,7 @@ from search.engine.monitor import Monitor
 from search.runs.study import Study
 from trainable.data.shipment import Shipment
 from trainable.errors import WrongMachine
-from trainable.machine.allotment import Place
+from trainable.machine.allotment import Target
 from trainable.printing import plural, say
 from trainable.ray_trial import FoldTrial, packed, unpacked
 
@@ -60,13 +60,13 @@ def run_study(
     study: Study,
     values: Mapping[str, Mapping[str, Any]],
     settings: EngineSettings,
-    place: Place,
+    target: Target,
     listeners: Listeners,
     shipment: Shipment | None = None,
     measure: Measure | None = None,
 ) -> Outcome:
-    """Run a study to its end at ``place``; real fold trials need a ``shipment`` of data, scripted ones have none."""
-    with open_target(place, shipment, measure) as (capacity, shipment):
+    """Run a study to its end on ``target``; real fold trials need a ``shipment`` of data, scripted ones have none."""
+    with open_target(target, shipment, measure) as (capacity, shipment):
         return drive(study, values, settings, capacity, listeners, shipment)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Where to execute a run: on the cluster at ``address`` or on a local Ray; and what each fold trial gets.
 
     ``runs`` is the root of all runs, which every node must reach.
@@ -20,7 +20,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Share:
+class Allotment:
     """What one fold trial gets, how many run at once, and the share of its GPU's memory that each may use.
 
     ``kind`` is Ray's accelerator type if the cluster has several; ``avoid`` are nodes that are excluded although they

@@ -7,7 +7,7 @@ import pytest
 from cluster.capacity.capacity import REFRESH_SECONDS, Capacity, wait_for_machine
 from cluster.capacity.nodes import NodeInfo, NodePool
 from trainable.errors import UserError
-from trainable.machine.allotment import Share
+from trainable.machine.allotment import Allotment
 from trainable.machine.memory_footprint import GIB, Card, Footprint
 
 A100 = {"CPU": 8.0, "GPU": 2.0, "accelerator_type:A100": 1.0}
@@ -39,12 +39,14 @@ def footprint(gib, card=80):
 
 def test_a_machine_that_joins_is_used_at_the_next_refresh_and_one_that_left_is_not():
     ray = Ray({"CPU": 2.0}, gpu=0.0)
-    assert ray.capacity() == [Share(slots=2)]
+    assert ray.capacity() == [Allotment(slots=2)]
     ray.machines.append({"CPU": 4.0})
-    assert ray.later(REFRESH_SECONDS / 2) == [Share(slots=2)] and ray.listings == 1, "Ray is not polled at every call"
-    assert ray.later() == [Share(slots=6)]
+    assert ray.later(REFRESH_SECONDS / 2) == [Allotment(slots=2)] and ray.listings == 1, (
+        "Ray is not polled at every call"
+    )
+    assert ray.later() == [Allotment(slots=6)]
     del ray.machines[0]
-    assert ray.later() == [Share(slots=4)]
+    assert ray.later() == [Allotment(slots=4)]
 
 
 def test_a_new_kind_of_gpu_is_measured_in_the_background():
@@ -57,12 +59,12 @@ def test_a_new_kind_of_gpu_is_measured_in_the_background():
         return footprint(30, {"A100": 80, "T4": 40}[kind])
 
     ray = Ray(A100, measure=measure)
-    assert [(share.kind, share.slots) for share in ray.capacity()] == [("A100", 4)]
+    assert [(allotment.kind, allotment.slots) for allotment in ray.capacity()] == [("A100", 4)]
     ray.machines.append(T4)
-    assert [share.kind for share in ray.later()] == ["A100"]
+    assert [allotment.kind for allotment in ray.later()] == ["A100"]
     may_end.set()
     ray.capacity.measured["T4"].result()
-    assert [(share.kind, share.slots) for share in ray.later()] == [("A100", 4), ("T4", 1)]
+    assert [(allotment.kind, allotment.slots) for allotment in ray.later()] == [("A100", 4), ("T4", 1)]
     ray.later()
     assert measured == ["A100", "T4"], "once for each kind"
 
@@ -76,7 +78,8 @@ def test_a_kind_that_a_config_does_not_fit_on_is_excluded_and_reported_once(caps
     ray = Ray(A100, T4, measure=measure)
     ray.capacity()
     ray.capacity.measured["T4"].exception()
-    assert [share.kind for share in ray.later()] == ["A100"] and [share.kind for share in ray.later()] == ["A100"]
+    assert [allotment.kind for allotment in ray.later()] == ["A100"]
+    assert [allotment.kind for allotment in ray.later()] == ["A100"]
     assert capsys.readouterr().err.count("T4 is not used: one fold trial of batch_size 12 does not fit") == 1
 
 

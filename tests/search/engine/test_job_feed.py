@@ -16,7 +16,7 @@ from search.runs.journal import Journal, read_journal
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study, replay_lines
 from trainable.errors import UserError
-from trainable.machine.allotment import Share
+from trainable.machine.allotment import Allotment
 
 FOLDS, STEPS = 2, (1, 2)
 
@@ -32,7 +32,7 @@ class Cluster:
         study.begin()
         for k in range(configs):
             study.add(Entrant(f"c{k}", STEPS))
-        allotments = allotments or [Share(1.0, 0.25, 4, 0.25)]
+        allotments = allotments or [Allotment(1.0, 0.25, 4, 0.25)]
         values = {f"c{k}": {} for k in range(configs)}
         self.allotments = allotments
         listeners = Listeners(self.record_event)
@@ -92,10 +92,10 @@ def test_out_of_memory_on_a_shared_device_is_retried_alone(tmp_path):
 @pytest.mark.parametrize(
     ("allotment", "spent"),
     [
-        (Share(1.0, 0.25, 4, 0.25), 4 * 0.25 + 2 * 1.0),  # both folds of c1 are retried alone, on a whole GPU
-        (Share(1.0, 1.0, 4), 6.0),
-        (Share(1.0, 2.0, 4), 12.0),
-        (Share(1.0, 0.0, 2), 6.0),
+        (Allotment(1.0, 0.25, 4, 0.25), 4 * 0.25 + 2 * 1.0),  # both folds of c1 are retried alone, on a whole GPU
+        (Allotment(1.0, 1.0, 4), 6.0),
+        (Allotment(1.0, 2.0, 4), 12.0),
+        (Allotment(1.0, 0.0, 2), 6.0),
     ],
 )
 def test_gpu_seconds_count_the_gpu_share_of_the_fold_trial(tmp_path, allotment, spent):
@@ -116,7 +116,7 @@ def test_out_of_memory_while_alone_fails_only_that_config(tmp_path):
     assert "out_of_memory" in (tmp_path / "configs/c1" / f"fold_{cluster.alone[0][1]}" / "error.txt").read_text()
 
 
-@pytest.mark.parametrize("whole", [Share(1.0, 1.0, 2), Share(1.0, 2.0, 2), Share(1.0, 0.0, 1)])
+@pytest.mark.parametrize("whole", [Allotment(1.0, 1.0, 2), Allotment(1.0, 2.0, 2), Allotment(1.0, 0.0, 1)])
 def test_out_of_memory_on_a_device_of_its_own_is_not_retried(tmp_path, whole):
     cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[replace(whole, memory=0.25)])
     cluster.run()
@@ -124,7 +124,7 @@ def test_out_of_memory_on_a_device_of_its_own_is_not_retried(tmp_path, whole):
 
 
 def test_fold_trials_on_cores_share_the_memory_of_their_node(tmp_path):
-    cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[Share(1.0, 0.0, 2, 0.25)])
+    cluster = Cluster(tmp_path, {"c1": 0.6}, allotments=[Allotment(1.0, 0.0, 2, 0.25)])
     cluster.run()
     assert not cluster.policy.score_table.failed and cluster.alone
 
@@ -173,7 +173,7 @@ def test_an_exclusive_job_that_crashes_is_retried_alone(tmp_path):
 
 
 def test_a_worker_killed_for_lack_of_memory_on_its_node_is_retried_alone_before_it_fails(tmp_path):
-    cluster = Cluster(tmp_path, {}, configs=1, retries=0, allotments=[Share(1.0, 1.0, 2)])
+    cluster = Cluster(tmp_path, {}, configs=1, retries=0, allotments=[Allotment(1.0, 1.0, 2)])
     with cluster.journal:
         cluster.start()
         first, second = cluster.running
@@ -226,14 +226,14 @@ def test_a_fold_trial_that_takes_down_every_node_fails_in_the_end(tmp_path):
 
 
 def test_a_job_waiting_for_a_gpu_kind_that_is_gone_moves_to_another_kind(tmp_path):
-    cluster = Cluster(tmp_path, {}, allotments=[Share(kind="A100"), Share(kind="T4")])
+    cluster = Cluster(tmp_path, {}, allotments=[Allotment(kind="A100"), Allotment(kind="T4")])
     with cluster.journal:
         cluster.start()
         first, second = cluster.running
         assert not cluster.feed.requeue_stranded(second)
         cluster.allotments = []
         assert not cluster.feed.requeue_stranded(second), "without any node the trial keeps waiting"
-        cluster.allotments = [Share(kind="A100", slots=2)]
+        cluster.allotments = [Allotment(kind="A100", slots=2)]
         assert not cluster.feed.requeue_stranded(first) and cluster.feed.requeue_stranded(second)
         cell = cluster.running[second]["config_id"], cluster.running[second]["fold"]
         cluster.start()
@@ -243,14 +243,14 @@ def test_a_job_waiting_for_a_gpu_kind_that_is_gone_moves_to_another_kind(tmp_pat
 
 
 def test_a_job_that_avoids_a_node_no_longer_excluded_is_handed_out_again(tmp_path):
-    cluster = Cluster(tmp_path, {}, allotments=[Share(avoid=("second",))])
+    cluster = Cluster(tmp_path, {}, allotments=[Allotment(avoid=("second",))])
     with cluster.journal:
         cluster.start()
         (trial,) = cluster.running
         assert cluster.running[trial]["avoid"] == ["second"]
-        cluster.allotments = [Share(avoid=("second", "third"))]
+        cluster.allotments = [Allotment(avoid=("second", "third"))]
         assert not cluster.feed.requeue_stranded(trial)
-        cluster.allotments = [Share(avoid=("third",))]
+        cluster.allotments = [Allotment(avoid=("third",))]
         assert cluster.feed.requeue_stranded(trial), "the second node may be the only one with a free slot"
         cluster.start()
         assert list(cluster.running.values())[-1]["avoid"] == ["third"]
@@ -304,7 +304,7 @@ def test_start_failures_of_one_fold_trial_end_the_run_even_if_others_report(tmp_
 
 
 def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
-    cluster = Cluster(tmp_path, {}, allotments=[Share(2.0, 0.5, 2, 0.5, "A100"), Share(1.0, 1.0, 1, 1.0, "T4")])
+    cluster = Cluster(tmp_path, {}, allotments=[Allotment(2.0, 0.5, 2, 0.5, "A100"), Allotment(1.0, 1.0, 1, 1.0, "T4")])
     with cluster.journal:
         cluster.start()
         handed_out = [(job["kind"], job["gpus"], job["cpus"], job["memory"]) for job in cluster.running.values()]
@@ -315,7 +315,7 @@ def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
             pass
         del cluster.running[trial]
         assert cluster.start() and len(cluster.running) == 2 and cluster.feed.has_more_jobs
-        cluster.allotments = [Share(2.0, 0.5, 4, 0.5, "A100")]
+        cluster.allotments = [Allotment(2.0, 0.5, 4, 0.5, "A100")]
         assert cluster.start() and len(cluster.running) == 5, "4 on A100, and the one on T4 keeps running"
 
 
