@@ -22,7 +22,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.statistics.config_effects import config_effects
-from analysis.statistics.expected_scores import expect
+from analysis.statistics.expected_scores import expected_scores
 from search.policies.contract import Policy
 from search.policies.registry import scheduler
 from search.replay.generated_worlds import RECIPES, Recipe, generated_study, make_world
@@ -59,7 +59,7 @@ def measure(recipe: Recipe, name: str, seed: int) -> dict[str, float]:
     simulate(policy, study.curves, workers=8)
     trials, curves = tables_of(policy)
     winner = policy.answer().winner
-    effects = config_effects(expect(trials, curves))
+    effects = config_effects(expected_scores(trials, curves))
     table = effects.table.assign(truth=truth)
     held = table["truth"].between(table["low"], table["high"])
     apart = table["truth"] - table["truth"].mean()

@@ -12,8 +12,8 @@ import pandas as pd
 from analysis.answer.document import full_config
 from analysis.answer.selection import default_config, needs_a_winner, scored_config, winner_of
 from analysis.statistics.config_effects import Difference, config_effects
-from analysis.statistics.expected_scores import expect
-from analysis.statistics.paired import Comparison, compare
+from analysis.statistics.expected_scores import expected_scores
+from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 from trainable.objectives.metrics import COLUMNS, scores
@@ -32,7 +32,7 @@ class Compared:
     other: str
     parameters: Mapping[str, tuple[Any, Any]]
     folds: pd.DataFrame
-    tested: Comparison
+    tested: PairedTest
     expected: Difference | None
     images: pd.DataFrame
     notes: tuple[str, ...]
@@ -51,7 +51,7 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
         other,
         _differing(full_config(tables, config), full_config(tables, other)),
         folds,
-        compare(full, config, other),
+        paired_test(full, config, other),
         _expected(tables, config, other),
         images,
         tuple(_notes(tables, config, other, folds, images)),
@@ -101,7 +101,7 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
         yield f"On {folds} that both have, the mean difference is {tested.difference:+.4f}."
     if tested.folds > 1:
         yield f"Corrected t-test: 95 % interval {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p:.3f}."
-    yield f"{tested.words}."
+    yield f"{tested.summary}."
     expected = compared.expected
     if expected is not None and not math.isnan(expected.mean):
         yield (
@@ -132,7 +132,7 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, 
 
 def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
     """Of the additive model of all configs; None where one of the two has no place in it."""
-    effects = config_effects(expect(tables.trials, tables.curves))
+    effects = config_effects(expected_scores(tables.trials, tables.curves))
     known = config in effects.table.index and other in effects.table.index
     return effects.difference(config, other) if known else None
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.answer.selection import Selection, plain
-from analysis.statistics.bootstrap import Corrected
+from analysis.statistics.bootstrap import CorrectedScore
 from search.runs.run_tables import RunTables
 
 
@@ -90,7 +90,7 @@ def _member(tables: RunTables, selection: Selection, config: str) -> dict[str, A
     }
 
 
-def _corrected_document(corrected: Corrected | None) -> dict[str, Any] | None:
+def _corrected_document(corrected: CorrectedScore | None) -> dict[str, Any] | None:
     if corrected is None:
         return None
     keys = ("naive", "estimate", "low", "high", "optimism")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.bootstrap import Corrected, bias_corrected
+from analysis.statistics.bootstrap import CorrectedScore, bias_corrected
 from analysis.statistics.config_effects import Effects, config_effects
-from analysis.statistics.expected_scores import Expected, expect
-from analysis.statistics.paired import Comparison, compare
+from analysis.statistics.expected_scores import ExpectedScores, expected_scores
+from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 
@@ -54,24 +54,24 @@ class Selection:
 
     winner: Winner | None
     effects: Effects
-    expected: Expected
+    expected: ExpectedScores
     peers: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]  # the winner with each of its peers, then with the default config
+    comparisons: tuple[PairedTest, ...]  # the winner with each of its peers, then with the default config
     default: str | None
-    corrected: Corrected | None
+    corrected: CorrectedScore | None
     incomplete: tuple[Incomplete, ...]
     notes: tuple[str, ...]
 
 
 def select(tables: RunTables) -> Selection:
     """Pick the best of the complete configs and say what it cannot be told from."""
-    expected = expect(tables.trials, tables.curves)
+    expected = expected_scores(tables.trials, tables.curves)
     effects = config_effects(expected)
     winner = winner_of(tables)
     incomplete = tuple(_incomplete(tables))
     notes = list(tables.left_out)
-    if effects.told:
-        notes.append(effects.told)
+    if effects.why_not:
+        notes.append(effects.why_not)
     default = default_config(tables)
     if winner is None:
         return Selection(None, effects, expected, (), (), default, None, incomplete, tuple(notes))
@@ -79,7 +79,7 @@ def select(tables: RunTables) -> Selection:
     full = tables.full()
     others = [config for config in peers if config != winner.config]
     against = [*others, *([default] if default not in (None, winner.config, *others) else [])]
-    comparisons = tuple(compare(full, winner.config, str(other)) for other in against)
+    comparisons = tuple(paired_test(full, winner.config, str(other)) for other in against)
     corrected, why = _corrected(tables)
     return Selection(
         winner, effects, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
@@ -180,7 +180,7 @@ def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -
     return "; ".join(words)
 
 
-def _corrected(tables: RunTables) -> tuple[Corrected | None, str]:
+def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
     """From the per-image counts of all complete configs; they must be of the same images."""
     complete = tables.complete()
     images = tables.images(complete)

@@ -38,7 +38,7 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         )
     yield _peers(tables, selection)
     tested = [each for each in selection.comparisons if each.folds > 1]
-    yield from (f"Against {_role(selection, each.other)}: {each.words}." for each in tested[:SHOWN])
+    yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
         share = "shares" if untested == 1 else "share"
         yield f"{untested} of them {share} fewer than two folds with it and could not be tested one by one."
@@ -73,8 +73,8 @@ def unknown(tables: RunTables, selection: Selection) -> int:
 
 
 def _peers(tables: RunTables, selection: Selection) -> str:
-    if selection.effects.told:
-        return f"There is too little to compare it with: {selection.effects.told}."
+    if selection.effects.why_not:
+        return f"There is too little to compare it with: {selection.effects.why_not}."
     others, left = len(selection.peers) - 1, unknown(tables, selection)
     rest = f" Nothing can be said of {plural(left, 'config')} yet." if left else ""
     if not others:

@@ -26,7 +26,7 @@ def ablations(tables: RunTables, selection: Selection) -> Section:
     blocks: list[Figure | Markup] = [
         _levels(tables, str(name), rows, span) for name, rows in effects.table.groupby("parameter", sort=False)
     ]
-    blocks += [sentence(f"Not shown: {'; '.join(effects.untold)}.")] if effects.untold else []
+    blocks += [sentence(f"Not shown: {'; '.join(effects.not_estimated)}.")] if effects.not_estimated else []
     for row, column in _pairs(tables, effects.table):
         blocks.append(_heat_map(tables, selection, row, column))
     return Section("ablations", "What each parameter does", [*blocks, _importance(tables, selection)])
@@ -100,7 +100,7 @@ def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
 def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) -> Figure | Markup:
     cells = cell_means(selection.expected, _parameters(tables), row, column)
     if cells.table.empty or not cells.table["mean"].notna().any():
-        why = "; ".join(cells.untold) or "no score"
+        why = "; ".join(cells.not_estimated) or "no score"
         return sentence(f"{row} x {column}: not shown, {why}.")
     means = cells.table.pivot(index="row", columns="column", values="mean")
     order = {name: list(dict.fromkeys(cells.table[name])) for name in ("row", "column")}

@@ -127,7 +127,7 @@ def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
         return f"No winner yet: what {plural(configs, 'config')} would give as far as can be told"
     others = len(selection.peers) - 1
-    if selection.effects.told:
+    if selection.effects.why_not:
         return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
     scored = " with a score" if unknown(tables, selection) else ""
     told = (
@@ -178,7 +178,7 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
             yield _fact(f"{corrected.estimate:.4f}", "corrected for having been picked", interval)
         scored = len(selection.effects.table)
         more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
-        if not selection.effects.told:
+        if not selection.effects.why_not:
             yield _fact(str(len(selection.peers)), "in the set with the best one", more)
     else:
         yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")

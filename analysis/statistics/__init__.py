@@ -1,1 +1,1 @@
-"""The statistics of a finished run: effects, intervals, tests; no files and no words."""
+"""Statistics of a run: effects, intervals and tests, computed from tables; no files and no report texts."""

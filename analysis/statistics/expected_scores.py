@@ -1,10 +1,10 @@
-"""The table every statistic starts from: full-length scores, and what paused fold trials would have come to.
+"""The input of every statistic: full-length scores, and forecasts for paused fold trials.
 
-A scheduler pauses fold trials because of what their curves show. A table of the full-length scores alone is
-therefore a table of survivors: its hard folds look easy, because only the lucky ran them to the end, and intervals
-from it cover the truth half as often as they say. What pausing was decided on must be in the model; then it may
-be ignored why a cell is missing. So a paused cell enters with its last score, plus the gain from there to the end
-of fold trials that were finished, with the variance such a promise has.
+A scheduler pauses fold trials because of their curves, so full-length scores alone suffer from survivorship bias: hard
+folds look easy because only the better trials finished them, and intervals cover the truth half as often as they claim.
+Once the model includes the scores that pausing was decided on, missing cells can be ignored. So a paused cell enters
+with its last score plus the expected gain to the end, estimated from finished fold trials, and with the variance of
+that forecast.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import pandas as pd
 from analysis.statistics.additive_model import Scores, fit_scores
 from search.race.mixed_model import Array
 
-FEWEST_GAINS = 3  # beyond one per fold, to know how far gains differ
-CLIMBS = ((0.8, 1.0), (0.5, 0.8))  # parts of the curve before the pause that tell its shape
+MIN_FREEDOM = 3  # degrees of freedom, to estimate how much gains vary
+CLIMBS = ((0.8, 1.0), (0.5, 0.8))  # stretches of the curve before the pause that describe its shape
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Configs x folds: scores (NaN where nothing is known), and their variance beyond noise: 0 if full length."""
+class ExpectedScores:
+    """Configs x folds: scores (NaN where unknown) and their variance beyond the noise, 0 for full-length scores."""
 
     scores: pd.DataFrame
     variances: pd.DataFrame
@@ -32,14 +32,15 @@ class Expected:
     def full(self) -> pd.DataFrame:
         return self.scores.where(self.variances == 0)
 
-    def of(self, configs: pd.Index[str]) -> Expected:
-        """These configs, and the folds in which one of them has a score."""
+    def scored(self) -> ExpectedScores:
+        """Only the configs and folds that have a score."""
+        configs = self.scores.index[self.scores.notna().any(axis="columns")]
         scores = self.scores.loc[configs].dropna(axis="columns", how="all")
-        return Expected(scores, self.variances.loc[configs, scores.columns])
+        return ExpectedScores(scores, self.variances.loc[configs, scores.columns])
 
 
-def expect(trials: pd.DataFrame, curves: pd.DataFrame) -> Expected:
-    """From the run's tables. A config with a failed fold is not in it: what it would have given is not known."""
+def expected_scores(trials: pd.DataFrame, curves: pd.DataFrame) -> ExpectedScores:
+    """From the run's tables, without configs that have a failed fold, whose score cannot be forecast."""
     failed = trials.loc[trials["state"] == "failed", "config"]
     trials = trials[~trials["config"].isin(failed)]
     full = _wide(trials, "full")
@@ -47,40 +48,40 @@ def expect(trials: pd.DataFrame, curves: pd.DataFrame) -> Expected:
     paused = trials[(trials["state"] == "paused") & trials["full"].isna() & (trials["step"] > 0)]
     for step, of in sorted(set(zip(paused["step"].tolist(), paused["of"].tolist(), strict=True))):
         cells, alike = paused[(paused["step"] == step) & (paused["of"] == of)], trials[trials["of"] == of]
-        promised, variance = _promise(alike, curves[curves["config"].isin(alike["config"])], step)
+        forecast, variance = _forecast(alike, curves[curves["config"].isin(alike["config"])], step)
         for config, fold in zip(cells["config"], cells["fold"], strict=True):
-            scores.loc[config, fold] = promised.loc[config, fold]
+            scores.loc[config, fold] = forecast.loc[config, fold]
             variances.loc[config, fold] = variance.loc[config, fold]
-    return Expected(scores, variances)
+    return ExpectedScores(scores, variances)
 
 
-def _promise(trials: pd.DataFrame, curves: pd.DataFrame, step: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What every fold trial that reached the step is worth at full length, NaN where nobody can say.
+def _forecast(trials: pd.DataFrame, curves: pd.DataFrame, step: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Forecast the full-length score of every fold trial that reached the step, NaN where that is impossible.
 
-    The gain from the step to the end is an additive model of its own: by fold, by the shape of the config's curves
-    before the step, and by the config's own gains.
+    The gain from the step to the end follows an additive model of fold, shape of the config's curves before the step,
+    and config.
     """
     full = _wide(trials, "full")
     here = curves[curves["step"] == step].pivot(index="config", columns="fold", values="score").reindex_like(full)
     gains = Scores((full - here).to_numpy(), np.zeros(full.shape), _shapes(curves, step, full.index))
-    if gains.freedom < FEWEST_GAINS:
+    if gains.freedom < MIN_FREEDOM:
         nothing = full * np.nan
         return nothing, nothing
     posterior = fit_scores(gains)
-    promised, variance = here.copy(), here * np.nan
+    forecast, variance = here.copy(), here * np.nan
     for place, fold in enumerate(full.columns):
         one = np.zeros((len(full), full.shape[1]))
         one[:, place] = 1.0
-        gain, spread = posterior.expect(np.concatenate([one, gains.covariates], axis=1))
+        gain, spread = posterior.mean_and_variance(np.concatenate([one, gains.covariates], axis=1))
         known = bool(gains.known[:, place].any())
-        promised[fold] = here[fold] + gain if known else np.nan
+        forecast[fold] = here[fold] + gain if known else np.nan
         variance[fold] = spread + posterior.noise
-    return promised, variance
+    return forecast, variance
 
 
 def _shapes(curves: pd.DataFrame, step: int, configs: pd.Index[str]) -> Array:
-    """The climb into the step and the climb before it, a config's folds averaged, in standard deviations; 0 where
-    a curve is too short to tell. Means over stretches, so that single evaluations matter little.
+    """The last climb before the step and the one before it, averaged over a config's folds, in standard deviations; 0
+    for curves that are too short. Climbs are differences between means over stretches, which reduces noise.
     """
     reached = curves[curves["step"] <= step]
     cell = [reached["config"], reached["fold"]]
@@ -95,6 +96,6 @@ def _shapes(curves: pd.DataFrame, step: int, configs: pd.Index[str]) -> Array:
 
 
 def _wide(trials: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Configs in the order they came, folds in order, also those without a score."""
+    """A row per config in the order of the run and a column per fold, including those without a score."""
     table = trials.pivot(index="config", columns="fold", values=column).astype(float)
     return table.reindex(index=pd.Index(trials["config"].unique(), name="config")).sort_index(axis="columns")

@@ -1,9 +1,9 @@
-"""What each parameter does, whatever the others are: main effects from a mixed model, and means of two crossed.
+"""Main effects of the parameters from a mixed model, and the means of two parameters crossed.
 
-Folds and the levels of the parameters are fixed; configs are random, because what a config has beyond the effects
-of its parameters is shared by its folds: five folds are not five witnesses for a learning rate. It is the model of
-``additive`` with the parameters as covariates. statsmodels' MixedLM gives the same on a complete table (a test holds
-them together), but knows no promised scores, and does not converge where configs differ by nothing but parameters.
+Folds and parameter levels are fixed effects; configs are random effects, because the folds of a config share its
+deviation from the effects of its parameters and are not independent observations. It is the model of
+``additive_model`` with the parameters as covariates. statsmodels' MixedLM gives the same on a complete table (a test
+compares them), but does not support forecast scores, and does not converge if the parameters explain all differences.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.additive_model import Scores, fit_scores
-from analysis.statistics.design_matrix import Coded, code, untellable
-from analysis.statistics.expected_scores import Expected
+from analysis.statistics.design_matrix import CodedParameter, code_parameter, confounded_parameters
+from analysis.statistics.expected_scores import ExpectedScores
 from search.race.mixed_model import Array
+from trainable.printing import plural
 
 LEVEL = 0.95
 DRAWS = 4000
@@ -27,58 +28,60 @@ CELLS = ("row", "column", "mean", "low", "high", "configs", "trials")
 
 @dataclass(frozen=True)
 class MainEffects:
-    """A row per level in ``table``: its distance from the average of its parameter's levels, and n. What cannot be
-    estimated is not in the table; ``untold`` says why.
+    """``table`` has a row per level: its distance from the average of its parameter's levels, and n;
+    ``not_estimated`` gives the reasons for missing parameters.
     """
 
     table: pd.DataFrame
-    untold: tuple[str, ...]
+    not_estimated: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Cells:
-    """A row per pair of levels in ``table``: the mean over the folds that such configs give at the average of all
-    other parameters, NaN where there is no config, and n.
+class CellMeans:
+    """``table`` has a row per pair of levels: the mean over the folds at the average of all other parameters, NaN for a
+    pair without configs, and n.
     """
 
     table: pd.DataFrame
-    untold: tuple[str, ...]
+    not_estimated: tuple[str, ...]
 
 
-def main_effects(expected: Expected, parameters: pd.DataFrame, seed: int = 0) -> MainEffects:
-    """``parameters`` has a column per parameter and a row per config, by its id; ``trials`` counts full lengths."""
-    known = _with_scores(expected)
-    coded, untold = _coded(parameters.loc[known.scores.index], [str(name) for name in parameters.columns])
-    aliased = untellable(coded)
-    drawn = _draw(known, [each.columns for each in coded], seed)
+def main_effects(expected: ExpectedScores, parameters: pd.DataFrame, seed: int = 0) -> MainEffects:
+    """``parameters`` has a column per parameter and a row per config id; ``trials`` counts full-length scores."""
+    scored = expected.scored()
+    coded, not_estimated = _code_parameters(
+        parameters.loc[scored.scores.index], [str(name) for name in parameters.columns]
+    )
+    aliased = confounded_parameters(coded)
+    drawn = _draw(scored, [each.columns for each in coded], seed)
     if isinstance(drawn, str):
-        return MainEffects(pd.DataFrame(columns=list(EFFECTS)), (*untold, drawn))
+        return MainEffects(pd.DataFrame(columns=list(EFFECTS)), (*not_estimated, drawn))
     rows: list[tuple[object, ...]] = []
-    start = known.scores.shape[1]
+    start = scored.scores.shape[1]
     for each in coded:
         slopes = drawn[:, start : (start := start + each.columns.shape[1])]
         if each.name in aliased:
             continue
         for level, contrast in zip(each.levels, each.contrasts, strict=True):
-            rows.append((each.name, level, *_interval(slopes @ contrast), *_behind(known, each.has(level))))
-    return MainEffects(pd.DataFrame(rows, columns=list(EFFECTS)), (*untold, *aliased.values()))
+            rows.append((each.name, level, *_interval(slopes @ contrast), *_sample_sizes(scored, each.has(level))))
+    return MainEffects(pd.DataFrame(rows, columns=list(EFFECTS)), (*not_estimated, *aliased.values()))
 
 
-def cell_means(expected: Expected, parameters: pd.DataFrame, row: str, column: str, seed: int = 0) -> Cells:
-    """For a heat map: all that is special about a pair of levels is in it, the others enter by their main effects."""
-    known = _with_scores(expected)
-    parameters = parameters.loc[known.scores.index]
-    crossed, untold = _coded(parameters, [row, column])
+def cell_means(expected: ExpectedScores, parameters: pd.DataFrame, row: str, column: str, seed: int = 0) -> CellMeans:
+    """For a heat map: includes the interaction of the two parameters; the others enter by their main effects."""
+    scored = expected.scored()
+    parameters = parameters.loc[scored.scores.index]
+    crossed, not_estimated = _code_parameters(parameters, [row, column])
     if len(crossed) < 2:
-        return Cells(pd.DataFrame(columns=list(CELLS)), tuple(untold))
+        return CellMeans(pd.DataFrame(columns=list(CELLS)), tuple(not_estimated))
     levels = [(one, other) for one in crossed[0].levels for other in crossed[1].levels]
-    pairs = list(zip(crossed[0].labels, crossed[1].labels, strict=True))
-    cells = Coded(f"{row} x {column}", *_pairs(levels, pairs))
-    others, _ = _coded(parameters, [name for name in parameters.columns if name not in (row, column)])
-    drawn = _draw(known, [cells.columns, *(each.columns for each in others)], seed)
+    pairs = list(zip(crossed[0].row_levels, crossed[1].row_levels, strict=True))
+    cells = CodedParameter(f"{row} x {column}", *_pairs(levels, pairs))
+    others, _ = _code_parameters(parameters, [name for name in parameters.columns if name not in (row, column)])
+    drawn = _draw(scored, [cells.columns, *(each.columns for each in others)], seed)
     if isinstance(drawn, str):
-        return Cells(pd.DataFrame(columns=list(CELLS)), (drawn,))
-    folds = known.scores.shape[1]
+        return CellMeans(pd.DataFrame(columns=list(CELLS)), (drawn,))
+    folds = scored.scores.shape[1]
     slopes = drawn[:, folds : folds + cells.columns.shape[1]]
     contrasts = dict(zip(cells.levels, cells.contrasts, strict=True))
     rows = []
@@ -87,34 +90,30 @@ def cell_means(expected: Expected, parameters: pd.DataFrame, row: str, column: s
         mean = (np.nan, np.nan, np.nan)
         if any(here):
             mean = _interval(drawn[:, :folds].mean(axis=1) + slopes @ contrasts[_pair(one, other)])
-        rows.append((one, other, *mean, *_behind(known, here)))
-    return Cells(pd.DataFrame(rows, columns=list(CELLS)), ())
+        rows.append((one, other, *mean, *_sample_sizes(scored, here)))
+    return CellMeans(pd.DataFrame(rows, columns=list(CELLS)), ())
 
 
-def _with_scores(expected: Expected) -> Expected:
-    return expected.of(expected.scores.index[expected.scores.notna().any(axis="columns")])
-
-
-def _coded(parameters: pd.DataFrame, names: Sequence[str]) -> tuple[list[Coded], list[str]]:
-    coded = [code(str(name), parameters[name].tolist()) for name in names]
-    untold = [
-        f"{each.name} has one level only: {each.levels[0]}" if each.levels else f"{each.name} is never set"
+def _code_parameters(parameters: pd.DataFrame, names: Sequence[str]) -> tuple[list[CodedParameter], list[str]]:
+    coded = [code_parameter(str(name), parameters[name].tolist()) for name in names]
+    not_estimated = [
+        f"{each.name} has only one level: {each.levels[0]}" if each.levels else f"{each.name} is never set"
         for each in coded
         if len(each.levels) < 2
     ]
-    return [each for each in coded if len(each.levels) > 1], untold
+    return [each for each in coded if len(each.levels) > 1], not_estimated
 
 
-def _draw(known: Expected, columns: list[Array], seed: int) -> Array | str:
-    """Draws of the folds' means and of the columns' slopes; or why there can be none."""
-    count = len(known.scores)
+def _draw(scored: ExpectedScores, columns: list[Array], seed: int) -> Array | str:
+    """Posterior draws of fold means and column slopes; or the reason why there are none."""
+    count = len(scored.scores)
     design = np.concatenate([np.zeros((count, 0)), *columns], axis=1)
     slopes = int(np.linalg.matrix_rank(np.concatenate([np.ones((count, 1)), design], axis=1))) if count else 1
-    scores = Scores(known.scores.to_numpy(), known.variances.fillna(0.0).to_numpy(), design)
+    scores = Scores(scored.scores.to_numpy(), scored.variances.fillna(0.0).to_numpy(), design)
     if not design.size:
         return "no parameter has two levels among the configs with a score"
     if count <= slopes or scores.freedom < 1:
-        return f"{count} configs with a score are too few to tell {slopes - 1} effects from each other"
+        return f"{plural(count, 'config')} with a score cannot separate {plural(slopes - 1, 'effect')}"
     return fit_scores(scores).draw_shared(DRAWS, np.random.default_rng(seed))
 
 
@@ -125,9 +124,9 @@ def _pair(one: str | None, other: str | None) -> str:
 def _pairs(
     levels: list[tuple[str, str]], pairs: list[tuple[str | None, str | None]]
 ) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-    """The pairs that there are as levels of one parameter, and each config's."""
-    there = tuple(_pair(*level) for level in levels if level in pairs)
-    return there, tuple(None if None in pair else _pair(*pair) for pair in pairs)
+    """The pairs that occur as levels of one parameter, and the pair of each config."""
+    present = tuple(_pair(*level) for level in levels if level in pairs)
+    return present, tuple(None if None in pair else _pair(*pair) for pair in pairs)
 
 
 def _interval(draws: Array) -> tuple[float, float, float]:
@@ -136,5 +135,5 @@ def _interval(draws: Array) -> tuple[float, float, float]:
     return float(np.median(draws)), float(low), float(high)
 
 
-def _behind(known: Expected, here: list[bool]) -> tuple[int, int]:
-    return sum(here), int(known.full.loc[here].notna().to_numpy().sum())
+def _sample_sizes(scored: ExpectedScores, here: list[bool]) -> tuple[int, int]:
+    return sum(here), int(scored.full.loc[here].notna().to_numpy().sum())

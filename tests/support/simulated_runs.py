@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.expected_scores import Expected
+from analysis.statistics.expected_scores import ExpectedScores
 
 STEPS, RUNG, HORIZON = (30, 45, 50, 100), 50, 100
 
@@ -16,7 +16,7 @@ def full(scores):
     """A table of full-length scores as the statistics take it."""
     table = pd.DataFrame(np.asarray(scores, dtype=float))
     table.index = names(len(table))
-    return Expected(table, table * 0.0)
+    return ExpectedScores(table, table * 0.0)
 
 
 def additive(rng, configs, folds, spread, noise):

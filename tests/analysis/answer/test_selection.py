@@ -94,7 +94,7 @@ def test_a_run_without_the_defaults_has_no_default_config(tmp_path):
 def test_the_winner_of_a_single_config_is_that_config(tmp_path):
     _, selection, (only,) = select_from(tmp_path, {"loss": "iou"}, [(EVEN, 1.0)])
     assert selection.winner.config == only and selection.peers == (only,)
-    assert any("one config alone" in note for note in selection.notes)
+    assert any("only one config" in note for note in selection.notes)
 
 
 def test_a_config_is_named_by_the_start_of_its_id(tmp_path):

@@ -1,4 +1,4 @@
-"""The bias-corrected estimate against simulated truth and against a slow bootstrap written out."""
+"""The bias-corrected estimate against simulated truth and against a plain, slow bootstrap."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from trainable.objectives.metrics import METRICS, scores
 
 
 def segmented(rng, worse, images, size=10_000):
-    """Counts of configs x images: images of other sizes of foreground and other difficulty; ``worse`` per config."""
+    """Counts of configs x images that vary in foreground size and difficulty; ``worse`` is per config."""
     foreground = np.clip(rng.beta(2, 5, images), 0.05, 0.9) * size
     hard = rng.normal(0, 0.3, images)
     missed = 1 / (1 + np.exp(2.2 - hard - np.asarray(worse)[:, None] - rng.normal(0, 0.3, (len(worse), images))))
@@ -17,13 +17,13 @@ def segmented(rng, worse, images, size=10_000):
 
 
 def truth(metric, images, worse=0.0):
-    """What a config is expected to score in a fold of that many images."""
+    """The expected score of a config in a fold of that many images."""
     counts = segmented(np.random.default_rng(99), [worse], images * 1500)[0]
     return np.mean([scores(part)[metric] for part in np.split(counts, 1500)])
 
 
 @pytest.mark.parametrize("metric", ["miou", "miou_image"])
-def test_the_best_of_fifty_equal_configs_looks_better_than_it_is_and_the_estimate_does_not(metric):
+def test_the_estimate_removes_the_selection_bias_of_fifty_equal_configs(metric):
     folds, expected = np.arange(100) % 5, truth(metric, 20)
     found = [
         bias_corrected(segmented(np.random.default_rng(seed), np.zeros(50), 100), folds, metric, draws=100)
@@ -37,9 +37,9 @@ def test_the_best_of_fifty_equal_configs_looks_better_than_it_is_and_the_estimat
     assert all(each.optimism > 0 for each in found)
 
 
-def test_intervals_cover_nearly_what_they_say():
-    """The truth is that of the config that was picked. Over 1,000 other simulations of this world 0.928 +- 0.008 are
-    covered, not 0.95: the bounds guard what is known, they do not claim more.
+def test_intervals_nearly_reach_their_nominal_coverage():
+    """The truth is the score of the selected config. In 1,000 other simulations of the same kind coverage was
+    0.928 +- 0.008 instead of 0.95; the bounds guard this level.
     """
     levels = np.linspace(-0.4, 0.4, 17)
     expected = [truth("miou", 20, worse) for worse in levels]
@@ -53,8 +53,8 @@ def test_intervals_cover_nearly_what_they_say():
 
 
 @pytest.fixture(scope="module")
-def written_out():
-    """A bootstrap image by image: selection on the drawn images, scores on the others, for all metrics at once."""
+def plain_bootstrap():
+    """Selection on the sampled images and scores of the others, with the metrics used in training, for all metrics."""
     rng = np.random.default_rng(4)
     counts, folds = segmented(rng, rng.normal(0, 0.2, 6), 30), np.repeat([0, 1, 2], 10)
 
@@ -63,49 +63,49 @@ def written_out():
         return [np.mean([each[metric] for each in of_folds]) for metric in METRICS]
 
     actual = np.array([means(config, np.arange(30)) for config in range(6)])
-    picked, everybody = [], []
+    picked, average = [], []
     for _ in range(400):
         drawn = np.concatenate([rng.choice(np.flatnonzero(folds == fold), 10) for fold in range(3)])
         left = np.setdiff1d(np.arange(30), drawn)
         winners = np.argmax([means(config, drawn) for config in range(6)], axis=0)
         outside = np.array([means(config, left) for config in range(6)])
         picked.append(outside[winners, np.arange(len(METRICS))])
-        everybody.append(outside.mean(0))
-    return counts, folds, actual, np.array(picked), np.array(everybody)
+        average.append(outside.mean(0))
+    return counts, folds, actual, np.array(picked), np.array(average)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_it_is_the_bootstrap_written_out_image_by_image(written_out, metric):
-    counts, folds, *columns = written_out
-    actual, picked, everybody = (column[..., list(METRICS).index(metric)] for column in columns)
+def test_the_estimate_agrees_with_a_bootstrap_over_single_images(plain_bootstrap, metric):
+    counts, folds, *columns = plain_bootstrap
+    actual, picked, average = (column[..., list(METRICS).index(metric)] for column in columns)
     found = bias_corrected(counts, folds, metric, draws=2000)
-    slow = np.mean(picked) - np.mean(everybody) + actual.mean()
+    slow = np.mean(picked) - np.mean(average) + actual.mean()
     assert found.naive == pytest.approx(actual.max())
     assert found.winner == actual.argmax()
     assert found.estimate == pytest.approx(slow, abs=5 * np.std(picked) / 400**0.5 + 1e-6)
     assert found.chosen.sum() == pytest.approx(1.0)
 
 
-def test_one_config_was_not_picked_and_keeps_its_score():
+def test_a_single_config_keeps_its_score():
     counts = segmented(np.random.default_rng(0), [0.0], 50)
     found = bias_corrected(counts, np.arange(50) % 5, "miou")
     assert found.estimate == pytest.approx(found.naive)
     assert found.low < found.naive < found.high
 
 
-def test_perfect_masks_have_nothing_to_correct():
+def test_perfect_masks_need_no_correction():
     counts = np.tile(np.array([50, 0, 0, 50]), (3, 10, 1))
     found = bias_corrected(counts, np.arange(10) % 2, "miou")
     assert (found.naive, found.estimate, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0, 1.0))
 
 
-def test_a_fold_of_one_image_is_scored_from_the_other_folds():
+def test_a_fold_of_one_image_is_skipped_in_draws_that_contain_it():
     counts = segmented(np.random.default_rng(0), [0.0, 0.1], 7)
     found = bias_corrected(counts, np.array([0, 1, 1, 1, 1, 1, 1]), "miou")
     assert np.isfinite([found.estimate, found.low, found.high]).all()
 
 
-def test_the_same_seed_gives_the_same_answer():
+def test_the_same_seed_gives_the_same_result():
     counts, folds = segmented(np.random.default_rng(0), np.zeros(4), 40), np.arange(40) % 4
     one, two = (bias_corrected(counts, folds, "miou", seed=1) for _ in range(2))
     assert (one.estimate, one.low, one.chosen.tolist()) == (two.estimate, two.low, two.chosen.tolist())
@@ -113,11 +113,11 @@ def test_the_same_seed_gives_the_same_answer():
 
 
 @pytest.mark.parametrize("counts", [np.zeros((0, 5, 4)), np.zeros((2, 4, 4)), np.zeros((2, 5, 3)), np.zeros((5, 4))])
-def test_counts_of_a_wrong_shape_are_refused(counts):
+def test_counts_with_a_wrong_shape_are_rejected(counts):
     with pytest.raises(ValueError, match="configs x images x 4"):
         bias_corrected(counts.astype(np.int64), np.arange(5) % 2, "miou")
 
 
-def test_an_unknown_metric_is_refused():
-    with pytest.raises(ValueError, match="'iou' is none of miou"):
+def test_an_unknown_metric_is_rejected():
+    with pytest.raises(ValueError, match="'iou': allowed are miou"):
         bias_corrected(np.ones((2, 4, 4), np.int64), np.arange(4) % 2, "iou")
