@@ -46,7 +46,7 @@ def terminal(name: str, root: str, share: float) -> None:
     status = Status(policy_of(run.space()))
     for line in lines[: int(share * len(lines))]:
         status.note(line)
-    status.look(driven=True)
+    status.set_driven(driven=True)
     console = Console(record=True, width=TERMINAL.width, file=io.StringIO(), color_system="truecolor")
     for text in draw(take_snapshot(status, run.name, TERMINAL.configs), status.elapsed(line.at), TERMINAL):
         console.print(text)

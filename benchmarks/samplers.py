@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from search.messages import Report
 from search.policies.registry import policy_of
 from search.replay.simulation import simulate
-from search.samplers.config_outcome import account
+from search.samplers.config_outcome import outcome_of
 from search.samplers.growing_study import GrowingStudy
 from search.samplers.optuna_adapter import STATES, OptunaProposals, sampler_of
-from search.samplers.proposals import Drawn
+from search.samplers.proposals import RandomProposals
 from spaces.load import make_space
 from trainable.printing import print_table
 
@@ -47,7 +47,7 @@ class OptunasStates(OptunaProposals):
         sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for config in policy.score_table.entrants:
-            told = account(policy, config)
+            told = outcome_of(policy, config)
             value = list(told.values.values())[-1] if told.fate == "pruned" else told.mean
             trial = self.trial(policy, config, STATES[told.fate], value=value, intermediate_values=told.values)
             study.add_trial(trial)
@@ -84,7 +84,7 @@ def run(sampler: str, told: type[OptunaProposals], count: int, seed: int) -> tup
     """The median truth of the later half of the proposals, and the winner's truth."""
     space = make_space(SPACE | {"sampler": {"name": sampler, "count": count, "seed": seed}})
     policy, asked = policy_of(space), space.settings.sampler
-    proposals: Any = Drawn(space, seed, count) if sampler == "random" else told(space, asked)  # type: ignore[arg-type]
+    proposals: Any = RandomProposals(space, seed, count) if sampler == "random" else told(space, asked)  # type: ignore[arg-type]
     study: Any = GrowingStudy(policy, Nowhere(), proposals, lambda point: None)  # type: ignore[arg-type]
     hill = Hill(policy)
     simulate(study, hill, workers=4)

@@ -66,7 +66,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, smal
     from search.messages import Entrant, Job, Report
     from search.policies.registry import policy_of
     from search.runs.journal import Journal
-    from search.runs.run_folder import FOLDS, Run, note_launch
+    from search.runs.run_folder import FOLDS, Run, record_launch
     from search.runs.study import Study
     from spaces.load import load_space
     from trainable.data.folds import folds_of, save_folds
@@ -78,13 +78,13 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, smal
     run = Run(home / "small")
     folds = folds_of(small_data, space.settings.folds, space.settings.fold_seed)
     with Journal(run.journal) as journal:
-        note_launch(run, space, small_data.hash)
+        record_launch(run, space, small_data.hash)
         save_folds(folds, run.folder / FOLDS)
         study = Study(policy_of(space), journal)
         study.begin(host="here", pid=1)
         points = {point.id: point for point in space.configs()}
         for point in points.values():
-            run.note_config(point)
+            run.record_config(point)
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
         while isinstance(job := study.next(), Job):
             folder = run.folder / "configs" / job.config / f"fold_{job.fold}"

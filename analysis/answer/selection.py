@@ -116,7 +116,7 @@ def needs_a_winner(tables: RunTables, winner: Winner | None) -> Winner:
 
 
 def how_to_complete(tables: RunTables) -> str:
-    return f"{tables.run.relaunch} goes on with the run"
+    return f"{tables.run.resume_command} goes on with the run"
 
 
 def winner_of(tables: RunTables) -> Winner | None:

@@ -75,7 +75,7 @@ def needs_models(run: Run, config: str) -> list[Path]:
     if missing:
         raise UserError(
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
-            f"{run.relaunch} goes on with the run"
+            f"{run.resume_command} goes on with the run"
         )
     return folds
 

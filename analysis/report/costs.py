@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
-from search.runs.cost_outlook import outlook
+from search.runs.cost_estimate import estimate_cost
 from search.runs.ledger import ledger
 from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
@@ -23,7 +23,7 @@ def costs(tables: RunTables) -> Section:
     found = ledger(tables.lines, time.time() if tables.status.driven and not tables.status.ended else None)
     if not found.accounts:
         return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
-    seen = outlook(tables.status)
+    seen = estimate_cost(tables.status)
     saved, share = (0.0, 1.0) if seen is None else (seen.saved, seen.share)
     spent = {part: share * seconds / 1e6 for part, seconds in found.totals().items() if seconds}
     scale, unit = (3600, "GPU-hours") if sum(spent.values()) >= 3600 else (1, "GPU-seconds")
@@ -69,7 +69,7 @@ def provenance(tables: RunTables) -> Section:
         return Section("provenance", "Provenance", [Markup(f"<p>{escape(f'{ENVIRONMENT}: {error}')}</p>")])
     rows = [{"what": name, "value": value} for name, value in _facts(tables, environment)]
     space = json.dumps(tables.space.canonical(), indent=2)
-    commands = f"{tables.run.relaunch}\npython -m analysis report {tables.run.address}"
+    commands = f"{tables.run.resume_command}\npython -m analysis report {tables.run.address}"
     return Section(
         "provenance",
         "Provenance",

@@ -26,7 +26,7 @@ from analysis.report.figure import (
     values_of,
     whole_numbers,
 )
-from search.runs.cost_outlook import outlook
+from search.runs.cost_estimate import estimate_cost
 from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
@@ -182,7 +182,7 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
             yield _fact(str(len(selection.peers)), "in the set with the best one", more)
     else:
         yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")
-    seen = outlook(tables.status)
+    seen = estimate_cost(tables.status)
     if seen is not None:
         share = f"{seen.spent / seen.grid:.0%} of the full grid's {duration(seen.grid)}" if seen.grid else ""
         number, unit = duration(seen.spent).split(" ", 1)

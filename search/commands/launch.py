@@ -21,11 +21,11 @@ from search.planning.plan_output import show_first
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
 from search.runs.journal import Journal
-from search.runs.recovery import bring_in, recover
-from search.runs.run_folder import FOLDS, STOP_FILE, Run, check_run, note_launch
+from search.runs.recovery import import_reports, recover
+from search.runs.run_folder import FOLDS, STOP_FILE, Run, check_run, record_launch
 from search.runs.study import Study, replay_lines
 from search.samplers.growing_study import GrowingStudy
-from search.samplers.proposals import Drawn, Listed, Proposals
+from search.samplers.proposals import ListProposals, Proposals, RandomProposals
 from search.tracking.sync import track_run
 from search.tracking.tracker import make_trackers
 from spaces.schema.parameters import Choice
@@ -77,9 +77,9 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
     with Journal(run.journal) as journal:
         policy = policy_of(space)
         replay_lines(policy, run.lines())
-        if run.behind and (ahead := bring_in(Study(policy, journal), run, space)):
+        if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {ahead} reports ahead of its journal")
-        note_launch(run, space, data_hash)
+        record_launch(run, space, data_hash)
         shipment = None if data is None else _shipment(space, run, data)
         show_first(run.folder, space, options.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
             values: dict[str, Any] = {}
 
             def admit(point: Point) -> None:
-                run.note_config(point)
+                run.record_config(point)
                 values[point.id] = point.config.model_dump(mode="json")
 
             def admit_new(point: Point) -> None:
@@ -101,7 +101,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
                 admit(_recorded_point(space, entrant, run))
             study = GrowingStudy(policy, journal, proposals, admit_new)
             study.begin(host=socket.gethostname(), pid=os.getpid())
-            study.let_in()
+            study.add_proposals()
             configs = "as many configs as the budget allows"
             if proposals.count is not None:
                 configs = plural(proposals.count, "config")
@@ -152,9 +152,9 @@ def _proposals(space: Space, run: Run, policy: Policy) -> Iterator[tuple[Proposa
         finally:
             stored.write()
     elif isinstance(sampler, GridSampler):
-        yield Listed(space.configs()), lambda: None
+        yield ListProposals(space.configs()), lambda: None
     else:
-        yield Drawn(space, sampler.seed, sampler.count), lambda: None
+        yield RandomProposals(space, sampler.seed, sampler.count), lambda: None
 
 
 def _target(space: Space, options: LaunchOptions) -> Target:

@@ -120,5 +120,5 @@ def stop(run: RunName, root: Root = RUNS) -> None:
     found = find_run(run, root)
     if not found.driven:
         raise UserError(f"{found.address}: this run is not running, so there is nothing to stop")
-    found.ask_to_stop()
+    found.request_stop()
     say(f"{found.address}: stopping after the current reports")

@@ -280,7 +280,7 @@ class JobFeed:
     @property
     def _trials_spent(self) -> bool:
         trials = self.settings.trials
-        return trials is not None and self.study.policy.score_table.begun >= trials
+        return trials is not None and self.study.policy.score_table.started_trials >= trials
 
     def _check_for_end(self) -> None:
         if self.ending is not None:

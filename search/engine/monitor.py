@@ -63,12 +63,12 @@ def begun(score_table: ScoreTable) -> Iterator[Cell]:
     """Every fold trial that has a score or is running."""
     for config in score_table.entrants:
         for fold in range(score_table.folds):
-            if score_table.curve(config, fold) or (config, fold) in score_table.out:
+            if score_table.curve(config, fold) or (config, fold) in score_table.outstanding:
                 yield config, fold
 
 
 def state_of(score_table: ScoreTable, cell: Cell) -> int:
-    if cell in score_table.out:
+    if cell in score_table.outstanding:
         return RUNNING
     curve = score_table.curve(*cell)
     if any(math.isnan(score) for score in curve.values()):
@@ -88,7 +88,7 @@ def fold_readings(score_table: ScoreTable, cell: Cell) -> Iterator[Reading]:
 
 def run_readings(score_table: ScoreTable) -> Iterator[Reading]:
     yield "run_configs", len(score_table.entrants), {}
-    yield "run_jobs_out", len(score_table.out), {}
+    yield "run_jobs_out", len(score_table.outstanding), {}
     yield "run_gpu_seconds", score_table.spent, {}
     means = [
         sum(scores) / score_table.folds

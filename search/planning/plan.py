@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
 from search.planning.step_seconds import StepEstimates, estimate_steps
 from search.replay.timetable import Limits, Usage, schedule_in_order, usage
-from search.samplers.proposals import drawn
+from search.samplers.proposals import random_points
 from spaces.schema.samplers import GridSampler
 from spaces.schema.schedulers import Grid
 from spaces.schema.settings import Resources
@@ -73,7 +73,11 @@ def make_plan(space: Space, options: PlanOptions) -> Plan:
         raise UserError(f"--slots {options.slots}: must be at least 1")
     limits = limits_of(space)
     points = planned(space)
-    sample = drawn(space, OPEN_ENDED_SAMPLE, getattr(space.settings.sampler, "seed", 0)) if points is None else points
+    sample = (
+        random_points(space, OPEN_ENDED_SAMPLE, getattr(space.settings.sampler, "seed", 0))
+        if points is None
+        else points
+    )
     estimates = estimate_steps(space, sample, options.step_seconds, options.calibrate)
     slots = options.slots or (1 if estimates.elsewhere else slots_here(space.settings.resources))
     if points is None:
@@ -93,7 +97,7 @@ def planned(space: Space) -> Sequence[Point] | None:
     sampler = space.settings.sampler
     if isinstance(sampler, GridSampler):
         return space.configs()
-    return None if sampler.count is None else drawn(space, sampler.count, sampler.seed)
+    return None if sampler.count is None else random_points(space, sampler.count, sampler.seed)
 
 
 def limits_of(space: Space) -> Limits:

@@ -70,7 +70,7 @@ class Asha(Policy):
 
     def judge(self, report: Report) -> str | None:
         entrant, rung = self.score_table.entrants[report.config], (report.fold, report.step)
-        job = self.score_table.out.get((report.config, report.fold))
+        job = self.score_table.outstanding.get((report.config, report.fold))
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
         own = self.score_table.score(report.config, *rung)
@@ -91,10 +91,10 @@ class Asha(Policy):
 
     def _waiting(self) -> Iterator[tuple[int, float, Entrant]]:
         """Who stands before a rung that nobody is training it for: the rung's place, and the score behind it."""
-        for entrant in self.score_table.standing():
+        for entrant in self.score_table.alive():
             ladder = self._ladders[entrant.steps]
             level, score = self._height(entrant, ladder)
-            if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.score_table.out:
+            if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.score_table.outstanding:
                 yield level, score, entrant
 
     def _may_climb(self, entrant: Entrant, level: int, score: float) -> bool:
@@ -126,7 +126,7 @@ class Asha(Policy):
 
     def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
         if (steps, rung) not in self._ranked:
-            same = (other.config for other in self.score_table.standing() if other.steps == steps)
+            same = (other.config for other in self.score_table.alive() if other.steps == steps)
             scores = (self.score_table.score(config, *rung) for config in same)
             self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
         return self._ranked[steps, rung]

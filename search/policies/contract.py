@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from search.messages import Answer, Continue, Entrant, Finished, Job, Record, Report, Stop, Verdict, Wait
-from search.race.answer import best_seen
+from search.race.answer import rank_by_full_scores
 from search.race.score_table import ScoreTable
 
 
@@ -54,7 +54,7 @@ class Policy(ABC):
 
     def ranking(self) -> tuple[str, ...]:
         """Those that can be compared so far, best first by what all their folds are expected to give."""
-        return best_seen(self.score_table)
+        return rank_by_full_scores(self.score_table)
 
     def add(self, entrant: Entrant) -> None:
         self.score_table.add(entrant)
@@ -62,9 +62,9 @@ class Policy(ABC):
     def next(self) -> Job | Wait | Finished:
         job = None if self.score_table.exhausted else self.choose()
         if job is not None:
-            self.score_table.out[job.config, job.fold] = job
+            self.score_table.outstanding[job.config, job.fold] = job
             return job
-        if self.score_table.out:
+        if self.score_table.outstanding:
             return Wait()
         return Finished(self._budget_spent() if self.score_table.exhausted else "every job is done")
 
@@ -77,16 +77,16 @@ class Policy(ABC):
         reason = self._end(report)
         if reason is None:
             return Continue()
-        self.take_back(report.config, report.fold)
+        self.release_job(report.config, report.fold)
         return Stop(reason)
 
     def lost(self, job: Job) -> None:
         """The worker died or gave the job back: it may be handed out again."""
-        self.take_back(job.config, job.fold)
+        self.release_job(job.config, job.fold)
 
-    def take_back(self, config: str, fold: int) -> None:
+    def release_job(self, config: str, fold: int) -> None:
         """Nobody trains this fold trial any more."""
-        self.score_table.out.pop((config, fold), None)
+        self.score_table.outstanding.pop((config, fold), None)
 
     def _end(self, report: Report) -> str | None:
         if (cell := self.score_table.failed.get(report.config)) is not None:
@@ -97,7 +97,7 @@ class Policy(ABC):
             return self._budget_spent()
         if (reason := self.judge(report)) is not None:
             return reason
-        job = self.score_table.out.get((report.config, report.fold))
+        job = self.score_table.outstanding.get((report.config, report.fold))
         if job is not None and report.step >= job.until:
             return f"paused: fold {report.fold} reached step {job.until}"
         return None
@@ -117,9 +117,9 @@ def replay(policy: P, records: Iterable[Record]) -> P:
         if isinstance(record, Entrant):
             policy.add(record)
         elif isinstance(record, Job):
-            policy.score_table.out[record.config, record.fold] = record
+            policy.score_table.outstanding[record.config, record.fold] = record
         else:
             policy.report(record)
-    for job in list(policy.score_table.out.values()):
+    for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
     return policy

@@ -18,8 +18,8 @@ class FoldAfterFold(Policy):
         """Whether a config with these scores, of its folds so far, would be pruned as things stand."""
 
     def choose(self) -> Job | None:
-        busy, pruned = {config for config, _ in self.score_table.out}, self.pruner()
-        for entrant in self.score_table.standing():
+        busy, pruned = {config for config, _ in self.score_table.outstanding}, self.pruner()
+        for entrant in self.score_table.alive():
             folds = [] if entrant.config in busy else self.score_table.open_folds(entrant.config)
             if folds and not pruned(self.score_table.scores(entrant.config)):
                 return Job(entrant.config, folds[0], entrant.horizon)
@@ -35,6 +35,6 @@ class FoldAfterFold(Policy):
         """The scores of every config that has all folds, in the order of the configs."""
         return [
             self.score_table.scores(entrant.config)
-            for entrant in self.score_table.standing()
+            for entrant in self.score_table.alive()
             if self.score_table.complete(entrant.config)
         ]

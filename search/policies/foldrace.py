@@ -12,11 +12,11 @@ import numpy as np
 
 from search.messages import Answer, Entrant, Job, Report
 from search.policies.contract import Policy
-from search.policies.job_order import Queue
-from search.race.answer import best_first, best_of, usual_prior
+from search.policies.job_queue import JobQueue
+from search.race.answer import default_prior, find_winner, ranked_names
 from search.race.forecast import forecast_all
-from search.race.judgement import Race, Rules, judge_all
 from search.race.mixed_model import Prior
+from search.race.race_state import RaceState, Rules, compute_race
 from search.race.score_matrix import ScoreMatrix
 from trainable.errors import UserError
 
@@ -46,12 +46,12 @@ class FoldRace(Policy):
             raise UserError(f"keep = {keep}: must be above 0 and at most 1")
         if not 0 <= delta < 0.5:
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
-        self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or usual_prior())
+        self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or default_prior())
         super().__init__((), folds, budget)
         self._sheet = ScoreMatrix(self.score_table, rungs)
         self._news = 0  # what the sheet was told since the moment that the race is judged from
         self._most_out = 0
-        self._screening: Queue[tuple[int]] = Queue(self._screened)
+        self._screening: JobQueue[tuple[int]] = JobQueue(self._screened)
         self._mark()
         for entrant in entrants:
             self.add(entrant)
@@ -69,10 +69,10 @@ class FoldRace(Policy):
             self._hear()
         return new
 
-    def take_back(self, config: str, fold: int) -> None:
-        self._most_out = max(self._most_out, len(self.score_table.out))
-        super().take_back(config, fold)
-        row, out = self._sheet.row[config], len(self.score_table.out)
+    def release_job(self, config: str, fold: int) -> None:
+        self._most_out = max(self._most_out, len(self.score_table.outstanding))
+        super().release_job(config, fold)
+        row, out = self._sheet.row[config], len(self.score_table.outstanding)
         self._screening.put((row,))
         if self._going is not None and (entry := self._entry(row)) is not None:
             self._going.put(entry)
@@ -98,7 +98,7 @@ class FoldRace(Policy):
             return self.why(report.config)
         if report.fold or report.step not in rungs:
             return None
-        job = self.score_table.out.get((report.config, 0))
+        job = self.score_table.outstanding.get((report.config, 0))
         waits = job is None or job.until <= report.step
         return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
 
@@ -107,17 +107,17 @@ class FoldRace(Policy):
         if config in self.score_table.failed:
             return f"failed: a score of fold {self.score_table.failed[config][1]} is not a number, the worst there is"
         race, row = self._now(), self._sheet.row[config]
-        return race.why_not(row) if row < len(race) else None
+        return race.pause_reason(row) if row < len(race) else None
 
     def answer(self) -> Answer:
         if not self.score_table.entrants:
             return Answer(None, ())
-        return best_of(self._sheet, forecast_all(self._sheet, self.rules.prior), self.rules.prior)
+        return find_winner(self._sheet, forecast_all(self._sheet, self.rules.prior), self.rules.prior)
 
     def ranking(self) -> tuple[str, ...]:
         race = self._now()
         rows = np.flatnonzero(race.standings.candidates & race.table.known.any(1))
-        return best_first(self._sheet, rows, race.standings.mean)
+        return ranked_names(self._sheet, rows, race.standings.mean)
 
     def _hear(self) -> None:
         self._news += 1
@@ -134,13 +134,13 @@ class FoldRace(Policy):
 
         Only records may come here, so that replaying them leads to the same race.
         """
-        self._news, self._basis = 0, self._sheet.frozen()
-        self._race: Race | None = None
-        self._going: Queue[Entry] | None = None
+        self._news, self._basis = 0, self._sheet.snapshot()
+        self._race: RaceState | None = None
+        self._going: JobQueue[Entry] | None = None
 
-    def _now(self) -> Race:
+    def _now(self) -> RaceState:
         if self._race is None:
-            self._race = judge_all(self._basis, self.rules)
+            self._race = compute_race(self._basis, self.rules)
         return self._race
 
     def _screened(self, entry: tuple[int]) -> Job | None:
@@ -148,16 +148,16 @@ class FoldRace(Policy):
         (row,), score_matrix = entry, self._sheet
         name = score_matrix.names[row]
         there = not np.isnan(score_matrix.at(0)[row, 0])
-        if there or name in self.score_table.failed or (name, 0) in self.score_table.out:
+        if there or name in self.score_table.failed or (name, 0) in self.score_table.outstanding:
             return None
         return Job(name, 0, score_matrix.steps[row][0])
 
-    def _go_on(self) -> Queue[Entry]:
+    def _go_on(self) -> JobQueue[Entry]:
         """Whoever may go on to a further rung of fold 0; then the next fold of whoever may still win: the
         fewest folds first, then the best; one fold at a time.
         """
         if self._going is None:
-            self._going = Queue(self._given, self._entries())
+            self._going = JobQueue(self._given, self._entries())
         return self._going
 
     def _entries(self) -> Iterator[Entry]:
@@ -188,7 +188,7 @@ class FoldRace(Policy):
         if name in self.score_table.failed or entry != self._entry(row):
             return None
         if stage == 0:
-            return None if (name, 0) in self.score_table.out else Job(name, 0, self._sheet.steps[row][place])
+            return None if (name, 0) in self.score_table.outstanding else Job(name, 0, self._sheet.steps[row][place])
         return None if self.score_table.busy(name) else next(self._next_fold(row), None)
 
     def _speculate(self) -> Iterator[Job]:

@@ -25,7 +25,7 @@ class Grid(Policy):
             while self._behind[fold] < len(entrants) and self._over(entrants[self._behind[fold]], fold):
                 self._behind[fold] += 1
             for entrant in entrants[self._behind[fold] :]:
-                if (entrant.config, fold) not in self.score_table.out and not self._over(entrant, fold):
+                if (entrant.config, fold) not in self.score_table.outstanding and not self._over(entrant, fold):
                     yield Job(entrant.config, fold, entrant.horizon)
 
     def _over(self, entrant: Entrant, fold: int) -> bool:

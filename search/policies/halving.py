@@ -73,7 +73,7 @@ class Halving(Policy):
 
     def _stage(self) -> tuple[int, list[str]]:
         """The first fold that is not done, and who trains it."""
-        members = [entrant.config for entrant in self.score_table.standing()]
+        members = [entrant.config for entrant in self.score_table.alive()]
         for fold in range(self.score_table.folds):
             if fold:
                 members = sorted(members, key=lambda config: -self._mean(config, fold))[: self._quota(fold)]

@@ -32,7 +32,7 @@ class RayAsha(Policy):
 
     def choose(self) -> Job | None:
         for started in (False, True):
-            for entrant in self.score_table.standing():
+            for entrant in self.score_table.alive():
                 for fold in self.score_table.open_folds(entrant.config):
                     curve = self.score_table.curve(entrant.config, fold)
                     if bool(curve) == started and not (curve and self._below(entrant, fold, max(curve))):
@@ -45,7 +45,7 @@ class RayAsha(Policy):
     def answer(self) -> Answer:
         trials = [
             (curve[max(curve)], entrant.config)
-            for entrant in self.score_table.standing()
+            for entrant in self.score_table.alive()
             for fold in range(self.score_table.folds)
             if (curve := self.score_table.curve(entrant.config, fold))
         ]
@@ -63,7 +63,7 @@ class RayAsha(Policy):
         if step not in self._cuts:
             rung = [
                 score
-                for entrant in self.score_table.standing()
+                for entrant in self.score_table.alive()
                 for fold in range(self.score_table.folds)
                 if (score := self.score_table.score(entrant.config, fold, step)) is not None
             ]

@@ -9,26 +9,26 @@ from search.messages import Answer
 from search.race.mixed_model import Array, Prior, Table, Variances
 from search.race.score_matrix import ScoreMatrix
 from search.race.score_table import ScoreTable
-from search.race.standings import stand
+from search.race.standings import compare
 
-UNTOLD = 0.05  # below this chance to be better than the winner, a config can be told from it
+PEER_CHANCE = 0.05  # below this chance to be better than the winner, a config can be told from it
 
 
 def best_complete(score_table: ScoreTable) -> Answer:
     """By the full-length scores alone; only a complete config can win."""
-    return best_of(*_full_length(score_table), usual_prior())
+    return find_winner(*_full_length(score_table), default_prior())
 
 
-def best_seen(score_table: ScoreTable) -> tuple[str, ...]:
+def rank_by_full_scores(score_table: ScoreTable) -> tuple[str, ...]:
     """Everybody with a full-length score, best first by what all folds are expected to give."""
     score_matrix, table = _full_length(score_table)
     seen = score_matrix.alive & table.known.any(1)
     if not seen.any():
         return ()
-    return best_first(score_matrix, np.flatnonzero(seen), stand(table, usual_prior(), seen).mean)
+    return ranked_names(score_matrix, np.flatnonzero(seen), compare(table, default_prior(), seen).mean)
 
 
-def best_first(score_matrix: ScoreMatrix, rows: NDArray[np.intp], mean: Array) -> tuple[str, ...]:
+def ranked_names(score_matrix: ScoreMatrix, rows: NDArray[np.intp], mean: Array) -> tuple[str, ...]:
     return tuple(score_matrix.names[row] for row in rows[np.argsort(-mean[rows], kind="stable")])
 
 
@@ -43,19 +43,19 @@ def _full_length(score_table: ScoreTable) -> tuple[ScoreMatrix, Table]:
     return score_matrix, Table(score_matrix.full, np.zeros_like(score_matrix.full), none)
 
 
-def best_of(score_matrix: ScoreMatrix, table: Table, prior: Prior) -> Answer:
+def find_winner(score_matrix: ScoreMatrix, table: Table, prior: Prior) -> Answer:
     complete = np.isfinite(score_matrix.full).all(1) & score_matrix.alive
     if not complete.any():
         return Answer(None, ())
-    winner = stand(table, prior, complete).leader
+    winner = compare(table, prior, complete).leader
     alone = np.arange(len(score_matrix.names)) == winner
-    beyond = stand(table, prior, alone, beyond=True)
-    peers = np.flatnonzero(score_matrix.alive & table.known.any(1) & (beyond.chance >= UNTOLD))
-    ranked = sorted(peers, key=lambda row: (row != winner, -beyond.mean[row]))
+    on_any_folds = compare(table, prior, alone, on_any_folds=True)
+    peers = np.flatnonzero(score_matrix.alive & table.known.any(1) & (on_any_folds.chance >= PEER_CHANCE))
+    ranked = sorted(peers, key=lambda row: (row != winner, -on_any_folds.mean[row]))
     return Answer(score_matrix.names[winner], tuple(score_matrix.names[row] for row in ranked))
 
 
-def usual_prior(noise: float = 0.007, spread: float = 0.010) -> Prior:
+def default_prior(noise: float = 0.007, spread: float = 0.010) -> Prior:
     """Of scores between 0 and 1 as segmentation gives them: standard deviations of a fold's noise and of
     the configs.
     """

@@ -10,11 +10,11 @@ from search.race.mixed_model import Array, Prior, Table, Variances, fit
 from search.race.score_matrix import ScoreMatrix
 
 # How far apart gains may lie before any is known: a share of the variance that the configs show at the rung.
-APART = 0.5
-FEWEST = 3  # configs at the rung that show a spread
+GAIN_SPREAD = 0.5
+MIN_CONFIGS = 3  # configs at the rung that show a spread
 
 
-def forecast_all(score_matrix: ScoreMatrix, prior: Prior, apart: float = APART) -> Table:
+def forecast_all(score_matrix: ScoreMatrix, prior: Prior, gain_spread: float = GAIN_SPREAD) -> Table:
     """The full-length scores of a sheet, with forecasts where a fold only reached a rung.
 
     ``apart`` is for whoever gives up on what the forecasts say; with 0 they are what is likeliest, without that doubt.
@@ -27,13 +27,13 @@ def forecast_all(score_matrix: ScoreMatrix, prior: Prior, apart: float = APART) 
         for block in range(score_matrix.blocks.max(initial=-1) + 1):
             rows = np.flatnonzero(score_matrix.blocks == block)
             rung, shapes = score_matrix.at(place)[rows], score_matrix.shapes(place)[rows]
-            part = forecast(table.part(rows), full[rows], rung, shapes, prior, levels, apart)
+            part = forecast(table.part(rows), full[rows], rung, shapes, prior, levels, gain_spread)
             table.scores[rows], table.extra[rows] = part.scores, part.extra
     return table
 
 
 def forecast(
-    table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array, apart: float = APART
+    table: Table, full: Array, rung: Array, shapes: Array, prior: Prior, levels: Array, gain_spread: float = GAIN_SPREAD
 ) -> Table:
     """Fill the cells of ``table`` that are unknown where ``rung`` is known, with the variance the forecast
     has.
@@ -49,7 +49,7 @@ def forecast(
     folds = full.shape[1]
     gains = full - rung
     design = np.concatenate([_scaled(np.concatenate([rung[:, :1], shapes], axis=1)), table.design], axis=1)
-    model = fit(Table(gains, np.zeros_like(gains), design), _of_gains(prior, rung[:, 0], apart))
+    model = fit(Table(gains, np.zeros_like(gains), design), _of_gains(prior, rung[:, 0], gain_spread))
     measured = np.asarray(np.isfinite(gains).any(axis=0))
     scores, extra = table.scores.copy(), table.extra.copy()
     moved = model.loading.copy()
@@ -73,15 +73,15 @@ def forecast(
     return Table(scores, extra, table.design)
 
 
-def _of_gains(prior: Prior, rung: Array, apart: float) -> Prior:
+def _of_gains(prior: Prior, rung: Array, gain_spread: float) -> Prior:
     """Configs that stand far apart at the rung are far from their ends, and whoever is behind may catch up as much.
 
     The spread is that of most, whatever a few that learned nothing do to it.
     """
     there = rung[np.isfinite(rung)]
-    if len(there) < FEWEST:
+    if len(there) < MIN_CONFIGS:
         return prior
-    least = apart * (1.4826 * float(np.median(np.abs(there - np.median(there))))) ** 2
+    least = gain_spread * (1.4826 * float(np.median(np.abs(there - np.median(there))))) ** 2
     of = prior.variances
     return Prior(Variances(of.noise, max(of.rest, least), max(of.effect, least)), prior.weight)
 

@@ -61,7 +61,7 @@ class ScoreMatrix:
                 changed = True
         return changed or report.step in steps
 
-    def frozen(self) -> ScoreMatrix:
+    def snapshot(self) -> ScoreMatrix:
         """The sheet as it stands now, whatever is written on this one later."""
         still = copy(self)
         still.names, still.steps, still._block = self.names[:], self.steps[:], self._block[:]

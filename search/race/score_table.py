@@ -27,7 +27,7 @@ class ScoreTable:
         self.folds = folds
         self.budget = budget
         self.entrants: dict[str, Entrant] = {}
-        self.out: dict[Cell, Job] = {}
+        self.outstanding: dict[Cell, Job] = {}
         self.failed: dict[str, Cell] = {}
         self._curves: dict[Cell, dict[int, float]] = {}
         self._microseconds: dict[Cell, int] = {}  # of each fold trial
@@ -86,9 +86,9 @@ class ScoreTable:
         return self._taken.get((config, fold), 0) / 1e6
 
     @property
-    def begun(self) -> int:
+    def started_trials(self) -> int:
         """Fold trials that have reported, or are out."""
-        return len(self._curves) + sum(cell not in self._curves for cell in self.out)
+        return len(self._curves) + sum(cell not in self._curves for cell in self.outstanding)
 
     def complete(self, config: str) -> bool:
         return config not in self.failed and len(self.scores(config)) == self.folds
@@ -96,14 +96,16 @@ class ScoreTable:
     def open_folds(self, config: str) -> list[int]:
         """The folds that still lack steps and that nobody is training."""
         return [
-            fold for fold in range(self.folds) if (config, fold) not in self.out and self.full(config, fold) is None
+            fold
+            for fold in range(self.folds)
+            if (config, fold) not in self.outstanding and self.full(config, fold) is None
         ]
 
     def busy(self, config: str) -> bool:
         """Whether somebody trains a fold of it."""
-        return any((config, fold) in self.out for fold in range(self.folds))
+        return any((config, fold) in self.outstanding for fold in range(self.folds))
 
-    def standing(self) -> Iterator[Entrant]:
+    def alive(self) -> Iterator[Entrant]:
         """Every config that has not failed, in the order of their arrival."""
         return (entrant for name, entrant in self.entrants.items() if name not in self.failed)
 

@@ -26,14 +26,14 @@ class Standings:
     chance: Array
 
 
-def stand(table: Table, prior: Prior, candidates: NDArray[np.bool_], beyond: bool = False) -> Standings:
+def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_folds: bool = False) -> Standings:
     """Compare the means over these folds, of which what was seen is certain: what would the full grid pick?
 
     ``beyond`` these folds, what was seen is only evidence: which config is better, whatever the folds?
     """
     model = fit(table, prior, CAUTION)
     noise = model.variances.noise
-    trust = np.where(table.known & (not beyond), noise / (noise + table.extra), 0.0)
+    trust = np.where(table.known & (not on_any_folds), noise / (noise + table.extra), 0.0)
     folds = trust.shape[1]
     across = np.ones(folds)
     unseen = 1.0 - (trust @ across) / folds
@@ -43,7 +43,7 @@ def stand(table: Table, prior: Prior, candidates: NDArray[np.bool_], beyond: boo
     leader = int(np.argmax(np.where(candidates, mean, -np.inf)))
     rows += unseen[:, None] * model.loading
     own = unseen**2 * model.rest_variance
-    if not beyond:
+    if not on_any_folds:
         own = own + unseen * noise / folds
     variance = model.spread(rows - rows[leader]) + own + own[leader]
     chance = _normal_cdf((mean - mean[leader]) / np.sqrt(np.maximum(variance, 1e-12)))

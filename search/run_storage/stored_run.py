@@ -33,15 +33,15 @@ class StoredRun(Run):
 
     store: Store
     driven_here: bool = False
-    behind: bool = False
+    journal_may_lag: bool = False
 
     @property
     def address(self) -> str:
         return shlex.quote(self.store.url)
 
     @property
-    def relaunch(self) -> str:
-        return f"{super().relaunch} --runs {shlex.quote(str(self.store.address.parent))}"
+    def resume_command(self) -> str:
+        return f"{super().resume_command} --runs {shlex.quote(str(self.store.address.parent))}"
 
     @property
     def job(self) -> dict[str, str]:
@@ -70,7 +70,7 @@ class StoredRun(Run):
             if path.is_file():
                 self.store.put(path, path.relative_to(self.folder).as_posix())
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         self.store.write(STOP_FILE, b"")
 
 
@@ -121,9 +121,9 @@ def acquire_run(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
     folder = local_folder(store)
     with Lease(store, driver_record(folder)) as lease:
         with locked(driver_record(folder).with_suffix(".reading")):
-            behind = _download(store, folder, rebuild) or lease.inherited
-        run = StoredRun(folder, store, driven_here=True, behind=behind)
-        if (behind or rebuild) and (folder / SPACE).exists():
+            journal_may_lag = _download(store, folder, rebuild) or lease.inherited
+        run = StoredRun(folder, store, driven_here=True, journal_may_lag=journal_may_lag)
+        if (journal_may_lag or rebuild) and (folder / SPACE).exists():
             run.fetch(*FOLD_RECORDS)
         with Mirror(store, folder, lease, rebuild):
             yield run

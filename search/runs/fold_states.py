@@ -36,7 +36,7 @@ class FoldStates(dict[Cell, FoldState]):
 
     def note(self, line: Line) -> None:
         if line.kind == "begin":
-            self.put_down()
+            self.pause_running()
         elif line.kind == "config":
             self._horizons[line.fields["config"]] = line.fields["steps"][-1]
         elif line.kind in _CHANGES:
@@ -46,7 +46,7 @@ class FoldStates(dict[Cell, FoldState]):
             _CHANGES[line.kind](trial, line.fields, horizon)
             trial.changed = line.number if trial.state != before else trial.changed
 
-    def put_down(self) -> None:
+    def pause_running(self) -> None:
         """Nobody is at work: what was running is running no more."""
         for trial in self.values():
             trial.state = "paused" if trial.state == "running" else trial.state
@@ -57,7 +57,7 @@ def fold_states(lines: Iterable[Line], driven: bool) -> FoldStates:
     for line in lines:
         states.note(line)
     if not driven:
-        states.put_down()
+        states.pause_running()
     return states
 
 

@@ -44,7 +44,7 @@ def recover(run: Run, space: Space) -> int:
     return count
 
 
-def bring_in(study: Study, run: Run, space: Space) -> int:
+def import_reports(study: Study, run: Run, space: Space) -> int:
     """Tell a study what the fold folders hold beyond its journal; how many reports that was."""
     count = 0
     for folder in _folders(run):

@@ -50,7 +50,7 @@ class Run:
         return str(self.folder)
 
     @property
-    def relaunch(self) -> str:
+    def resume_command(self) -> str:
         """The command that goes on with it."""
         return f"python -m search launch {self.folder}/space.yaml"
 
@@ -60,7 +60,7 @@ class Run:
         return {}
 
     @property
-    def behind(self) -> bool:
+    def journal_may_lag(self) -> bool:
         """Whether fold folders may hold reports that its journal lacks."""
         return False
 
@@ -73,7 +73,7 @@ class Run:
     def publish(self) -> None:
         """Send what was made of the run to where it lives: on a disk it is there."""
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         (self.folder / STOP_FILE).touch()
 
     def lines(self) -> list[Line]:
@@ -83,7 +83,7 @@ class Run:
         # JSON is YAML: what is written for machines can be launched again by hand.
         return make_space(_read_json(self.folder / SPACE), str(self.folder / SPACE))
 
-    def note_config(self, point: Point) -> None:
+    def record_config(self, point: Point) -> None:
         path = self.folder / "configs" / point.id / "config.json"
         if not path.exists():
             write_json(
@@ -117,7 +117,7 @@ def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -
         )
 
 
-def note_launch(run: Run, space: Space, data_hash: str | None) -> None:
+def record_launch(run: Run, space: Space, data_hash: str | None) -> None:
     """Write down what was asked; only the one driver of a run may."""
     write_json(run.folder / ENVIRONMENT, environment(data_hash))
     write_json(run.folder / CONFIGSPACE, configspace(space))

@@ -94,7 +94,7 @@ def read_run(run: Run) -> RunTables:
     status = Status(policy_of(space))
     with _without_collecting():
         kept, left_out = _told(run, status)
-    status.look(driven or run.driven)
+    status.set_driven(driven or run.driven)
     curves = _curves(kept)
     return RunTables(
         run=run,

@@ -37,14 +37,14 @@ class Status:
             self.driven, self.ended, self.workers = True, "", 0
         elif line.kind == "end":
             self.ended = line.fields["reason"]
-        self.workers = max(self.workers, len(self.score_table.out))
+        self.workers = max(self.workers, len(self.score_table.outstanding))
         self._last = line.at
 
-    def look(self, driven: bool) -> None:
+    def set_driven(self, driven: bool) -> None:
         """Whether a driver is at work, which no journal can tell; without one nothing is running."""
         self.driven = driven
         if not driven:
-            self.trials.put_down()
+            self.trials.pause_running()
 
     @property
     def state(self) -> str:
@@ -98,5 +98,5 @@ def status_of(run: Run) -> Status:
     driven = run.driven  # before the lines are read: who ended in between has left word of it
     for line in run.lines():
         status.note(line)
-    status.look(driven or run.driven)
+    status.set_driven(driven or run.driven)
     return status

@@ -106,7 +106,9 @@ def _hand_out(policy: Policy, fields: Any) -> None:
     if fields["config"] not in policy.score_table.entrants:
         raise UserError(f"job of config {fields['config']!r}: no such config was added")
     policy.score_table.check_fold(fields["config"], fields["fold"])
-    policy.score_table.out[fields["config"], fields["fold"]] = Job(fields["config"], fields["fold"], fields["until"])
+    policy.score_table.outstanding[fields["config"], fields["fold"]] = Job(
+        fields["config"], fields["fold"], fields["until"]
+    )
 
 
 def _note(policy: Policy, fields: Any) -> None:
@@ -116,7 +118,7 @@ def _note(policy: Policy, fields: Any) -> None:
 
 
 def _take_back(policy: Policy, fields: Any) -> None:
-    policy.take_back(fields["config"], fields["fold"])
+    policy.release_job(fields["config"], fields["fold"])
 
 
 def _nothing(policy: Policy, fields: Any) -> None:
@@ -124,7 +126,7 @@ def _nothing(policy: Policy, fields: Any) -> None:
 
 
 def _begin(policy: Policy, fields: Any) -> None:
-    for job in list(policy.score_table.out.values()):
+    for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
 
 

@@ -13,18 +13,18 @@ import numpy as np
 
 from search.messages import Report
 from search.policies.contract import Policy
-from search.race.answer import usual_prior
+from search.race.answer import default_prior
 from search.race.forecast import forecast_all
 from search.race.score_matrix import ScoreMatrix
 from search.race.score_table import ScoreTable
-from search.race.standings import stand
+from search.race.standings import compare
 
 POINTS = 20  # of a curve; a storage takes milliseconds for each
 Fate = Literal["running", "complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
-class Account:
+class ConfigOutcome:
     """A config as an Optuna study shows it: its state, why it is in it, and its intermediate values by step."""
 
     fate: Fate
@@ -33,17 +33,17 @@ class Account:
     mean: float | None = None
 
 
-def account(policy: Policy, config: str) -> Account:
-    score_table, values = policy.score_table, trail(policy.score_table, config)
+def outcome_of(policy: Policy, config: str) -> ConfigOutcome:
+    score_table, values = policy.score_table, values_by_step(policy.score_table, config)
     if config in score_table.failed:
-        return Account("failed", f"a score of fold {score_table.failed[config][1]} is not a number", values)
+        return ConfigOutcome("failed", f"a score of fold {score_table.failed[config][1]} is not a number", values)
     if score_table.complete(config):
-        return Account("complete", "", values, math.fsum(score_table.scores(config)) / score_table.folds)
+        return ConfigOutcome("complete", "", values, math.fsum(score_table.scores(config)) / score_table.folds)
     reason = policy.why(config) if values else None
-    return Account("pruned" if reason else "running", reason or "", values)
+    return ConfigOutcome("pruned" if reason else "running", reason or "", values)
 
 
-def trail(score_table: ScoreTable, config: str) -> dict[int, float]:
+def values_by_step(score_table: ScoreTable, config: str) -> dict[int, float]:
     """Some of the curve of fold 0, then the mean over the folds after each further one, at steps that count through.
 
     At the same step every config has been through the same folds, so these values can be compared as they are.
@@ -61,14 +61,14 @@ def trail(score_table: ScoreTable, config: str) -> dict[int, float]:
     return values
 
 
-def expected(policy: Policy) -> dict[str, float]:
+def estimated_scores(policy: Policy) -> dict[str, float]:
     """What each config that has been screened should give over all folds, by all that is known now.
 
     The race's own estimate, without its doubt whether gains that nobody saw may differ: what a fold has over
     others and a rung lacks to the end is taken out of it, and a complete config has its mean. One that failed is as
     bad as the worst: it must not be proposed again.
     """
-    score_table, prior = policy.score_table, usual_prior()
+    score_table, prior = policy.score_table, default_prior()
     score_matrix = ScoreMatrix(score_table, policy.rungs)
     for entrant in score_table.entrants.values():
         score_matrix.add(entrant)
@@ -77,10 +77,10 @@ def expected(policy: Policy) -> dict[str, float]:
             for step in score_matrix.steps[row]:
                 if (score := score_table.score(config, fold, step)) is not None:
                     score_matrix.write(Report(config, fold, step, score, 0.0))
-    table = forecast_all(score_matrix, prior, apart=0.0)
+    table = forecast_all(score_matrix, prior, gain_spread=0.0)
     screened = score_matrix.alive & table.known.any(axis=1)
     if not screened.any():
         return {}
-    mean = stand(table, prior, screened).mean
+    mean = compare(table, prior, screened).mean
     found = {score_matrix.names[row]: float(mean[row]) for row in np.flatnonzero(screened)}
     return found | dict.fromkeys(score_table.failed, min(found.values()))

@@ -26,13 +26,13 @@ class GrowingStudy(Study):
         self.dry = ""  # why nothing more is proposed
 
     def next(self) -> Job | Wait | Finished:
-        self.let_in()
+        self.add_proposals()
         said = super().next()
         if isinstance(said, Finished) and self.dry and not self.policy.score_table.exhausted:
             return Finished(f"{said.reason}, and {self.dry}")
         return said
 
-    def let_in(self) -> None:
+    def add_proposals(self) -> None:
         """Let in the configs whose time has come."""
         known, repeats = self.policy.score_table.entrants, 0
         while self._wanted():
@@ -50,7 +50,7 @@ class GrowingStudy(Study):
         score_table, count = self.policy.score_table, self.proposals.count
         if self.dry or score_table.exhausted or (count is not None and len(score_table.entrants) >= count):
             return False
-        if self.proposals.blind and count is not None:
+        if self.proposals.ignores_scores and count is not None:
             return True
         job = self.policy.choose()
         if job is None:

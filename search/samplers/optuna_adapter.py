@@ -24,8 +24,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.policies.contract import Policy
-from search.samplers.config_outcome import Account, account, expected
-from search.samplers.proposals import draw, number_rng
+from search.samplers.config_outcome import ConfigOutcome, estimated_scores, outcome_of
+from search.samplers.proposals import proposal_rng, random_point
 from spaces.schema.parameters import Parameter, Range
 from spaces.schema.samplers import OptunaSampler
 from spaces.space import Point, Space
@@ -49,7 +49,7 @@ TROUBLE = (SQLAlchemyError, StorageInternalError, ImportError, ValueError, Runti
 class OptunaProposals:
     """Proposals of one of Optuna's samplers; each has its own seed, and is asked with all that is known by then."""
 
-    blind = False
+    ignores_scores = False
 
     def __init__(self, space: Space, sampler: OptunaSampler) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -58,7 +58,7 @@ class OptunaProposals:
 
     def propose(self, policy: Policy) -> Point | None:
         known = policy.score_table.entrants
-        rng = number_rng(self.sampler.seed, len(known))
+        rng = proposal_rng(self.sampler.seed, len(known))
         study = self._as_it_stands(policy, rng)
         for _ in range(TRIES):
             # What is turned down stays behind as a running trial, from which samplers keep away.
@@ -70,12 +70,12 @@ class OptunaProposals:
             if point.id not in known:
                 self.notes[point.id] = study.get_trials(deepcopy=False)[trial.number].system_attrs
                 return point
-        return draw(self.space, rng, known)
+        return random_point(self.space, rng, known)
 
     def _as_it_stands(self, policy: Policy, rng: random.Random) -> optuna.Study:
         sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        scores = expected(policy)
+        scores = estimated_scores(policy)
         for config in policy.score_table.entrants:
             score = scores.get(config)
             state = TrialState.RUNNING if score is None else TrialState.COMPLETE
@@ -124,7 +124,7 @@ class StoredStudy:
             for config in self.policy.score_table.entrants if configs is None else configs:
                 trial, state, count = self.trials.get(config, (None, TrialState.WAITING, 0))
                 if state not in (TrialState.COMPLETE, TrialState.FAIL):
-                    self._bring_up(config, account(self.policy, config), trial, state, count)
+                    self._bring_up(config, outcome_of(self.policy, config), trial, state, count)
             self.broken = False
         except TROUBLE as error:
             if not self.broken:
@@ -144,7 +144,7 @@ class StoredStudy:
         elif not trial.state.is_finished():
             self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def _bring_up(self, config: str, told: Account, trial: int | None, state: TrialState, count: int) -> None:
+    def _bring_up(self, config: str, told: ConfigOutcome, trial: int | None, state: TrialState, count: int) -> None:
         end = STATES[told.fate]
         value = told.mean if told.fate == "complete" else next(reversed(told.values.values()), None)
         revived = state is TrialState.PRUNED and told.fate == "complete"
@@ -229,7 +229,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else written(value)
 
 
-def _reason(told: Account) -> dict[str, str]:
+def _reason(told: ConfigOutcome) -> dict[str, str]:
     return {REASON: told.reason} if told.reason else {}
 
 

@@ -20,16 +20,16 @@ class Proposals(Protocol):
     """Proposes configs one by one, never one that the policy knows."""
 
     count: int | None  # of configs in all; None is as many as the budget allows
-    blind: bool  # looks at no score, so nothing is lost by asking early
+    ignores_scores: bool  # looks at no score, so nothing is lost by asking early
 
     def propose(self, policy: Policy) -> Point | None:
         """The next config to try; None where the space has none left."""
 
 
-class Listed:
+class ListProposals:
     """Every config of a list, in its order."""
 
-    blind = True
+    ignores_scores = True
 
     def __init__(self, points: Iterable[Point]) -> None:
         points = tuple(points)
@@ -40,36 +40,36 @@ class Listed:
         return next((point for point in self._left if point.id not in policy.score_table.entrants), None)
 
 
-class Drawn:
+class RandomProposals:
     """Different configs at random."""
 
-    blind = True
+    ignores_scores = True
 
     def __init__(self, space: Space, seed: int, count: int | None) -> None:
         self.space, self.seed, self.count = space, seed, count
 
     def propose(self, policy: Policy) -> Point | None:
         known = policy.score_table.entrants
-        return draw(self.space, number_rng(self.seed, len(known)), known)
+        return random_point(self.space, proposal_rng(self.seed, len(known)), known)
 
 
-def drawn(space: Space, count: int, seed: int) -> tuple[Point, ...]:
+def random_points(space: Space, count: int, seed: int) -> tuple[Point, ...]:
     """The configs that a run of so many at random has, or all that there are where they are fewer."""
     points: dict[str, Point] = {}
-    while len(points) < count and (point := draw(space, number_rng(seed, len(points)), points)) is not None:
+    while len(points) < count and (point := random_point(space, proposal_rng(seed, len(points)), points)) is not None:
         points[point.id] = point
     return tuple(points.values())
 
 
-def number_rng(seed: int, number: int) -> random.Random:
+def proposal_rng(seed: int, number: int) -> random.Random:
     """Chance of its own for each proposal, so that it does not matter what was drawn in this process before."""
     return random.Random(f"{seed} {number}")
 
 
-def draw(space: Space, rng: random.Random, known: Container[str]) -> Point | None:
+def random_point(space: Space, rng: random.Random, known: Container[str]) -> Point | None:
     """A config at random that is not known; None where there is none (or hardly any) left."""
     if space.enumerable:
         left = [point for point in space.configs() if point.id not in known]
         return rng.choice(left) if left else None
-    drawn = (space.sample(rng) for _ in range(DRAWS))
-    return next((point for point in drawn if point.id not in known), None)
+    random_points = (space.sample(rng) for _ in range(DRAWS))
+    return next((point for point in random_points if point.id not in known), None)

@@ -62,9 +62,9 @@ class LiveView:
                 self.console.print(describe(line), markup=False, style="red")
         self._draw()
 
-    def look(self, driven: bool) -> None:
+    def set_driven(self, driven: bool) -> None:
         self._new |= driven != self._status.driven
-        self._status.look(driven)
+        self._status.set_driven(driven)
 
     def notice(self, text: str) -> None:
         """Shown with the next frame, because this may be called from a signal handler, which cannot draw."""

@@ -39,7 +39,7 @@ class PlainView:
         for line in lines:
             self._print(line, True)
 
-    def look(self, driven: bool) -> None:
+    def set_driven(self, driven: bool) -> None:
         """The end of a run is a record of its own; the death of a driver is not shown."""
 
     def notice(self, text: str) -> None:

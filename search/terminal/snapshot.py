@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from search.runs.cost_outlook import Outlook, outlook
+from search.runs.cost_estimate import CostEstimate, estimate_cost
 from search.runs.fold_states import STATES
 from search.runs.status import Status
 from search.terminal.columns import Parameter, header, layout_of, parameters_of, plain, row
@@ -50,7 +50,7 @@ class Snapshot:
     spent: float
     budget: float | None
     workers: int
-    outlook: Outlook | None
+    estimate: CostEstimate | None
     field: ConfigTable
     parameters: tuple[Parameter, ...]
     values: Mapping[str, Mapping[str, object]]
@@ -67,7 +67,7 @@ def take_snapshot(status: Status, title: str, most: int = MAX_CONFIGS) -> Snapsh
         score_table.spent,
         score_table.budget,
         status.workers,
-        outlook(status),
+        estimate_cost(status),
         config_table(status, most),
         parameters_of(score_table.entrants.values()),
         {config: entrant.parameters for config, entrant in score_table.entrants.items()},
@@ -82,7 +82,7 @@ def draw(snapshot: Snapshot, elapsed: float, size: Size, notice: str = "") -> li
     layout = layout_of(len(snapshot.values), longest, snapshot.parameters, snapshot.folds, width, glyphs)
     return [
         _title(snapshot, elapsed, width, glyphs, notice),
-        _bar(snapshot.outlook, width, glyphs),
+        _bar(snapshot.estimate, width, glyphs),
         _facts("GPU time", _spending(snapshot), width, glyphs),
         _facts("leader", _leader(snapshot, glyphs), width, glyphs),
         _facts("folds", _counted(snapshot.counts), width, glyphs),
@@ -104,8 +104,8 @@ def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notic
     going_well = snapshot.state == "running" or snapshot.state.startswith("ended: every")
     style = "bold cyan" if going_well and not notice else "bold yellow"
     time = clock(elapsed)
-    if snapshot.outlook is not None and snapshot.outlook.most and snapshot.state == "running":
-        time += f" {glyphs.dot} {_remaining(snapshot.outlook, snapshot.workers)} left"
+    if snapshot.estimate is not None and snapshot.estimate.most and snapshot.state == "running":
+        time += f" {glyphs.dot} {_remaining(snapshot.estimate, snapshot.workers)} left"
     state = fit(notice or snapshot.state, max(0, width - cell_len(time) - 2), glyphs)
     room = width - cell_len(state) - cell_len(time) - 4
     left = fit(f"{snapshot.title}, {len(snapshot.values)} configs {glyphs.times} {snapshot.folds} folds", room, glyphs)
@@ -113,33 +113,33 @@ def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notic
     return _cropped(Text.assemble((left, "bold"), gap, (state, style), "  ", time), width)
 
 
-def _bar(expected: Outlook | None, width: int, glyphs: Glyphs) -> Text:
+def _bar(estimate: CostEstimate | None, width: int, glyphs: Glyphs) -> Text:
     """The cost of the full grid as a bar: spent, at most remaining, and saved."""
-    grid = 0.0 if expected is None else expected.grid
-    if expected is None or not grid:
+    grid = 0.0 if estimate is None else estimate.grid
+    if estimate is None or not grid:
         return Text(glyphs.bar[1] * width, style="dim")
-    spent = round(width * expected.spent / grid)
-    saved = min(round(width * expected.saved / grid), width - spent)
+    spent = round(width * estimate.spent / grid)
+    saved = min(round(width * estimate.saved / grid), width - spent)
     parts = ((spent, "green"), (width - spent - saved, "cyan"), (saved, "dim"))
     return Text.assemble(*((sign * count, style) for sign, (count, style) in zip(glyphs.bar, parts, strict=True)))
 
 
 def _spending(snapshot: Snapshot) -> list[str]:
-    expected = snapshot.outlook
+    estimate = snapshot.estimate
     limit = "" if snapshot.budget is None else f" of a budget of {hours(snapshot.budget)}"
     spent = f"{hours(snapshot.spent)} spent{limit}"
-    if expected is None:
+    if estimate is None:
         return [spent, "remaining time is estimated after the first report"]
-    saved = f"{hours(expected.saved)} saved of {hours(expected.grid)}"
-    if not expected.most:
+    saved = f"{hours(estimate.saved)} saved of {hours(estimate.grid)}"
+    if not estimate.most:
         return [spent, saved, "nothing remaining"]
-    return [spent, saved, f"{_between(hours(expected.least), hours(expected.most))} remaining"]
+    return [spent, saved, f"{_between(hours(estimate.least), hours(estimate.most))} remaining"]
 
 
-def _remaining(expected: Outlook, workers: int) -> str:
+def _remaining(estimate: CostEstimate, workers: int) -> str:
     """The remaining wall time if as many workers stay busy as before."""
-    at_once = expected.share * max(1, workers)
-    least, most = (clock(seconds / at_once) for seconds in (expected.least, expected.most))
+    at_once = estimate.share * max(1, workers)
+    least, most = (clock(seconds / at_once) for seconds in (estimate.least, estimate.most))
     return f"about {_between(least, most)}"
 
 

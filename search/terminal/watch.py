@@ -36,7 +36,7 @@ class RunView(Protocol):
     def __exit__(self, *error: object) -> None: ...
     def catch_up(self, lines: Sequence[Line]) -> None: ...
     def show(self, lines: Sequence[Line]) -> None: ...
-    def look(self, driven: bool) -> None: ...
+    def set_driven(self, driven: bool) -> None: ...
     def notice(self, text: str) -> None: ...
 
 
@@ -63,7 +63,7 @@ def show_run(run: Run, plain: bool = False) -> Iterator[Notify]:
         finally:
             over.set()
             thread.join()
-            screen.look(False)
+            screen.set_driven(False)
 
 
 def watch(run: Run, interval: float, plain: bool, once: bool, arguments: Sequence[str]) -> int:
@@ -91,7 +91,7 @@ def _follow(run: Run, screen: RunView, interval: float) -> None:
     tail = Tail(run.journal)
     driven, lines = run.driven, tail.read()  # in this order, so that a run that ends in between is seen to have ended
     screen.catch_up(lines)
-    screen.look(driven)
+    screen.set_driven(driven)
     ended, patience = _ended(lines, False), 0.0
     with screen:
         while driven or not ended:
@@ -104,7 +104,7 @@ def _follow(run: Run, screen: RunView, interval: float) -> None:
             run.refresh()
             lines = tail.read()
             driven = driven or bool(lines)
-            screen.look(driven)
+            screen.set_driven(driven)
             screen.show(lines)
             ended = _ended(lines, ended)
 

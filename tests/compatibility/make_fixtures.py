@@ -168,7 +168,7 @@ def launch(name: str, root: str, *words: str, code: int = 0, stop_after: int | N
     run = Run(Path(root, name))
     while stop_after is not None and process.poll() is None:
         if sum(line.kind == "report" for line in run.lines()) >= stop_after:
-            run.ask_to_stop()
+            run.request_stop()
             break
         time.sleep(0.005)
     said, _ = process.communicate()

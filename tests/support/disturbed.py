@@ -86,7 +86,7 @@ class Search:
 
     def stops(self):
         """End it before its end."""
-        self.run.ask_to_stop()
+        self.run.request_stop()
         talk = self.ends(130)
         after = aftermath(self.run)
         assert after.reports and not after.lost and not after.doubled and after.decided_otherwise == 0

@@ -12,7 +12,7 @@ from search.runs.journal import Journal, read_journal
 from search.runs.study import replay_lines
 from search.samplers.growing_study import GrowingStudy
 from search.samplers.optuna_adapter import OptunaProposals, stored_study
-from search.samplers.proposals import Drawn, Listed
+from search.samplers.proposals import ListProposals, RandomProposals
 from spaces.load import make_space
 from spaces.schema.samplers import GridSampler, OptunaSampler
 
@@ -53,9 +53,9 @@ class Run:
             if self.shown:
                 self.stored = stored_study(proposals, self.folder, self.policy)
         elif isinstance(sampler, GridSampler):
-            proposals = Listed(self.space.configs())
+            proposals = ListProposals(self.space.configs())
         else:
-            proposals = Drawn(self.space, sampler.seed, sampler.count)
+            proposals = RandomProposals(self.space, sampler.seed, sampler.count)
         with Journal(self.folder / "journal.jsonl") as journal:
             die_after(journal, records)
             self.study = GrowingStudy(self.policy, journal, proposals, lambda point: self.news())

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from search.runs.journal import Journal
-from search.runs.run_folder import Run, note_launch
+from search.runs.run_folder import Run, record_launch
 from spaces.load import make_space
 
 STEPS = (1, 2)
@@ -20,11 +20,11 @@ def record(home: Path, parameters, scores, ended=True, folds=3):
     space = make_space({**tree, "parameters": {**parameters, **constants}})
     run = Run(home / "told")
     with Journal(run.journal, clock=lambda: 1_800_000_000.0) as journal:
-        note_launch(run, space, None)
+        record_launch(run, space, None)
         journal.append("begin", host="here", pid=1)
         points = space.configs()
         for point in points:
-            run.note_config(point)
+            run.record_config(point)
             journal.append("config", config=point.id, steps=list(STEPS), parameters=dict(point.values))
         for point, (row, seconds) in zip(points, scores, strict=True):
             for fold, score in enumerate(row):

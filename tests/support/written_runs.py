@@ -7,8 +7,8 @@ import random
 
 from search.messages import Entrant, Job, Report, Stop
 from search.policies.registry import policy_of
-from search.runs.run_folder import Run, note_launch
-from search.samplers.proposals import drawn
+from search.runs.run_folder import Run, record_launch
+from search.samplers.proposals import random_points
 from spaces.load import load_space
 
 GRID = """
@@ -62,10 +62,10 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
     (folder / "asked.yaml").write_text(text.format(name=folder.name, folds=folds, scheduler=scheduler))
     space = load_space(str(folder / "asked.yaml"), [])
     run = Run(folder)
-    note_launch(run, space, "0" * 64)
-    points = space.configs() if space.enumerable else drawn(space, space.settings.sampler.count, 1)
+    record_launch(run, space, "0" * 64)
+    points = space.configs() if space.enumerable else random_points(space, space.settings.sampler.count, 1)
     for point in points:
-        run.note_config(point)
+        run.record_config(point)
     records = list(_records(space, points, steps, set(fails)))[:until]
     run.journal.write_text("".join(json.dumps({"v": 1, **record}) + "\n" for record in records))
     return run

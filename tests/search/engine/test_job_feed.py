@@ -140,7 +140,7 @@ def test_a_waiting_exclusive_retry_is_given_back_when_the_run_ends(tmp_path):
         for trial in others:
             assert not cluster.feed.result(trial, cluster.result(trial))
         assert cluster.feed.next("t99") == "FINISHED" and cluster.feed.outcome.interrupted
-    assert not cluster.policy.score_table.out
+    assert not cluster.policy.score_table.outstanding
     lost = [line.fields for line in read_journal(tmp_path / "journal.jsonl") if line.kind == "lost"]
     assert {"config": "c0", "fold": 0, "fault": "stopped"} in lost
 
@@ -330,7 +330,7 @@ def test_every_run_ends_whichever_configs_run_out_of_memory(tmp_path_factory, ne
     memory_needs = {f"c{k}": need for k, need in enumerate(needs)}
     cluster = Cluster(folder, memory_needs, len(needs), scheduler, seed)
     assert cluster.run().reason == "every job is done"
-    assert not cluster.policy.score_table.out and not cluster.feed.exclusive_retries
+    assert not cluster.policy.score_table.outstanding and not cluster.feed.exclusive_retries
     hopeless = {config for config, need in memory_needs.items() if need > 1}
     assert set(cluster.policy.score_table.failed) <= hopeless
     assert scheduler != "grid" or set(cluster.policy.score_table.failed) == hopeless

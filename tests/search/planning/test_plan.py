@@ -11,7 +11,7 @@ from search.planning.plan import PlanOptions, make_plan, planned
 from search.planning.plan_output import PLAN, document, lines, show_first
 from search.policies.registry import SCHEDULERS
 from search.runs.study import entrant_of
-from search.samplers.proposals import Drawn
+from search.samplers.proposals import RandomProposals
 from trainable.errors import UserError
 
 
@@ -182,7 +182,7 @@ def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, 
 def test_a_random_run_is_planned_with_the_configs_it_will_train():
     loaded = space(sampler={"name": "random", "count": 3, "seed": 3})
     policy = SCHEDULERS["grid"]([], loaded.settings.folds)
-    proposals = Drawn(loaded, 3, 3)
+    proposals = RandomProposals(loaded, 3, 3)
     for _ in range(3):
         policy.add(entrant_of(proposals.propose(policy)))
     assert [point.id for point in planned(loaded)] == list(policy.score_table.entrants)

@@ -92,7 +92,7 @@ def records(log):
 
 def state(policy):
     """All that can be seen of a policy whose jobs came back: what it does next and what it answers."""
-    for job in list(policy.score_table.out.values()):
+    for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
     jobs = []
     while isinstance(said := policy.next(), Job):
@@ -128,7 +128,7 @@ def test_it_ends_when_workers_die_and_scores_are_not_numbers(name, seed):
             assert "not a number" in verdict.reason
     failed = set(policy.score_table.failed)
     assert policy.answer().winner not in failed
-    healthy = {entrant.config for entrant in policy.score_table.standing()}
+    healthy = {entrant.config for entrant in policy.score_table.alive()}
     assert (policy.answer().winner is None) == (not healthy)
 
 
@@ -169,7 +169,7 @@ def test_replaying_the_journal_gives_the_same_verdicts_and_the_same_state(name, 
     again = build(name, world.entrants, world.folds)
     for each in log:
         if isinstance(each, Job):
-            again.score_table.out[each.config, each.fold] = each
+            again.score_table.outstanding[each.config, each.fold] = each
         else:
             assert again.report(each[0]) == each[1]
     assert state(again) == state(replay(build(name, world.entrants, world.folds), records(log)))

@@ -12,7 +12,7 @@ from search.messages import Entrant, Finished, Job, Stop
 from search.policies import foldrace
 from search.policies.contract import replay
 from search.policies.foldrace import FoldRace
-from search.race.judgement import judge_all
+from search.race.race_state import compute_race
 from tests.search.policies.test_contract import World, drive, records, state
 
 few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -48,7 +48,7 @@ def race(world, **more):
 def judged(monkeypatch):
     """How often it is judged, counted in a list."""
     count = []
-    monkeypatch.setattr(foldrace, "judge_all", lambda *all_: (count.append(1), judge_all(*all_))[1])
+    monkeypatch.setattr(foldrace, "compute_race", lambda *all_: (count.append(1), compute_race(*all_))[1])
     return count
 
 
@@ -96,8 +96,8 @@ def test_replaying_the_records_gives_the_same_verdicts_and_the_same_state(large,
     judging, noting = race(world), race(world)
     for record in live.log[: round(share * len(live.log))]:
         if isinstance(record, Job):
-            judging.score_table.out[record.config, record.fold] = record
-            noting.score_table.out[record.config, record.fold] = record
+            judging.score_table.outstanding[record.config, record.fold] = record
+            noting.score_table.outstanding[record.config, record.fold] = record
         elif record[0] == "lost":
             judging.lost(record[1])
             noting.lost(record[1])
@@ -105,7 +105,7 @@ def test_replaying_the_records_gives_the_same_verdicts_and_the_same_state(large,
             assert judging.report(record[0]) == record[1]
             noting.note(record[0])
             if isinstance(record[1], Stop):
-                noting.take_back(record[0].config, record[0].fold)
+                noting.release_job(record[0].config, record[0].fold)
     assert [judging.why(config) for config in world.worth] == [noting.why(config) for config in world.worth]
     assert state(judging) == state(noting)
 

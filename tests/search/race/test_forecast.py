@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.race.answer import usual_prior
+from search.race.answer import default_prior
 from search.race.forecast import forecast
 from search.race.mixed_model import Table
 
@@ -16,7 +16,7 @@ def foretold(rung, full):
     """Of configs without parameters on two folds, of which the first is at the rung."""
     rung, full = (np.array([[each, np.nan] for each in column]) for column in (rung, full))
     table = Table(full.copy(), np.zeros_like(full), np.zeros((len(full), 0)))
-    found = forecast(table, full, rung, np.zeros((len(full), 2)), usual_prior(), LEVELS)
+    found = forecast(table, full, rung, np.zeros((len(full), 2)), default_prior(), LEVELS)
     return found.scores[:, 0], found.extra[:, 0]
 
 

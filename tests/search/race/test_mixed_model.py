@@ -5,7 +5,7 @@ import pytest
 
 from search.race.forecast import forecast
 from search.race.mixed_model import Prior, Table, Variances, fit
-from search.race.standings import stand
+from search.race.standings import compare
 
 FIRM = 1e9  # a prior worth so many observations that the variances are what it says
 
@@ -29,7 +29,7 @@ def test_a_balanced_table_gives_shrunk_differences_of_means():
 def test_a_hard_fold_is_no_fault_of_the_config_that_ran_it():
     nan = np.nan
     # c2 ran only the hard fold, where it beat c0; c1 ran only the easy one, where it lost to c0
-    standings = stand(table([[0.90, 0.80], [0.89, nan], [nan, 0.81]]), firm(1e-6, 1e-4), np.array([True, True, True]))
+    standings = compare(table([[0.90, 0.80], [0.89, nan], [nan, 0.81]]), firm(1e-6, 1e-4), np.array([True, True, True]))
     assert standings.leader == 2
     assert standings.mean[1] < standings.mean[0] < standings.mean[2]
 
@@ -37,7 +37,7 @@ def test_a_hard_fold_is_no_fault_of_the_config_that_ran_it():
 def test_the_chance_of_a_config_without_scores_is_that_of_its_prior():
     # the leader's mean is known: all folds are seen; of the other only rest and noise
     scores = [[0.80, 0.80], [0.78, 0.78], [0.79, 0.79], [np.nan, np.nan]]
-    standings = stand(table(scores), firm(1e-8, 1e-4), np.array([True] * 4))
+    standings = compare(table(scores), firm(1e-8, 1e-4), np.array([True] * 4))
     assert standings.chance[1] < 1e-6
     # mu = 0.79 with variance tau2 / 3: z = 0.01 / sqrt(1e-4 * 4 / 3) = 0.866, Phi(-0.866) = 0.193
     assert standings.chance[3] == pytest.approx(0.193, abs=0.002)
@@ -45,10 +45,10 @@ def test_the_chance_of_a_config_without_scores_is_that_of_its_prior():
 
 def test_what_is_complete_is_certain():
     both = table([[0.80, 0.82], [0.81, 0.80]]), firm(1e-4, 1e-4), np.array([True, True])
-    standings = stand(*both)
+    standings = compare(*both)
     assert standings.mean == pytest.approx([0.81, 0.805])
     assert standings.chance == pytest.approx([1.0, 0.0], abs=1e-6)
-    assert 0.2 < stand(*both, beyond=True).chance[1] < 0.5  # on other folds it may well be better
+    assert 0.2 < compare(*both, on_any_folds=True).chance[1] < 0.5  # on other folds it may well be better
 
 
 def test_noise_is_estimated_from_the_table():
@@ -61,7 +61,7 @@ def test_noise_is_estimated_from_the_table():
 
 def test_configs_that_share_a_value_tell_of_each_other():
     nan, design = np.nan, [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
-    model = stand(table([[0.9], [nan], [0.7], [nan]], design), firm(1e-6, 1e-6, 1e-2), np.array([True] * 4))
+    model = compare(table([[0.9], [nan], [0.7], [nan]], design), firm(1e-6, 1e-6, 1e-2), np.array([True] * 4))
     assert model.mean[1] > 0.85 > 0.75 > model.mean[3]
 
 

@@ -14,8 +14,8 @@ from search.run_storage.lease import Lease
 from search.run_storage.mirror import Mirror
 from search.run_storage.stored_run import StoredRun, acquire_run, all_stored_runs, find_stored_run
 from search.runs.journal import Journal
-from search.runs.recovery import bring_in, recover
-from search.runs.run_folder import Run, check_run, note_launch
+from search.runs.recovery import import_reports, recover
+from search.runs.run_folder import Run, check_run, record_launch
 from search.runs.study import Study, replay_lines
 from spaces.load import load_space
 from trainable.errors import UserError
@@ -123,7 +123,7 @@ def test_a_stop_request_reaches_only_the_current_driver(held, object_store, monk
         while store.entry("space.yaml") is None:
             time.sleep(0.01)
         assert not (folder / "stop").exists()
-        StoredRun(folder, store).ask_to_stop()
+        StoredRun(folder, store).request_stop()
         wait_for(folder / "stop")
     assert "runs/demo/stop" not in object_store.names()
 
@@ -131,7 +131,7 @@ def test_a_stop_request_reaches_only_the_current_driver(held, object_store, monk
 def train(space, run, until):
     """Write the fold folders as workers do, without a driver."""
     for point in space.configs():
-        run.note_config(point)
+        run.record_config(point)
         for fold in range(2):
             folder = run.folder / "configs" / point.id / f"fold_{fold}"
             script = Script(quality=point.config.quality, steps=3, evaluations=3)
@@ -140,14 +140,14 @@ def train(space, run, until):
 
 def test_reports_of_the_fold_folders_that_the_journal_lacks_are_recorded_once(space, tmp_path):
     run = Run(tmp_path / "runs/demo")
-    note_launch(run, space, None)
+    record_launch(run, space, None)
     train(space, run, until=2)
     first, second = (point.id for point in space.configs())
     (run.folder / "configs" / second / "fold_1/error.txt").write_text("crash: an error\n")
     policy = policy_of(space)
     with Journal(run.journal) as journal:
         study = Study(policy, journal)
-        assert bring_in(study, run, space) == 9 and bring_in(study, run, space) == 0
+        assert import_reports(study, run, space) == 9 and import_reports(study, run, space) == 0
     replayed = policy_of(space)
     replay_lines(replayed, run.lines())
     for score_table in (policy.score_table, replayed.score_table):
@@ -160,44 +160,44 @@ def test_reports_of_the_fold_folders_that_the_journal_lacks_are_recorded_once(sp
 
 def test_the_error_names_the_line_of_a_damaged_fold_report(space, tmp_path):
     run = Run(tmp_path / "runs/demo")
-    note_launch(run, space, None)
+    record_launch(run, space, None)
     train(space, run, until=1)
     path = run.folder / "configs" / space.configs()[0].id / "fold_0/metrics.jsonl"
     for damage in ("nonsense", "[]", '{"step": 2}', '{"step": "x", "finished": false, "miou": 1, "seconds": 1}'):
         path.write_text(f"{path.read_text().splitlines()[0]}\n{damage}\n")
         with Journal(run.journal) as journal, pytest.raises(UserError, match=r"metrics\.jsonl, line 2: is damaged"):
-            bring_in(Study(policy_of(space), journal), run, space)
+            import_reports(Study(policy_of(space), journal), run, space)
 
 
 def test_a_run_moves_from_a_lost_machine_to_another(root, space, object_store, tmp_path, monkeypatch):
     with acquire_run(root, "demo", rebuild=False) as run:
-        assert not run.behind
-        note_launch(run, space, None)
+        assert not run.journal_may_lag
+        record_launch(run, space, None)
         with Journal(run.journal) as journal:
             journal.append("begin")
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "elsewhere"))
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert again.folder != run.folder and again.behind
+        assert again.folder != run.folder and again.journal_may_lag
         assert [line.kind for line in again.lines()] == ["begin"] and again.space() == run.space()
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert not again.behind, "its driver ended normally, so its journal is complete"
+        assert not again.journal_may_lag, "its driver ended normally, so its journal is complete"
         lease = Store(root).read("demo/driver.json")
     Store(root).write("demo/driver.json", lease)
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert not again.behind, "its driver died on this machine, which has the journal"
+        assert not again.journal_may_lag, "its driver died on this machine, which has the journal"
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     Store(root).write("demo/driver.json", lease)
     object_store.age("runs/demo/driver.json", 61)
     all_stored_runs(root)
     with acquire_run(root, "demo", rebuild=False) as again:
-        assert again.behind, "its driver died elsewhere, although the local journal lacks nothing"
+        assert again.journal_may_lag, "its driver died elsewhere, although the local journal lacks nothing"
 
 
 def test_a_journal_that_lacks_a_segment_is_rebuilt_from_the_fold_folders_in_the_store(
     root, space, object_store, tmp_path
 ):
     store, trained = Store(root).under("demo"), Run(tmp_path / "trained/demo")
-    note_launch(trained, space, None)
+    record_launch(trained, space, None)
     train(space, trained, until=3)
     for path in trained.folder.rglob("*.*"):
         if path.is_file():
@@ -218,7 +218,7 @@ def test_a_run_whose_first_driver_died_during_the_first_upload_can_be_launched(r
     store.write("env.json", b"{}")
     with acquire_run(root, "demo", rebuild=False) as run:
         check_run(space, run, None, force_code=False)
-        note_launch(run, space, None)
+        record_launch(run, space, None)
     assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import story
 
-from search.runs.cost_outlook import outlook
+from search.runs.cost_estimate import estimate_cost
 from search.runs.journal import Line
 from search.runs.status import Status
 from search.terminal.listing import document, rows
@@ -48,7 +48,7 @@ def test_folds_that_share_a_gpu_cost_their_share_of_it_and_take_their_time_all_t
     told(status, report("a", 0, 1, 0.5, 10.0, gpus=0.25), report("a", 0, 2, 0.6, 20.0, gpus=1.0))
     assert document(status)["gpu_seconds"] == 2.5 + 10.0
     assert (status.trials["a", 0].seconds, status.trials["a", 0].gpu_seconds) == (20.0, 12.5)
-    assert outlook(status).share == 12.5 / 20.0
+    assert estimate_cost(status).share == 12.5 / 20.0
 
 
 def test_a_config_that_failed_keeps_the_fault_as_its_reason():
@@ -60,14 +60,14 @@ def test_a_config_that_failed_keeps_the_fault_as_its_reason():
 
 def test_without_a_driver_nothing_runs_and_a_new_driver_brings_it_back():
     status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0))
-    status.look(driven=False)
+    status.set_driven(driven=False)
     assert status.state.startswith("died") and status.count("paused") == 1
     assert status.elapsed(now=10_000.0) == 20.0, "from the begin to the last thing it said"
     told(status, BEGIN, job("a", 0), at=1000.0)
     assert status.state == "running" and status.count("running") == 1
     assert status.elapsed(now=1040.0) == 20.0 + 30.0
     told(status, ("end", {"reason": "every job is done"}), at=1100.0)
-    status.look(driven=False)
+    status.set_driven(driven=False)
     assert status.state == "ended: every job is done" and status.elapsed(now=9e9) == 20.0 + 100.0
 
 
@@ -91,12 +91,12 @@ def test_spent_saved_and_to_come_add_up_to_the_grid():
     and is taken to need as much a step: 120 s.
     """
     status = told(Status(story.policy("grid")), BEGIN, config("a"), config("b"))
-    assert outlook(status) is None, "nothing has been timed"
+    assert estimate_cost(status) is None, "nothing has been timed"
     told(status, job("a", 0), report("a", 0, 4, 0.8, 40.0, stop="complete"))
-    now = outlook(status)
+    now = estimate_cost(status)
     assert (now.spent, now.saved, now.least, now.most) == (40.0, 0.0, 200.0, 200.0)
     told(status, job("a", 1), report("a", 1, 2, 0.8, 60.0))  # slower now: 100 s for 6 steps
-    now = outlook(status)
+    now = estimate_cost(status)
     assert now.spent == 100.0 and now.least == pytest.approx(6 * 100 / 6 + 12 * 100 / 6)
 
 
@@ -106,7 +106,7 @@ def test_what_a_stopped_config_would_have_needed_is_saved():
     """
     status = told(Status(story.policy("asha")), BEGIN, config("a"), config("b"), job("a", 0, 1), job("b", 0, 1))
     told(status, report("a", 0, 1, 0.8, 10.0, stop="paused"), report("b", 0, 1, 0.7, 10.0, stop="paused"))
-    now = outlook(status)
+    now = estimate_cost(status)
     assert (now.spent, now.saved, now.least, now.most) == (20.0, 110.0, 10.0, 110.0)
     assert now.grid == 240.0
 
@@ -114,9 +114,11 @@ def test_what_a_stopped_config_would_have_needed_is_saved():
 def test_a_budget_bounds_what_is_to_come():
     status = told(Status(story.policy("grid", budget=70.0)), BEGIN, config("a"), job("a", 0))
     told(status, report("a", 0, 2, 0.8, 20.0))
-    assert outlook(status).most == 50.0
+    assert estimate_cost(status).most == 50.0
     told(status, report("a", 0, 4, 0.8, 80.0, stop="complete"))
-    assert outlook(status).most == 0.0 and outlook(status).saved == 0.0, "a budget that is spent saved nothing"
+    assert estimate_cost(status).most == 0.0 and estimate_cost(status).saved == 0.0, (
+        "a budget that is spent saved nothing"
+    )
 
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
@@ -125,7 +127,7 @@ def test_estimates_hold_on_the_way_and_nothing_is_to_come_at_the_end(scheduler):
     status, estimates = Status(story.policy(scheduler)), []
     for line in lines:
         status.note(line)
-        if (now := outlook(status)) is not None:
+        if (now := estimate_cost(status)) is not None:
             assert 0 <= now.least <= now.most and now.saved >= 0
             estimates.append(now)
     everything = len(story.EVERYBODY) * story.FOLDS * story.HORIZON * story.PACE
@@ -145,7 +147,7 @@ def test_the_next_job_is_one_of_those_that_are_eligible_and_without_one_the_poli
             continue
         eligible, chosen = list(status.policy.eligible()), status.policy.choose()
         assert len({(job.config, job.fold) for job in eligible}) == len(eligible)
-        assert not {(job.config, job.fold) for job in eligible} & set(status.score_table.out)
+        assert not {(job.config, job.fold) for job in eligible} & set(status.score_table.outstanding)
         if eligible:
             assert chosen in eligible
 
@@ -153,7 +155,7 @@ def test_the_next_job_is_one_of_those_that_are_eligible_and_without_one_the_poli
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
 def test_a_run_that_has_no_config_yet_has_a_status(scheduler):
     status = told(Status(story.policy(scheduler)), BEGIN)
-    assert document(status)["leader"] is None and rows(status) == [] and outlook(status) is None
+    assert document(status)["leader"] is None and rows(status) == [] and estimate_cost(status) is None
 
 
 def test_entrants_of_another_journal_are_refused_by_line():

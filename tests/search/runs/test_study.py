@@ -123,4 +123,4 @@ def test_a_job_whose_record_cannot_be_written_is_not_out(tmp_path):
         journal.append = refuse
         with pytest.raises(UserError):
             study.next()
-        assert not study.policy.score_table.out
+        assert not study.policy.score_table.outstanding

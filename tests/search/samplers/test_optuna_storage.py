@@ -9,7 +9,7 @@ from sampled_run import Run, space, tpe
 
 from search.messages import Entrant, Report
 from search.race.score_table import ScoreTable
-from search.samplers.config_outcome import trail
+from search.samplers.config_outcome import values_by_step
 from trainable.errors import UserError
 
 
@@ -28,7 +28,7 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
         assert trial.params == score_table.entrants[config].parameters
         if trial.state.name == "COMPLETE":
             assert trial.value == pytest.approx(statistics.fmean(score_table.scores(config)))
-            assert trial.intermediate_values == trail(score_table, config)
+            assert trial.intermediate_values == values_by_step(score_table, config)
         elif trial.state.name == "PRUNED":
             assert trial.user_attrs["reason"].startswith("paused")
             assert trial.value == list(trial.intermediate_values.values())[-1]
@@ -40,13 +40,15 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
 def test_at_the_same_step_intermediate_values_have_been_through_the_same_folds(tmp_path):
     run = Run(tmp_path, space(sampler=tpe(3), scheduler="grid"), lambda values: 0.5)
     run.drive()
-    first, *others = [trail(run.policy.score_table, config) for config in run.policy.score_table.entrants]
+    first, *others = [values_by_step(run.policy.score_table, config) for config in run.policy.score_table.entrants]
     assert list(first) == [1, 2, 3, 4, 8, 12]
     score_table = ScoreTable(1)
     score_table.add(Entrant("long", tuple(range(1, 101))))
     for step in range(1, 51):
         score_table.record(Report("long", 0, step, 0.5, 1.0))
-    assert list(trail(score_table, "long")) == list(range(5, 51, 5)), "a long curve is shown by every fifth point"
+    assert list(values_by_step(score_table, "long")) == list(range(5, 51, 5)), (
+        "a long curve is shown by every fifth point"
+    )
     for other in others:
         assert all(abs(other[step] - first[step]) < 0.02 for step in first), "the folds' own levels are in neither"
 

@@ -12,7 +12,7 @@ from search.messages import Finished, Job, Report
 from search.policies.registry import policy_of
 from search.runs.journal import Journal, read_journal
 from search.runs.study import verdicts
-from search.samplers.config_outcome import expected
+from search.samplers.config_outcome import estimated_scores
 from search.samplers.growing_study import GrowingStudy
 from trainable.errors import UserError
 
@@ -66,7 +66,7 @@ def test_a_sampler_that_has_nothing_new_ends_the_run_in_words(tmp_path):
     point = asked.sample(random.Random(0))
 
     class Stubborn:
-        count, blind = 3, False
+        count, ignores_scores = 3, False
 
         def propose(self, policy):
             return point
@@ -122,7 +122,7 @@ def test_what_a_paused_config_is_taken_for_leaves_out_its_folds_and_a_failed_one
 
     run = Run(tmp_path, space(sampler=tpe(16)), score, shown=False)
     run.drive()
-    score_table, told = run.policy.score_table, expected(run.policy)
+    score_table, told = run.policy.score_table, estimated_scores(run.policy)
     assert told.keys() == score_table.entrants.keys()
     depth = {config: len(score_table.scores(config)) for config in told}
     assert set(depth.values()) >= {0, 3}, "some paused at the rung of fold 0, some complete"

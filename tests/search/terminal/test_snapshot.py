@@ -102,7 +102,7 @@ def _odd(rng, words):
 def test_the_view_fits_the_terminal(run, width, height, glyphs):
     scheduler, lines, driven = run
     status = status_after(len(lines), lines, scheduler)
-    status.look(driven)
+    status.set_driven(driven)
     size = Size(width, height, glyphs)
     snapshot = take_snapshot(status, "a_run_of_a_long_name, foldrace", size.configs)
     frame = draw(snapshot, status.elapsed(lines[-1].at), size, "")

@@ -200,7 +200,7 @@ class RecordingView:
 
     show = catch_up
 
-    def look(self, driven):
+    def set_driven(self, driven):
         self.driven.append(driven)
         if self.on_look:
             self.on_look.pop(0)()

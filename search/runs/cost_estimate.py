@@ -13,7 +13,7 @@ from search.runs.status import Status
 
 
 @dataclass(frozen=True)
-class Outlook:
+class CostEstimate:
     """``least`` is what the jobs need that are out or could be; ``most``, all folds of all that may still win."""
 
     spent: float
@@ -28,7 +28,7 @@ class Outlook:
         return self.spent + self.saved + self.most
 
 
-def outlook(status: Status) -> Outlook | None:
+def estimate_cost(status: Status) -> CostEstimate | None:
     """None before the first report, when no step has been timed."""
     policy, score_table = status.policy, status.score_table
     steps: dict[str, int] = defaultdict(int)
@@ -45,10 +45,10 @@ def outlook(status: Status) -> Outlook | None:
         return None
     usual = sum(seconds.values()) / sum(steps.values())
     pace = {config: seconds[config] / steps[config] for config in steps if steps[config]}
-    jobs = [] if score_table.exhausted else [*score_table.out.values(), *policy.eligible()]
+    jobs = [] if score_table.exhausted else [*score_table.outstanding.values(), *policy.eligible()]
     least = sum((job.until - _reached(status, job.config, job.fold)) * pace.get(job.config, usual) for job in jobs)
     most = saved = 0.0
-    for entrant in score_table.standing():
+    for entrant in score_table.alive():
         config = entrant.config
         rest = (score_table.folds * entrant.horizon - steps[config]) * pace.get(config, usual)
         if jobs and (config in running or _may_win(policy, config)):
@@ -58,7 +58,7 @@ def outlook(status: Status) -> Outlook | None:
     if score_table.budget is not None:
         left = max(0.0, score_table.budget - score_table.spent)
         least, most = min(least, left), min(most, left)
-    return Outlook(score_table.spent, saved, min(least, most), most, sum(seconds.values()) / clock)
+    return CostEstimate(score_table.spent, saved, min(least, most), most, sum(seconds.values()) / clock)
 
 
 def _reached(status: Status, config: str, fold: int) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from search.race.forecast import forecast_all
 from search.race.mixed_model import Array, Prior, Table
 from search.race.score_matrix import ScoreMatrix
-from search.race.standings import Standings, stand
+from search.race.standings import Standings, compare
 
 SPECULATED = 5  # of the best configs, the folds that idle workers may run ahead
 
@@ -30,7 +30,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Race:
+class RaceState:
     """What follows from the facts of one moment, one entry per config; configs that came later are not in it."""
 
     table: Table
@@ -50,7 +50,7 @@ class Race:
         """Who may leave the rungs that it stands at."""
         return np.asarray(self.ranks < self.places)
 
-    def why_not(self, row: int) -> str | None:
+    def pause_reason(self, row: int) -> str | None:
         """Why a config that is in this race would not be trained; None where it would."""
         if not self.standings.candidates[row]:
             return None
@@ -68,18 +68,18 @@ class Race:
         )
 
 
-def judge_all(score_matrix: ScoreMatrix, rules: Rules) -> Race:
+def compute_race(score_matrix: ScoreMatrix, rules: Rules) -> RaceState:
     table = forecast_all(score_matrix, rules.prior)
     candidates = score_matrix.alive & (
         np.isfinite(score_matrix.at(len(score_matrix.rungs) - 1)[:, 0]) if score_matrix.rungs else True
     )
-    standings = stand(table, rules.prior, candidates)
+    standings = compare(table, rules.prior, candidates)
     ranks, places = _rank(score_matrix, standings.mean, rules)
     dropped, risk = _drop(standings, rules.delta)
     runs = np.asarray(candidates & (ranks < places) & ~dropped)
     rows = np.flatnonzero(runs)
     best = rows[np.argsort(-standings.mean[rows], kind="stable")][:SPECULATED]
-    return Race(table, standings, ranks, places, dropped, risk, runs, best)
+    return RaceState(table, standings, ranks, places, dropped, risk, runs, best)
 
 
 def _rank(score_matrix: ScoreMatrix, mean: Array, rules: Rules) -> tuple[NDArray[np.int_], NDArray[np.int_]]:

@@ -11,7 +11,7 @@ from search.messages import Job
 E = TypeVar("E", bound=tuple[float, ...])
 
 
-class Queue(Generic[E]):
+class JobQueue(Generic[E]):
     """Entries in their order. ``job_of`` says what one would be given now, or None: then it is thrown away.
 
     So whoever may be given something again must be put in again; once too often does no harm.
