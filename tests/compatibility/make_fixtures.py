@@ -1,23 +1,23 @@
-"""Makes ``first_version.tar.xz`` and ``expected.json``: what version 0.1.0 wrote, and what it says of it itself.
+"""Write ``first_version.tar.xz`` and ``expected.json``: files of version 0.1.0 and what it computes from them.
 
-The files stand for the runs that people have on their disks, so only version 0.1.0 may make them. They are made once,
-and again only where a test needs something that is not among them. From the project's folder:
+They stand for the runs that users have on their disks, so only version 0.1.0 may write them. They were written once;
+write them again only if a test needs something that they lack, and from the root of the project:
 
     git worktree add /tmp/first 312fe03
     PYTHONPATH=/tmp/first .venv/bin/python tests/compatibility/make_fixtures.py
     git worktree remove /tmp/first
 
-It takes a few minutes. Everything is launched, stopped and gone on with by the commands of version 0.1.0, on Ray and
-with real training. Afterwards the checkpoints are made thin: random weights do not compress, so of every large tensor
-all but some hundred values become zero and the rest short numbers, and the result is written by version 0.1.0's own
-``save``. What is expected of a model is recorded after that, never before.
+It takes a few minutes. The runs are launched, stopped and resumed by the commands of version 0.1.0, on Ray and with
+real training. Then the checkpoints are thinned, because trained weights do not compress: in every large tensor all but
+about 150 values become zero, the others are rounded, and version 0.1.0's own ``save`` writes the result. What is
+expected is recorded from the thinned files.
 
     data/           12 labelled images and 2 to predict
-    stopped/first   a run that was stopped: one fold trial is done, the next half trained, four were not begun
-    finished/first  the same run, gone on with to its end from what ``stopped`` holds; with the winner's ensemble
+    stopped/first   a stopped run: one fold trial is done, one is half trained, four did not begin
+    finished/first  the same run, resumed to its end from ``stopped``, with the ensemble of its winner
     exported/       the winner of ``finished``, exported
-    masks/          what that ensemble says of the images to predict
-    scripted/faulty a run by script under the race: fold trials that are done, paused or failed, faults, two drivers
+    masks/          the predictions of both for the two images
+    scripted/faulty a scripted fold race: done, paused and failed fold trials, faults, two drivers
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ARCHIVE, EXPECTED = HERE / "first_version.tar.xz", HERE / "expected.json"
 SOME_FAILED, BUDGET_SPENT, INTERRUPTED = 1, 3, 130
 CORES = os.cpu_count() or 1
 FAULTY_RUN = "scripted/faulty"
-KEPT, BITS = 150, 5  # values of a large tensor that are kept, about, and bits of each
-HOST = "workstation"  # in the place of this machine's name
+KEPT, BITS = 150, 5  # values of a large tensor that are kept (about), and bits of their mantissa
+HOST = "workstation"  # replaces the name of this machine
 
 FIRST = """
 name: first
@@ -102,7 +102,7 @@ CONFIGS: list[dict[str, Any]] = [
 
 def main() -> None:
     options = argparse.ArgumentParser(description="Write the fixtures beside this file.")
-    options.add_argument("--keep", type=Path, help="A new folder to work in that is to stay; by default it is removed.")
+    options.add_argument("--keep", type=Path, help="A new folder to work in, which is kept.")
     asked = options.parse_args()
     must_be_the_first_version()
     folder = asked.keep or Path(tempfile.mkdtemp(prefix="first-version-"))
@@ -129,7 +129,7 @@ def main() -> None:
 
 def must_be_the_first_version() -> None:
     if find_spec("search.words") is None or find_spec("trainable.checkpoint") is None:
-        sys.exit(f"PYTHONPATH must name a checkout of version 0.1.0 first; {find_spec('search').origin} is another one")
+        sys.exit(f"PYTHONPATH must start with a checkout of version 0.1.0, but search is {find_spec('search').origin}")
 
 
 # --- runs ---
@@ -145,12 +145,12 @@ def make_runs() -> None:
     launch("faulty", "scripted", code=SOME_FAILED)
     forget_this_machine("stopped", "scripted")
     make_thin(Path("stopped/first"))
-    must_be_good_for_something()
+    must_have_what_tests_need()
     shutil.copytree("stopped", "finished")
     launch("first", "finished", "--force-code")
     forget_this_machine("finished")
     make_thin(Path("finished/first"))
-    for last in Path("finished").rglob("last.pt"):  # of a fold that is done nobody reads it, and they are large
+    for last in Path("finished").rglob("last.pt"):  # large, and never read once a fold is done
         last.unlink()
     program("analysis", "ensemble", "finished/first", "--tta", "flips")
     program("analysis", "export", "finished/first", "--out", "exported", "--no-onnx")
@@ -160,7 +160,7 @@ def make_runs() -> None:
 
 
 def launch(name: str, root: str, *words: str, code: int = 0, stop_after: int | None = None) -> None:
-    """A launch of a space; after so many reports in the journal it is asked to stop, as from another terminal."""
+    """Launch a space; once the journal has so many reports, ask it to stop, as ``search stop`` does."""
     from search.run_folder import Run
 
     command = [sys.executable, "-m", "search", "launch", f"{name}.yaml", "--runs", root, *words]
@@ -184,7 +184,7 @@ def program(*words: str) -> str:
 
 
 def forget_this_machine(*roots: str) -> None:
-    """Put another name in the place of this machine's; no program reads it."""
+    """Replace the name of this machine, which no program reads."""
     for root in roots:
         for path in (*Path(root).rglob("journal.jsonl"), *Path(root).rglob("log.txt")):
             said, name = path.read_text(), socket.gethostname()
@@ -212,9 +212,9 @@ def make_thin(run: Path) -> None:
 
 
 def thin(value: Any, whole: int = 500) -> Any:
-    """All tensors in it with few bits, and those of more values than ``whole`` with few that are not zero.
+    """Round all tensors, and set most values to zero in those with more than ``whole`` values.
 
-    They keep their layout in memory, which is what a file holds.
+    The memory layout of a tensor is kept, because the file contains it.
     """
     import torch
 
@@ -229,14 +229,14 @@ def thin(value: Any, whole: int = 500) -> Any:
     if value.numel() <= whole:
         return short
     stride = max(3, (value.numel() // KEPT) | 1)
-    stride += 2 * (stride % 3 == 0)  # or of each kernel only the same corner would be left
+    stride += 2 * (stride % 3 == 0)  # otherwise the same corner of every kernel would be left
     dropped = torch.ones(value.numel(), dtype=torch.bool)
     dropped[::stride] = False
     return short.masked_fill_(dropped.as_strided(value.size(), value.stride()), 0)
 
 
 def thin_network(state: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
-    """Thin weights, and the statistics that norms have with them: those of before would make all pixels alike."""
+    """Thin the weights and estimate the norms' statistics anew: with the old ones, all pixels would get one value."""
     import torch
     from torch import nn
 
@@ -256,13 +256,13 @@ def thin_network(state: dict[str, Any], weights: dict[str, Any]) -> dict[str, An
     with torch.no_grad():
         network(images, unpack(labels)[0])
     for norm in norms:
-        norm.running_var[norm.running_var < 1e-4] = 1  # of what is zero everywhere now, but not after a step
+        norm.running_var[norm.running_var < 1e-4] = 1  # channels that are zero everywhere, until the next step
     found = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     return type(weights)((name, each) for name, each in (thin(found) | counts).items())
 
 
-def must_be_good_for_something() -> None:
-    """Both runs were stopped by the clock, so not every time do they hold what they are made for."""
+def must_have_what_tests_need() -> None:
+    """Both runs were stopped at a moment that varies; check that they contain what the tests need."""
     (folder,) = half_trained(Path("stopped/first"))
     if len((folder / "metrics.jsonl").read_text().splitlines()) not in (1, 2, 3):
         sys.exit(f"{folder}: is not half trained; try again")
@@ -309,7 +309,7 @@ def asked(*words: str) -> Any:
 
 
 def curves(run: str) -> list[dict[str, Any]]:
-    """Every report of a run, as words: a score that is not a number has no place in JSON."""
+    """Every report of a run, as text, because JSON has no NaN."""
     program("search", "curves", run, "--out", "curves.csv")
     columns = ("config", "fold", "step", "score", "seconds")
     with Path("curves.csv").open(newline="") as file:
@@ -317,7 +317,7 @@ def curves(run: str) -> list[dict[str, Any]]:
 
 
 def trained_on(paused: Path) -> dict[str, Any]:
-    """What a fold trial comes to that is gone on with in this process, on one thread."""
+    """Resume the half-trained fold in this process, on one thread."""
     import torch
 
     from trainable import checkpoint
@@ -350,7 +350,7 @@ def digest(weights: dict[str, Any]) -> str:
 
 
 def recovered(run: str) -> int:
-    """How many reports of a run its fold folders can give back."""
+    """How many reports can be rebuilt from the fold folders of a run."""
     from search.recover import recover
     from search.run_folder import Run
 
@@ -368,17 +368,17 @@ def processor() -> str:
 
 
 def pack() -> None:
-    """Small files first: who needs no model has not to unpack them. Equal models lie together, as one takes no room."""
+    """Put the models last, equal ones close together, so that a repeated model takes almost no space."""
     roots = ("data", "scripted", "masks", "exported", "finished", "stopped")
     files = [path for root in roots for path in sorted(Path(root).rglob("*")) if path.is_file()]
     files.sort(key=lambda path: path.suffix == ".pt")
     with tarfile.open(ARCHIVE, "w:xz", preset=9) as archive:
         for path in (Path("first.yaml"), Path("faulty.yaml"), *files):
             if not path.name.startswith("."):
-                archive.add(path, filter=nobodys)
+                archive.add(path, filter=without_owner)
 
 
-def nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
