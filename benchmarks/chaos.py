@@ -23,9 +23,9 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).parents[1]))
 sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
-from aftermath import aftermath
 from fake_cluster import FakeCluster
 from hurt import Search, any_of_these, kill_driver, kill_machine, kill_worker, take_machine
+from run_outcome import outcome_of
 
 from benchmarks.machine import machine
 from search.engine.job_feed import NODE_LEFT
@@ -82,12 +82,12 @@ def undisturbed(cluster: FakeCluster, asked: argparse.Namespace, world: int, sch
 
 def told(search: Search) -> dict[str, Any]:
     """What a search came to."""
-    after, lines = aftermath(search.run), search.run.lines()
+    after, lines = outcome_of(search.run), search.run.lines()
     return {
         "reports": after.reports,
         "lost": len(after.lost),
-        "doubled": len(after.doubled),
-        "decided_otherwise": after.decided_otherwise,
+        "doubled": len(after.duplicated),
+        "decided_otherwise": after.changed_decisions,
         "blamed": sum(line.kind == "fault" and line.fields["fault"] != NODE_LEFT for line in lines),
         "given_up": len(list(search.run.folder.glob("configs/*/fold_*/error.txt"))),
         "winner": after.winner and after.winner["quality"],

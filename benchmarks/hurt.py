@@ -41,7 +41,12 @@ class Search:
 
     def launch(self) -> None:
         """The first time, or again, by the same command."""
-        command = [sys.executable, str(HOME / "tests/support/impatient.py"), "launch", str(self.folder / "space.yaml")]
+        command = [
+            sys.executable,
+            str(HOME / "tests/support/short_hang_limit.py"),
+            "launch",
+            str(self.folder / "space.yaml"),
+        ]
         command += ["--runs", str(self.folder), "--address", self.cluster.address, "--plain", "--no-dashboard"]
         self.launches += 1
         with (self.folder / "talk.txt").open("a") as talk:
@@ -123,7 +128,7 @@ def take_machine(search: Search) -> bool:
     """Announced, so that what it has may end before it goes, where the next one comes first."""
     node = search.node
     if node is not None:
-        search.cluster.announce_end(node, seconds=5.0)
+        search.cluster.drain(node, seconds=5.0)
         for step in search.rng.sample([search.cluster.add, lambda: search.cluster.kill(node)], 2):
             step()
     return node is not None

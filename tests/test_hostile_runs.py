@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config
-from scored_run import record
+from scored_run import scored_run
 
 from analysis.ensembles.ensemble import load_ensemble, read_member
 from search.commands.launch import LaunchOptions, launch_space
@@ -93,7 +93,7 @@ def test_a_checkpoint_that_carries_code_is_passed_over_and_told(plant, mark, tmp
 @pytest.fixture
 def run(tmp_path):
     """A run of two scripted configs of which one fold is done."""
-    return record(tmp_path / "runs", {"quality": {"values": [0.7, 0.8]}}, [([0.7, None, None], 1.0), ([], 1.0)])[0]
+    return scored_run(tmp_path / "runs", {"quality": {"values": [0.7, 0.8]}}, [([0.7, None, None], 1.0), ([], 1.0)])[0]
 
 
 def launched(run):
@@ -104,7 +104,7 @@ def launched(run):
 
 
 def everything(folder):
-    return {path for path in folder.rglob("*") if "runs/told/" not in str(path)}
+    return {path for path in folder.rglob("*") if "runs/scored/" not in str(path)}
 
 
 CONFIG = {"kind": "config", "steps": [1, 2], "parameters": {"quality": 0.8}}

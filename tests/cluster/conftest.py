@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from launched import ROOT, SECRETS, SPACES, Search, out_now, wait_for
+from launched_search import ROOT, SECRETS, SPACES, Search, running_jobs, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def searches(tmp_path_factory, token_file):
         for name in SPACES:
             started.append(Search(folder, name, environment))
         for search in started:
-            wait_for(lambda search=search: out_now(search.run) == {("none", 0), ("none", 1)}, search)
+            wait_for(lambda search=search: running_jobs(search.run) == {("none", 0), ("none", 1)}, search)
         yield started
     finally:
         for search in started:
-            search.end()
+            search.stop()

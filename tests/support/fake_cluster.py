@@ -1,5 +1,4 @@
-"""A Ray cluster of nodes that are processes of this machine, with GPUs that are only said to be there, and ways to
-hurt it."""
+"""A Ray cluster whose nodes are processes of this machine with fake GPUs, and faults to inject into it."""
 
 from __future__ import annotations
 
@@ -23,24 +22,28 @@ from ray.cluster_utils import Cluster
 from cluster.connection.connect import use_token
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNS = 0x00020000  # of sched.h: mounts of its own
+CLONE_NEWNS = 0x00020000  # of sched.h: a separate mount namespace
 PREEMPTION = 2  # of autoscaler.proto's DrainNodeReason
-# Nobody would use the workers that a node starts for a driver which brings its own runtime environment.
-SPARING = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+# Prestarted workers are never used by a driver that has its own runtime environment.
+NO_PRESTART = {
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 QUIET = {"include_dashboard": False, "include_log_monitor": False, "dashboard_agent_listen_port": 0}
 
 Cell = tuple[str, int]
 
 
 class FakeCluster:
-    """A head without cores, so that nothing trains beside the driver, and nodes of two cores and a GPU each."""
+    """A head without cores, so that nothing trains on it, and nodes with two cores and a GPU each."""
 
     def __init__(self, nodes: int, **environment: str) -> None:
-        use_token()  # Ray asks for one wherever it is started by its own command
+        use_token()  # Ray requires a token when it is started by its own command
         self.cores = {"num_cpus": 2, "num_gpus": 1}
-        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # paths of sockets must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # socket paths must be short
         self.threads: list[ThreadPoolExecutor] = []
-        self.environment = {**SPARING, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
+        self.environment = {**NO_PRESTART, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
         with _environment(self.environment):
             self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
         try:
@@ -56,56 +59,56 @@ class FakeCluster:
 
     @property
     def nodes(self) -> list[Any]:
-        """Those that train, the oldest first; without those that were hurt."""
+        """The nodes that train, oldest first, without removed ones."""
         return sorted(self.ray.worker_nodes, key=_raylet)
 
     def add(self, **environment: str) -> Any:
-        """One more node; ``environment`` is that of all its processes."""
+        """Add a node; ``environment`` applies to all its processes."""
         with _environment({**self.environment, **environment}):
             return self.ray.add_node(**self.cores, **QUIET)
 
     def add_without(self, folder: Path, **environment: str) -> Any:
-        """One more node, which has an empty disk of its own where the others have this folder."""
+        """Add a node on which this folder is empty, because another file system is mounted there."""
 
-        def begin() -> Any:
+        def start() -> Any:
             _hide(folder)
-            with patch("ray._private.utils.set_sigterm_handler"):  # which is for main threads alone
+            with patch("ray._private.utils.set_sigterm_handler"):  # allowed only in the main thread
                 return self.add(**environment)
 
-        thread = ThreadPoolExecutor(1)  # what a thread sees of the disks, its processes see; they die with it
+        thread = ThreadPoolExecutor(1)  # its processes inherit its mounts and die with it
         self.threads.append(thread)
-        return thread.submit(begin).result()
+        return thread.submit(start).result()
 
     def kill(self, node: Any) -> None:
-        """At once, as a power cut does."""
+        """Remove the node at once, as a power cut does."""
         self.ray.remove_node(node, allow_graceful=False)
 
-    def announce_end(self, node: Any, seconds: float) -> None:
-        """Tell Ray that the node will be taken away so soon, as a cloud tells of its spot machines."""
+    def drain(self, node: Any, seconds: float) -> None:
+        """Announce to Ray that the node will be removed in so many seconds, as for a spot machine."""
         deadline = int((time.time() + seconds) * 1000)
-        accepted, why = GcsClient(address=self.address).drain_node(node.node_id, PREEMPTION, "spot", deadline)
-        assert accepted, why
+        accepted, reason = GcsClient(address=self.address).drain_node(node.node_id, PREEMPTION, "spot", deadline)
+        assert accepted, reason
 
     def node_of(self, process: int) -> Any | None:
-        """The node whose worker this process is."""
+        """The node that this worker process belongs to."""
         with suppress(OSError):
             parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
             return next((node for node in self.nodes if _raylet(node) == parent), None)
         return None
 
     def trained_at(self, folder: Path, cells: set[Cell]) -> dict[Cell, int]:
-        """The worker processes that train these fold trials of a run, as the logs of the folds tell."""
-        found = {}
+        """The worker processes that train these fold trials of a run, from the logs of the folds."""
+        workers = {}
         for cell in sorted(cells):
             log = folder / "configs" / cell[0] / f"fold_{cell[1]}" / "log.txt"
             lines = log.read_text().splitlines() if log.exists() else []
-            told = [words.split()[1] for line in lines if (words := line[line.find("process ") :]) and " on " in words]
-            if told and self.node_of(int(told[-1])) is not None:
-                found[cell] = int(told[-1])
-        return found
+            pids = [text.split()[1] for line in lines if (text := line[line.find("process ") :]) and " on " in text]
+            if pids and self.node_of(int(pids[-1])) is not None:
+                workers[cell] = int(pids[-1])
+        return workers
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """Stop all processes."""
         for node in self.nodes:
             self.kill(node)
         with _environment(self.environment):
@@ -116,13 +119,13 @@ class FakeCluster:
 
 
 def kill_process(process: int) -> None:
-    """One that has just ended needs it no more."""
+    """Kill a process, unless it has just ended."""
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
 
 
 def _hide(folder: Path) -> None:
-    """From this thread and the processes that it starts."""
+    """Hide a folder from this thread and the processes that it starts."""
     if LIBC.unshare(CLONE_NEWNS):
         raise PermissionError(ctypes.get_errno(), "mount namespaces are not allowed here")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
@@ -135,7 +138,7 @@ def _raylet(node: Any) -> int:
 
 @contextmanager
 def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Of the processes that are started while this is held."""
+    """Set environment variables for the processes that are started in this context."""
     before = dict(os.environ)
     os.environ.update(more)
     try:

@@ -1,7 +1,7 @@
-"""Programs started by forking a process that has loaded their libraries: seconds less for each than a new interpreter.
+"""Start programs by forking a process that has loaded their libraries, which saves seconds for each program.
 
-The program is a process and a session of its own, with its own arguments, folder, environment and output, as if it had
-been started by ``subprocess``. Only third-party modules are loaded beforehand, none of this project.
+Each program is a separate process and session with its own arguments, folder, environment and output. Only third-party
+modules are preloaded, none of this project.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-# Not ray: it reads its token while it is loaded.
+# Without ray, which reads its token at import.
 LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
 rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch
 albumentations"""
 
 
 class ForkServer:
-    """Starts the serving process; ``start`` is what ``subprocess.Popen`` would be with pipes for its output."""
+    """Starts the serving process; ``start`` works like ``subprocess.Popen`` with pipes for the output."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-")
@@ -57,7 +57,7 @@ class ForkServer:
 
     def _connect(self):
         end = time.monotonic() + 120
-        while not Path(self._address).exists():  # it is still loading
+        while not Path(self._address).exists():  # still loading
             assert self._process.poll() is None and time.monotonic() < end, "the fork server has not started"
             time.sleep(0.05)
         connection = socket.socket(socket.AF_UNIX)
@@ -92,14 +92,14 @@ class Program:
         return self.returncode
 
     def communicate(self, timeout=None):
-        """What it prints until it closes its output, which processes that it leaves behind may keep open."""
+        """Read until the output is closed, which processes left behind may delay."""
         texts = ["", ""]
 
         def read(number, stream):
             texts[number] = stream.read()
 
         streams = [stream for stream in (self.stdout, self.stderr) if not stream.closed]
-        for stream in streams:  # a test may have read what there was without waiting
+        for stream in streams:  # a test may have set them to non-blocking
             os.set_blocking(stream.fileno(), True)
         readers = [threading.Thread(target=read, args=each, daemon=True) for each in enumerate(streams)]
         for reader in readers:
@@ -134,14 +134,14 @@ def serve(address):
     for library in LIBRARIES.split():
         importlib.import_module(library)
     gc.collect()
-    gc.freeze()  # or each fork would copy the pages of all modules when it collects
+    gc.freeze()  # otherwise garbage collection in a fork copies the pages of all modules
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{address}.new")
     listening.listen(64)
     Path(f"{address}.new").rename(address)
     running = {}
     parent = os.getppid()
-    while os.getppid() == parent:  # whoever started it is alive
+    while os.getppid() == parent:  # the process that started it is alive
         if select.select([listening], [], [], 0.02 if running else 0.5)[0]:
             connection, _ = listening.accept()
             request, outputs = receive(connection)
@@ -160,7 +160,7 @@ def serve(address):
             if done:
                 with running.pop(child) as connection:
                     code = os.waitstatus_to_exitcode(status)
-                    with suppress(OSError):  # its test may have ended before it
+                    with suppress(OSError):  # the test may have ended
                         connection.sendall(code.to_bytes(4, "big", signed=True))
 
 
@@ -173,7 +173,7 @@ def receive(connection):
 
 
 def become(request, outputs):
-    """Turn this fork into the program, to its end."""
+    """Turn this fork into the program and run it to its end."""
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, source in enumerate((nothing, *outputs)):
@@ -191,10 +191,10 @@ def become(request, outputs):
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
-    except BaseException:  # noqa: BLE001  printed as the interpreter would
+    except BaseException:  # noqa: BLE001  printed as by the interpreter
         traceback.print_exc()
         code = 1
-    # As the interpreter ends, without taking all modules apart.
+    # End like the interpreter, but without tearing down all modules.
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()

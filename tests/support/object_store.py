@@ -1,4 +1,4 @@
-"""An S3 of this process: a real server that can be stopped and started again with all that it holds."""
+"""An S3 server in this process that can be stopped and restarted without losing its objects."""
 
 import logging
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ class ObjectStore:
         return self._keys[name].value
 
     def age(self, name, seconds):
-        """As if so much time had passed since the object was written."""
+        """Make the object look as if it was written this many seconds earlier."""
         key = self._keys[name]
         key.last_modified -= timedelta(seconds=seconds)
 
@@ -57,15 +57,15 @@ class ObjectStore:
 
     @contextmanager
     def checking_keys(self):
-        """Refuse every key: none was ever given out."""
+        """Refuse every access key."""
         self._refuse_keys_after("0")
         yield
         self._refuse_keys_after("inf")
 
     def _refuse_keys_after(self, requests):
-        asked = Request(f"{self.endpoint}/moto-api/reset-auth", requests.encode(), {"Content-Type": "text/plain"})
-        with urlopen(asked) as answer:
-            assert answer.status == 200
+        request = Request(f"{self.endpoint}/moto-api/reset-auth", requests.encode(), {"Content-Type": "text/plain"})
+        with urlopen(request) as response:
+            assert response.status == 200
 
     @property
     def _keys(self):

@@ -1,4 +1,4 @@
-"""A space whose plan can be worked out by hand."""
+"""A space whose plan can be computed by hand."""
 
 from search.planning.plan import PlanOptions
 from spaces.load import make_space

@@ -1,10 +1,10 @@
-"""Runs without Ray and without training, for which configs are proposed: workers on a curve, drivers that die."""
+"""Runs with samplers but without Ray or training: workers report scores of a function, and drivers can die."""
 
 import math
 import random
 
 import optuna
-from killed import die_after
+from driver_death import die_after
 
 from search.messages import Finished, Job, Report, Stop
 from search.policies.registry import policy_of
@@ -26,13 +26,13 @@ def space(parameters=QUALITY, sampler="tpe", scheduler="foldrace", **more):
 
 
 def peak(values):
-    """Best at 0.8: a smooth hill in every number that is searched."""
+    """A smooth function of every searched number, with its maximum at 0.8."""
     numbers = [value for value in values.values() if isinstance(value, float)]
     return 0.85 - 0.5 * sum((value - 0.8) ** 2 for value in numbers)
 
 
 class Run:
-    """A run's folder and its workers; what they have trained survives the driver, as checkpoints do."""
+    """A run folder and its workers; trained steps survive the driver, as checkpoints do."""
 
     def __init__(self, folder, space, score=peak, workers=2, shown=True):
         self.folder, self.space, self.score, self.workers, self.shown = folder, space, score, workers, shown
@@ -44,7 +44,7 @@ class Run:
         return Report(config, fold, step, self.score(values) + noise + 0.02 * fold - 0.3 / step, 2.0 * step)
 
     def drive(self, records=math.inf, jobs=math.inf):
-        """Open the run and go on to its end, or die right before a record is written."""
+        """Start or resume the run until its end, or die before a given record is written."""
         self.policy = policy_of(self.space)
         replay_lines(self.policy, read_journal(self.folder / "journal.jsonl"))
         sampler, self.stored = self.space.settings.sampler, None
@@ -58,7 +58,7 @@ class Run:
             proposals = RandomProposals(self.space, sampler.seed, sampler.count)
         with Journal(self.folder / "journal.jsonl") as journal:
             die_after(journal, records)
-            self.study = GrowingStudy(self.policy, journal, proposals, lambda point: self.news())
+            self.study = GrowingStudy(self.policy, journal, proposals, lambda point: self.update())
             self.study.begin()
             return self._work(jobs)
 
@@ -66,26 +66,26 @@ class Run:
         running = []
         while True:
             while len(running) < self.workers and jobs > 0:
-                said = self.study.next()
-                if not isinstance(said, Job):
+                answer = self.study.next()
+                if not isinstance(answer, Job):
                     break
                 jobs -= 1
-                running.append(said)
+                running.append(answer)
             if not running:
                 if self.stored:
                     self.stored.write()
-                assert jobs <= 0 or isinstance(said, Finished)
-                return None if jobs <= 0 else said.reason
+                assert jobs <= 0 or isinstance(answer, Finished)
+                return None if jobs <= 0 else answer.reason
             job = running.pop(0)
             at = self.trained.get((job.config, job.fold), 0)
-            for step in range(max(1, at), job.until + 1):  # the last report again first, as folds do
+            for step in range(max(1, at), job.until + 1):  # repeats the last report first, as folds do
                 self.trained[job.config, job.fold] = step
                 verdict = self.study.report(self.report(job.config, job.fold, step))
-                self.news()
+                self.update()
                 if isinstance(verdict, Stop):
                     break
 
-    def news(self):
+    def update(self):
         if self.stored:
             self.stored.note()
 

@@ -1,4 +1,4 @@
-"""Runs that are a journal and nothing else: scripted configs whose scores a test writes down by hand."""
+"""Runs that consist of a journal only: scripted configs with scores given by the test."""
 
 import math
 from pathlib import Path
@@ -11,14 +11,16 @@ STEPS = (1, 2)
 NAN = math.nan
 
 
-def record(home: Path, parameters, scores, ended=True, folds=3):
-    """``scores`` has a list for each config of the grid: of a fold at full length a number, at half length a number
-    in brackets, None for one that was never begun, NaN for one that failed; with it the seconds of a fold.
+def scored_run(home: Path, parameters, scores, ended=True, folds=3):
+    """``scores`` has, for each config of the grid, the scores of its folds and the seconds of a fold.
+
+    A number is a score at full length, a tuple of a number one at half length, None a fold that did not start, and NaN
+    a fold that failed.
     """
     constants = {"steps": STEPS[-1], "evaluations": len(STEPS)}
-    tree = {"name": "told", "trainable": "scripted", "folds": folds, "scheduler": "grid", "sampler": "grid"}
+    tree = {"name": "scored", "trainable": "scripted", "folds": folds, "scheduler": "grid", "sampler": "grid"}
     space = make_space({**tree, "parameters": {**parameters, **constants}})
-    run = Run(home / "told")
+    run = Run(home / "scored")
     with Journal(run.journal, clock=lambda: 1_800_000_000.0) as journal:
         record_launch(run, space, None)
         journal.append("begin", host="here", pid=1)

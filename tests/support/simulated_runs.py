@@ -1,4 +1,4 @@
-"""Runs with a known truth: tables of scores, and what a race that prunes over steps and folds leaves of them."""
+"""Simulated runs with known true scores: tables of scores, and the part that a fold race leaves of them."""
 
 import numpy as np
 import pandas as pd
@@ -13,22 +13,24 @@ def names(count):
 
 
 def full(scores):
-    """A table of full-length scores as the statistics take it."""
+    """Full-length scores in the form that the statistics use."""
     table = pd.DataFrame(np.asarray(scores, dtype=float))
     table.index = names(len(table))
     return ExpectedScores(table, table * 0.0)
 
 
 def additive(rng, configs, folds, spread, noise):
-    """Scores, and what each config gives over these folds without noise."""
-    worth = rng.normal(0, spread, configs)
+    """Scores, and the mean of each config over these folds without noise."""
+    quality = rng.normal(0, spread, configs)
     level = 0.85 + rng.normal(0, 0.017, folds)
-    return level + worth[:, None] + rng.normal(0, noise, (configs, folds)), worth + level.mean()
+    return level + quality[:, None] + rng.normal(0, noise, (configs, folds)), quality + level.mean()
 
 
 def raced(rng, configs=72, folds=5, spread=0.010, noise=0.006):
-    """Trials and curves of a race, and the truth: the best of fold 0 at its rung go on, then the best of each fold;
-    in later folds those behind at the rung pause there.
+    """Trials and curves of a race, and the true scores.
+
+    The best configs at the rung of fold 0 continue, then the best of each fold; in later folds, others pause at the
+    rung.
     """
     final, truth = additive(rng, configs, folds, spread, noise)
     pace = np.exp(0.2 * rng.normal(size=(configs, 1)) + 0.05 * rng.normal(size=(configs, folds)))
@@ -48,14 +50,14 @@ def raced(rng, configs=72, folds=5, spread=0.010, noise=0.006):
 
 
 def frames(curves, reached):
-    """Trials and curves as tables; ``curves`` are steps x configs x folds."""
+    """Trials and curves as tables; ``curves`` has the shape (steps, configs, folds)."""
     config, fold = np.indices(reached.shape).reshape(2, -1)
     step = reached.ravel()
     trials = pd.DataFrame({"config": names(len(reached))[config], "fold": fold, "step": step, "of": HORIZON})
     trials["state"] = np.where(step == HORIZON, "done", "paused")
     trials["full"] = np.where(step == HORIZON, curves[-1].ravel(), np.nan)
     at = np.array(STEPS)[:, None]
-    place, cell = np.nonzero(at <= step)
-    scores = curves.reshape(len(STEPS), -1)[place, cell]
-    table = {"config": names(len(reached))[config[cell]], "fold": fold[cell], "step": at[place, 0], "score": scores}
+    index, cell = np.nonzero(at <= step)
+    scores = curves.reshape(len(STEPS), -1)[index, cell]
+    table = {"config": names(len(reached))[config[cell]], "fold": fold[cell], "step": at[index, 0], "score": scores}
     return trials, pd.DataFrame(table)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from scored_run import NAN, record
+from scored_run import NAN, scored_run
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
@@ -52,7 +52,7 @@ def copied(small_run, tmp_path):
 
 
 def test_folds_are_compared_pairwise_and_tested(tmp_path):
-    run, (iou, dice) = record(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
+    run, (iou, dice) = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
     compared = compare_configs(read_run(run), "winner", dice)
     assert (compared.config, compared.other) == (iou, dice)
     assert compared.folds["difference"].tolist() == pytest.approx([0.02, 0.01, 0.03])
@@ -64,7 +64,7 @@ def test_folds_are_compared_pairwise_and_tested(tmp_path):
 
 
 def test_the_other_way_round_every_difference_changes_its_sign(tmp_path):
-    run, (iou, dice) = record(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
+    run, (iou, dice) = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
     tables = read_run(run)
     one, two = compare_configs(tables, iou, dice), compare_configs(tables, dice, iou)
     assert (one.folds["difference"] == -two.folds["difference"]).all()
@@ -73,7 +73,7 @@ def test_the_other_way_round_every_difference_changes_its_sign(tmp_path):
 
 
 def test_only_common_folds_count_and_what_is_missing_is_said(tmp_path):
-    run, (_, dice) = record(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, (0.5,), NAN], 1.0)])
+    run, (_, dice) = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, (0.5,), NAN], 1.0)])
     compared = compare_configs(read_run(run), "default", dice[:6])
     assert compared.tested.folds == 1 and math.isnan(compared.tested.p)
     assert compared.tested.difference == pytest.approx(0.02)
@@ -82,7 +82,7 @@ def test_only_common_folds_count_and_what_is_missing_is_said(tmp_path):
 
 
 def test_names_that_mean_nothing_are_refused(tmp_path):
-    run, (one, _) = record(tmp_path, {"pc": {"values": [1, 2]}}, [([0.8] * 3, 1.0), ([0.7, None, None], 1.0)])
+    run, (one, _) = scored_run(tmp_path, {"pc": {"values": [1, 2]}}, [([0.8] * 3, 1.0), ([0.7, None, None], 1.0)])
     tables = read_run(run)
     assert named(tables, "winner") == one
     with pytest.raises(UserError, match=r"default of every parameter that varies \(pc\)"):
@@ -147,7 +147,7 @@ def test_without_models_or_data_the_numbers_stand_and_the_pictures_are_excused(c
 
 
 def test_a_run_without_models_is_compared_by_its_folds(tmp_path, program):
-    run, pair = record(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
+    run, pair = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
     done = program(run.folder, *pair)
     assert "the mean difference is +0.0200" in done.stdout
     assert "images are not compared" in done.stderr and "no pictures" in done.stderr

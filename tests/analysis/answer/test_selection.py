@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from scored_run import NAN, record
+from scored_run import NAN, scored_run
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
@@ -19,7 +19,7 @@ EVEN = [0.8, 0.8, 0.8]
 
 
 def select_from(home, parameters, scores, **more):
-    run, configs = record(home, parameters, scores, **more)
+    run, configs = scored_run(home, parameters, scores, **more)
     tables = read_run(run)
     return tables, select(tables), configs
 
@@ -98,7 +98,7 @@ def test_the_winner_of_a_single_config_is_that_config(tmp_path):
 
 
 def test_a_config_is_named_by_the_start_of_its_id(tmp_path):
-    run, (iou, _) = record(tmp_path, LOSSES, [(EVEN, 1.0), (EVEN, 1.0)])
+    run, (iou, _) = scored_run(tmp_path, LOSSES, [(EVEN, 1.0), (EVEN, 1.0)])
     tables = read_run(run)
     assert scored_config(tables, iou[:6]) == iou
     with pytest.raises(UserError, match=r"'nothing': no configs of .* have such an id"):
@@ -130,7 +130,7 @@ def test_best_in_words_and_as_csv_says_the_same(small_run):
 
 
 def test_without_a_complete_config_best_says_so_and_what_goes_on(tmp_path):
-    run, _ = record(tmp_path, LOSSES, [([0.8, 0.8, None], 1.0), ([None] * 3, 1.0)])
+    run, _ = scored_run(tmp_path, LOSSES, [([0.8, 0.8, None], 1.0), ([None] * 3, 1.0)])
     done = program("best", run.folder)
     assert done.exit_code == 0 and "No config has all 3 folds at full length yet" in done.stdout
     assert f"python -m search launch {run.folder}/space.yaml" in done.stdout and "Next:" not in done.stderr

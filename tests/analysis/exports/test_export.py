@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from scored_run import record
+from scored_run import scored_run
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
@@ -146,10 +146,10 @@ def test_missing_onnx_packages_are_told_before_anything_is_written(small_run, tm
 
 def test_a_run_that_has_no_winner_or_no_models_is_refused_and_nothing_is_left(tmp_path):
     losses = {"loss": {"values": ["iou", "dice"]}}
-    run, _ = record(tmp_path / "none", losses, [([0.8, None, None], 1.0), ([None] * 3, 1.0)])
+    run, _ = scored_run(tmp_path / "none", losses, [([0.8, None, None], 1.0), ([None] * 3, 1.0)])
     with pytest.raises(UserError, match="no winner yet"):
         program("export", run.folder, "--out", tmp_path / "out", "--no-onnx")
-    run, _ = record(tmp_path / "scripted", losses, [([0.8] * 3, 1.0), ([0.7] * 3, 1.0)])
+    run, _ = scored_run(tmp_path / "scripted", losses, [([0.8] * 3, 1.0), ([0.7] * 3, 1.0)])
     with pytest.raises(UserError, match="leave no model behind"):
         program("export", run.folder, "--out", tmp_path / "out", "--no-onnx")
     assert not (tmp_path / "out").exists()

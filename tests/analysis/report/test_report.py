@@ -6,9 +6,9 @@ import re
 from html import unescape
 
 import pytest
-from scored_run import record
+from scored_run import scored_run
 from typer.testing import CliRunner
-from written_runs import GRID, ONE, RANGES, write_run
+from untrained_runs import GRID, ONE, RANGES, write_run
 
 from analysis.__main__ import app
 from analysis.answer.selection import select
@@ -96,7 +96,7 @@ def test_a_single_config_has_a_report(tmp_path):
 def test_a_run_cut_short_does_not_claim_to_know_what_nobody_tried(tmp_path):
     scores = [[0.71, 0.73, 0.69], [0.51, 0.54, 0.50], [0.41, 0.43, 0.38], [0.43, 0.45, 0.40], [None] * 3]
     values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
-    run, _ = record(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
+    run, _ = scored_run(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
     _, _, text, figures = made(run)
     assert "All other configs with a score can be told from it. Nothing can be said of 1 config yet." in text
     assert "of 4 configs with a score" in text

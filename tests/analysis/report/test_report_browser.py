@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from written_runs import GRID, RANGES, write_run
+from untrained_runs import GRID, RANGES, write_run
 
 from analysis.answer.selection import select
 from analysis.report.png import find_browser, write_pngs

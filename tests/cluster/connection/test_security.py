@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from launched import SECRETS
+from launched_search import SECRETS
 
 LISTENING = "0A"
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
@@ -59,7 +59,7 @@ def test_no_process_of_a_search_can_be_reached_from_another_machine(searches):
 def test_only_the_owner_can_read_the_token_file(searches, token_file):
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     for search in searches:
-        assert f"cat {token_file}" in search.talk.read_text()
+        assert f"cat {token_file}" in search.stderr.read_text()
 
 
 def test_no_secret_is_in_a_run_folder_a_log_or_the_list_of_processes(searches, token_file):
@@ -69,7 +69,7 @@ def test_no_secret_is_in_a_run_folder_a_log_or_the_list_of_processes(searches, t
         processes = family(search.process.pid)
         command_lines = b"\0".join(commands(processes))
         session = re.search(rb"/[^\0=]*/session_[\d_-]+", command_lines)[0].decode()
-        files = [search.talk, search.out, *search.run.rglob("*"), *Path(session).rglob("*")]
+        files = [search.stderr, search.stdout, *search.run.rglob("*"), *Path(session).rglob("*")]
         names = {path.name for path in files}
         assert {"journal.jsonl", "log.txt", "gcs_server.out", "raylet.out"} <= names
         for path in files:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from shell import complaints
+from shell_checks import shellcheck
 
 from cluster.deployment.deployment_files import find_file
 
@@ -53,7 +53,7 @@ def test_it_runs_unprivileged_and_contains_no_secret(steps):
 
 def test_its_shell_commands_pass_the_check(steps):
     for command in arguments(steps, "RUN"):
-        assert not (errors := complaints(f"{command}\n")), errors
+        assert not (errors := shellcheck(f"{command}\n")), errors
     assert json.loads(arguments(steps, "CMD")[0])[:3] == ["python", "-m", "search"]
 
 

@@ -6,7 +6,7 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-from launched import ask, wait_for
+from launched_search import fetch, wait_for
 
 from cluster.deployment.grafana import BOARD
 from search.runs.journal import read_journal
@@ -14,8 +14,8 @@ from search.runs.journal import read_journal
 
 def node_of(search, token):
     url = search.address("dashboard")
-    summary = json.loads(ask(f"{url}/nodes?view=summary", token))["data"]["summary"][0]
-    return json.loads(ask(f"{url}/nodes/{summary['raylet']['nodeId']}", token))["data"]["detail"]
+    summary = json.loads(fetch(f"{url}/nodes?view=summary", token))["data"]["summary"][0]
+    return json.loads(fetch(f"{url}/nodes/{summary['raylet']['nodeId']}", token))["data"]["detail"]
 
 
 def titles(search, token):
@@ -28,7 +28,7 @@ def samples(search):
     """Value by (name, labels) of all metrics of searches at the endpoint."""
     found = {}
     for name, labels, value in re.findall(
-        r"^ray_scribble_(\w+)\{(.*)\} (\S+)$", ask(search.address("metrics for Prometheus")), re.M
+        r"^ray_scribble_(\w+)\{(.*)\} (\S+)$", fetch(search.address("metrics for Prometheus")), re.M
     ):
         values = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         key = [values[label] for label in ("config", "fold", "state", "outcome") if label in values]
@@ -49,7 +49,7 @@ def test_the_dashboard_refuses_requests_without_the_token(searches, token_file):
     for token in (None, "0" * 64):
         for path in ("/nodes?view=summary", "/logical/actors", "/api/v0/tasks", "/api/jobs/"):
             with pytest.raises(urllib.error.HTTPError) as refused:
-                ask(searches[0].address("dashboard") + path, token)
+                fetch(searches[0].address("dashboard") + path, token)
             assert refused.value.code in (401, 403)
             refused.value.close()
 
@@ -64,7 +64,7 @@ def test_the_dashboard_shows_the_current_job_of_each_worker(searches, token_file
         assert f"process {pid} on" in search.log("none", int(title[-1]))
     earlier = [search.log(fault, fold) for fault in ("kill", "nan") for fold in (0, 1) if (fault, fold) != ("nan", 1)]
     assert any(f"process {pid} on" in log for pid in shown for log in earlier), "no worker was reused"
-    actors = json.loads(ask(search.address("dashboard") + "/logical/actors", token))["data"]["actors"].values()
+    actors = json.loads(fetch(search.address("dashboard") + "/logical/actors", token))["data"]["actors"].values()
     alive = {actor["pid"]: actor["actorClass"] for actor in actors if actor["state"] == "ALIVE"}
     assert alive == dict.fromkeys(shown, "FoldTrial of one")
 
@@ -104,7 +104,7 @@ def test_the_metrics_match_the_journal(searches):
 def series(search):
     """The labels that each metric at the endpoint has."""
     found = {}
-    for name, labels in re.findall(r"^(\w+)\{(.*)\} \S+$", ask(search.address("metrics for Prometheus")), re.M):
+    for name, labels in re.findall(r"^(\w+)\{(.*)\} \S+$", fetch(search.address("metrics for Prometheus")), re.M):
         found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
     return found
 
@@ -171,5 +171,5 @@ def test_every_fold_has_a_log_of_its_events(searches):
 
 def test_ray_prints_nothing(searches):
     for search in searches:
-        assert search.out.read_text() == ""
-        assert not re.search(r"raylet|WARNING|usage|INFO", search.talk.read_text())
+        assert search.stdout.read_text() == ""
+        assert not re.search(r"raylet|WARNING|usage|INFO", search.stderr.read_text())

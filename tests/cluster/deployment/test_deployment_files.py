@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from shell import ray_options
+from shell_checks import ray_options
 
 from cluster.__main__ import app
 from cluster.deployment.deployment_files import FOLDER, deployment_files

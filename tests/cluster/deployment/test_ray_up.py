@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click import UsageError
 from jsonschema import ValidationError
-from shell import complaints, ray_options
+from shell_checks import ray_options, shellcheck
 
 from cluster.deployment.deployment_files import find_file
 
@@ -156,11 +156,11 @@ def test_its_shell_commands_pass_the_check(name):
     config = read(name)
     for key in ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands"):
         for command in config[key]:
-            assert not (errors := complaints(f"{command}\n")), errors
+            assert not (errors := shellcheck(f"{command}\n")), errors
 
 
 def test_errors_in_shell_or_ray_commands_are_detected():
-    assert "SC2086" in complaints("rm -r $1\n")
+    assert "SC2086" in shellcheck("rm -r $1\n")
     with pytest.raises(UsageError):
         ray_options("ray start --dashbord-host=127.0.0.1")
 

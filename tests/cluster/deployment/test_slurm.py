@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click import ClickException
-from shell import complaints, ray_options
+from shell_checks import ray_options, shellcheck
 
 from cluster.deployment.deployment_files import find_file
 
@@ -221,4 +221,4 @@ def test_slurm_gives_whole_gpu_nodes_and_queues_the_job_again_when_it_is_preempt
 
 @pytest.mark.parametrize("name", BOTH)
 def test_the_script_passes_the_shell_check(name):
-    assert not (errors := complaints(Path(find_file(name).path).read_text())), errors
+    assert not (errors := shellcheck(Path(find_file(name).path).read_text())), errors

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from aftermath import aftermath
-from disturbed import PATIENCE, SPACE, Search
+from cluster_search import PATIENCE, SPACE, Search
 from fake_cluster import FakeCluster, kill_process
+from run_outcome import outcome_of
 
 from search.engine.job_feed import NODE_LEFT
 from search.runs.ledger import ledger
@@ -55,7 +55,7 @@ def test_a_worker_dies_then_every_node_and_new_nodes_are_used(launched, machines
     new = machines.add()
     search.until(lambda: search.trains_on(new))
     machines.add()
-    search.ends()
+    search.wait()
     search.check()
     first, *others = search.faults()
     assert first != NODE_LEFT and others and set(others) == {NODE_LEFT}
@@ -66,15 +66,15 @@ def test_draining_nodes_get_no_new_jobs_and_a_new_node_replaces_them(launched, m
     search.until(search.workers)
     leaving = machines.nodes
     for node in leaving:
-        machines.announce_end(node, seconds=PATIENCE)
-    search.until(lambda: not any(search.out().values()))  # refused jobs wait for another node
+        machines.drain(node, seconds=PATIENCE)
+    search.until(lambda: not any(search.running().values()))  # refused jobs wait for another node
     assert not search.faults(), "running jobs finish on draining nodes"
     new = machines.add()
     for node in leaving:
         machines.kill(node)
     search.until(lambda: search.trains_on(new))
     machines.add()
-    search.ends()
+    search.wait()
     search.check()
     assert set(search.faults()) <= {NODE_LEFT}
 
@@ -83,12 +83,12 @@ def test_idle_workers_of_a_draining_node_get_no_other_job(launched, machines):
     search = launched()
     leaving = machines.nodes[0]
     search.until(lambda: search.trains_on(leaving))
-    machines.announce_end(leaving, seconds=PATIENCE)
-    before = search.begun()
+    machines.drain(leaving, seconds=PATIENCE)
+    before = search.started_jobs()
     workers = {worker for worker in before if machines.node_of(worker) == leaving}
-    search.ends()
+    search.wait()
     search.check()
-    assert workers and workers.isdisjoint((search.begun() - before).elements()) and not search.faults()
+    assert workers and workers.isdisjoint((search.started_jobs() - before).elements()) and not search.faults()
     machines.kill(leaving)
     machines.add()
 
@@ -98,22 +98,22 @@ def test_the_driver_is_killed_and_the_same_command_resumes(launched):
     search.until(search.workers)
     search.process.kill()
     search.process.wait()
-    before = aftermath(search.run).reports
-    search.again()
-    search.ends()
+    before = outcome_of(search.run).reports
+    search.launch()
+    search.wait()
     search.check()
-    assert aftermath(search.run).reports > before > 0
+    assert outcome_of(search.run).reports > before > 0
 
 
 def test_a_full_disk_on_one_node_ends_the_run_and_the_same_command_resumes(launched):
     search = launched(
         "fault={values: [disk_full], when: {quality: 0.72}}", "fault_step=3", "fault_folds={values: [[0]]}"
     )
-    talk = search.ends(2)
-    assert "cannot be written (No space left on device); fix this and launch again" in talk
-    assert "Traceback" not in talk
-    search.again()
-    search.ends()
+    stderr = search.wait(2)
+    assert "cannot be written (No space left on device); fix this and launch again" in stderr
+    assert "Traceback" not in stderr
+    search.launch()
+    search.wait()
     search.check()
 
 
@@ -121,9 +121,9 @@ def test_a_hanging_fold_trial_and_a_node_clock_an_hour_behind_change_nothing(lau
     machines.kill(machines.nodes[0])
     behind = machines.add(LD_PRELOAD=slow_clock)
     hang = ("fault={values: [hang], when: {quality: 0.70}}", "fault_step=2", "fault_folds={values: [[0]]}")
-    search = launched(*hang, program=(str(ROOT / "tests/support/impatient.py"),))
+    search = launched(*hang, program=(str(ROOT / "tests/support/short_hang_limit.py"),))
     search.until(lambda: search.trains_on(behind))
-    search.ends()
+    search.wait()
     search.check()
     assert len(search.faults()) == 1
     lines = search.run.lines()

@@ -6,11 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from aftermath import check_end
+from run_outcome import check_end
 
 from search.runs.run_folder import Run
 
-DOOMED = str(Path(__file__).parents[2] / "support" / "doomed.py")
+FAILING_DRIVER = str(Path(__file__).parents[2] / "support" / "failing_driver.py")
 SPACE = """
 name: demo
 folds: 2
@@ -34,7 +34,7 @@ def launch(program, tmp_path):
     (tmp_path / "demo.yaml").write_text(SPACE)
 
     def launch_and_wait(*fate, overrides=()):
-        command = [DOOMED, *map(str, fate)] if fate else ["-m", "search"]
+        command = [FAILING_DRIVER, *map(str, fate)] if fate else ["-m", "search"]
         options = [word for override in overrides for word in ("--set", override)]
         return program(*command, "launch", "demo.yaml", *options)
 

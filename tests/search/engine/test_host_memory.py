@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from aftermath import faults
 from fake_cluster import FakeCluster
+from run_outcome import faults
 
 from search.runs.run_folder import Run
 

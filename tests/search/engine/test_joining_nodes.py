@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from disturbed import SPACE, Search
+from cluster_search import SPACE, Search
 from fake_cluster import FakeCluster, kill_process
 
 from trainable.data.dataset import open_split
@@ -56,15 +56,15 @@ def test_a_node_that_does_not_see_the_runs_is_named_and_excluded(machines, add_n
     search = launched()
     search.until(search.workers)
     add_node_without(tmp_path / "runs")
-    search.until(lambda: search.says("is excluded"))
+    search.until(lambda: search.has_printed("is excluded"))
     for _ in range(2):  # Ray may start their replacements on any node
         search.until(lambda: len(search.workers()) == 2)
         kill_process(search.workers()[0])
     search.until(lambda: len(search.workers()) == 2)
-    talk = search.stops()
-    assert talk.count("is excluded") == 1
-    assert f"is excluded: --runs {tmp_path}/runs: cannot read what this machine wrote there. Use a folder" in talk
-    assert "does not see the run" not in talk, "no job was sent to the node"
+    stderr = search.stop()
+    assert stderr.count("is excluded") == 1
+    assert f"is excluded: --runs {tmp_path}/runs: cannot read what this machine wrote there. Use a folder" in stderr
+    assert "does not see the run" not in stderr, "no job was sent to the node"
     machines.kill(machines.nodes[-1])
 
 
@@ -73,9 +73,9 @@ def test_a_node_that_cannot_start_workers_is_named_and_excluded(machines, launch
     search = launched()
     search.until(search.workers)
     machines.add(PYTHONPATH=f"{tmp_path}:{ROOT}")
-    search.until(lambda: search.says("is excluded"))
-    talk = search.stops()
-    assert talk.count("is excluded: 3 workers in a row failed to start; last error: ModuleNotFound") == 1
+    search.until(lambda: search.has_printed("is excluded"))
+    stderr = search.stop()
+    assert stderr.count("is excluded: 3 workers in a row failed to start; last error: ModuleNotFound") == 1
     assert not search.faults(), "no fault counts against a fold trial"
 
 

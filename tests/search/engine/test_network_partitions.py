@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from aftermath import check_end, faults, wait_for
+from run_outcome import check_end, faults, wait_for
 
 from search.engine.job_feed import NODE_LEFT
 from search.runs.run_folder import Run

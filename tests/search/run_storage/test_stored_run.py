@@ -18,7 +18,7 @@ from trainable.errors import UserError
 
 # The test server leaves closing its connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-DOOMED = str(Path(__file__).parents[2] / "support" / "doomed.py")
+FAILING_DRIVER = str(Path(__file__).parents[2] / "support" / "failing_driver.py")
 SPACE = """
 name: demo
 folds: 2
@@ -47,7 +47,7 @@ def launch(start, tmp_path, root):
 
     def begin(machine, *fate):
         own = {"SCRIBBLE_SEARCH_CACHE": str(tmp_path / machine), "RAY_ADDRESS": "", **CREDENTIALS}
-        program = [DOOMED, *fate] if fate else ["-m", "search"]
+        program = [FAILING_DRIVER, *fate] if fate else ["-m", "search"]
         return start(*program, "launch", "demo.yaml", "--runs", root, **own)
 
     return begin

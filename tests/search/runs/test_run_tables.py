@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from scored_run import NAN, record
+from scored_run import NAN, scored_run
 
 from search.runs.journal import Journal
 from search.runs.run_tables import CURVES, TRIALS, read_run
@@ -13,7 +13,7 @@ LOSSES = {"loss": {"values": ["iou", "dice"]}}
 
 @pytest.fixture
 def told(tmp_path):
-    return record(tmp_path, LOSSES, [([0.8, 0.82, (0.6,)], 20.0), ([0.7, NAN, None], 10.0)])
+    return scored_run(tmp_path, LOSSES, [([0.8, 0.82, (0.6,)], 20.0), ([0.7, NAN, None], 10.0)])
 
 
 def test_a_finished_run_with_models_has_every_table(small_run):
@@ -54,7 +54,7 @@ def test_counts_that_are_not_there_are_an_empty_table(told):
 
 
 def test_a_run_that_is_going_on_is_read_beside_its_driver(tmp_path):
-    run, (iou, _) = record(tmp_path, LOSSES, [([0.8, None, None], 1.0), ([None] * 3, 1.0)], ended=False)
+    run, (iou, _) = scored_run(tmp_path, LOSSES, [([0.8, None, None], 1.0), ([None] * 3, 1.0)], ended=False)
     with Journal(run.journal) as driver:
         driver.append("job", config=iou, fold=1, until=2)
         tables = read_run(run)
@@ -95,7 +95,7 @@ def test_a_torn_last_line_never_happened_and_is_nothing_to_tell(told):
 
 
 def test_a_run_without_a_config_has_empty_tables(tmp_path):
-    run, _ = record(tmp_path, LOSSES, [([None] * 3, 1.0)] * 2)
+    run, _ = scored_run(tmp_path, LOSSES, [([None] * 3, 1.0)] * 2)
     run.journal.write_bytes(run.journal.read_bytes().splitlines(keepends=True)[0])
     tables = read_run(run)
     assert tables.configs.empty and tables.trials.empty and tables.curves.empty and tables.complete() == []

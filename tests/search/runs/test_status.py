@@ -2,8 +2,8 @@
 
 import math
 
+import demo_run
 import pytest
-import story
 
 from search.runs.cost_estimate import estimate_cost
 from search.runs.journal import Line
@@ -34,7 +34,7 @@ BEGIN = ("begin", {})
 
 
 def test_a_fold_trial_runs_pauses_goes_on_and_is_done():
-    status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0))
+    status = told(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0))
     assert status.trials["a", 0].state == "running" and status.state == "running"
     told(status, report("a", 0, 1, 0.5, 10.0, stop="paused: for a reason"))
     assert (status.trials["a", 0].state, status.reason("a", 0)) == ("paused", "paused: for a reason")
@@ -44,7 +44,7 @@ def test_a_fold_trial_runs_pauses_goes_on_and_is_done():
 
 
 def test_folds_that_share_a_gpu_cost_their_share_of_it_and_take_their_time_all_the_same():
-    status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0))
+    status = told(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0))
     told(status, report("a", 0, 1, 0.5, 10.0, gpus=0.25), report("a", 0, 2, 0.6, 20.0, gpus=1.0))
     assert document(status)["gpu_seconds"] == 2.5 + 10.0
     assert (status.trials["a", 0].seconds, status.trials["a", 0].gpu_seconds) == (20.0, 12.5)
@@ -53,13 +53,13 @@ def test_folds_that_share_a_gpu_cost_their_share_of_it_and_take_their_time_all_t
 
 def test_a_config_that_failed_keeps_the_fault_as_its_reason():
     fault = ("fault", {"config": "a", "fold": 0, "fault": "crash: IndexError: 7"})
-    status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0), fault)
+    status = told(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0), fault)
     told(status, report("a", 0, 4, math.nan, 1.0, stop="failed: a score is not a number"))
     assert rows(status)[0]["reason"] == "failed: crash: IndexError: 7" and status.count("failed") == 1
 
 
 def test_without_a_driver_nothing_runs_and_a_new_driver_brings_it_back():
-    status = told(Status(story.policy("grid")), BEGIN, config("a"), job("a", 0))
+    status = told(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0))
     status.set_driven(driven=False)
     assert status.state.startswith("died") and status.count("paused") == 1
     assert status.elapsed(now=10_000.0) == 20.0, "from the begin to the last thing it said"
@@ -73,7 +73,7 @@ def test_without_a_driver_nothing_runs_and_a_new_driver_brings_it_back():
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
 def test_the_leader_is_the_winner_at_the_end_and_the_best_that_can_be_compared_before(scheduler):
-    lines, status = story.lines(scheduler), Status(story.policy(scheduler))
+    lines, status = demo_run.lines(scheduler), Status(demo_run.policy(scheduler))
     seen = set()
     for line in lines:
         status.note(line)
@@ -83,14 +83,14 @@ def test_the_leader_is_the_winner_at_the_end_and_the_best_that_can_be_compared_b
                 assert status.leader["id"] == status.policy.answer().winner
     assert seen == {False, True}
     leader = document(status)["leader"]
-    assert leader["folds"] == story.FOLDS and leader["sd"] > 0
+    assert leader["folds"] == demo_run.FOLDS and leader["sd"] > 0
 
 
 def test_spent_saved_and_to_come_add_up_to_the_grid():
     """Two configs, 3 folds of 4 steps. ``a`` did 4 steps in 40 s, 10 s each: 8 more are 80 s. ``b`` has done nothing
     and is taken to need as much a step: 120 s.
     """
-    status = told(Status(story.policy("grid")), BEGIN, config("a"), config("b"))
+    status = told(Status(demo_run.policy("grid")), BEGIN, config("a"), config("b"))
     assert estimate_cost(status) is None, "nothing has been timed"
     told(status, job("a", 0), report("a", 0, 4, 0.8, 40.0, stop="complete"))
     now = estimate_cost(status)
@@ -104,7 +104,7 @@ def test_what_a_stopped_config_would_have_needed_is_saved():
     """Rungs at 1 and 2 of 4 steps. Both configs are at the first rung after 10 s; ``b`` is the worse one and stops
     there. It has 11 of 12 steps to go: 110 s saved; ``a`` has as many: at most 110 s to come, at least 1 step.
     """
-    status = told(Status(story.policy("asha")), BEGIN, config("a"), config("b"), job("a", 0, 1), job("b", 0, 1))
+    status = told(Status(demo_run.policy("asha")), BEGIN, config("a"), config("b"), job("a", 0, 1), job("b", 0, 1))
     told(status, report("a", 0, 1, 0.8, 10.0, stop="paused"), report("b", 0, 1, 0.7, 10.0, stop="paused"))
     now = estimate_cost(status)
     assert (now.spent, now.saved, now.least, now.most) == (20.0, 110.0, 10.0, 110.0)
@@ -112,7 +112,7 @@ def test_what_a_stopped_config_would_have_needed_is_saved():
 
 
 def test_a_budget_bounds_what_is_to_come():
-    status = told(Status(story.policy("grid", budget=70.0)), BEGIN, config("a"), job("a", 0))
+    status = told(Status(demo_run.policy("grid", budget=70.0)), BEGIN, config("a"), job("a", 0))
     told(status, report("a", 0, 2, 0.8, 20.0))
     assert estimate_cost(status).most == 50.0
     told(status, report("a", 0, 4, 0.8, 80.0, stop="complete"))
@@ -123,14 +123,14 @@ def test_a_budget_bounds_what_is_to_come():
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
 def test_estimates_hold_on_the_way_and_nothing_is_to_come_at_the_end(scheduler):
-    lines = story.lines(scheduler, faults=False)
-    status, estimates = Status(story.policy(scheduler)), []
+    lines = demo_run.lines(scheduler, faults=False)
+    status, estimates = Status(demo_run.policy(scheduler)), []
     for line in lines:
         status.note(line)
         if (now := estimate_cost(status)) is not None:
             assert 0 <= now.least <= now.most and now.saved >= 0
             estimates.append(now)
-    everything = len(story.EVERYBODY) * story.FOLDS * story.HORIZON * story.PACE
+    everything = len(demo_run.ENTRANTS) * demo_run.FOLDS * demo_run.HORIZON * demo_run.PACE
     for now in estimates:
         assert now.grid == pytest.approx(everything), "every step takes as long in this run"
         assert now.spent + now.least <= everything + 1e-6
@@ -139,8 +139,8 @@ def test_estimates_hold_on_the_way_and_nothing_is_to_come_at_the_end(scheduler):
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
 def test_the_next_job_is_one_of_those_that_are_eligible_and_without_one_the_policy_waits(scheduler):
-    lines = story.lines(scheduler)
-    status = Status(story.policy(scheduler))
+    lines = demo_run.lines(scheduler)
+    status = Status(demo_run.policy(scheduler))
     for line in lines:
         status.note(line)
         if not status.score_table.entrants:
@@ -154,7 +154,7 @@ def test_the_next_job_is_one_of_those_that_are_eligible_and_without_one_the_poli
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "halving", "foldrace"])
 def test_a_run_that_has_no_config_yet_has_a_status(scheduler):
-    status = told(Status(story.policy(scheduler)), BEGIN)
+    status = told(Status(demo_run.policy(scheduler)), BEGIN)
     assert document(status)["leader"] is None and rows(status) == [] and estimate_cost(status) is None
 
 
@@ -162,4 +162,4 @@ def test_entrants_of_another_journal_are_refused_by_line():
     from trainable.errors import UserError
 
     with pytest.raises(UserError, match="journal, line 2: does not fit"):
-        told(Status(story.policy()), BEGIN, report("nobody", 0, 1, 0.5, 1.0))
+        told(Status(demo_run.policy()), BEGIN, report("nobody", 0, 1, 0.5, 1.0))

@@ -3,9 +3,9 @@
 import math
 
 import pytest
+from driver_death import Killed, die_after
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from killed import Killed, die_after
 
 from search.messages import Entrant, Finished, Job, Report, Stop
 from search.policies.registry import SCHEDULERS

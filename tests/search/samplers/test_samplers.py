@@ -5,7 +5,7 @@ import random
 import statistics
 
 import pytest
-from killed import Killed
+from driver_death import Killed
 from sampled_run import QUALITY, SAMPLERS, Run, peak, space, tpe
 
 from search.messages import Finished, Job, Report

@@ -4,8 +4,8 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import demo_run
 import pytest
-import story
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,12 +18,12 @@ from search.terminal.plain_view import describe
 from search.terminal.snapshot import Size, clock, draw, hours, take_snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
-LINES = story.lines()
+LINES = demo_run.lines()
 MIDDLE = 64
 
 
 def status_after(count, lines=LINES, scheduler="asha"):
-    status = Status(story.policy(scheduler))
+    status = Status(demo_run.policy(scheduler))
     for line in lines[:count]:
         status.note(line)
     return status
@@ -58,7 +58,7 @@ def test_an_ascii_terminal_shows_the_same(request):
 
 
 def test_the_plain_view_is_a_line_per_event():
-    text = "".join(f"{clock(line.at - story.START)}  {words}\n" for line in LINES if (words := describe(line)))
+    text = "".join(f"{clock(line.at - demo_run.START)}  {words}\n" for line in LINES if (words := describe(line)))
     check("plain", text)
 
 
@@ -88,12 +88,12 @@ def runs(draw_):
         for k in range(rng.randint(0, 20))
     ]
     scheduler = rng.choice(["grid", "asha", "halving", "foldrace"])
-    lines = story.lines(scheduler, entrants, workers=rng.randint(1, 6), seed=rng.random())
+    lines = demo_run.lines(scheduler, entrants, workers=rng.randint(1, 6), seed=rng.random())
     return scheduler, lines[: rng.randint(1, len(lines))], rng.random() < 0.5
 
 
 def _odd(rng, words):
-    lines = {"augmentation": rng.choice(story.LEVELS), "batch_size": rng.choice(story.SIZES)}
+    lines = {"augmentation": rng.choice(demo_run.LEVELS), "batch_size": rng.choice(demo_run.SIZES)}
     return lines | {f"parameter_{k}": rng.choice(words) for k in range(rng.randint(0, 4)) if rng.random() < 0.8}
 
 
@@ -118,7 +118,7 @@ def test_the_view_fits_the_terminal(run, width, height, glyphs):
 
 def test_a_view_of_many_configs_shows_the_best_the_running_and_the_last_stopped():
     many = [Entrant(f"c{k}", (1, 2, 3, 4), {"augmentation": "low", "batch_size": 6, "k": k}) for k in range(300)]
-    lines = story.lines("asha", many, workers=8, faults=False)
+    lines = demo_run.lines("asha", many, workers=8, faults=False)
     status = status_after(len(lines) // 2, lines)
     field = take_snapshot(status, "many").field
     assert field.shown[0].rank == 1 and len(field.shown) == 12

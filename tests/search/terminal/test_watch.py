@@ -13,8 +13,8 @@ import sys
 import termios
 from pathlib import Path
 
+import demo_run
 import pytest
-import story
 from rich.console import Console
 
 from search.runs.journal import Journal, Tail, read_journal
@@ -169,7 +169,7 @@ def written(folder, lines):
 
 
 def test_a_tail_continues_where_the_last_read_ended(tmp_path):
-    run = written(tmp_path, story.lines())
+    run = written(tmp_path, demo_run.lines())
     content = run.journal.read_bytes()
     run.journal.write_bytes(b"")
     tail, seen = Tail(run.journal), []
@@ -207,7 +207,7 @@ class RecordingView:
 
 
 def test_a_watcher_outlives_a_driver_that_was_killed_and_launched_again(tmp_path):
-    run = written(tmp_path, story.lines()[:40])
+    run = written(tmp_path, demo_run.lines()[:40])
     drivers = [Journal(run.journal)]
     steps = [
         lambda: drivers[0].append("begin"),
@@ -224,7 +224,7 @@ def test_a_watcher_outlives_a_driver_that_was_killed_and_launched_again(tmp_path
 
 
 def test_a_finished_or_dead_run_is_shown_once(tmp_path, capsys):
-    lines = story.lines()
+    lines = demo_run.lines()
     _follow(written(tmp_path / "over", lines), PlainView(history=True), 60.0)
     assert capsys.readouterr().err.splitlines()[-1].endswith("ended: every job is done")
     _follow(written(tmp_path / "died", lines[:40]), PlainView(history=True), 60.0)
@@ -232,7 +232,7 @@ def test_a_finished_or_dead_run_is_shown_once(tmp_path, capsys):
 
 
 def test_without_a_terminal_the_view_is_printed_once(tmp_path):
-    written(tmp_path, story.lines())
+    written(tmp_path, demo_run.lines())
 
     def program(*words):
         return subprocess.run(
@@ -249,6 +249,6 @@ def test_without_a_terminal_the_view_is_printed_once(tmp_path):
     assert done.returncode == 0 and "\x1b" not in done.stdout, done.stderr
     assert done.stdout.splitlines()[0].startswith("demo, foldrace, 18 configs") and done.stderr == ""
     plain = program("watch", "demo", "--plain")
-    assert plain.stderr.count("train until") == sum(line.kind == "job" for line in story.lines())
+    assert plain.stderr.count("train until") == sum(line.kind == "job" for line in demo_run.lines())
     wrong = program("watch", "nothing")
     assert wrong.returncode == 2 and "no such run" in wrong.stderr and "Traceback" not in wrong.stderr

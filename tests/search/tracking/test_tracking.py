@@ -9,9 +9,9 @@ from contextlib import suppress
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from driver_death import Killed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from killed import Killed
 
 from search.messages import Entrant, Finished, Report, Stop
 from search.policies.registry import SCHEDULERS

@@ -1,4 +1,4 @@
-"""Launched searches that are held while tests look at them: what they say, what they train, who may ask them."""
+"""Launched searches that keep running while tests inspect their output, processes and ports."""
 
 import contextlib
 import json
@@ -14,13 +14,13 @@ from search.runs.journal import read_journal
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
-# What S3 would be asked with: for the searches to have, and for nobody to find.
+# Credentials that the searches have and that must not appear anywhere.
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "AKIAPLANTEDPLANTED00",
     "AWS_SECRET_ACCESS_KEY": "planted/secret/of/the/tests/0123456789",
 }
-# One has a config whose worker is killed once in each fold, one that fails, and one whose folds train for as long as
-# anybody looks; two has the last one alone.
+# "one" has a config whose worker is killed once in each fold, one that fails, and one whose folds train until the
+# search is stopped; "two" has only the last one.
 SPACES = {
     "one": """
 name: one
@@ -53,21 +53,21 @@ resources: {gpu: 0, cpu: 1}
 
 
 class Search:
-    """A launched search, and what it says of itself."""
+    """A launched search and its output."""
 
     def __init__(self, folder, name, environment):
-        self.talk, self.out, self.run = folder / f"{name}.err", folder / f"{name}.out", folder / "runs" / name
+        self.stderr, self.stdout, self.run = folder / f"{name}.err", folder / f"{name}.out", folder / "runs" / name
         (folder / f"{name}.yaml").write_text(SPACES[name])
         command = [sys.executable, "-m", "search", "launch", f"{name}.yaml"]
-        with self.talk.open("w") as talk, self.out.open("w") as out:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=talk)
+        with self.stderr.open("w") as stderr, self.stdout.open("w") as stdout:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=stdout, stderr=stderr)
 
-    def address(self, of):
-        found = re.search(rf"^{of}: (http://\S+)", self.talk.read_text(), re.M)
-        return found and found[1]
+    def address(self, label):
+        match = re.search(rf"^{label}: (http://\S+)", self.stderr.read_text(), re.M)
+        return match and match[1]
 
-    def end(self):
-        """Ctrl-C twice: nobody waits for a step of ten minutes."""
+    def stop(self):
+        """Press Ctrl-C twice, because a step takes ten minutes."""
         for _ in range(2):
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGINT)
@@ -88,29 +88,29 @@ class Search:
         return (self.run / "configs" / self.config(fault) / f"fold_{fold}" / "log.txt").read_text()
 
 
-def wait_for(true, search):
-    """Until something is so; a search that died or takes for ever is told with what it said."""
+def wait_for(condition, search):
+    """Wait until a condition is true; fails with the search's stderr if it ends or takes too long."""
     end = time.monotonic() + PATIENCE
-    while not true():
-        assert search.process.poll() is None and time.monotonic() < end, search.talk.read_text()
+    while not condition():
+        assert search.process.poll() is None and time.monotonic() < end, search.stderr.read_text()
         time.sleep(0.2)
 
 
-def out_now(run):
-    """(fault, fold) of the jobs that the journal knows to be out."""
-    out, faults = set(), {}
+def running_jobs(run):
+    """(fault, fold) of the running jobs, from the journal."""
+    running, faults = set(), {}
     for line in read_journal(run / "journal.jsonl"):
         fields = line.fields
         if line.kind == "config":
             faults[fields["config"]] = fields["parameters"]["fault"]
         elif line.kind == "job":
-            out.add((faults[fields["config"]], fields["fold"]))
+            running.add((faults[fields["config"]], fields["fold"]))
         elif "stop" in fields or line.kind in ("stop", "lost"):
-            out.discard((faults[fields["config"]], fields["fold"]))
-    return out
+            running.discard((faults[fields["config"]], fields["fold"]))
+    return running
 
 
-def ask(url, token=None):
+def fetch(url, token=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
-        return answer.read().decode()
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as response:
+        return response.read().decode()

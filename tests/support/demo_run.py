@@ -1,17 +1,17 @@
-"""A run that never was: a policy driven by three workers of a simulated cluster, as the journal would tell it."""
+"""Journal lines of a simulated run: a policy driven by three workers of a simulated cluster."""
 
 import itertools
 import math
 import random
 
-from search.messages import Entrant, Job, Stop
+from search.messages import Entrant, Job, Report, Stop
 from search.policies.registry import SCHEDULERS
 from search.runs.journal import Line
 
 FOLDS, HORIZON, PACE = 3, 4, 30.0
 START = 1_800_000_000.0
 LOSSES, LEVELS, SIZES = ("iou", "dice"), ("low", "medium", "high"), (6, 8, 12)
-EVERYBODY = [
+ENTRANTS = [
     Entrant(f"{number:02x}c0ffee{number:04x}", (1, 2, 3, 4), {"loss": loss, "augmentation": level, "batch_size": size})
     for number, (loss, level, size) in enumerate(itertools.product(LOSSES, LEVELS, SIZES), 17)
 ]
@@ -31,17 +31,15 @@ def score(entrant, fold, step):
     return round((level + 0.015 * fold + noise) * (1 - math.exp(-1.5 * step)), 4)
 
 
-def lines(scheduler="asha", entrants=EVERYBODY, workers=3, seed=1, faults=True, **more):
-    """The whole run, line by line; one fold crashes once, another time and again."""
+def lines(scheduler="asha", entrants=ENTRANTS, workers=3, seed=1, faults=True, **more):
+    """All lines of the run; one fold crashes once, another runs out of memory each time."""
     rng, driver = random.Random(seed), policy(scheduler, **more)
-    numbers, at, told = itertools.count(1), START, []
+    numbers, at, written = itertools.count(1), START, []
 
     def line(kind, **fields):
-        told.append(Line(next(numbers), kind, fields, at))
+        written.append(Line(next(numbers), kind, fields, at))
 
     def report(cell, step, value, seconds):
-        from search.messages import Report
-
         verdict = driver.report(Report(*cell, step, value, seconds))
         stop = {"stop": verdict.reason} if isinstance(verdict, Stop) else {}
         line("report", config=cell[0], fold=cell[1], step=step, score=value, seconds=seconds, **stop)
@@ -51,7 +49,7 @@ def lines(scheduler="asha", entrants=EVERYBODY, workers=3, seed=1, faults=True, 
     for entrant in entrants:
         driver.add(entrant)
         line("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(entrant.parameters))
-    known = {entrant.config: entrant for entrant in entrants}
+    by_config = {entrant.config: entrant for entrant in entrants}
     reached, running = {}, []
     while True:
         while len(running) < workers and isinstance(job := driver.next(), Job):
@@ -61,15 +59,15 @@ def lines(scheduler="asha", entrants=EVERYBODY, workers=3, seed=1, faults=True, 
             break
         cell = running.pop(rng.randrange(len(running)))
         at = round(at + PACE / workers, 3)
-        place = list(known).index(cell[0])
-        if faults and place == 3 and cell[1] == 0 and cell not in reached:
+        index = list(by_config).index(cell[0])
+        if faults and index == 3 and cell[1] == 0 and cell not in reached:
             line("fault", config=cell[0], fold=cell[1], fault="RuntimeError: CUDA error: an illegal access")
-        if faults and place == 5 and cell[1] == 0:
+        if faults and index == 5 and cell[1] == 0:
             line("fault", config=cell[0], fold=cell[1], fault="out_of_memory: needs 31 GB of 24")
             report(cell, HORIZON, math.nan, 0.0)
             continue
         reached[cell] = step = reached.get(cell, 0) + 1
-        if not report(cell, step, score(known[cell[0]], cell[1], step), PACE * step):
+        if not report(cell, step, score(by_config[cell[0]], cell[1], step), PACE * step):
             running.append(cell)
     line("end", reason="every job is done")
-    return told
+    return written

@@ -1,4 +1,4 @@
-"""``python -m search`` to which a fold trial hangs after four seconds without a step, and not after ten minutes."""
+"""``python -m search`` that treats a fold trial as hanging after four seconds without a step instead of ten minutes."""
 
 import sys
 from functools import partial

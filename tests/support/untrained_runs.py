@@ -1,5 +1,4 @@
-"""Runs that nobody trained: a policy driven to its end over scores that are a function of the parameters, written
-down as a launch would have."""
+"""Run folders without training: a policy driven to its end with scores that are a function of the parameters."""
 
 import json
 import math
@@ -46,7 +45,7 @@ START = 1_800_000_000.0
 
 
 def quality(values, rng):
-    """Main effects, one interaction, and what a config has beyond them."""
+    """Main effects, one interaction, and noise per config."""
     level = 0.80 + {"iou": 0.008, "dice": 0.0}.get(values.get("loss"), 0.0)
     level += {"low": 0.0, "medium": 0.007, "high": 0.012}.get(values.get("augmentation"), 0.0)
     level += 0.004 * math.log(values.get("batch_size", 8) / 8) - 0.004 * (values.get("pc", 3.0) - 2.6) ** 2
@@ -56,8 +55,10 @@ def quality(values, rng):
 
 
 def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000, 9000, 12000), until=None, fails=()):
-    """A run's folder with a journal and nothing trained; ``until`` is the number of records at which it broke off,
-    ``fails`` the configs, by their place, whose first fold gives NaN."""
+    """Write a run folder with a journal that ends after ``until`` records.
+
+    The first fold of the configs whose indices are in ``fails`` gives NaN.
+    """
     folder.mkdir(parents=True)
     (folder / "asked.yaml").write_text(text.format(name=folder.name, folds=folds, scheduler=scheduler))
     space = load_space(str(folder / "asked.yaml"), [])
@@ -74,11 +75,11 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
 def _records(space, points, steps, fails):
     policy, rng, at = policy_of(space), random.Random(0), START
     yield {"at": at, "kind": "begin", "host": "node1", "pid": 7}
-    worth = {point.id: quality(point.values, rng) for point in points}
+    quality_of = {point.id: quality(point.values, rng) for point in points}
     for point in points:
         policy.add(Entrant(point.id, tuple(steps), dict(point.values)))
         yield {"at": at, "kind": "config", "config": point.id, "steps": list(steps), "parameters": dict(point.values)}
-    broken = {point.id for place, point in enumerate(points) if place in fails}
+    failing = {point.id for index, point in enumerate(points) if index in fails}
     reached = {}
     while isinstance(job := policy.next(), Job):
         yield {"at": at, "kind": "job", "config": job.config, "fold": job.fold, "until": job.until}
@@ -87,12 +88,12 @@ def _records(space, points, steps, fails):
             if step <= reached.get(cell, 0):
                 continue
             at, reached[cell] = at + 0.3 * (step - reached.get(cell, 0)), step
-            score = (worth[job.config] + 0.01 * (job.fold - 2) + noise) * (1 - math.exp(-5 * step / steps[-1]))
-            score = math.nan if job.config in broken else score + rng.gauss(0, 0.0005)
+            score = (quality_of[job.config] + 0.01 * (job.fold - 2) + noise) * (1 - math.exp(-5 * step / steps[-1]))
+            score = math.nan if job.config in failing else score + rng.gauss(0, 0.0005)
             verdict = policy.report(Report(*cell, step, score, 0.3 * step))
             stop = {"stop": verdict.reason} if isinstance(verdict, Stop) else {}
-            told = {"config": job.config, "fold": job.fold, "step": step, "score": score, "seconds": 0.3 * step}
-            yield {"at": at, "kind": "report", **told, **stop}
+            report = {"config": job.config, "fold": job.fold, "step": step, "score": score, "seconds": 0.3 * step}
+            yield {"at": at, "kind": "report", **report, **stop}
             if stop:
                 break
     yield {"at": at, "kind": "end", "reason": "every job is done"}
