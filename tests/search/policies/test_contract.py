@@ -2,13 +2,13 @@
 
 import math
 import random
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from policy_worlds import World, drive, records, state
 
-from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Wait
+from search.messages import Finished, Job, Stop
 from search.policies.contract import replay
 from search.policies.registry import BASELINES, SCHEDULERS
 
@@ -21,85 +21,6 @@ seeds = st.integers(0, 10**6)
 
 def build(name, entrants, folds, **more):
     return (SCHEDULERS | BASELINES)[name](entrants, folds, **more)
-
-
-@dataclass
-class World:
-    """Random curves, each a function of its (config, fold, step) alone; some are not numbers."""
-
-    seed: int
-    broken: float = 0.0
-    shift: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        rng = random.Random(self.seed)
-        self.folds = rng.randint(1, 4)
-        horizons = rng.choice([[(1, 2, 3, 4)], [(1, 2, 3, 4), (2, 4, 6, 8)], [tuple(range(1, 41))], [(5,)]])
-        self.entrants = [
-            Entrant(f"c{i}", rng.choice(horizons), {"loss": rng.choice(["iou", "dice"])})
-            for i in range(rng.randint(1, 9))
-        ]
-        self.workers = rng.randint(1, 5)
-
-    def report(self, config, fold, step):
-        rng = random.Random(f"{self.seed} {config} {fold} {step}")
-        level = random.Random(f"{self.seed} {config}").gauss(0.8, 0.01)
-        score = level + rng.gauss(0, 0.01) + self.shift.get((fold, step), 0.0)
-        return Report(config, fold, step, math.nan if rng.random() < self.broken else score, 2.5 * step)
-
-
-def drive(policy, world, chaos=0, losses=0.0, limit=4000):
-    """Run a policy to its end on workers that may die; everything that was said, in order."""
-    rng, log, trained = random.Random(chaos), [], {}
-    steps = {entrant.config: entrant.steps for entrant in world.entrants}
-    running = []
-    for _ in range(limit):
-        said = policy.next() if len(running) < world.workers else None
-        if isinstance(said, Job):
-            cell = (said.config, said.fold)
-            assert cell not in [(job.config, job.fold) for job in running], "handed out twice at a time"
-            assert said.until in steps[said.config] and said.until > trained.get(cell, 0), "nothing to train"
-            running.append(said)
-            log.append(said)
-            continue
-        if isinstance(said, Finished):
-            assert said.reason and not running, "finished while jobs are out"
-            return log
-        assert running or not isinstance(said, Wait), "waits for nobody"
-        job = rng.choice(running)
-        if rng.random() < losses:
-            running.remove(job)
-            policy.lost(job)
-            continue
-        cell = (job.config, job.fold)
-        step = next(step for step in steps[job.config] if step > trained.get(cell, 0))
-        report = world.report(*cell, step)
-        trained[cell] = step
-        verdict = policy.report(report)
-        log.append((report, verdict))
-        if isinstance(verdict, Stop):
-            assert verdict.reason, "a stop without a reason"
-        else:
-            assert isinstance(verdict, Continue) and step < job.until, "goes on beyond its job"
-        if isinstance(verdict, Stop):
-            running.remove(job)
-    raise AssertionError("does not end")
-
-
-def records(log):
-    return [record[0] if isinstance(record, tuple) else record for record in log]
-
-
-def state(policy):
-    """All that can be seen of a policy whose jobs came back: what it does next and what it answers."""
-    for job in list(policy.score_table.outstanding.values()):
-        policy.lost(job)
-    jobs = []
-    while isinstance(said := policy.next(), Job):
-        jobs.append(said)
-    for job in jobs:
-        policy.lost(job)
-    return jobs, policy.answer()
 
 
 @pytest.mark.parametrize("name", POLICIES)

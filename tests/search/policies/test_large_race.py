@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from policy_worlds import World, drive, records, state
 
 from search.messages import Entrant, Finished, Job, Stop
 from search.policies import foldrace
 from search.policies.contract import replay
 from search.policies.foldrace import FoldRace
 from search.race.race_state import compute_race
-from tests.search.policies.test_contract import World, drive, records, state
 
 few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 worlds = st.builds(World, st.integers(0, 10**6), broken=st.sampled_from([0.0, 0.03]))
