@@ -43,13 +43,13 @@ SPACE: dict[str, Any] = {
 class OptunasStates(OptunaProposals):
     """Complete configs are told with their mean, paused ones as pruned, those that wait as running."""
 
-    def _as_it_stands(self, policy: Any, rng: random.Random) -> optuna.Study:
+    def _study_of(self, policy: Any, rng: random.Random) -> optuna.Study:
         sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for config in policy.score_table.entrants:
             told = outcome_of(policy, config)
-            value = list(told.values.values())[-1] if told.fate == "pruned" else told.mean
-            trial = self.trial(policy, config, STATES[told.fate], value=value, intermediate_values=told.values)
+            value = list(told.values.values())[-1] if told.state == "pruned" else told.mean
+            trial = self.trial(policy, config, STATES[told.state], value=value, intermediate_values=told.values)
             study.add_trial(trial)
         return study
 

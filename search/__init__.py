@@ -1,4 +1,4 @@
-"""Decides what to train next: policies that prune over steps and folds, and a simulator that replays them.
+"""Decides what to train next: policies that prune over steps and folds, and the engine that runs them on Ray.
 
 ``launch`` and ``open_run`` are loaded on first use, so that the pure parts load without ray, torch or optuna.
 """

@@ -1,4 +1,4 @@
-"""The words in which a policy and whoever drives it talk: plain values, no behaviour."""
+"""The values that a policy and its driver exchange; they have no behaviour."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A config as a policy knows it: its id, the steps at which it reports (the last is its horizon), its
-    parameters.
+    """A config as policies see it: its id, the steps at which it reports (the last is its horizon), its parameters.
 
-    Entrants with the same steps form a block: only they are compared before the end.
+    Entrants with the same steps form a block. Only configs of one block are compared before the horizon.
     """
 
     config: str
@@ -24,13 +23,13 @@ class Entrant:
         return self.steps[-1]
 
     def step_at(self, share: float) -> int:
-        """The first report at or after this share of the horizon."""
+        """The first report step at or after this share of the horizon."""
         return next(step for step in self.steps if step >= share * self.horizon - 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Train this fold of this config until this step, from its checkpoint where it has one."""
+    """Train this fold of this config until this step, starting from its checkpoint if it has one."""
 
     config: str
     fold: int
@@ -39,11 +38,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation of a fold trial; higher is better, and seconds are those of the fold trial so far, of which the
-    latest were spent on so many ``gpus``: a share where fold trials share one, 1 where there is none.
+    """One evaluation of a fold trial; higher scores are better.
 
-    A fold that ends early (its patience ran out) or for good (it always crashes) is told by one more
-    report: its standing score at the horizon, or NaN.
+    ``seconds`` is the total of the fold trial so far, and ``gpus`` the share of a GPU that it used since its last
+    report (1 if there is no GPU). A fold trial that ends early sends one more report at its horizon: its last score
+    if its patience ran out, NaN if it failed for good.
     """
 
     config: str
@@ -54,40 +53,40 @@ class Report:
     gpus: float = 1.0
 
     def record(self) -> dict[str, Any]:
-        """As it stands in a journal, where a whole GPU goes without saying."""
-        told = asdict(self)
+        """The fields of its journal record, which omits a share of one whole GPU."""
+        fields = asdict(self)
         if self.gpus == 1.0:
-            del told["gpus"]
-        return told
+            del fields["gpus"]
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on training."""
+    """Keep training."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the job here. A stop is a pause: the checkpoint stays and the fold may be handed out again."""
+    """End the job here. This only pauses the fold trial: its checkpoint stays, and it may be assigned again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until one of the jobs that are out reports."""
+    """There is no job until one of the outstanding jobs reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Nothing left to do, and no job is out; a config added later wakes the policy again."""
+    """No job is left and none is outstanding; a config that is added later makes the policy continue."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The config to take, and all that cannot be told from it (itself included), best first."""
+    """The winner, and the configs it cannot be distinguished from (itself included), best first."""
 
     winner: str | None
     peers: tuple[str, ...]

@@ -205,7 +205,7 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
 
 def _settings(space: Space, run: Run) -> EngineSettings:
     settings = space.settings
-    job = {"metric": settings.metric.name, **run.job}
+    job = {"metric": settings.metric.name, **run.job_settings}
     return EngineSettings(
         folder=run.folder,
         job=job,

@@ -1,1 +1,1 @@
-"""One file per policy, the contract they all fulfil and the registry that names them."""
+"""The policies, one per file, the contract that all of them implement, and the registry of their names."""

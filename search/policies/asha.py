@@ -1,4 +1,4 @@
-"""Asynchronous successive halving over rungs that compare only the same fold at the same step."""
+"""Asynchronous successive halving (ASHA) with rungs that compare only scores of the same fold at the same step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Rung = tuple[int, int]
 
 
 class Asha(Policy):
-    """The ladder of a config: the rungs of fold 0, its end, then the end of every further fold.
+    """The ladder of a config: the rungs of fold 0, its horizon, then the horizon of each further fold.
 
-    Of the configs that reached a rung, the best 1/reduction may climb on; another horizon is another rung.
+    Of the configs that reached a rung, the best 1/reduction are promoted; each horizon has its own ladder.
     """
 
     screens_first = False
@@ -36,9 +36,9 @@ class Asha(Policy):
             raise UserError(f"reduction = {reduction}: must be above 1")
         self.rungs, self.reduction = rungs, reduction
         self._ladders: dict[Steps, list[Rung]] = {}
-        # what follows from the board, forgotten when a report changes it
-        self._ranked: dict[tuple[Steps, Rung], list[float]] = {}
-        self._heights: dict[str, tuple[int, float]] = {}
+        # caches, cleared when a report changes them
+        self._rivals_cache: dict[tuple[Steps, Rung], list[float]] = {}
+        self._progress_cache: dict[str, tuple[int, float]] = {}
         super().__init__(entrants, folds, budget)
 
     def add(self, entrant: Entrant) -> None:
@@ -51,21 +51,21 @@ class Asha(Policy):
     def note(self, report: Report) -> bool:
         rungs = self._ladders[self.score_table.entrants[report.config].steps]
         if (report.fold, report.step) in rungs or not math.isfinite(report.score):
-            self._ranked.clear()
-            self._heights.pop(report.config, None)
+            self._rivals_cache.clear()
+            self._progress_cache.pop(report.config, None)
         return super().note(report)
 
     def choose(self) -> Job | None:
-        """The highest rung that anybody may climb to; ties go to the better score, then to the older."""
+        """The highest rung that any config may train for; ties go to the better score, then to the older config."""
         best, chosen = (-1, 0.0), None
-        for level, score, entrant in self._waiting():
-            if (level, score) > best and self._may_climb(entrant, level, score):
+        for level, score, entrant in self._candidates():
+            if (level, score) > best and self._may_start(entrant, level, score):
                 best, chosen = (level, score), Job(entrant.config, *self._ladders[entrant.steps][level])
         return chosen
 
     def eligible(self) -> Iterator[Job]:
-        for level, score, entrant in self._waiting():
-            if self._may_climb(entrant, level, score):
+        for level, score, entrant in self._candidates():
+            if self._may_start(entrant, level, score):
                 yield Job(entrant.config, *self._ladders[entrant.steps][level])
 
     def judge(self, report: Report) -> str | None:
@@ -74,59 +74,59 @@ class Asha(Policy):
         if rung not in self._ladders[entrant.steps] or (job is not None and job.until > report.step):
             return None
         own = self.score_table.score(report.config, *rung)
-        if own is None or self._climbs(entrant, rung, own):
+        if own is None or self._is_promoted(entrant, rung, own):
             return None
-        return self._place(entrant, rung, own)
+        return self._pause_reason(entrant, rung, own)
 
     def why(self, config: str) -> str | None:
         entrant = self.score_table.entrants[config]
-        level, score = self._height(entrant, self._ladders[entrant.steps])
-        through = level == len(self._ladders[entrant.steps])
-        if config in self.score_table.failed or through or self._may_climb(entrant, level, score):
+        level, score = self._progress(entrant, self._ladders[entrant.steps])
+        complete = level == len(self._ladders[entrant.steps])
+        if config in self.score_table.failed or complete or self._may_start(entrant, level, score):
             return None
-        return self._place(entrant, self._ladders[entrant.steps][level - 1], score)
+        return self._pause_reason(entrant, self._ladders[entrant.steps][level - 1], score)
 
     def answer(self) -> Answer:
         return best_complete(self.score_table)
 
-    def _waiting(self) -> Iterator[tuple[int, float, Entrant]]:
-        """Who stands before a rung that nobody is training it for: the rung's place, and the score behind it."""
+    def _candidates(self) -> Iterator[tuple[int, float, Entrant]]:
+        """Configs without an outstanding job for their next rung: its level on the ladder, and the score before it."""
         for entrant in self.score_table.alive():
             ladder = self._ladders[entrant.steps]
-            level, score = self._height(entrant, ladder)
+            level, score = self._progress(entrant, ladder)
             if level < len(ladder) and (entrant.config, ladder[level][0]) not in self.score_table.outstanding:
                 yield level, score, entrant
 
-    def _may_climb(self, entrant: Entrant, level: int, score: float) -> bool:
-        return level == 0 or self._climbs(entrant, self._ladders[entrant.steps][level - 1], score)
+    def _may_start(self, entrant: Entrant, level: int, score: float) -> bool:
+        return level == 0 or self._is_promoted(entrant, self._ladders[entrant.steps][level - 1], score)
 
-    def _place(self, entrant: Entrant, rung: Rung, score: float) -> str:
+    def _pause_reason(self, entrant: Entrant, rung: Rung, score: float) -> str:
         rivals, (fold, step) = self._rivals(entrant.steps, rung), rung
-        rule = f"the best {self._places(rivals)} go on"
-        return f"paused: rank {rivals.index(score) + 1} of {len(rivals)} at step {step} of fold {fold}, {rule}"
+        rank = f"rank {rivals.index(score) + 1} of {len(rivals)} at step {step} of fold {fold}"
+        return f"paused: {rank}, outside the top {self._quota(rivals)}"
 
-    def _height(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
-        """How many rungs a config has behind it, and its score at the last one."""
-        if entrant.config not in self._heights:
+    def _progress(self, entrant: Entrant, ladder: list[Rung]) -> tuple[int, float]:
+        """The number of rungs that a config has completed, and its score at the last one."""
+        if entrant.config not in self._progress_cache:
             level, score = 0, float("-inf")
             for fold, step in ladder:
                 reached = self.score_table.score(entrant.config, fold, step)
                 if reached is None:
                     break
                 level, score = level + 1, reached
-            self._heights[entrant.config] = level, score
-        return self._heights[entrant.config]
+            self._progress_cache[entrant.config] = level, score
+        return self._progress_cache[entrant.config]
 
-    def _climbs(self, entrant: Entrant, rung: Rung, score: float) -> bool:
+    def _is_promoted(self, entrant: Entrant, rung: Rung, score: float) -> bool:
         rivals = self._rivals(entrant.steps, rung)
-        return score >= rivals[self._places(rivals) - 1]
+        return score >= rivals[self._quota(rivals) - 1]
 
-    def _places(self, rivals: list[float]) -> int:
+    def _quota(self, rivals: list[float]) -> int:
         return max(1, int(len(rivals) / self.reduction))
 
     def _rivals(self, steps: Steps, rung: Rung) -> list[float]:
-        if (steps, rung) not in self._ranked:
+        if (steps, rung) not in self._rivals_cache:
             same = (other.config for other in self.score_table.alive() if other.steps == steps)
             scores = (self.score_table.score(config, *rung) for config in same)
-            self._ranked[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
-        return self._ranked[steps, rung]
+            self._rivals_cache[steps, rung] = sorted((s for s in scores if s is not None), reverse=True)
+        return self._rivals_cache[steps, rung]

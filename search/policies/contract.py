@@ -1,6 +1,4 @@
-"""A policy: a pure state machine that hands out jobs and judges reports; it knows neither clock nor
-cluster.
-"""
+"""A policy: a pure state machine that hands out jobs and judges reports. It uses neither a clock nor the cluster."""
 
 from __future__ import annotations
 
@@ -14,15 +12,14 @@ from search.race.score_table import ScoreTable
 
 
 class Policy(ABC):
-    """Everything that is the same for all policies; one of them is a file that says ``choose``, ``judge``
-    and ``answer``.
+    """What all policies have in common; each policy implements ``choose``, ``judge`` and ``answer``.
 
-    These three may read nothing but the board, so a policy's state is the facts on it, and replaying the
-    journal restores it. Configs may come at any time; the same report twice changes nothing.
+    These three may read only the score table. The state of a policy is therefore the facts in that table, and replaying
+    the journal restores it. Configs may be added at any time, and repeated reports have no effect.
     """
 
-    rungs: tuple[float, ...] = ()  # shares of the horizon at which a first fold is judged before its end
-    screens_first = True  # wants every config seen once before any goes on
+    rungs: tuple[float, ...] = ()  # shares of the horizon at which fold 0 is judged before its end
+    screens_first = True  # whether every config is screened before any of them is trained further
 
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
         self.score_table = ScoreTable(folds, budget)
@@ -31,29 +28,27 @@ class Policy(ABC):
 
     @abstractmethod
     def choose(self) -> Job | None:
-        """The best job for a free worker: never one of a cell that is out; None where there is none for
-        now.
-        """
+        """The best job for a free worker, of a fold trial without an outstanding job; None if there is none now."""
 
     @abstractmethod
     def judge(self, report: Report) -> str | None:
-        """Why the fold trial of this report should pause, in words; None to let it go on."""
+        """The reason why the fold trial of this report should pause, or None to continue it."""
 
     @abstractmethod
     def answer(self) -> Answer:
-        """The winner as far as it is known."""
+        """The winner so far."""
 
     def why(self, config: str) -> str | None:
-        """Why this config would not be trained as things stand, where the policy can say so."""
+        """The reason why this config is not trained any further at present, or None."""
         return None
 
     def eligible(self) -> Iterator[Job]:
-        """Every job that workers could be given now if there were enough of them; a lower bound of what is to come."""
+        """Every job that could start now on enough workers: a lower bound on the remaining work."""
         job = self.choose()
         yield from () if job is None else (job,)
 
     def ranking(self) -> tuple[str, ...]:
-        """Those that can be compared so far, best first by what all their folds are expected to give."""
+        """The configs that can be compared so far, the best expected mean over all folds first."""
         return rank_by_full_scores(self.score_table)
 
     def add(self, entrant: Entrant) -> None:
@@ -69,26 +64,26 @@ class Policy(ABC):
         return Finished(self._budget_spent() if self.score_table.exhausted else "every job is done")
 
     def note(self, report: Report) -> bool:
-        """Take a report for a fact without judging it; False where it was known. Resuming does only this."""
+        """Record a report without judging it, as resuming does; return False for a repeated one."""
         return self.score_table.record(report)
 
     def report(self, report: Report) -> Verdict:
         self.note(report)
-        reason = self._end(report)
+        reason = self._stop_reason(report)
         if reason is None:
             return Continue()
         self.release_job(report.config, report.fold)
         return Stop(reason)
 
     def lost(self, job: Job) -> None:
-        """The worker died or gave the job back: it may be handed out again."""
+        """The worker died or returned the job, which may be assigned again."""
         self.release_job(job.config, job.fold)
 
     def release_job(self, config: str, fold: int) -> None:
-        """Nobody trains this fold trial any more."""
+        """The job of this fold trial is no longer outstanding."""
         self.score_table.outstanding.pop((config, fold), None)
 
-    def _end(self, report: Report) -> str | None:
+    def _stop_reason(self, report: Report) -> str | None:
         if (cell := self.score_table.failed.get(report.config)) is not None:
             return f"failed: a score of fold {cell[1]} is not a number, so the config cannot win"
         if report.step >= self.score_table.entrants[report.config].horizon:
@@ -110,8 +105,8 @@ P = TypeVar("P", bound=Policy)
 
 
 def replay(policy: P, records: Iterable[Record]) -> P:
-    """Bring a policy to where these records leave it. Jobs that are out at the end died with the run: they
-    come back.
+    """Bring a policy to its state after these records. Jobs that are still outstanding died with the run, so they may
+    be assigned again.
     """
     for record in records:
         if isinstance(record, Entrant):

@@ -1,6 +1,6 @@
-"""FoldRace: every config starts fold 0, and goes on only while the race says that it may still win.
+"""FoldRace: every config starts fold 0, and is trained further only while it has a chance to win.
 
-The whole of it is told in docs/foldrace.md.
+docs/foldrace.md describes the whole procedure.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from search.race.race_state import RaceState, Rules, compute_race
 from search.race.score_matrix import ScoreMatrix
 from trainable.errors import UserError
 
-# To judge takes time in proportion to the configs. So many are judged at every report; of the others, for this share
-# of them a report more comes first.
+# Computing the state of a race takes time proportional to the number of configs. Up to EXACT configs it is computed
+# after every update, beyond that after updates for a SHARE of the additional configs.
 EXACT, SHARE = 1_000, 0.02
-FEW = 0.75  # of the most jobs that were ever out: with fewer, workers are idle
+FEW = 0.75  # of the largest number of outstanding jobs so far: with fewer, some workers are idle
 
-Entry = tuple[int, int, float, int]  # the stage, what comes first in it, then the row
+Entry = tuple[int, int, float, int]  # the stage, two sort keys within it, the row
 
 
 class FoldRace(Policy):
@@ -48,156 +48,158 @@ class FoldRace(Policy):
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
         self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or default_prior())
         super().__init__((), folds, budget)
-        self._sheet = ScoreMatrix(self.score_table, rungs)
-        self._news = 0  # what the sheet was told since the moment that the race is judged from
-        self._most_out = 0
-        self._screening: JobQueue[tuple[int]] = JobQueue(self._screened)
-        self._mark()
+        self._matrix = ScoreMatrix(self.score_table, rungs)
+        self._updates = 0  # of the score matrix since the snapshot
+        self._most_outstanding = 0
+        self._screening: JobQueue[tuple[int]] = JobQueue(self._screening_job)
+        self._take_snapshot()
         for entrant in entrants:
             self.add(entrant)
 
     def add(self, entrant: Entrant) -> None:
         super().add(entrant)
-        if entrant.config not in self._sheet.row:
-            self._sheet.add(entrant)
-            self._screening.put((self._sheet.row[entrant.config],))
-            self._hear()
+        if entrant.config not in self._matrix.row:
+            self._matrix.add(entrant)
+            self._screening.put((self._matrix.row[entrant.config],))
+            self._count_update()
 
     def note(self, report: Report) -> bool:
         new = super().note(report)
-        if new and self._sheet.write(report):
-            self._hear()
+        if new and self._matrix.update(report):
+            self._count_update()
         return new
 
     def release_job(self, config: str, fold: int) -> None:
-        self._most_out = max(self._most_out, len(self.score_table.outstanding))
+        self._most_outstanding = max(self._most_outstanding, len(self.score_table.outstanding))
         super().release_job(config, fold)
-        row, out = self._sheet.row[config], len(self.score_table.outstanding)
+        row, outstanding = self._matrix.row[config], len(self.score_table.outstanding)
         self._screening.put((row,))
-        if self._going is not None and (entry := self._entry(row)) is not None:
-            self._going.put(entry)
-        if self._news and out < FEW * self._most_out and self._news >= out:
-            self._mark()
+        if self._promoted is not None and (entry := self._entry(row)) is not None:
+            self._promoted.put(entry)
+        if self._updates and outstanding < FEW * self._most_outstanding and self._updates >= outstanding:
+            self._take_snapshot()
 
     def choose(self) -> Job | None:
         if not self.score_table.entrants:
             return None
-        return self._screening.first() or self._go_on().first() or next(self._speculate(), None)
+        return self._screening.first() or self._promotions().first() or next(self._speculate(), None)
 
     def eligible(self) -> Iterator[Job]:
         yield from self._screening.all()
-        yield from self._go_on().all()
+        yield from self._promotions().all()
 
     def judge(self, report: Report) -> str | None:
-        """Rungs pause. In fold 0 every job ends at one, so that all configs get there first; later, only
-        losers do. A large race hears of a rung after the verdict, so there losers also pause later on.
+        """In fold 0 every job ends at a rung, so that all configs get there first; in later folds only losers pause.
+
+        The snapshot of a large race may be older than a report at a rung, so its losers also pause after the last rung.
         """
-        rungs = self._sheet.steps[self._sheet.row[report.config]][:-1]
-        late = self._large > 0 and rungs and report.step > rungs[-1]
+        rungs = self._matrix.steps[self._matrix.row[report.config]][:-1]
+        late = self._configs_beyond_exact > 0 and rungs and report.step > rungs[-1]
         if report.fold and (late or report.step in rungs):
             return self.why(report.config)
         if report.fold or report.step not in rungs:
             return None
         job = self.score_table.outstanding.get((report.config, 0))
-        waits = job is None or job.until <= report.step
-        return f"paused: step {report.step} of fold 0 reached, goes on if it may still win" if waits else None
+        if job is not None and job.until > report.step:
+            return None
+        return f"paused: step {report.step} of fold 0 reached, resumes if it may still win"
 
     def why(self, config: str) -> str | None:
-        """Why the race would not train this config as things stand; None where it would."""
         if config in self.score_table.failed:
             return f"failed: a score of fold {self.score_table.failed[config][1]} is not a number, the worst there is"
-        race, row = self._now(), self._sheet.row[config]
-        return race.pause_reason(row) if row < len(race) else None
+        state, row = self._state(), self._matrix.row[config]
+        return state.pause_reason(row) if row < len(state) else None
 
     def answer(self) -> Answer:
         if not self.score_table.entrants:
             return Answer(None, ())
-        return find_winner(self._sheet, forecast_all(self._sheet, self.rules.prior), self.rules.prior)
+        return find_winner(self._matrix, forecast_all(self._matrix, self.rules.prior), self.rules.prior)
 
     def ranking(self) -> tuple[str, ...]:
-        race = self._now()
-        rows = np.flatnonzero(race.standings.candidates & race.table.known.any(1))
-        return ranked_names(self._sheet, rows, race.standings.mean)
+        state = self._state()
+        rows = np.flatnonzero(state.standings.candidates & state.table.known.any(1))
+        return ranked_names(self._matrix, rows, state.standings.mean)
 
-    def _hear(self) -> None:
-        self._news += 1
-        if self._news > SHARE * self._large:
-            self._mark()
+    def _count_update(self) -> None:
+        self._updates += 1
+        if self._updates > SHARE * self._configs_beyond_exact:
+            self._take_snapshot()
 
     @property
-    def _large(self) -> int:
-        """By how many configs the race is too large to be judged at every report."""
+    def _configs_beyond_exact(self) -> int:
         return max(0, len(self.score_table.entrants) - EXACT)
 
-    def _mark(self) -> None:
-        """From now on, what stands on the sheet now is what the race is judged from, whenever it is asked for.
+    def _take_snapshot(self) -> None:
+        """Compute the state of the race, when next needed, from the scores as they are now.
 
-        Only records may come here, so that replaying them leads to the same race.
+        Only records of the journal may lead here, so that replaying them leads to the same state.
         """
-        self._news, self._basis = 0, self._sheet.snapshot()
-        self._race: RaceState | None = None
-        self._going: JobQueue[Entry] | None = None
+        self._updates, self._snapshot = 0, self._matrix.snapshot()
+        self._computed: RaceState | None = None
+        self._promoted: JobQueue[Entry] | None = None
 
-    def _now(self) -> RaceState:
-        if self._race is None:
-            self._race = compute_race(self._basis, self.rules)
-        return self._race
+    def _state(self) -> RaceState:
+        if self._computed is None:
+            self._computed = compute_race(self._snapshot, self.rules)
+        return self._computed
 
-    def _screened(self, entry: tuple[int]) -> Job | None:
-        """Breadth first: whoever has not reached the first rung of fold 0."""
-        (row,), score_matrix = entry, self._sheet
-        name = score_matrix.names[row]
-        there = not np.isnan(score_matrix.at(0)[row, 0])
-        if there or name in self.score_table.failed or (name, 0) in self.score_table.outstanding:
+    def _screening_job(self, entry: tuple[int]) -> Job | None:
+        """The job of a config that has not reached the first rung of fold 0."""
+        (row,), matrix = entry, self._matrix
+        name = matrix.names[row]
+        reached = not np.isnan(matrix.at_rung(0)[row, 0])
+        if reached or name in self.score_table.failed or (name, 0) in self.score_table.outstanding:
             return None
-        return Job(name, 0, score_matrix.steps[row][0])
+        return Job(name, 0, matrix.steps[row][0])
 
-    def _go_on(self) -> JobQueue[Entry]:
-        """Whoever may go on to a further rung of fold 0; then the next fold of whoever may still win: the
-        fewest folds first, then the best; one fold at a time.
+    def _promotions(self) -> JobQueue[Entry]:
+        """First the configs that are promoted to a further rung of fold 0. Then the next fold of each config that may
+        still win, one fold at a time: fewest folds first, then the best mean.
         """
-        if self._going is None:
-            self._going = JobQueue(self._given, self._entries())
-        return self._going
+        if self._promoted is None:
+            self._promoted = JobQueue(self._promoted_job, self._entries())
+        return self._promoted
 
     def _entries(self) -> Iterator[Entry]:
-        race, score_matrix = self._now(), self._sheet
-        for place in range(1, len(self.rungs)):
-            waits = np.isnan(score_matrix.at(place)[:, 0]) & np.isfinite(score_matrix.at(place - 1)[:, 0])
-            yield from ((0, place, 0.0, row) for row in np.flatnonzero(waits[: len(race)] & race.leaves).tolist())
-        rows = np.flatnonzero(race.runs)
-        folds = np.isfinite(score_matrix.full[rows]).sum(1)
-        yield from zip(repeat(1), folds.tolist(), (-race.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
+        state, matrix = self._state(), self._matrix
+        for index in range(1, len(self.rungs)):
+            waiting = np.isnan(matrix.at_rung(index)[:, 0]) & np.isfinite(matrix.at_rung(index - 1)[:, 0])
+            rows = np.flatnonzero(waiting[: len(state)] & state.promoted)
+            yield from ((0, index, 0.0, row) for row in rows.tolist())
+        rows = np.flatnonzero(state.active)
+        folds = np.isfinite(matrix.full[rows]).sum(1)
+        yield from zip(repeat(1), folds.tolist(), (-state.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
 
     def _entry(self, row: int) -> Entry | None:
-        """The place of a config in the queue, whether or not somebody trains it."""
-        race, score_matrix = self._now(), self._sheet
-        if row >= len(race):
+        """The queue entry of a config, whether or not it has an outstanding job."""
+        state, matrix = self._state(), self._matrix
+        if row >= len(state):
             return None
-        for place in range(1, len(self.rungs)):
-            here, before = score_matrix.at(place)[row, 0], score_matrix.at(place - 1)[row, 0]
-            if np.isnan(here) and np.isfinite(before) and race.leaves[row]:
-                return 0, place, 0.0, row
-        if not race.runs[row]:
+        for index in range(1, len(self.rungs)):
+            here, before = matrix.at_rung(index)[row, 0], matrix.at_rung(index - 1)[row, 0]
+            if np.isnan(here) and np.isfinite(before) and state.promoted[row]:
+                return 0, index, 0.0, row
+        if not state.active[row]:
             return None
-        return 1, int(np.isfinite(score_matrix.full[row]).sum()), -float(race.standings.mean[row]), row
+        return 1, int(np.isfinite(matrix.full[row]).sum()), -float(state.standings.mean[row]), row
 
-    def _given(self, entry: Entry) -> Job | None:
-        stage, place, _, row = entry
-        name = self._sheet.names[row]
+    def _promoted_job(self, entry: Entry) -> Job | None:
+        stage, index, _, row = entry
+        name = self._matrix.names[row]
         if name in self.score_table.failed or entry != self._entry(row):
             return None
         if stage == 0:
-            return None if (name, 0) in self.score_table.outstanding else Job(name, 0, self._sheet.steps[row][place])
-        return None if self.score_table.busy(name) else next(self._next_fold(row), None)
+            busy = (name, 0) in self.score_table.outstanding
+            return None if busy else Job(name, 0, self._matrix.steps[row][index])
+        return None if self.score_table.busy(name) else self._next_fold(row)
 
     def _speculate(self) -> Iterator[Job]:
-        """For workers that would idle: the folds that the best configs will need next if they stay ahead."""
-        for row in self._now().best:
-            if self._sheet.names[row] not in self.score_table.failed:
-                yield from self._next_fold(row)
+        """Jobs for workers that would be idle: the folds that the best configs need next if they stay ahead."""
+        for row in self._state().best:
+            if self._matrix.names[row] not in self.score_table.failed and (job := self._next_fold(row)) is not None:
+                yield job
 
-    def _next_fold(self, row: int) -> Iterator[Job]:
-        config = self._sheet.names[row]
-        for fold in self.score_table.open_folds(config)[:1]:
-            yield Job(config, fold, self._sheet.steps[row][-1])
+    def _next_fold(self, row: int) -> Job | None:
+        config = self._matrix.names[row]
+        fold = next(iter(self.score_table.open_folds(config)), None)
+        return None if fold is None else Job(config, fold, self._matrix.steps[row][-1])

@@ -1,4 +1,4 @@
-"""Everything: all folds of all configs, fold after fold; what other policies are measured against."""
+"""The full grid: all folds of all configs, fold after fold. Other policies are measured against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Grid(Policy):
 
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:
         super().__init__(entrants, folds, budget)
-        self._behind = [0] * folds  # how many configs, in their order, a fold is through with: they never come back
+        self._first_open = [0] * folds  # per fold, the first config that is not settled
 
     def choose(self) -> Job | None:
         return next(self.eligible(), None)
@@ -22,13 +22,13 @@ class Grid(Policy):
     def eligible(self) -> Iterator[Job]:
         entrants = list(self.score_table.entrants.values())
         for fold in range(self.score_table.folds):
-            while self._behind[fold] < len(entrants) and self._over(entrants[self._behind[fold]], fold):
-                self._behind[fold] += 1
-            for entrant in entrants[self._behind[fold] :]:
-                if (entrant.config, fold) not in self.score_table.outstanding and not self._over(entrant, fold):
+            while self._first_open[fold] < len(entrants) and self._settled(entrants[self._first_open[fold]], fold):
+                self._first_open[fold] += 1
+            for entrant in entrants[self._first_open[fold] :]:
+                if (entrant.config, fold) not in self.score_table.outstanding and not self._settled(entrant, fold):
                     yield Job(entrant.config, fold, entrant.horizon)
 
-    def _over(self, entrant: Entrant, fold: int) -> bool:
+    def _settled(self, entrant: Entrant, fold: int) -> bool:
         return entrant.config in self.score_table.failed or self.score_table.full(entrant.config, fold) is not None
 
     def judge(self, report: Report) -> str | None:

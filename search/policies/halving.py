@@ -1,4 +1,4 @@
-"""Successive halving over folds: fold 0 for every config, then a fixed share of them on each next fold."""
+"""Successive halving over folds: fold 0 for every config, then a fixed number of configs on each further fold."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ SHARES = (1 / 3, 1 / 9, 1 / 18)
 
 
 class Halving(Policy):
-    """``quotas`` of configs that train fold 1, 2, ...; the last one holds for the folds that follow.
+    """``quotas`` are the numbers of configs that train folds 1, 2, ...; the last one applies to all further folds.
 
-    Without quotas it is a third of all configs, a ninth, then an eighteenth: 24, 8 and 4 of 72.
-
-    A stage opens when the one before it is done, and takes the configs with the best mean over the folds so
-    far.
+    The default is a third of all configs, a ninth, then an eighteenth: 24, 8 and 4 of 72. Each fold is a stage that
+    starts when the previous one is complete, with the configs that have the best mean over the folds so far.
     """
 
     def __init__(
@@ -32,23 +30,23 @@ class Halving(Policy):
         if quotas is not None and (not quotas or not all(quota >= 1 for quota in quotas)):
             raise UserError(f"quotas = {list(quotas)}: every quota must be at least 1")
         self.quotas = quotas
-        self._open: tuple[int, list[str]] | None = None  # the stage, forgotten when a report changes it
+        self._stage: tuple[int, list[str]] | None = None  # a cache, cleared when a report changes it
         super().__init__(entrants, folds, budget)
 
     def add(self, entrant: Entrant) -> None:
         super().add(entrant)
-        self._open = None
+        self._stage = None
 
     def note(self, report: Report) -> bool:
         if report.step == self.score_table.entrants[report.config].horizon or not math.isfinite(report.score):
-            self._open = None
+            self._stage = None
         return super().note(report)
 
     def choose(self) -> Job | None:
         return next(self.eligible(), None)
 
     def eligible(self) -> Iterator[Job]:
-        fold, members = self._now()
+        fold, members = self._current()
         for config in members:
             if fold in self.score_table.open_folds(config):
                 yield Job(config, fold, self.score_table.entrants[config].horizon)
@@ -57,22 +55,22 @@ class Halving(Policy):
         return None
 
     def why(self, config: str) -> str | None:
-        """Why a config stays behind; that of those who are through with all folds is not asked."""
-        for fold in range(1, self._now()[0] + 1):
-            if self.score_table.full(config, fold) is None and config not in self._now()[1]:
+        """The reason why a config that lacks folds is not trained any further."""
+        for fold in range(1, self._current()[0] + 1):
+            if self.score_table.full(config, fold) is None and config not in self._current()[1]:
                 folds = "fold 0" if fold == 1 else f"folds 0-{fold - 1}"
-                return f"paused: behind the best {self._quota(fold)} on {folds}"
+                return f"paused: outside the top {self._quota(fold)} on {folds}"
         return None
 
     def answer(self) -> Answer:
         return best_complete(self.score_table)
 
-    def _now(self) -> tuple[int, list[str]]:
-        self._open = self._open or self._stage()
-        return self._open
+    def _current(self) -> tuple[int, list[str]]:
+        self._stage = self._stage or self._compute_stage()
+        return self._stage
 
-    def _stage(self) -> tuple[int, list[str]]:
-        """The first fold that is not done, and who trains it."""
+    def _compute_stage(self) -> tuple[int, list[str]]:
+        """The first incomplete fold, and the configs that train it."""
         members = [entrant.config for entrant in self.score_table.alive()]
         for fold in range(self.score_table.folds):
             if fold:

@@ -1,4 +1,4 @@
-"""Who is to be handed out next, without looking at everybody each time."""
+"""A priority queue of jobs that does not look at every config each time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ E = TypeVar("E", bound=tuple[float, ...])
 
 
 class JobQueue(Generic[E]):
-    """Entries in their order. ``job_of`` says what one would be given now, or None: then it is thrown away.
+    """Entries in ascending order. ``job_of`` returns the job of an entry; entries without one (None) are discarded.
 
-    So whoever may be given something again must be put in again; once too often does no harm.
+    An entry that may have a job again must therefore be put in again; doing so too often is harmless.
     """
 
     def __init__(self, job_of: Callable[[E], Job | None], entries: Iterable[E] = ()) -> None:
@@ -26,7 +26,7 @@ class JobQueue(Generic[E]):
         heapq.heappush(self._heap, entry)
 
     def first(self) -> Job | None:
-        """The first job that there is; it stays in the queue until it is handed out."""
+        """The first job; its entry stays in the queue until ``job_of`` returns None for it."""
         while self._heap:
             if (job := self.job_of(self._heap[0])) is not None:
                 return job
@@ -34,5 +34,5 @@ class JobQueue(Generic[E]):
         return None
 
     def all(self) -> Iterator[Job]:
-        """Every job that there is, in their order."""
+        """Every job, in order."""
         return (job for entry in sorted(set(self._heap)) if (job := self.job_of(entry)) is not None)

@@ -1,4 +1,4 @@
-"""A baseline: Optuna's median rule over folds. A config below the median of the complete ones stops."""
+"""A baseline: Optuna's median pruner over folds, which prunes configs below the median of the complete ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from statistics import fmean, median
 
 from search.messages import Entrant
-from search.policies.fold_after_fold import FoldAfterFold
+from search.policies.fold_by_fold import FoldByFold
 
 
-class Median(FoldAfterFold):
-    """A config's best running mean counts, as in Optuna; while few configs are complete, all are spared."""
+class Median(FoldByFold):
+    """As in Optuna, the best running mean counts; with fewer than ``startup`` complete configs none is pruned."""
 
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None, startup: int = 5) -> None:
         self.startup = startup

@@ -1,4 +1,4 @@
-"""A baseline: a random share of the configs on all folds, what the same money buys without any pruning."""
+"""A baseline: all folds of a random share of the configs, which is what the same budget buys without pruning."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from search.policies.grid import Grid
 
 class RandomSearch(Grid):
     def __init__(self, entrants: Iterable[Entrant], folds: int, share: float = 0.26, seed: int = 0) -> None:
-        known = list(entrants)
-        count = math.ceil(share * len(known))
-        super().__init__(random.Random(seed).sample(known, count), folds)
+        configs = list(entrants)
+        count = math.ceil(share * len(configs))
+        super().__init__(random.Random(seed).sample(configs, count), folds)

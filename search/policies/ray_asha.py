@@ -1,6 +1,6 @@
-"""A baseline: ASHA as one runs it in Ray Tune, each fold a trial. All folds share a rung, and the best fold trial wins.
+"""A baseline: ASHA as commonly run in Ray Tune, where each fold is a trial, rungs mix folds and the best trial wins.
 
-It is kinder than Ray's own: a trial's own score counts for the cut, and one that was stopped goes on if the cut falls.
+It is more lenient than Ray's: a trial's own score counts for the cutoff, and it resumes if the cutoff falls.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class RayAsha(Policy):
         eta: float = 3.0,
     ) -> None:
         self.rungs, self.eta = rungs, eta
-        self._cuts: dict[int, float] = {}  # forgotten at every report
+        self._cutoffs: dict[int, float] = {}  # a cache, cleared at every report
         super().__init__(entrants, folds, budget)
 
     def report(self, report: Report) -> Verdict:
-        self._cuts.clear()
+        self._cutoffs.clear()
         return super().report(report)
 
     def choose(self) -> Job | None:
@@ -56,16 +56,16 @@ class RayAsha(Policy):
         own = self.score_table.score(entrant.config, fold, step)
         if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
             return None
-        cut = self._cut(step)
-        return None if own >= cut else f"stopped: {own:.4f} at step {step}, the best third of all have {cut:.4f}"
+        cutoff = self._cutoff(step)
+        return None if own >= cutoff else f"stopped: {own:.4f} at step {step}, below the cutoff of {cutoff:.4f}"
 
-    def _cut(self, step: int) -> float:
-        if step not in self._cuts:
+    def _cutoff(self, step: int) -> float:
+        if step not in self._cutoffs:
             rung = [
                 score
                 for entrant in self.score_table.alive()
                 for fold in range(self.score_table.folds)
                 if (score := self.score_table.score(entrant.config, fold, step)) is not None
             ]
-            self._cuts[step] = float(np.quantile(rung, 1 - 1 / self.eta))
-        return self._cuts[step]
+            self._cutoffs[step] = float(np.quantile(rung, 1 - 1 / self.eta))
+        return self._cutoffs[step]

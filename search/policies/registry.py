@@ -1,4 +1,4 @@
-"""The policies by name, as spaces and command lines ask for them."""
+"""The policies by the names that space files and commands use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASELINES: dict[str, Callable[..., Policy]] = {
 
 
 def scheduler(name: str, **settings: object) -> Callable[..., Policy]:
-    """What builds this policy; settings are the policy's own, such as keep and delta."""
+    """A factory of this policy with its own settings, such as ``keep`` and ``delta``."""
     known = SCHEDULERS | BASELINES
     if name not in known:
         raise UserError(f"scheduler {name!r} is unknown.{did_you_mean(name, known)} Known: {', '.join(known)}.")
@@ -40,7 +40,7 @@ def scheduler(name: str, **settings: object) -> Callable[..., Policy]:
 
 
 def policy_of(space: Space) -> Policy:
-    """The policy that a space asks for, with no config yet."""
+    """The policy of a space, without configs."""
     settings = space.settings.scheduler.model_dump(exclude_none=True)
     hours = space.settings.budget.gpu_hours
     build = scheduler(settings.pop("name"), **settings)

@@ -1,1 +1,1 @@
-"""The statistics that policies decide by: scores so far, expected final scores, chances to win. No policies."""
+"""The statistics behind policies: scores so far, expected final scores and chances to win. No policies."""

@@ -1,8 +1,7 @@
-"""The table configs x folds as a linear mixed model: score = fold + main effects of the parameters + rest
-+ noise.
+"""A linear mixed model of scores: score = fold + main effects of the parameters + remainder of the config + noise.
 
-Folds are free; main effects, rest and noise are Gaussian. Their variances are estimated from the table
-itself, held by a prior while it is small; given the variances, everything here is exact.
+Fold effects are unconstrained; main effects, remainders and noise are Gaussian. Their variances are estimated from the
+table, with a prior that dominates while the table is small. Given the variances, all results are exact.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-ROUNDS = 6  # of expectation maximisation; the variances have settled by then
-ENOUGH = 128  # configs to estimate the variances from, where there are more
-FREE = 1e-4  # the precision of a fold's effect, in units of the score: as good as none
+EM_ROUNDS = 6  # the variances have converged by then
+MAX_SAMPLE = 128  # configs that the variances are estimated from
+FOLD_PRECISION = 1e-4  # of the prior of a fold effect: practically none
 
 
 @dataclass(frozen=True)
 class Variances:
-    """Of a fold trial's noise, of a config's rest, and of a main effect."""
+    """The variances of a fold trial's noise, a config's remainder and a main effect."""
 
     noise: float
     rest: float
@@ -29,7 +28,7 @@ class Variances:
 
 @dataclass(frozen=True)
 class Prior:
-    """What the variances are taken for before there is data, and how many observations that is worth."""
+    """The variances assumed before there is data, and how many observations they count as."""
 
     variances: Variances
     weight: float = 6.0
@@ -37,8 +36,9 @@ class Prior:
 
 @dataclass(frozen=True)
 class Table:
-    """Scores, NaN where unknown; the variance a score has beyond the noise, as a forecast does; columns
-    per config.
+    """Scores (configs x folds, NaN where unknown), the variance of each beyond the noise, and the design matrix.
+
+    ``extra`` is 0 for measured scores and positive for forecasts; ``design`` has one row per config.
     """
 
     scores: Array
@@ -55,10 +55,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Fit:
-    """What the configs share (the folds, then the main effects) with its covariance, and each config's rest.
+    """The effects that configs share (folds, then main effects) with their covariance, and each config's remainder.
 
-    The rest is given what is shared: ``rest`` at its estimate, ``loading`` how it moves with it,
-    ``rest_variance`` around it.
+    The remainder is conditional on the shared effects: ``rest`` is its mean at their estimates, ``loading`` its
+    derivative with respect to them, ``rest_variance`` its variance given them.
     """
 
     variances: Variances
@@ -69,19 +69,19 @@ class Fit:
     loading: Array
 
     def spread(self, combination: Array) -> Array:
-        """The variance of a linear combination of the shared part, one for each row."""
+        """The variance of each row's linear combination of the shared effects."""
         return np.asarray(((combination @ self.covariance) * combination) @ np.ones(len(self.shared)))
 
 
 def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
-    """``caution`` takes the noise for that many standard errors more than its estimate."""
+    """Fit the model; ``caution`` raises the noise by that many standard errors of its estimate."""
     known = table.known
     centre = float(table.scores[known].mean()) if known.any() else 0.0
-    seen = np.flatnonzero(known @ np.ones(known.shape[1]))
-    sample = table.part(seen[:: max(1, -(-len(seen) // ENOUGH))])
+    scored = np.flatnonzero(known @ np.ones(known.shape[1]))
+    sample = table.part(scored[:: max(1, -(-len(scored) // MAX_SAMPLE))])
     variances = _variances(sample, centre, prior)
     if caution:
-        freedom = prior.weight + max(0, int(known.sum()) - len(seen))
+        freedom = prior.weight + max(0, int(known.sum()) - len(scored))
         noise = variances.noise * (1.0 + caution * (2.0 / freedom) ** 0.5)
         variances = Variances(noise, variances.rest, variances.effect)
     final = solve(table, np.where(known, table.scores - centre, 0.0), known, variances)
@@ -92,23 +92,21 @@ def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
 def _variances(table: Table, centre: float, prior: Prior) -> Variances:
     known, variances = table.known, prior.variances
     values = np.where(known, table.scores - centre, 0.0)
-    for _ in range(ROUNDS):
+    for _ in range(EM_ROUNDS):
         variances = _update(solve(table, values, known, variances), table, values, known, prior)
     return variances
 
 
 def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Variances) -> Fit:
-    """Generalised least squares with the rest of every config integrated out (Sherman-Morrison, config by
-    config).
-    """
+    """Generalised least squares with each config's remainder integrated out by the Sherman-Morrison formula."""
     folds, design = values.shape[1], table.design
     weights = known / (variances.noise + table.extra)
     evidence = weights * values
-    # a product with ones is a much faster sum over few rows or columns
+    # Multiplying by ones sums over few rows or columns much faster than sum().
     across, down = np.ones(folds), np.ones(len(values))
     total = weights @ across
     shrunk = variances.rest / (1.0 + variances.rest * total)
-    taken = shrunk * total  # the share of its evidence that a config's rest takes
+    taken = shrunk * total  # the share of its evidence that goes into a config's remainder
     left = 1.0 - taken
     weighted = evidence @ across
     scaled = weights * shrunk[:, None]
@@ -119,7 +117,7 @@ def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Vari
     normal[folds:, :folds] = normal[:folds, folds:].T
     normal[folds:, folds:] = (design * (total * left)[:, None]).T @ design
     diagonal = normal.reshape(-1)[:: size + 1]
-    diagonal[:folds] += down @ weights + FREE
+    diagonal[:folds] += down @ weights + FOLD_PRECISION
     diagonal[folds:] += 1.0 / variances.effect
     right = np.concatenate([down @ evidence - scaled.T @ weighted, design.T @ (weighted * left)])
     covariance = np.linalg.inv(normal)
@@ -131,21 +129,21 @@ def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Vari
 
 
 def _update(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_], prior: Prior) -> Variances:
-    """One step of expectation maximisation; the prior counts as observations made before."""
+    """One step of expectation maximisation, in which the prior counts as ``prior.weight`` observations."""
     folds, noise, weight = values.shape[1], fit.variances.noise, prior.weight
     rest = float(fit.rest @ fit.rest + fit.rest_variance.sum() + np.vdot(fit.loading @ fit.covariance, fit.loading))
     effects = fit.shared[folds:]
     effect = float(effects @ effects + np.trace(fit.covariance[folds:, folds:]))
     residual = values - fit.shared[:folds] - (table.design @ effects + fit.rest)[:, None]
-    moved = fit.loading.copy()
-    moved[:, folds:] += table.design
-    shift = moved @ fit.covariance
-    around = (fit.rest_variance + (shift * moved) @ np.ones(len(fit.shared)))[:, None]
-    around = around + 2.0 * shift[:, :folds] + np.diag(fit.covariance)[:folds]
+    loading = fit.loading.copy()
+    loading[:, folds:] += table.design
+    shift = loading @ fit.covariance
+    uncertainty = (fit.rest_variance + (shift * loading) @ np.ones(len(fit.shared)))[:, None]
+    uncertainty = uncertainty + 2.0 * shift[:, :folds] + np.diag(fit.covariance)[:folds]
     trust = noise / (noise + table.extra)
-    missed = float(np.vdot(known, trust**2 * (residual**2 + around) + noise * (1.0 - trust)))
+    squares = float(np.vdot(known, trust**2 * (residual**2 + uncertainty) + noise * (1.0 - trust)))
     return Variances(
-        (weight * prior.variances.noise + missed) / (weight + float(known.sum())),
+        (weight * prior.variances.noise + squares) / (weight + float(known.sum())),
         (weight * prior.variances.rest + rest) / (weight + len(values)),
         (weight * prior.variances.effect + effect) / (weight + len(effects)),
     )

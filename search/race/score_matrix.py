@@ -1,4 +1,4 @@
-"""The board as arrays: one row per config in the order of arrival, kept up to date report by report."""
+"""The score table as arrays: one row per config in the order of arrival, updated with every report."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from search.messages import Entrant, Report
 from search.race.mixed_model import Array
 from search.race.score_table import ScoreTable
 
-MOST_LEVELS = 12  # a parameter with more values than this, or hardly a config for each, is not pooled over
-FEWEST_CONFIGS = 3
-SHAPES = 2  # numbers that tell the shape of a curve before a rung
+# Main effects are estimated for parameters with at most this many values and at least this many configs per value.
+MAX_LEVELS = 12
+MIN_CONFIGS = 3
+SHAPES = 2  # numbers that describe the shape of a curve before a rung
 
 
 class ScoreMatrix:
-    """Full-length scores and scores at the rungs (configs x folds, NaN where unknown), and who is in which
-    block.
-    """
+    """Scores at full length and at the rungs (configs x folds, NaN where unknown), and the block of each config."""
 
     def __init__(self, score_table: ScoreTable, rungs: tuple[float, ...]) -> None:
         self.score_table, self.rungs = score_table, rungs
         self.names: list[str] = []
         self.row: dict[str, int] = {}
-        self.steps: list[tuple[int, ...]] = []  # the rungs' steps, then the horizon
+        self.steps: list[tuple[int, ...]] = []  # the steps of the rungs, then the horizon
         self._blocks: dict[tuple[int, ...], int] = {}
         self._block: list[int] = []
         self._scores = np.full((len(rungs) + 1, 64, score_table.folds), np.nan)
         self._shapes = np.zeros((len(rungs), 64, SHAPES))
         self.failed = score_table.failed
-        self._designs: dict[int, Array] = {}  # the newest only, by the number of configs; shared with what is frozen
+        self._designs: dict[int, Array] = {}  # the latest, by number of configs; shared with snapshots
 
     def add(self, entrant: Entrant) -> None:
         if entrant.config in self.row:
@@ -41,44 +40,44 @@ class ScoreMatrix:
         self._block.append(self._blocks.setdefault(entrant.steps, len(self._blocks)))
         self.steps.append((*(entrant.step_at(rung) for rung in self.rungs), entrant.horizon))
         if len(self.names) > self._scores.shape[1]:
-            grow = self._scores.shape[1]
-            self._scores = np.pad(self._scores, ((0, 0), (0, grow), (0, 0)), constant_values=np.nan)
-            self._shapes = np.pad(self._shapes, ((0, 0), (0, grow), (0, 0)))
+            more = self._scores.shape[1]
+            self._scores = np.pad(self._scores, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
+            self._shapes = np.pad(self._shapes, ((0, 0), (0, more), (0, 0)))
 
-    def write(self, report: Report) -> bool:
-        """Whether the report changed what the race is decided from."""
+    def update(self, report: Report) -> bool:
+        """Enter a report of the score table; return whether it may change the state of the race."""
         row = self.row[report.config]
         steps = self.steps[row]
         changed = report.config in self.score_table.failed
         if changed:
             self._scores[:, row] = np.nan
-        for place, step in enumerate(steps):
+        for index, step in enumerate(steps):
             if report.step == step and not changed:
-                self._scores[place, row, report.fold] = report.score
-        for place, step in enumerate(steps[:-1]):
-            if report.fold == 0 and report.step <= step and np.isfinite(self._scores[place, row, 0]):
-                self._shapes[place, row] = self._shape(report.config, step)
+                self._scores[index, row, report.fold] = report.score
+        for index, step in enumerate(steps[:-1]):
+            if report.fold == 0 and report.step <= step and np.isfinite(self._scores[index, row, 0]):
+                self._shapes[index, row] = self._shape(report.config, step)
                 changed = True
         return changed or report.step in steps
 
     def snapshot(self) -> ScoreMatrix:
-        """The sheet as it stands now, whatever is written on this one later."""
-        still = copy(self)
-        still.names, still.steps, still._block = self.names[:], self.steps[:], self._block[:]
-        still.failed = dict(self.failed)
-        still._scores, still._shapes = self._scores.copy(), self._shapes.copy()
-        return still
+        """A copy that later updates do not change."""
+        taken = copy(self)
+        taken.names, taken.steps, taken._block = self.names[:], self.steps[:], self._block[:]
+        taken.failed = dict(self.failed)
+        taken._scores, taken._shapes = self._scores.copy(), self._shapes.copy()
+        return taken
 
     @property
     def full(self) -> Array:
         return self._scores[-1, : len(self.names)]
 
-    def at(self, place: int) -> Array:
-        """The scores at the rung of this place; after the last rung comes the full length."""
-        return self._scores[place, : len(self.names)]
+    def at_rung(self, index: int) -> Array:
+        """The scores at a rung; the index after the last rung is the full length."""
+        return self._scores[index, : len(self.names)]
 
-    def shapes(self, place: int) -> Array:
-        return self._shapes[place, : len(self.names)]
+    def shapes(self, index: int) -> Array:
+        return self._shapes[index, : len(self.names)]
 
     @property
     def blocks(self) -> NDArray[np.int_]:
@@ -92,7 +91,7 @@ class ScoreMatrix:
 
     @property
     def design(self) -> Array:
-        """A column for every value of every parameter that has few: the main effects that configs share."""
+        """Indicator columns for the main effects: one for each value of each parameter with few values."""
         count = len(self.names)
         if count not in self._designs:
             columns = [column for name in self._parameters() for column in self._indicators(name)]
@@ -108,12 +107,12 @@ class ScoreMatrix:
 
     def _indicators(self, parameter: str) -> list[list[bool]]:
         values = self.levels(parameter)
-        known = sorted(set(values))
-        few = 2 <= len(known) <= MOST_LEVELS and len(known) * FEWEST_CONFIGS <= len(values)
-        return [[value == level for value in values] for level in known] if few else []
+        levels = sorted(set(values))
+        few = 2 <= len(levels) <= MAX_LEVELS and len(levels) * MIN_CONFIGS <= len(values)
+        return [[value == level for value in values] for level in levels] if few else []
 
     def _shape(self, config: str, rung: int) -> tuple[float, float]:
-        """The climb into the rung and the climb before it, from means so that single evaluations matter
+        """The last gain before the rung and the one before it; means over several steps make single evaluations matter
         little.
         """
         curve = self.score_table.curve(config, 0)
@@ -121,5 +120,5 @@ class ScoreMatrix:
         early = [curve[step] for step in sorted(curve) if 0.5 * rung <= step < 0.8 * rung]
         if not late or not early:
             return (0.0, 0.0)
-        before = sum(late) / len(late)
-        return (curve[rung] - before, before - sum(early) / len(early))
+        late_mean = sum(late) / len(late)
+        return (curve[rung] - late_mean, late_mean - sum(early) / len(early))

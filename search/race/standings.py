@@ -1,4 +1,4 @@
-"""Where every config stands: what all its folds are expected to give, and its chance to beat the leader."""
+"""Expected means over all folds, and each config's chance to beat the leader."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from search.race.mixed_model import Array, Prior, Table, fit
 
-CAUTION = 0.25  # standard errors by which the noise is taken too high rather than too low
+CAUTION = 0.25  # standard errors that are added to the noise, because too little noise drops configs too early
 
 
 @dataclass(frozen=True)
 class Standings:
-    """One entry per config: what it gives on average, and the chance that this is more than the leader gives.
+    """Arrays with one entry per config: the expected mean over all folds, and the chance to beat the leader's.
 
     The leader is the best of the candidates; its own chance is 1.
     """
@@ -27,24 +27,24 @@ class Standings:
 
 
 def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_folds: bool = False) -> Standings:
-    """Compare the means over these folds, of which what was seen is certain: what would the full grid pick?
+    """Compare the means over these folds, as the full grid would: known scores are certain.
 
-    ``beyond`` these folds, what was seen is only evidence: which config is better, whatever the folds?
+    With ``on_any_folds``, known scores are only evidence of which config is better on other folds of the same data.
     """
     model = fit(table, prior, CAUTION)
     noise = model.variances.noise
     trust = np.where(table.known & (not on_any_folds), noise / (noise + table.extra), 0.0)
     folds = trust.shape[1]
-    across = np.ones(folds)
-    unseen = 1.0 - (trust @ across) / folds
-    rows = np.concatenate([(1.0 - trust) / folds, unseen[:, None] * table.design], axis=1)
-    seen = (trust * np.where(table.known, table.scores, 0.0)) @ across / folds
-    mean = seen + rows @ model.shared + unseen * model.rest
+    ones = np.ones(folds)
+    unknown = 1.0 - (trust @ ones) / folds
+    rows = np.concatenate([(1.0 - trust) / folds, unknown[:, None] * table.design], axis=1)
+    known_part = (trust * np.where(table.known, table.scores, 0.0)) @ ones / folds
+    mean = known_part + rows @ model.shared + unknown * model.rest
     leader = int(np.argmax(np.where(candidates, mean, -np.inf)))
-    rows += unseen[:, None] * model.loading
-    own = unseen**2 * model.rest_variance
+    rows += unknown[:, None] * model.loading
+    own = unknown**2 * model.rest_variance
     if not on_any_folds:
-        own = own + unseen * noise / folds
+        own = own + unknown * noise / folds
     variance = model.spread(rows - rows[leader]) + own + own[leader]
     chance = _normal_cdf((mean - mean[leader]) / np.sqrt(np.maximum(variance, 1e-12)))
     chance[leader] = 1.0

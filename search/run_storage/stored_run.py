@@ -27,8 +27,8 @@ FOLD_RECORDS = ("configs/*/config.json", "configs/*/fold_*/metrics.jsonl", "conf
 
 @dataclass(frozen=True)
 class StoredRun(Run):
-    """``folder`` is the local copy. ``driven_here``: this process drives the run; ``behind``: another machine drove it
-    before, so the fold folders may be ahead of the journal in the store.
+    """``folder`` is the local copy. ``driven_here``: this process drives the run; ``journal_may_lag``: another machine
+    drove it before, so the fold folders may be ahead of the journal in the store.
     """
 
     store: Store
@@ -44,7 +44,7 @@ class StoredRun(Run):
         return f"{super().resume_command} --runs {shlex.quote(str(self.store.address.parent))}"
 
     @property
-    def job(self) -> dict[str, str]:
+    def job_settings(self) -> dict[str, str]:
         return {"store": self.store.url}
 
     @property

@@ -1,1 +1,1 @@
-"""A run on disk: its journal, what the journal adds up to, and how a damaged one is recovered."""
+"""A run on disk: its journal, what is computed from it, and recovery from a damaged one."""

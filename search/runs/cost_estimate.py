@@ -1,6 +1,6 @@
-"""What a run has spent, what it has saved against the full grid, and what is still to come: GPU-seconds.
+"""The GPU-seconds that a run has spent, has saved compared to the full grid, and still needs.
 
-All of it follows from what was measured: a config's seconds per step, or, before it has trained, those of all.
+Remaining steps are assumed to take as long as the config's earlier steps, or as the average step before it has trained.
 """
 
 from __future__ import annotations
@@ -14,51 +14,55 @@ from search.runs.status import Status
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """``least`` is what the jobs need that are out or could be; ``most``, all folds of all that may still win."""
+    """The remaining cost is between ``least``, for outstanding and eligible jobs, and ``most``, for all remaining folds
+    of the configs that may still win.
+    """
 
     spent: float
     saved: float
     least: float
     most: float
-    share: float = 1.0  # of a GPU that a fold trial had, on average
+    share: float = 1.0  # the average share of a GPU that a fold trial uses
 
     @property
     def grid(self) -> float:
-        """What everything would have cost, as far as it is known."""
+        """The estimated cost of the full grid."""
         return self.spent + self.saved + self.most
 
 
 def estimate_cost(status: Status) -> CostEstimate | None:
     """None before the first report, when no step has been timed."""
-    policy, score_table = status.policy, status.score_table
+    policy, table = status.policy, status.score_table
     steps: dict[str, int] = defaultdict(int)
     seconds: dict[str, float] = defaultdict(float)
-    running, clock = set(), 0.0
+    running, elapsed = set(), 0.0
     for (config, _), trial in status.trials.items():
         if trial.state == "running":
             running.add(config)
-        if trial.state != "failed":  # a failed fold is told at a step that it never reached
+        if trial.state != "failed":  # a failed fold reports its horizon, which it never reached
             steps[config] += trial.step
             seconds[config] += trial.gpu_seconds
-            clock += trial.seconds
+            elapsed += trial.seconds
     if not sum(steps.values()) or not sum(seconds.values()):
         return None
-    usual = sum(seconds.values()) / sum(steps.values())
-    pace = {config: seconds[config] / steps[config] for config in steps if steps[config]}
-    jobs = [] if score_table.exhausted else [*score_table.outstanding.values(), *policy.eligible()]
-    least = sum((job.until - _reached(status, job.config, job.fold)) * pace.get(job.config, usual) for job in jobs)
+    average = sum(seconds.values()) / sum(steps.values())
+    step_seconds = {config: seconds[config] / steps[config] for config in steps if steps[config]}
+    jobs = [] if table.exhausted else [*table.outstanding.values(), *policy.eligible()]
+    least = sum(
+        (job.until - _reached(status, job.config, job.fold)) * step_seconds.get(job.config, average) for job in jobs
+    )
     most = saved = 0.0
-    for entrant in score_table.alive():
+    for entrant in table.alive():
         config = entrant.config
-        rest = (score_table.folds * entrant.horizon - steps[config]) * pace.get(config, usual)
+        rest = (table.folds * entrant.horizon - steps[config]) * step_seconds.get(config, average)
         if jobs and (config in running or _may_win(policy, config)):
             most += rest
-        elif not score_table.exhausted or not _may_win(policy, config):
+        elif not table.exhausted or not _may_win(policy, config):
             saved += rest
-    if score_table.budget is not None:
-        left = max(0.0, score_table.budget - score_table.spent)
+    if table.budget is not None:
+        left = max(0.0, table.budget - table.spent)
         least, most = min(least, left), min(most, left)
-    return CostEstimate(score_table.spent, saved, min(least, most), most, sum(seconds.values()) / clock)
+    return CostEstimate(table.spent, saved, min(least, most), most, sum(seconds.values()) / elapsed)
 
 
 def _reached(status: Status, config: str, fold: int) -> int:

@@ -1,4 +1,4 @@
-"""What every fold trial is doing, by the journal's records."""
+"""The state of every fold trial according to the journal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATES = ("done", "running", "paused", "failed")
 
 @dataclass
 class FoldState:
-    """One fold trial: what it is doing and the last thing that was decided about it."""
+    """One fold trial, and the reason for its state."""
 
     state: str
     step: int = 0
@@ -24,11 +24,11 @@ class FoldState:
     gpu_seconds: float = 0.0
     reason: str = ""
     faults: int = 0
-    changed: int = 0  # the line of the journal that changed its state last
+    changed: int = 0  # the number of the journal line that last changed its state
 
 
 class FoldStates(dict[Cell, FoldState]):
-    """Every fold trial that was ever handed out."""
+    """Every fold trial that was ever assigned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class FoldStates(dict[Cell, FoldState]):
         elif line.kind == "config":
             self._horizons[line.fields["config"]] = line.fields["steps"][-1]
         elif line.kind in _CHANGES:
-            horizon = self._horizons[line.fields["config"]]  # nothing of a config that nobody knows may stay
+            horizon = self._horizons[line.fields["config"]]  # fails for an unknown config, before anything changes
             trial = self.setdefault((line.fields["config"], line.fields["fold"]), FoldState("waiting"))
             before = trial.state
             _CHANGES[line.kind](trial, line.fields, horizon)
             trial.changed = line.number if trial.state != before else trial.changed
 
     def pause_running(self) -> None:
-        """Nobody is at work: what was running is running no more."""
+        """No driver is running, so running fold trials are paused."""
         for trial in self.values():
             trial.state = "paused" if trial.state == "running" else trial.state
 

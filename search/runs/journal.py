@@ -1,7 +1,7 @@
-"""The journal: the run's append-only record of what happened, a line of JSON each, and its single source of truth.
+"""The journal: the append-only record of a run, one line of JSON per event, and the single source of truth.
 
-Every record is synced before what it records has any effect. A last line that a crash cut short never happened;
-anything else that is broken is an error with its line number.
+Every record is synced to disk before it takes effect. A last line that a crash cut short is ignored; any other damage
+is an error that names the line.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from trainable.errors import UserError
 
 VERSION = 1
 Fields = dict[str, Any]
-_decode = json.JSONDecoder().decode  # json.loads guesses the encoding of every line anew
+_decode = json.JSONDecoder().decode  # json.loads would detect the encoding of every line
 
 
 @dataclass(frozen=True)
 class Line:
-    """One record as it stands in the file; ``number`` counts from 1, ``at`` is the driver's clock in seconds."""
+    """One record; ``number`` counts lines from 1, ``at`` is the driver's clock in seconds."""
 
     number: int
     kind: str
@@ -33,22 +33,22 @@ class Line:
 
 
 class Journal:
-    """A journal open for writing, by one process at a time."""
+    """A journal that is open for writing, by one process at a time."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab+", buffering=0)  # nothing of a record that failed may come out later
+        self._file = path.open("ab+", buffering=0)  # a failed write must not reach the file later
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise UserError(f"{path.parent}: this run is being driven by another process already") from None
-        self._mend()
+            raise UserError(f"{path.parent}: this run is already driven by another process") from None
+        self._remove_torn_line()
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Write a record and wait until the disk has it; on an error nothing of it stays."""
+        """Write a record and sync it to disk; after an error the file has nothing of it."""
         record = {"v": VERSION, "at": round(self.clock(), 3), "kind": kind, **fields}
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         end = self._file.seek(0, os.SEEK_END)
@@ -59,7 +59,8 @@ class Journal:
         except OSError as error:
             self._file.truncate(end)
             raise UserError(
-                f"{self.path}: cannot be written ({error.strerror}); what is there is safe: make room and launch again"
+                f"{self.path}: cannot be written ({error.strerror}); earlier records are safe:"
+                " free some space and launch again"
             ) from error
 
     def close(self) -> None:
@@ -71,8 +72,7 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _mend(self) -> None:
-        """Cut off a last line without its end."""
+    def _remove_torn_line(self) -> None:
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
@@ -81,11 +81,10 @@ class Journal:
 
 
 class Tail:
-    """Reads a journal bit by bit: every look gives the records that it has gained since the last one.
+    """Reads a journal incrementally: each call of ``read`` returns the records since the previous call.
 
-    A torn last line is passed over until it is whole, any other damage is an error. A journal that was put in the
-    place of the old one is read from its start: its records are numbered from 1 again. ``skipped`` hears of damaged
-    records where somebody would rather have the rest than an error.
+    A torn last line is ignored until it is complete; other damage is an error, or a call of ``skipped`` if given. A
+    journal that was replaced is read from its start, with records numbered from 1 again.
     """
 
     def __init__(self, path: Path, skipped: Callable[[str], None] | None = None) -> None:
@@ -119,12 +118,12 @@ class Tail:
 
 
 def read_journal(path: Path) -> list[Line]:
-    """Every whole record; a torn last line is passed over, any other damage is an error."""
+    """All records without a torn last line; other damage is an error."""
     return Tail(path).read()
 
 
 def is_driven(path: Path) -> bool:
-    """Whether some process holds the journal open for writing now."""
+    """Whether a process has the journal open for writing."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -139,9 +138,9 @@ def _parse(path: Path, number: int, line: bytes) -> Line:
     try:
         value = _decode(line.decode())
         if (version := value.pop("v")) != VERSION:
-            raise UserError(f"{path}, line {number}: has version {version}, this program reads version {VERSION}")
+            raise UserError(f"{path}, line {number}: has version {version}, but this program reads version {VERSION}")
         return Line(number, str(value.pop("kind")), value, float(value.pop("at")))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise UserError(
-            f"{path}, line {number}: is damaged; launch --recover rebuilds it from the fold folders"
+            f"{path}, line {number}: is damaged; launch --recover rebuilds the journal from the fold folders"
         ) from None

@@ -1,6 +1,6 @@
-"""A journal that was lost or damaged, made anew from the fold folders, each of which holds its own truth.
+"""Rebuild a lost or damaged journal from the fold folders, which hold the reports of each fold trial.
 
-What was decided is not in them, and need not be: with the configs and the reports back, a policy decides it again.
+They lack the verdicts, which a policy derives again from the configs and the reports.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ METRICS_FILE, FAILURE_FILE, CONFIG_FILE = "metrics.jsonl", "error.txt", "config.
 
 
 def recover(run: Run, space: Space) -> int:
-    """Put a rebuilt journal in the place of the old one, which is kept beside it; how many reports it holds."""
+    """Replace the journal by a rebuilt one, keep the old one as a copy, and return the number of reports."""
     if run.driven:
-        raise UserError(f"{run.folder}: is being driven now; stop it before its journal is rebuilt")
+        raise UserError(f"{run.folder}: is running; stop it before rebuilding its journal")
     rebuilt = run.folder / f"{TEMPORARY}journal.jsonl"
     rebuilt.unlink(missing_ok=True)
     count = 0
@@ -45,7 +45,7 @@ def recover(run: Run, space: Space) -> int:
 
 
 def import_reports(study: Study, run: Run, space: Space) -> int:
-    """Tell a study what the fold folders hold beyond its journal; how many reports that was."""
+    """Report to a study what its journal lacks of the fold folders, and return the number of reports."""
     count = 0
     for folder in _folders(run):
         entrant = entrant_of(_point(folder, space))
@@ -63,22 +63,22 @@ def _point(folder: Path, space: Space) -> Point:
 
 
 def _folders(run: Run) -> list[Path]:
-    """The folders of the configs, in the order in which they were made."""
+    """The folders of the configs in the order of creation."""
     files = (run.folder / "configs").glob(f"*/{CONFIG_FILE}")
     return [path.parent for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))]
 
 
 def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Report]:
-    """What a fold has reported, in its own words; a fold that failed for good is told as NaN at its horizon."""
+    """The reports of a fold trial; if it failed for good, the last one is NaN at the horizon."""
     reports = []
     path = folder / METRICS_FILE
     for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else (), 1):
         try:
-            told: dict[str, Any] = json.loads(line)
-            step = entrant.horizon if told["finished"] else int(told["step"])
-            reports.append(Report(entrant.config, fold, step, float(told[metric]), float(told["seconds"])))
+            fields: dict[str, Any] = json.loads(line)
+            step = entrant.horizon if fields["finished"] else int(fields["step"])
+            reports.append(Report(entrant.config, fold, step, float(fields[metric]), float(fields["seconds"])))
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}, line {number}: is damaged, so what this fold reported is not known") from None
+            raise UserError(f"{path}, line {number}: is damaged, so the reports of this fold are unknown") from None
     if (folder / FAILURE_FILE).exists():
         reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
     return reports

@@ -1,4 +1,4 @@
-"""The run's folder: what was asked, under which circumstances, and everything that came of it."""
+"""The run folder: the space, the environment it was launched in, and all results."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "jo
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
 CODE, DATA = "code", "data_hash"
-# What may be another at every launch: no score depends on it. Data may have moved; what they are, their hash tells.
-FREE = ("data", "budget", "resources", "tracking", "sampler.storage")
+# Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
+CHANGEABLE = ("data", "budget", "resources", "tracking", "sampler.storage")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One launch of a space; the journal in it is the truth, the rest says what it is about."""
+    """The folder of one run. Its state is in the journal; the other files describe what was launched."""
 
     folder: Path
 
@@ -41,37 +41,37 @@ class Run:
 
     @property
     def driven(self) -> bool:
-        """Whether a driver is at work on it now, on this machine."""
+        """Whether a driver of this run is running on this machine."""
         return is_driven(self.journal)
 
     @property
     def address(self) -> str:
-        """What names it in a command."""
+        """How commands refer to the run."""
         return str(self.folder)
 
     @property
     def resume_command(self) -> str:
-        """The command that goes on with it."""
+        """The command that resumes the run."""
         return f"python -m search launch {self.folder}/space.yaml"
 
     @property
-    def job(self) -> dict[str, str]:
-        """What every job of it has to know besides its folder."""
+    def job_settings(self) -> dict[str, str]:
+        """What its jobs need to know besides the folder."""
         return {}
 
     @property
     def journal_may_lag(self) -> bool:
-        """Whether fold folders may hold reports that its journal lacks."""
+        """Whether fold folders may hold reports that the journal lacks."""
         return False
 
     def refresh(self) -> None:
-        """Bring the folder up to date: on a disk it is."""
+        """Download changes of the run; a run on disk has none."""
 
     def fetch(self, *patterns: str) -> None:
-        """Bring files of such names into the folder: on a disk they are there."""
+        """Download the files that match these patterns; a run on disk has them."""
 
     def publish(self) -> None:
-        """Send what was made of the run to where it lives: on a disk it is there."""
+        """Upload the results of an analysis; a run on disk has them."""
 
     def request_stop(self) -> None:
         (self.folder / STOP_FILE).touch()
@@ -80,7 +80,7 @@ class Run:
         return read_journal(self.journal)
 
     def space(self) -> Space:
-        # JSON is YAML: what is written for machines can be launched again by hand.
+        # The file is JSON, which is also YAML, so that it can be launched by hand.
         return make_space(_read_json(self.folder / SPACE), str(self.folder / SPACE))
 
     def record_config(self, point: Point) -> None:
@@ -92,41 +92,44 @@ class Run:
 
 
 def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -> None:
-    """Whether a run, new or gone on with, may be driven; one made for something else is refused with the difference.
+    """Refuse to start or resume a run whose folder belongs to another space, other data or other code.
 
-    Nothing is written yet: another driver may be at work there.
+    Nothing is written here, because another driver may be running.
     """
     folder = run.folder
-    now = environment(data_hash)
+    current = environment(data_hash)
     if not (folder / SPACE).exists():
         if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT, CONFIGSPACE) for path in folder.iterdir()):
-            raise UserError(f"{folder}: exists and is no run (it has no {SPACE}); choose another name: --set name=...")
+            raise UserError(
+                f"{folder}: exists but is not a run (it has no {SPACE}); choose another name: --set name=..."
+            )
         return
-    changed = [line for line in run.space().difference(space) if not line.startswith(FREE)]
+    changed = [line for line in run.space().difference(space) if not line.startswith(CHANGEABLE)]
     if changed:
         raise UserError(
-            f"{folder}: was launched with another space: {'; '.join(changed)}. Choose another name: --set name=..."
+            f"{folder}: was launched with a different space: {'; '.join(changed)}. Choose another name: --set name=..."
         )
-    before = _read_json(folder / ENVIRONMENT)
-    if before[DATA] != now[DATA]:
-        raise UserError(f"{folder}: the data have changed since it was launched; its scores could not be compared")
-    if before[CODE] != now[CODE] and not force_code:
-        differ = [name for name in now[CODE] if before[CODE].get(name) != now[CODE][name]]
+    recorded = _read_json(folder / ENVIRONMENT)
+    if recorded[DATA] != current[DATA]:
+        raise UserError(f"{folder}: the data have changed since it was launched, so scores would not be comparable")
+    if recorded[CODE] != current[CODE] and not force_code:
+        differ = [name for name in current[CODE] if recorded[CODE].get(name) != current[CODE][name]]
         raise UserError(
-            f"{folder}: the code has changed since it was launched ({', '.join(differ)}); --force-code goes on"
+            f"{folder}: the code has changed since it was launched ({', '.join(differ)});"
+            " --force-code resumes it anyway"
         )
 
 
 def record_launch(run: Run, space: Space, data_hash: str | None) -> None:
-    """Write down what was asked; only the one driver of a run may."""
+    """Write the files that describe the launch; only the driver may do so."""
     write_json(run.folder / ENVIRONMENT, environment(data_hash))
     write_json(run.folder / CONFIGSPACE, configspace(space))
-    # As JSON, which is YAML too, in the order of the space: it is the order in which configs come.
+    # JSON keeps the order of the parameters, which determines the order of the configs.
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
 
 
 def environment(data_hash: str | None) -> dict[str, Any]:
-    """What a result depends on besides the space: versions, the code and the data."""
+    """Everything except the space that results depend on: versions, code and data."""
     packages = versions()
     return {
         "python": packages.pop("python"),
@@ -140,10 +143,10 @@ def environment(data_hash: str | None) -> dict[str, Any]:
 def _commit() -> str | None:
     command = ["git", "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -152,5 +155,5 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: is not what a run's folder holds there")
+        raise UserError(f"{path}: is not a JSON object, so this is not a valid run folder")
     return value

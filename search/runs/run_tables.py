@@ -1,4 +1,4 @@
-"""A run as tables: one reader for runs that are finished, still running or damaged."""
+"""A run as tables, whether it is finished, still running or damaged."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ COUNTS = ("config", "fold", "stem", "weights", "size", "tp", "fp", "fn", "tn", "
 
 @dataclass(frozen=True)
 class RunTables:
-    """Everything that a run's journal tells, and its fold folders on demand.
+    """The contents of a run's journal, and of its fold folders on demand.
 
-    ``configs`` has a row for each config in the order of their coming, with the parameters that vary; ``trials`` one
-    for each fold trial that was ever handed out; ``curves`` one for each report.
+    ``configs`` has a row for each config in the order of arrival, with the parameters that vary; ``trials`` has one for
+    each fold trial that was ever assigned; ``curves`` has one for each report. ``left_out`` lists the problems of
+    journal records that could not be used.
     """
 
     run: Run
@@ -52,11 +53,11 @@ class RunTables:
 
     @property
     def parameters(self) -> list[str]:
-        """Those that vary, in the order of the space."""
+        """The parameters that vary, in the order of the space."""
         return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
 
     def full(self) -> pd.DataFrame:
-        """Scores at full length: a row for each config, a column for each fold, NaN where there is none."""
+        """Full-length scores: a row for each config, a column for each fold, NaN where missing."""
         table = self.trials.pivot(index="config", columns="fold", values="full")
         return table.reindex(index=self.configs["config"], columns=range(self.folds)).astype(float)
 
@@ -64,12 +65,12 @@ class RunTables:
         return set(self.trials.loc[self.trials["state"] == "failed", "config"])
 
     def complete(self) -> list[str]:
-        """All folds at full length, in the order of their coming."""
+        """The complete configs, in the order of arrival."""
         full = self.full()
         return [config for config in full.index[full.notna().all(axis=1)] if config not in self.failed()]
 
     def images(self, configs: Iterable[str], weights: str = "last", size: str = "working") -> pd.DataFrame:
-        """Counts of the images that each fold held out. By default those that the race's scores are made of."""
+        """Pixel counts of the validation images of each fold; by default those that scores are computed from."""
         frames = [frame for config in configs for frame in self._images(config)]
         if not frames:
             return pd.DataFrame(columns=list(COUNTS))
@@ -87,20 +88,20 @@ class RunTables:
 
 
 def read_run(run: Run) -> RunTables:
-    """Read the journal once; records that are damaged, or do not fit what stands before them, are left out."""
+    """Read the journal once, without records that are damaged or inconsistent with earlier ones."""
     run.fetch("configs/*/config.json", f"configs/*/{IMAGES_FILE}")
     space = run.space()
     driven = run.driven
     status = Status(policy_of(space))
-    with _without_collecting():
-        kept, left_out = _told(run, status)
+    with _without_garbage_collection():
+        lines, left_out = _read_journal(run, status)
     status.set_driven(driven or run.driven)
-    curves = _curves(kept)
+    curves = _curves(lines)
     return RunTables(
         run=run,
         space=space,
         status=status,
-        lines=tuple(kept),
+        lines=tuple(lines),
         configs=_configs(space, status),
         trials=_trials(status),
         curves=curves,
@@ -108,24 +109,24 @@ def read_run(run: Run) -> RunTables:
     )
 
 
-def _told(run: Run, status: Status) -> tuple[list[Line], list[str]]:
-    """The records that the status took, and why it did not take the others."""
+def _read_journal(run: Run, status: Status) -> tuple[list[Line], list[str]]:
+    """The valid records, and the problems of the others."""
     left_out: list[str] = []
-    kept = []
+    lines = []
     for line in Tail(run.journal, skipped=left_out.append).read():
         try:
             status.note(line)
-            kept.append(line)
+            lines.append(line)
         except UserError as error:
             left_out.append(f"{run.journal}, {str(error).removeprefix('journal, ')}")
         except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{run.journal}, line {line.number}: does not fit what stands before it ({error!r})")
-    return kept, left_out
+            left_out.append(f"{run.journal}, line {line.number}: does not fit the records before it ({error!r})")
+    return lines, left_out
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Half a million records hold no cycles, and looking for some over and over takes as long as reading them."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Records have no reference cycles, and searching half a million of them takes as long as reading them."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -154,9 +155,9 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
 
 
 def _trials(status: Status) -> pd.DataFrame:
-    place = {config: number for number, config in enumerate(status.score_table.entrants)}
+    order = {config: number for number, config in enumerate(status.score_table.entrants)}
     rows = []
-    for config, fold in sorted(status.trials, key=lambda cell: (place[cell[0]], cell[1])):
+    for config, fold in sorted(status.trials, key=lambda cell: (order[cell[0]], cell[1])):
         trial = status.trials[config, fold]
         full = status.score_table.full(config, fold)
         rows.append(

@@ -1,6 +1,6 @@
-"""Where a run stands: a picture made of its journal's lines one by one, while it runs, after it ended, after it died.
+"""The status of a run, updated line by line from its journal, whether it is running, has ended or has died.
 
-``status``, ``list``, ``watch`` and the live view are all drawn from it; there is no other reader of what happened.
+``status``, ``list``, ``watch`` and the live view are all based on it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from search.runs.study import replay_lines
 
 
 class Status:
-    """The policy as it stands after these lines, and what every fold trial is doing."""
+    """The policy and the state of every fold trial after these lines of the journal."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.score_table = policy, policy.score_table
         self.trials = FoldStates()
-        self.workers = 0  # the most fold trials that the driver had running at once
+        self.workers = 0  # the most fold trials that this driver ran at once
         self.driven = False
         self.ended = ""
-        self._began = self._last = math.nan  # of this driver
-        self._before = 0.0  # seconds that the drivers before it worked
+        self._began = self._last = math.nan  # times of the latest driver
+        self._before = 0.0  # seconds that earlier drivers ran
 
     def note(self, line: Line) -> None:
         replay_lines(self.policy, [line])
         self.trials.note(line)
         if line.kind == "begin":
-            self._before, self._began = self._worked, line.at
+            self._before, self._began = self._recorded, line.at
             self.driven, self.ended, self.workers = True, "", 0
         elif line.kind == "end":
             self.ended = line.fields["reason"]
@@ -41,7 +41,7 @@ class Status:
         self._last = line.at
 
     def set_driven(self, driven: bool) -> None:
-        """Whether a driver is at work, which no journal can tell; without one nothing is running."""
+        """Set whether a driver is running, which the journal does not say. Without one, no fold trial is running."""
         self.driven = driven
         if not driven:
             self.trials.pause_running()
@@ -52,12 +52,14 @@ class Status:
             return f"ended: {self.ended}"
         if self.driven:
             return "running"
-        return "not begun" if math.isnan(self._began) else "died: no driver is at work on it; launch it again to go on"
+        return (
+            "not started" if math.isnan(self._began) else "died: its driver is not running; launch it again to resume"
+        )
 
     def elapsed(self, now: float) -> float:
-        """Seconds that drivers were at work."""
-        going_on = self.driven and not self.ended and not math.isnan(self._began)
-        return self._before + max(0.0, now - self._began) if going_on else self._worked
+        """The total time that drivers were running, in seconds."""
+        running = self.driven and not self.ended and not math.isnan(self._began)
+        return self._before + max(0.0, now - self._began) if running else self._recorded
 
     def count(self, state: str) -> int:
         return sum(trial.state == state for trial in self.trials.values())
@@ -68,7 +70,7 @@ class Status:
 
     @property
     def leader(self) -> dict[str, Any] | None:
-        """The best of the complete configs; before there is one, the best of all that can be compared."""
+        """The best complete config, or before there is one, the best config that can be compared."""
         ranking = self.ranking
         complete = (config for config in ranking if self.score_table.complete(config))
         config = next(complete, ranking[0] if ranking else None)
@@ -83,19 +85,19 @@ class Status:
         }
 
     def reason(self, config: str, fold: int) -> str:
-        """Why a fold trial is where it is, as things stand now: a config that was paused may be wanted again."""
+        """The reason for the state of a fold trial; for a paused one the current reason, which may have changed."""
         trial = self.trials[config, fold]
         return (self.policy.why(config) if trial.state == "paused" else None) or trial.reason
 
     @property
-    def _worked(self) -> float:
+    def _recorded(self) -> float:
         return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
 
 
 def status_of(run: Run) -> Status:
-    """Read the journal once; nothing of the run is touched."""
+    """Read the journal once; the run is not changed."""
     status = Status(policy_of(run.space()))
-    driven = run.driven  # before the lines are read: who ended in between has left word of it
+    driven = run.driven  # before reading: a driver that ends meanwhile writes an end record
     for line in run.lines():
         status.note(line)
     status.set_driven(driven or run.driven)

@@ -1,4 +1,4 @@
-"""A study: a policy whose every step is on record before it has an effect, and which a journal brings back."""
+"""A study: a policy whose every step is recorded in a journal before it takes effect, and restored from it."""
 
 from __future__ import annotations
 
@@ -14,39 +14,38 @@ from trainable.errors import UserError
 
 
 def entrant_of(point: Point) -> Entrant:
-    """A config of a space as policies know it."""
     return Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
 
 
 class Study:
-    """Drives one policy. Whatever it says has been synced to the journal first; a job or a report is told once."""
+    """A policy with a journal. Each job and each report is recorded once, before the caller learns of the decision."""
 
     def __init__(self, policy: Policy, journal: Journal) -> None:
         self.policy = policy
         self.journal = journal
 
     def begin(self, **facts: Any) -> None:
-        """A driver starts, or starts again: the jobs that are out died with the one before."""
+        """Start a driver. Jobs that are still outstanding died with the previous one."""
         self.journal.append("begin", **facts)
         _begin(self.policy, facts)
 
     def add(self, entrant: Entrant) -> None:
         if entrant.config not in self.policy.score_table.entrants:
-            self.journal.append("config", **_of_entrant(entrant))
+            self.journal.append("config", **_entrant_fields(entrant))
             self.policy.add(entrant)
 
     def next(self) -> Job | Wait | Finished:
-        said = self.policy.next()
-        if isinstance(said, Job):
+        action = self.policy.next()
+        if isinstance(action, Job):
             try:
-                self.journal.append("job", **asdict(said))
+                self.journal.append("job", **asdict(action))
             except UserError:
-                self.policy.lost(said)
+                self.policy.lost(action)
                 raise
-        return said
+        return action
 
     def report(self, report: Report) -> Verdict:
-        """Judge a report and put both on record; a report that is known already is judged again and not recorded."""
+        """Judge a report and record both. A repeated report is judged again, but not recorded again."""
         known = report.step in self.policy.score_table.curve(report.config, report.fold)
         verdict = self.policy.report(report)
         if not known:
@@ -57,30 +56,33 @@ class Study:
         return verdict
 
     def lost(self, job: Job, fault: str) -> None:
-        """The worker is gone or gave the job back; the job may be handed out again."""
+        """The worker died or returned the job, which may be assigned again."""
         self.journal.append("lost", config=job.config, fold=job.fold, fault=fault)
         self.policy.lost(job)
 
-    def fault(self, job: Job, what: str) -> None:
-        """A fold trial failed and is being tried again: told, but of no consequence for the race."""
-        self.journal.append("fault", config=job.config, fold=job.fold, fault=what)
+    def fault(self, job: Job, description: str) -> None:
+        """Record that a fold trial failed and is retried, which has no effect on the policy."""
+        self.journal.append("fault", config=job.config, fold=job.fold, fault=description)
 
 
 def replay_lines(policy: Policy, lines: Iterable[Line]) -> None:
-    """Bring a fresh policy to where these records left the run; nothing is judged again, so it is fast."""
+    """Restore the state of a policy from these records; reports are not judged again, which is faster."""
     for line in lines:
         try:
-            _REPLAY.get(line.kind, _nothing)(policy, line.fields)
+            _REPLAY.get(line.kind, _ignore)(policy, line.fields)
         except (KeyError, TypeError, UserError) as error:
-            raise UserError(f"journal, line {line.number}: does not fit what stands before it ({error})") from None
+            raise UserError(f"journal, line {line.number}: does not fit the records before it ({error})") from None
 
 
 def verdicts(policy: Policy, lines: Iterable[Line]) -> list[tuple[int, Verdict, Verdict]]:
-    """Judge every recorded report again: (line, what was decided then, what is decided now) where they differ."""
+    """Judge every report again, and return (line number, recorded verdict, new verdict) where they differ.
+
+    Reasons are compared too, and may be worded differently in runs of another version.
+    """
     different = []
     for line in lines:
         if line.kind != "report":
-            _REPLAY.get(line.kind, _nothing)(policy, line.fields)
+            _REPLAY.get(line.kind, _ignore)(policy, line.fields)
             continue
         then: Verdict = Stop(line.fields["stop"]) if "stop" in line.fields else Continue()
         now = policy.report(_report(line.fields))
@@ -89,20 +91,20 @@ def verdicts(policy: Policy, lines: Iterable[Line]) -> list[tuple[int, Verdict, 
     return different
 
 
-def _of_entrant(entrant: Entrant) -> dict[str, Any]:
+def _entrant_fields(entrant: Entrant) -> dict[str, Any]:
     return {"config": entrant.config, "steps": list(entrant.steps), "parameters": dict(entrant.parameters)}
 
 
 def _report(fields: Any) -> Report:
-    told = {key: fields[key] for key in ("config", "fold", "step", "score", "seconds")}
-    return Report(**told, gpus=fields.get("gpus", 1.0))
+    required = {key: fields[key] for key in ("config", "fold", "step", "score", "seconds")}
+    return Report(**required, gpus=fields.get("gpus", 1.0))
 
 
 def _add(policy: Policy, fields: Any) -> None:
     policy.add(Entrant(fields["config"], tuple(fields["steps"]), fields["parameters"]))
 
 
-def _hand_out(policy: Policy, fields: Any) -> None:
+def _assign(policy: Policy, fields: Any) -> None:
     if fields["config"] not in policy.score_table.entrants:
         raise UserError(f"job of config {fields['config']!r}: no such config was added")
     policy.score_table.check_fold(fields["config"], fields["fold"])
@@ -114,15 +116,15 @@ def _hand_out(policy: Policy, fields: Any) -> None:
 def _note(policy: Policy, fields: Any) -> None:
     policy.note(_report(fields))
     if "stop" in fields:
-        _take_back(policy, fields)
+        _release(policy, fields)
 
 
-def _take_back(policy: Policy, fields: Any) -> None:
+def _release(policy: Policy, fields: Any) -> None:
     policy.release_job(fields["config"], fields["fold"])
 
 
-def _nothing(policy: Policy, fields: Any) -> None:
-    """Records that tell people something and policies nothing."""
+def _ignore(policy: Policy, fields: Any) -> None:
+    """Ignore records that have no effect on policies."""
 
 
 def _begin(policy: Policy, fields: Any) -> None:
@@ -133,8 +135,8 @@ def _begin(policy: Policy, fields: Any) -> None:
 _REPLAY: dict[str, Callable[[Policy, Any], None]] = {
     "begin": _begin,
     "config": _add,
-    "job": _hand_out,
+    "job": _assign,
     "report": _note,
-    "stop": _take_back,
-    "lost": _take_back,
+    "stop": _release,
+    "lost": _release,
 }

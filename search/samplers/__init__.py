@@ -1,1 +1,1 @@
-"""Where configs come from: a list, random draws or Optuna, and studies that grow while they run."""
+"""The sources of configs (a list, random sampling, Optuna), and a study that adds configs while it runs."""

@@ -1,6 +1,6 @@
-"""What Optuna is told of a config: to its sampler, how good it is taken to be now; to its study, how it fared.
+"""What Optuna receives: for samplers, the expected score of each config; for the stored study, its outcome so far.
 
-docs/samplers.md says why.
+docs/samplers.md explains why the two differ.
 """
 
 from __future__ import annotations
@@ -19,41 +19,40 @@ from search.race.score_matrix import ScoreMatrix
 from search.race.score_table import ScoreTable
 from search.race.standings import compare
 
-POINTS = 20  # of a curve; a storage takes milliseconds for each
-Fate = Literal["running", "complete", "pruned", "failed"]
+CURVE_POINTS = 20  # of fold 0, because a storage takes milliseconds for each
 
 
 @dataclass(frozen=True)
 class ConfigOutcome:
-    """A config as an Optuna study shows it: its state, why it is in it, and its intermediate values by step."""
+    """A config as an Optuna study shows it: its state, the reason for it, and its intermediate values by step."""
 
-    fate: Fate
+    state: Literal["running", "complete", "pruned", "failed"]
     reason: str
     values: dict[int, float]
     mean: float | None = None
 
 
 def outcome_of(policy: Policy, config: str) -> ConfigOutcome:
-    score_table, values = policy.score_table, values_by_step(policy.score_table, config)
-    if config in score_table.failed:
-        return ConfigOutcome("failed", f"a score of fold {score_table.failed[config][1]} is not a number", values)
-    if score_table.complete(config):
-        return ConfigOutcome("complete", "", values, math.fsum(score_table.scores(config)) / score_table.folds)
+    table, values = policy.score_table, values_by_step(policy.score_table, config)
+    if config in table.failed:
+        return ConfigOutcome("failed", f"a score of fold {table.failed[config][1]} is not a number", values)
+    if table.complete(config):
+        return ConfigOutcome("complete", "", values, math.fsum(table.scores(config)) / table.folds)
     reason = policy.why(config) if values else None
     return ConfigOutcome("pruned" if reason else "running", reason or "", values)
 
 
-def values_by_step(score_table: ScoreTable, config: str) -> dict[int, float]:
-    """Some of the curve of fold 0, then the mean over the folds after each further one, at steps that count through.
+def values_by_step(table: ScoreTable, config: str) -> dict[int, float]:
+    """Part of the curve of fold 0, then the mean over the folds so far at the end of each fold, at consecutive steps.
 
-    At the same step every config has been through the same folds, so these values can be compared as they are.
+    At the same step, every config has trained the same folds, so these values can be compared directly.
     """
-    steps, curve = score_table.entrants[config].steps, score_table.curve(config, 0)
-    shown = steps[:: -math.ceil(len(steps) / POINTS)][::-1]
+    steps, curve = table.entrants[config].steps, table.curve(config, 0)
+    shown = steps[:: -math.ceil(len(steps) / CURVE_POINTS)][::-1]
     values = {step: curve[step] for step in shown if math.isfinite(curve.get(step, math.nan))}
     full: list[float] = []
-    for fold in range(score_table.folds):
-        score = score_table.full(config, fold)
+    for fold in range(table.folds):
+        score = table.full(config, fold)
         if score is None or not math.isfinite(score):
             break
         full.append(score)
@@ -62,25 +61,25 @@ def values_by_step(score_table: ScoreTable, config: str) -> dict[int, float]:
 
 
 def estimated_scores(policy: Policy) -> dict[str, float]:
-    """What each config that has been screened should give over all folds, by all that is known now.
+    """The expected mean over all folds of each config that has been screened.
 
-    The race's own estimate, without its doubt whether gains that nobody saw may differ: what a fold has over
-    others and a rung lacks to the end is taken out of it, and a complete config has its mean. One that failed is as
-    bad as the worst: it must not be proposed again.
+    This is the estimate of the fold race without its allowance for unknown gains. It corrects for the folds that a
+    config has trained and the gain after a rung; a complete config gets its mean. A failed config gets the worst
+    estimate, so that it is not proposed again.
     """
-    score_table, prior = policy.score_table, default_prior()
-    score_matrix = ScoreMatrix(score_table, policy.rungs)
-    for entrant in score_table.entrants.values():
-        score_matrix.add(entrant)
-    for row, config in enumerate(score_matrix.names):
-        for fold in range(score_table.folds):
-            for step in score_matrix.steps[row]:
-                if (score := score_table.score(config, fold, step)) is not None:
-                    score_matrix.write(Report(config, fold, step, score, 0.0))
-    table = forecast_all(score_matrix, prior, gain_spread=0.0)
-    screened = score_matrix.alive & table.known.any(axis=1)
+    table, prior = policy.score_table, default_prior()
+    matrix = ScoreMatrix(table, policy.rungs)
+    for entrant in table.entrants.values():
+        matrix.add(entrant)
+    for row, config in enumerate(matrix.names):
+        for fold in range(table.folds):
+            for step in matrix.steps[row]:
+                if (score := table.score(config, fold, step)) is not None:
+                    matrix.update(Report(config, fold, step, score, 0.0))
+    forecasts = forecast_all(matrix, prior, gain_spread=0.0)
+    screened = matrix.alive & forecasts.known.any(axis=1)
     if not screened.any():
         return {}
-    mean = compare(table, prior, screened).mean
-    found = {score_matrix.names[row]: float(mean[row]) for row in np.flatnonzero(screened)}
-    return found | dict.fromkeys(score_table.failed, min(found.values()))
+    mean = compare(forecasts, prior, screened).mean
+    estimates = {matrix.names[row]: float(mean[row]) for row in np.flatnonzero(screened)}
+    return estimates | dict.fromkeys(table.failed, min(estimates.values()))

@@ -1,7 +1,7 @@
-"""Optuna's samplers, and the study in an Optuna storage that shows a run to optuna-dashboard: all that knows Optuna.
+"""Optuna's samplers, and a study in an Optuna storage for optuna-dashboard.
 
-The two are apart because a finished trial cannot be changed in a storage, while a paused config may come back and
-estimates move: the sampler is shown the run as it stands, in memory; the storage is written behind the journal.
+The two are separate because a finished trial in a storage cannot change, while a paused config may resume and estimates
+change: samplers get an in-memory study of the current state, and the storage is updated from the journal.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from trainable.errors import UserError
 from trainable.printing import say
 
 DATABASE, DAMAGED = "optuna.db", "optuna.damaged.db"
-TRIES = 20  # before chance takes the place of a sampler that proposes only what is known or forbidden
-SHARE = 0.1  # of the driver's time that may go into the storage
+ATTEMPTS = 20  # rejected proposals (known or forbidden) after which a config is sampled at random
+DRIVER_SHARE = 0.1  # of the driver's time that may be spent on the storage
 CONFIG, REASON = "config", "reason"
 STATES = {
     "running": TrialState.RUNNING,
@@ -43,36 +43,36 @@ STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-TROUBLE = (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError, OSError)
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError, OSError)
 
 
 class OptunaProposals:
-    """Proposals of one of Optuna's samplers; each has its own seed, and is asked with all that is known by then."""
+    """Proposals of an Optuna sampler; each uses its own seed and all scores that are known by then."""
 
     ignores_scores = False
 
     def __init__(self, space: Space, sampler: OptunaSampler) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.sampler, self.count = space, sampler, sampler.count
-        self.notes: dict[str, Mapping[str, Any]] = {}  # what a sampler wrote on its trials; CMA-ES lives by it
+        self.sampler_attrs: dict[str, Mapping[str, Any]] = {}  # by config; CMA-ES keeps its state here
 
     def propose(self, policy: Policy) -> Point | None:
         known = policy.score_table.entrants
         rng = proposal_rng(self.sampler.seed, len(known))
-        study = self._as_it_stands(policy, rng)
-        for _ in range(TRIES):
-            # What is turned down stays behind as a running trial, from which samplers keep away.
+        study = self._study_of(policy, rng)
+        for _ in range(ATTEMPTS):
+            # A rejected proposal stays in the study as a running trial, which samplers avoid.
             trial = study.ask()
             try:
                 point = self.space.choose(lambda parameter: _suggest(trial, parameter))  # noqa: B023
             except Forbidden:
                 continue
             if point.id not in known:
-                self.notes[point.id] = study.get_trials(deepcopy=False)[trial.number].system_attrs
+                self.sampler_attrs[point.id] = study.get_trials(deepcopy=False)[trial.number].system_attrs
                 return point
         return random_point(self.space, rng, known)
 
-    def _as_it_stands(self, policy: Policy, rng: random.Random) -> optuna.Study:
+    def _study_of(self, policy: Policy, rng: random.Random) -> optuna.Study:
         sampler = sampler_of(self.sampler.name, rng.randrange(2**32))
         study = optuna.create_study(direction="maximize", sampler=sampler)
         scores = estimated_scores(policy)
@@ -87,77 +87,80 @@ class OptunaProposals:
         parameters = {name: self.space.parameters[name] for name in values}
         return create_trial(
             state=state,
-            params={name: _plain(values[name]) for name in values},
+            params={name: _storable(values[name]) for name in values},
             distributions={name: _distribution(parameter) for name, parameter in parameters.items()},
-            system_attrs=dict(self.notes.get(config, {})),
+            system_attrs=dict(self.sampler_attrs.get(config, {})),
             **more,
         )
 
 
 class StoredStudy:
-    """A study in a storage, brought to where the journal is: at the start, now and then, and at the end.
+    """A study in a storage, updated from the policy at the start, from time to time, and at the end.
 
-    Nothing is decided from it, so trouble with it is told and tried again; it never ends a run that has begun.
+    No decision depends on it, so errors of the storage are printed and retried. They never end a run that has started.
     """
 
     def __init__(self, url: str, name: str, proposals: OptunaProposals, policy: Policy) -> None:
         self.url, self.proposals, self.policy = url, proposals, policy
-        self.trials: dict[str, tuple[int, TrialState, int]] = {}  # config: its last trial, how many values it has
-        self.rest_until, self.broken = 0.0, False
+        self.trials: dict[str, tuple[int, TrialState, int]] = {}  # config: latest trial id, state, number of values
+        self.paused_until, self.failing = 0.0, False
         self.storage = RDBStorage(url)
         try:
             self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
         except DuplicatedStudyError:
             self.study = self.storage.get_study_id_from_name(name)
         for trial in self.storage.get_all_trials(self.study, deepcopy=False):
-            self._meet(trial, name)
+            self._match_trial(trial, name)
 
     def note(self) -> None:
-        """There may be news. A new config is written at once, for what its sampler wrote on it must not be lost."""
-        due, known = time.monotonic() >= self.rest_until, self.policy.score_table.entrants
-        self.write([config for config in known if due or (config not in self.trials and not self.broken)])
+        """Write new results if it is time to. New configs are written at once, to save the sampler's attributes."""
+        due, known = time.monotonic() >= self.paused_until, self.policy.score_table.entrants
+        self.write([config for config in known if due or (config not in self.trials and not self.failing)])
 
     def write(self, configs: Iterable[str] | None = None) -> None:
-        """Write what is new of these configs (all of them), then rest for a multiple of the time it took."""
+        """Write new results of these configs (default: all), then pause for a multiple of the time it took."""
         began = time.monotonic()
         try:
             for config in self.policy.score_table.entrants if configs is None else configs:
                 trial, state, count = self.trials.get(config, (None, TrialState.WAITING, 0))
                 if state not in (TrialState.COMPLETE, TrialState.FAIL):
-                    self._bring_up(config, outcome_of(self.policy, config), trial, state, count)
-            self.broken = False
-        except TROUBLE as error:
-            if not self.broken:
-                say(f"{_shown(self.url)}: cannot be written ({_first_line(error)}); the run goes on, and tries again")
-            self.broken = True
+                    self._update_trial(config, outcome_of(self.policy, config), trial, state, count)
+            self.failing = False
+        except STORAGE_ERRORS as error:
+            if not self.failing:
+                problem = f"{_without_password(self.url)}: cannot be written ({_first_line(error)})"
+                say(f"{problem}; the run continues and retries")
+            self.failing = True
         now = time.monotonic()
-        self.rest_until = max(self.rest_until, now + (now - began) * (1 / SHARE - 1))
+        self.paused_until = max(self.paused_until, now + (now - began) * (1 / DRIVER_SHARE - 1))
 
-    def _meet(self, trial: FrozenTrial, name: str) -> None:
-        """Find a trial's config again; one that the journal does not know died before it was recorded."""
+    def _match_trial(self, trial: FrozenTrial, name: str) -> None:
+        """Match a trial of an earlier driver to its config; if the journal lacks the config, the trial fails."""
         config = trial.user_attrs.get(CONFIG)
         if config in self.policy.score_table.entrants:
             self.trials[config] = (trial._trial_id, trial.state, len(trial.intermediate_values))
-            self.proposals.notes.setdefault(config, trial.system_attrs)
+            self.proposals.sampler_attrs.setdefault(config, trial.system_attrs)
         elif not self.policy.score_table.entrants:
-            raise UserError(f"holds a study {name!r} of another run; choose another name: --set name=...")
+            raise UserError(f"contains a study {name!r} of another run; choose another name: --set name=...")
         elif not trial.state.is_finished():
             self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
-    def _bring_up(self, config: str, told: ConfigOutcome, trial: int | None, state: TrialState, count: int) -> None:
-        end = STATES[told.fate]
-        value = told.mean if told.fate == "complete" else next(reversed(told.values.values()), None)
-        revived = state is TrialState.PRUNED and told.fate == "complete"
-        if trial is None or revived:
-            more = {"intermediate_values": told.values, "user_attrs": {CONFIG: config} | _reason(told)}
-            if told.fate in ("complete", "pruned"):
+    def _update_trial(
+        self, config: str, outcome: ConfigOutcome, trial: int | None, state: TrialState, count: int
+    ) -> None:
+        end = STATES[outcome.state]
+        value = outcome.mean if outcome.state == "complete" else next(reversed(outcome.values.values()), None)
+        resumed = state is TrialState.PRUNED and outcome.state == "complete"
+        if trial is None or resumed:
+            more = {"intermediate_values": outcome.values, "user_attrs": {CONFIG: config} | _reason(outcome)}
+            if outcome.state in ("complete", "pruned"):
                 more["value"] = value
             template = self.proposals.trial(self.policy, config, end, **more)
             trial = self.storage.create_new_trial(self.study, template)
         elif state is TrialState.RUNNING:
-            for step, score in list(told.values.items())[count:]:
+            for step, score in list(outcome.values.items())[count:]:
                 self.storage.set_trial_intermediate_value(trial, step, score)
-            for key, text in _reason(told).items():
+            for key, text in _reason(outcome).items():
                 self.storage.set_trial_user_attr(trial, key, text)
             if end is TrialState.FAIL or (end is TrialState.PRUNED and value is None):
                 self.storage.set_trial_state_values(trial, end)
@@ -165,12 +168,12 @@ class StoredStudy:
                 self.storage.set_trial_state_values(trial, end, [value])
         else:
             return
-        self.trials[config] = (trial, end, len(told.values))
+        self.trials[config] = (trial, end, len(outcome.values))
 
 
 def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> StoredStudy:
-    """The study of a run in its storage; one in the run's own folder that cannot be used is made anew."""
-    url, name = _address(proposals.sampler.storage), proposals.space.settings.name
+    """The study of a run in its storage. A damaged database in the run folder is replaced by a new one."""
+    url, name = _resolve_url(proposals.sampler.storage), proposals.space.settings.name
     own = folder.absolute() / DATABASE
     try:
         if url is not None:
@@ -178,29 +181,29 @@ def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> St
         url = str(URL.create("sqlite", database=str(own)))
         try:
             return StoredStudy(url, name, proposals, policy)
-        except (*TROUBLE, UserError) as error:
+        except (*STORAGE_ERRORS, UserError) as error:
             if isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError):
-                raise  # locked, or no place to write: another file would fare no better
-            say(f"{folder / DATABASE}: {_first_line(error)}; it is kept as {DAMAGED} and made anew from the journal")
+                raise  # locked or not writable, which a new file would not fix
+            say(f"{folder / DATABASE}: {_first_line(error)}; it is kept as {DAMAGED} and rebuilt from the journal")
         own.replace(own.with_name(DAMAGED))
-        own.with_name(f"{DATABASE}-journal").unlink(missing_ok=True)  # SQLite's own, of the file that was moved
+        own.with_name(f"{DATABASE}-journal").unlink(missing_ok=True)  # SQLite's rollback journal of the moved file
         return StoredStudy(url, name, proposals, policy)
-    except TROUBLE as error:
-        raise UserError(f"sampler.storage = {_shown(url)}: {_first_line(error)}") from None
+    except STORAGE_ERRORS as error:
+        raise UserError(f"sampler.storage = {_without_password(url)}: {_first_line(error)}") from None
 
 
-def _address(told: str | None) -> str | None:
-    """A storage by its address, or by the environment variable that holds it."""
-    if told is None or not told.startswith("$"):
-        return told
-    address = os.environ.get(told[1:].strip("{}"))
-    if not address:
-        raise UserError(f"sampler.storage = {told}: there is no such environment variable")
-    return address
+def _resolve_url(url: str | None) -> str | None:
+    """The URL of a storage, which may be given as the name of an environment variable."""
+    if url is None or not url.startswith("$"):
+        return url
+    value = os.environ.get(url[1:].strip("{}"))
+    if not value:
+        raise UserError(f"sampler.storage = {url}: this environment variable is not set")
+    return value
 
 
 def sampler_of(name: str, seed: int) -> BaseSampler:
-    """What a sampler cannot do itself (CMA-ES: choices; both: conditions) TPE does for it."""
+    """The Optuna sampler. TPE samples what another cannot (CMA-ES: choices; CMA-ES and GP: conditional parameters)."""
     tpe = TPESampler(seed=seed)
     if name == "gp":
         return GPSampler(seed=seed, independent_sampler=tpe, warn_independent_sampling=False)
@@ -210,31 +213,31 @@ def sampler_of(name: str, seed: int) -> BaseSampler:
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
-    told = trial._suggest(parameter.name, _distribution(parameter))
+    suggested = trial._suggest(parameter.name, _distribution(parameter))
     if isinstance(parameter, Range):
-        return told
-    return next(value for value in parameter.values if _plain(value) == told and type(_plain(value)) is type(told))
+        return suggested
+    values = ((value, _storable(value)) for value in parameter.values)
+    return next(value for value, stored in values if stored == suggested and type(stored) is type(suggested))
 
 
 def _distribution(parameter: Parameter) -> BaseDistribution:
     if not isinstance(parameter, Range):
-        return CategoricalDistribution([_plain(value) for value in parameter.values])
+        return CategoricalDistribution([_storable(value) for value in parameter.values])
     if parameter.distribution == "int":
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def _plain(value: Any) -> Any:
-    """A value as Optuna can store it: lists are written out."""
+def _storable(value: Any) -> Any:
+    """A value that Optuna can store: lists become strings."""
     return value if value is None or isinstance(value, bool | int | float | str) else written(value)
 
 
-def _reason(told: ConfigOutcome) -> dict[str, str]:
-    return {REASON: told.reason} if told.reason else {}
+def _reason(outcome: ConfigOutcome) -> dict[str, str]:
+    return {REASON: outcome.reason} if outcome.reason else {}
 
 
-def _shown(url: str | None) -> str:
-    """A storage's address without its password."""
+def _without_password(url: str | None) -> str:
     try:
         return make_url(url or "").render_as_string(hide_password=True)
     except SQLAlchemyError:

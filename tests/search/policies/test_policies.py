@@ -43,7 +43,7 @@ def by_number(config, fold):
     return 0.9 - 0.001 * int(config[1:]) + (0.03, -0.02, 0.0, 0.01, -0.01)[fold]
 
 
-def test_grid_trains_everything_fold_after_fold():
+def test_grid_trains_everything_fold_by_fold():
     jobs = [job for job, _ in run(Grid(entrants(3), 2), by_number)]
     assert [(job.config, job.fold) for job in jobs] == [
         ("c00", 0), ("c01", 0), ("c02", 0), ("c00", 1), ("c01", 1), ("c02", 1),
@@ -80,7 +80,7 @@ def test_asha_says_the_rank_of_what_it_pauses():
     policy = Asha(entrants(4), 1)
     jobs = [policy.next() for _ in range(4)]
     *_, last = [train(policy, job, by_number(job.config, 0)) for job in jobs]
-    assert last == Stop("paused: rank 4 of 4 at step 30 of fold 0, the best 2 go on")
+    assert last == Stop("paused: rank 4 of 4 at step 30 of fold 0, outside the top 2")
 
 
 def test_asha_does_not_rank_a_config_against_another_horizon():
@@ -115,7 +115,7 @@ def test_foldrace_keeps_44_of_72_at_the_rung():
     while isinstance(said := policy.next(), Job):
         jobs.append(said)
     assert {job.config for job in jobs if job.fold == 0} == {f"c{i:02d}" for i in range(44)}
-    assert policy.why("c44") == "paused: rank 45 at the rung of fold 0, the best 44 go on"
+    assert policy.why("c44") == "paused: rank 45 at the rung of fold 0, outside the top 44"
 
 
 def test_foldrace_keeps_a_share_of_every_level_of_the_stratifying_parameter():

@@ -84,7 +84,7 @@ def test_records_without_their_config_are_left_out_with_their_line(told):
     tables = read_run(run)
     assert set(tables.trials["config"]) == {iou} == set(tables.curves["config"])
     assert all(str(run.journal) in word for word in tables.left_out)
-    assert any("does not fit what stands before it" in word for word in tables.left_out)
+    assert any("does not fit the records before it" in word for word in tables.left_out)
 
 
 def test_a_torn_last_line_never_happened_and_is_nothing_to_tell(told):

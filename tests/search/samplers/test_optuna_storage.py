@@ -66,7 +66,7 @@ def test_a_study_that_is_lost_damaged_or_behind_is_made_again_from_the_journal(t
     else:
         (tmp_path / "optuna.db").write_bytes(b"no database" * 100)
     run.drive()
-    assert ("made anew from the journal" in capsys.readouterr().err) == (damage == "damaged")
+    assert ("rebuilt from the journal" in capsys.readouterr().err) == (damage == "damaged")
     assert (tmp_path / "optuna.damaged.db").exists() == (damage == "damaged")
     latest = {trial.user_attrs["config"]: trial for trial in run.loaded().trials}
     assert latest.keys() == run.policy.score_table.entrants.keys()
@@ -93,7 +93,7 @@ def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refus
     Run(tmp_path / "one", asked).drive()
     assert len(optuna.load_study(storage=url, study_name="demo").trials) == 4
     assert not (tmp_path / "one/optuna.db").exists()
-    with pytest.raises(UserError, match="holds a study 'demo' of another run; choose another name"):
+    with pytest.raises(UserError, match="contains a study 'demo' of another run; choose another name"):
         Run(tmp_path / "two", asked).drive()
 
 
@@ -103,7 +103,7 @@ def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refus
         ("nonsense", "sampler.storage = nonsense: Could not parse"),
         ("sqlite:////nowhere/at/all.db", "unable to open database file"),
         ("$ADDRESS", r"sampler.storage = foo://me:\*\*\*@host/db: Can't load plugin"),
-        ("$NOWHERE", r"sampler.storage = \$NOWHERE: there is no such environment variable"),
+        ("$NOWHERE", r"sampler.storage = \$NOWHERE: this environment variable is not set"),
         ("redis://localhost", "Can't load plugin"),
         ("postgresql://me@localhost/db", "Failed to import DB access module"),
     ],
@@ -129,7 +129,7 @@ def test_trouble_with_the_storage_ends_no_run_and_is_made_good(tmp_path, monkeyp
     monkeypatch.setattr(RDBStorage, "create_new_trial", flaky)
     run = Run(tmp_path, space(sampler=tpe(5)))
     run.drive()
-    assert "cannot be written (the database is gone); the run goes on" in capsys.readouterr().err
+    assert "cannot be written (the database is gone); the run continues" in capsys.readouterr().err
     assert {trial.user_attrs["config"] for trial in run.loaded().trials} == run.policy.score_table.entrants.keys()
 
 

@@ -57,7 +57,7 @@ def test_conditions_and_forbid_hold_for_every_proposal_and_no_config_comes_twice
 def test_a_finite_space_is_tried_to_its_last_config_and_then_the_run_ends(tmp_path, name):
     parameters = {"loss": {"values": ["iou", "dice"]}, "quality": {"values": [0.6, 0.7, 0.8]}, "steps": 4}
     run = Run(tmp_path, space(parameters, {"name": name, "count": 50}, forbid=[{"loss": "dice", "quality": 0.6}]))
-    assert run.drive() == "every job is done, and the space has no config beyond these 5"
+    assert run.drive() == "every job is done, and the space has no configs other than these 5"
     assert len(run.configs()) == 5
 
 
@@ -77,9 +77,7 @@ def test_a_sampler_that_has_nothing_new_ends_the_run_in_words(tmp_path):
         while isinstance(job := study.next(), Job):
             for step in range(1, job.until + 1):
                 study.report(Report(job.config, job.fold, step, 0.5, 1.0))
-    assert job == Finished(
-        "every job is done, and the sampler proposed only configs that are known, 100 times in a row"
-    )
+    assert job == Finished("every job is done, and the sampler proposed only known configs, 100 times in a row")
     assert admitted == [point]
 
 

@@ -1,4 +1,4 @@
-"""How Optuna's trials come: a config trains fold after fold, and between two folds a pruner may end it."""
+"""Trials as Optuna sees them: a config trains fold after fold, and a pruner may end it between two folds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from search.policies.contract import Policy
 from search.race.answer import best_complete
 
 
-class FoldAfterFold(Policy):
-    """The configs in their order, one fold at a time each; a baseline of this kind says who is pruned."""
+class FoldByFold(Policy):
+    """Trains the configs in order, one fold of each at a time; subclasses decide which configs are pruned."""
 
     @abstractmethod
     def pruner(self) -> Callable[[list[float]], bool]:
-        """Whether a config with these scores, of its folds so far, would be pruned as things stand."""
+        """Return a function that tells from the fold scores of a config so far whether it is pruned now."""
 
     def choose(self) -> Job | None:
         busy, pruned = {config for config, _ in self.score_table.outstanding}, self.pruner()
@@ -32,7 +32,7 @@ class FoldAfterFold(Policy):
         return best_complete(self.score_table)
 
     def complete(self) -> list[list[float]]:
-        """The scores of every config that has all folds, in the order of the configs."""
+        """The scores of every complete config, in the order of the configs."""
         return [
             self.score_table.scores(entrant.config)
             for entrant in self.score_table.alive()
