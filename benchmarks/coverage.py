@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth on the tables schedulers leave behind; writes results/coverage.json.
+"""Coverage of confidence intervals on the incomplete tables of pruned runs; writes results/coverage.json.
 
 python benchmarks/coverage.py --count 500 --schedulers foldrace
 """
@@ -34,13 +34,13 @@ FIRST_SEED = 700_000
 
 
 def truth_of(recipe: Recipe, seed: int) -> pd.Series[float]:
-    """What every config gives over the folds of a world when no noise of single fold trials is added to it."""
-    quiet = make_world(replace(recipe, noise_sd=0.0), seed)
-    return quiet[quiet["step"] == recipe.evaluations].groupby("config")["score"].mean()
+    """The mean of each config over the folds of a world without fold-trial noise."""
+    noiseless = make_world(replace(recipe, noise_sd=0.0), seed)
+    return noiseless[noiseless["step"] == recipe.evaluations].groupby("config")["score"].mean()
 
 
 def tables_of(policy: Policy) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trials and curves of a race as the analysis of a run has them."""
+    """The trials and curves of a simulated run, in the format of the analysis."""
     score_table, trials, curves = policy.score_table, [], []
     for name, entrant in score_table.entrants.items():
         for fold in range(score_table.folds):
@@ -61,17 +61,21 @@ def measure(recipe: Recipe, name: str, seed: int) -> dict[str, float]:
     winner = policy.answer().winner
     effects = config_effects(expected_scores(trials, curves))
     table = effects.table.assign(truth=truth)
-    held = table["truth"].between(table["low"], table["high"])
-    apart = table["truth"] - table["truth"].mean()
-    found = {
-        "score": held.mean(),
-        "effect": apart.between(table["effect_low"], table["effect_high"]).mean(),
+    covered = table["truth"].between(table["low"], table["high"])
+    effect = table["truth"] - table["truth"].mean()
+    result = {
+        "score": covered.mean(),
+        "effect": effect.between(table["effect_low"], table["effect_high"]).mean(),
         "bias": (table["score"] - table["truth"]).mean(),
     }
     if winner is not None:
         peers = effects.peers(winner)
-        found |= {"winner": float(held[winner]), "set_holds_best": float(truth.idxmax() in peers), "set": len(peers)}
-    return found
+        result |= {
+            "winner": float(covered[winner]),
+            "set_holds_best": float(truth.idxmax() in peers),
+            "set": len(peers),
+        }
+    return result
 
 
 def main() -> None:
@@ -81,25 +85,25 @@ def main() -> None:
     parser.add_argument("--schedulers", nargs="+", default=["foldrace"])
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "coverage.json")
-    asked = parser.parse_args()
-    began, rows = time.monotonic(), []
-    seeds = range(FIRST_SEED, FIRST_SEED + asked.count)
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
-        for world in asked.worlds:
-            for name in asked.schedulers:
-                found = pd.DataFrame(list(pool.map(partial(measure, RECIPES[world], name), seeds)))
+    options = parser.parse_args()
+    start, rows = time.monotonic(), []
+    seeds = range(FIRST_SEED, FIRST_SEED + options.count)
+    with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
+        for world in options.worlds:
+            for name in options.schedulers:
+                result = pd.DataFrame(list(pool.map(partial(measure, RECIPES[world], name), seeds)))
                 rows.append(
-                    {"world": world, "scheduler": name, "worlds": asked.count, **found.mean().round(4).to_dict()}
+                    {"world": world, "scheduler": name, "worlds": options.count, **result.mean().round(4).to_dict()}
                 )
-                say(f"{time.monotonic() - began:.0f} s: {world}, {name}: {rows[-1]}")
+                say(f"{time.monotonic() - start:.0f} s: {world}, {name}: {rows[-1]}")
     document = {
         "command": " ".join(["python", "benchmarks/coverage.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - start),
         "results": rows,
     }
-    write_json(asked.out, document)
-    print_table(rows, "share of nominal 95 % intervals that hold the truth, 72 configs x 5 folds, 8 workers")
+    write_json(options.out, document)
+    print_table(rows, "coverage of nominal 95 % intervals, 72 configs x 5 folds, 8 workers")
 
 
 if __name__ == "__main__":

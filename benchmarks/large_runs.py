@@ -1,9 +1,9 @@
-"""How long a large run takes to read, and its report to write and to open; writes results/large_runs_cpu2.json.
+"""Time to read a large run and to write and open its report; writes results/large_runs_cpu2.json.
 
     python benchmarks/large_runs.py [--configs 1000] [--reports 100]
 
-The run is written down, not trained: every fold trial at full length, as the grid leaves it. Each part runs in a
-process of its own, as the command does. The page is opened by Chromium where there is one.
+The run is generated, not trained: every fold trial has full length, as in a grid run. Each part runs in a separate
+process, like the command itself. The page is opened in Chromium, if it is installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
-from tests.support.written_runs import GRID, RANGES, write_run
+from tests.support.untrained_runs import GRID, RANGES, write_run
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -48,12 +48,12 @@ def report(run: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - wall
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
     page = run / "analysis" / "report.html"
-    told = {"seconds": seconds, "cpu_seconds": cpu.ru_utime + cpu.ru_stime, "mb": page.stat().st_size / 2**20}
-    return {**told, "open_seconds": opened(page)}
+    timings = {"seconds": seconds, "cpu_seconds": cpu.ru_utime + cpu.ru_stime, "mb": page.stat().st_size / 2**20}
+    return {**timings, "open_seconds": open_seconds(page)}
 
 
-def opened(page: Path) -> float | None:
-    """Until the page has everything on it, as the browser's own clock has it, without the browser's start."""
+def open_seconds(page: Path) -> float | None:
+    """Time until the page is complete, by the browser's clock, without the start of the browser."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:
         return None
@@ -75,17 +75,17 @@ PARTS = {"read": read, "report": report}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", type=int, default=1000, help=f"each on {FOLDS} folds")
-    parser.add_argument("--reports", type=int, default=100, help="of each fold trial")
+    parser.add_argument("--configs", type=int, default=1000, help=f"configs, each on {FOLDS} folds")
+    parser.add_argument("--reports", type=int, default=100, help="reports per fold trial")
     parser.add_argument("--out", type=Path, default=HOME / "benchmarks/results/large_runs_cpu2.json")
     parser.add_argument("--part", nargs=2, metavar=("PART", "RUN"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.part:
-        name, run = asked.part
+    options = parser.parse_args()
+    if options.part:
+        name, run = options.part
         print(json.dumps(PARTS[name](Path(run))))
         return
-    large = RANGES.replace("count: 30", f"count: {asked.configs}").replace("folds: 3", "folds: {folds}")
-    steps = tuple(120 * number for number in range(1, asked.reports + 1))
+    large = RANGES.replace("count: 30", f"count: {options.configs}").replace("folds: 3", "folds: {folds}")
+    steps = tuple(120 * number for number in range(1, options.reports + 1))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         runs = {
@@ -98,9 +98,9 @@ def main() -> None:
                 command = [sys.executable, __file__, "--part", part, str(run.folder)]
                 done = subprocess.run(command, cwd=HOME, check=True, capture_output=True, text=True)
                 rows.append({"run": run_name, "part": part, **json.loads(done.stdout.splitlines()[-1])})
-    command = f"python benchmarks/large_runs.py --configs {asked.configs} --reports {asked.reports}"
-    write_json(asked.out, {"command": command, "machine": machine(), "parts": rows})
-    print_table(rows, "reading a run, its report, and opening the page")
+    command = f"python benchmarks/large_runs.py --configs {options.configs} --reports {options.reports}"
+    write_json(options.out, {"command": command, "machine": machine(), "parts": rows})
+    print_table(rows, "time to read a run, to write its report and to open the page")
 
 
 if __name__ == "__main__":

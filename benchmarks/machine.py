@@ -1,4 +1,4 @@
-"""What a result was measured on: it stands in every result file."""
+"""The machine and the commit of a measurement, which every result file contains."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def cpu_name() -> str:
 
 
 def machine(*packages: str) -> dict[str, str | int]:
-    """The processor, the interpreter and those packages' versions."""
+    """The processor, the Python version and the versions of these packages."""
     return {"cpu": cpu_name(), "python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def commit() -> str | None:
-    """Of the checkout that these files lie in, marked where files differ from it; None where there is no git."""
+    """The commit of this checkout, marked if files were changed; None without git."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

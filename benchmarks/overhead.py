@@ -1,10 +1,10 @@
-"""What a fold trial costs besides training, against plain Ray Tune with its ASHA, on trials that do nothing.
+"""The overhead of a fold trial compared with plain Ray Tune and its ASHA, on trials that do nothing.
 
     python benchmarks/overhead.py [--trials 5000] [--fresh 40]
 
-Every part runs in a process of its own, one after the other, and is kept as soon as it is measured: cut off, the same
-command goes on within the hour with the parts that are missing. Ray runs without loggers and checkpoints, so that it is
-not slowed by files that nobody asked for; the engine as a person launches it, with every record synced to disk.
+Each part runs in a separate process, one after the other, and is saved once it is measured: if this command is
+interrupted, running it again within an hour measures only the missing parts. Ray runs without loggers and checkpoints,
+so that it spends no time on unused files; the engine runs as a user launches it, with every record synced to disk.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ HOME = Path(__file__).parents[1]
 
 FOLDS = 5
 RUN = "overhead"
-GOES_ON = 3600.0  # seconds after which what was measured belongs to another run
-# figure: (what it is, whether it is a least or a most, the limit)
+RESUMABLE_SECONDS = 3600.0  # after which saved measurements are discarded
+# figure: (description, kind of limit, limit)
 TARGETS = {
     "ray_over_engine": ("Ray without reuse / this engine, per fold trial", "at least", 10.0),
     "engine_over_ray": ("this engine / Ray with reuse, per fold trial", "at most", 1.2),
     "study_over_ray": ("this engine's whole command / Ray's whole script, with reuse", "at most", 1.2),
     "driver_mb": ("memory of the driver, MB", "at most", 1500.0),
-    "replayed_seconds": ("from launching again until the journal is replayed, s", "at most", 5.0),
-    "resume_seconds": ("the same until the first fold trial goes on, Ray's start included, s", "at most", 10.0),
+    "replayed_seconds": ("from the relaunch until the journal is replayed, s", "at most", 5.0),
+    "resume_seconds": ("the same until the first fold trial resumes, including the start of Ray, s", "at most", 10.0),
     "decision_mean_ms": ("a decision of the slowest policy, mean, ms", "at most", 5.0),
     "decision_p99_ms": ("a decision of the slowest policy, 99th percentile, ms", "at most", 5.0),
     "status_seconds": ("python -m search status of this run, s", "at most", 1.0),
@@ -52,7 +52,7 @@ TARGETS = {
 
 
 def plain_ray(trials: int, reuse: bool) -> dict[str, Any]:
-    """Ray Tune with its own ASHA, as its documentation has it."""
+    """Ray Tune with its own ASHA, as in its documentation."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     import logging
 
@@ -68,7 +68,7 @@ def plain_ray(trials: int, reuse: bool) -> dict[str, Any]:
             return True
 
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         tuner = tune.Tuner(
             tune.with_resources(Nothing, {"cpu": 1}),
@@ -81,7 +81,7 @@ def plain_ray(trials: int, reuse: bool) -> dict[str, Any]:
             ),
         )
         done = len(tuner.fit())
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
     ray.shutdown()
     return {"trials": done, "trial_seconds": seconds / done, "driver_mb": peak_mb()}
 
@@ -103,15 +103,15 @@ def engine(trials: int, runs: Path) -> dict[str, Any]:
 
 
 def resume(trials: int, runs: Path) -> dict[str, Any]:
-    """Launch the run again as if its driver had been killed before it heard of the last fold trials."""
+    """Relaunch the run as if its driver had been killed before the last fold trials reported."""
     path = runs / RUN / "journal.jsonl"
     records = [line for line in path.read_text().splitlines(keepends=True) if '"kind":"end"' not in line]
     last = max(number for number, line in enumerate(records) if '"kind":"report"' in line)
     path.write_text("".join(records[:last]))
-    began = time.time()
+    start = time.time()
     launch(runs, trials)
-    after = [record for record in journal(runs)[last:] if record["at"] >= began - 0.01]
-    first = {kind: next(r["at"] for r in after if r["kind"] == kind) - began for kind in ("begin", "job")}
+    after = [record for record in journal(runs)[last:] if record["at"] >= start - 0.01]
+    first = {kind: next(r["at"] for r in after if r["kind"] == kind) - start for kind in ("begin", "job")}
     return {"replayed_seconds": first["begin"], "resume_seconds": first["job"]}
 
 
@@ -119,31 +119,31 @@ def status(trials: int, runs: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "search", "status", RUN, "--runs", str(runs), "--format", "json"]
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
-        told = json.loads(subprocess.run(command, cwd=HOME, check=True, capture_output=True).stdout)
-        seconds.append(time.perf_counter() - began)
-        assert told["trials"]["done"] == trials, told
+        start = time.perf_counter()
+        output = json.loads(subprocess.run(command, cwd=HOME, check=True, capture_output=True).stdout)
+        seconds.append(time.perf_counter() - start)
+        assert output["trials"]["done"] == trials, output
     return {"status_seconds": statistics.median(seconds), "rounds": seconds}
 
 
 def decisions(configs: int) -> dict[str, Any]:
-    """How long a policy thinks when a fold trial ended and a worker is free: its report, then the next job."""
+    """The time that each policy takes for the last report of a fold trial and the next job."""
     from search.policies.registry import SCHEDULERS
 
-    found = {name: _decisions(build(_entrants(configs), FOLDS)) for name, build in SCHEDULERS.items()}
-    return {"configs": configs, "folds": FOLDS, "policies": found}
+    timings = {name: _decisions(build(_entrants(configs), FOLDS)) for name, build in SCHEDULERS.items()}
+    return {"configs": configs, "folds": FOLDS, "policies": timings}
 
 
 def _entrants(configs: int) -> list[Any]:
     from search.messages import Entrant
 
     rng, levels = random.Random(0), {"loss": 2, "augmentation": 3, "batch_size": 3, "pc": 4, "encoder": 4, "rate": 4}
-    drawn = [{name: rng.randrange(count) for name, count in levels.items()} for _ in range(configs)]
-    return [Entrant(f"c{number}", tuple(range(1, 11)), values) for number, values in enumerate(drawn)]
+    values = [{name: rng.randrange(count) for name, count in levels.items()} for _ in range(configs)]
+    return [Entrant(f"c{number}", tuple(range(1, 11)), point) for number, point in enumerate(values)]
 
 
 def _decisions(policy: Any, workers: int = 8) -> dict[str, Any]:
-    """Drive the policy over curves that climb, with configs, folds and noise as segmentation has them."""
+    """Drive the policy with rising curves; configs, folds and noise differ as in segmentation."""
     from search.messages import Job, Report, Stop
 
     def score(job: Job, step: int) -> float:
@@ -155,36 +155,36 @@ def _decisions(policy: Any, workers: int = 8) -> dict[str, Any]:
     rng, done, times = random.Random(1), dict[tuple[str, int], int](), list[tuple[float, float]]()
     busy = [policy.next() for _ in range(workers)]
     while busy:
-        place = rng.randrange(len(busy))
-        job = busy[place]
+        worker = rng.randrange(len(busy))
+        job = busy[worker]
         step = done[job.config, job.fold] = done.get((job.config, job.fold), 0) + 1
         report = Report(job.config, job.fold, step, score(job, step), float(step))
         wall, cpu = time.perf_counter(), time.thread_time()
         if isinstance(policy.report(report), Stop):
-            said = policy.next()
+            decision = policy.next()
             times.append((time.perf_counter() - wall, time.thread_time() - cpu))
-            busy[place : place + 1] = [said] if isinstance(said, Job) else []
-    told: dict[str, Any] = {"decisions": len(times)}
+            busy[worker : worker + 1] = [decision] if isinstance(decision, Job) else []
+    timings: dict[str, Any] = {"decisions": len(times)}
     for clock, column in zip(("wall", "cpu"), zip(*times, strict=True), strict=True):
         ranked = sorted(column)
-        told[f"{clock}_mean_ms"] = 1e3 * statistics.mean(ranked)
-        told[f"{clock}_p99_ms"] = 1e3 * ranked[int(0.99 * len(ranked))]
-    return told
+        timings[f"{clock}_mean_ms"] = 1e3 * statistics.mean(ranked)
+        timings[f"{clock}_p99_ms"] = 1e3 * ranked[int(0.99 * len(ranked))]
+    return timings
 
 
 def sync() -> dict[str, Any]:
-    """What it costs to have a record on the disk; twice in each fold trial, for its job and for its report."""
+    """The time to sync a record to disk, which a fold trial needs twice: for its job and for its report."""
     from search.runs.journal import Journal
 
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as opened:
-        began = time.perf_counter()
+        start = time.perf_counter()
         for number in range(500):
             opened.append("job", config="0123456789ab", fold=0, until=number)
-        return {"record_ms": 1e3 * (time.perf_counter() - began) / 500}
+        return {"record_ms": 1e3 * (time.perf_counter() - start) / 500}
 
 
 def launch(runs: Path, trials: int) -> dict[str, Any]:
-    """The command in this very process, which then knows how much memory it took."""
+    """Run the command in this process, to measure its memory."""
     import contextlib
     import runpy
 
@@ -210,28 +210,28 @@ def peak_mb() -> float:
 
 Part = Callable[[argparse.Namespace], dict[str, Any]]
 PARTS: dict[str, Part] = {
-    "ray": lambda asked: plain_ray(asked.fresh, reuse=False),
-    "ray, reuse": lambda asked: plain_ray(asked.trials, reuse=True),
-    "engine": lambda asked: engine(asked.trials, asked.runs),
-    "status": lambda asked: status(asked.trials, asked.runs),
-    "resume": lambda asked: resume(asked.trials, asked.runs),
-    "decisions": lambda asked: decisions(asked.trials // FOLDS),
-    "sync": lambda asked: sync(),
+    "ray": lambda options: plain_ray(options.fresh, reuse=False),
+    "ray, reuse": lambda options: plain_ray(options.trials, reuse=True),
+    "engine": lambda options: engine(options.trials, options.runs),
+    "status": lambda options: status(options.trials, options.runs),
+    "resume": lambda options: resume(options.trials, options.runs),
+    "decisions": lambda options: decisions(options.trials // FOLDS),
+    "sync": lambda options: sync(),
 }
 
 
-def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """A part in a process of its own; its talk goes to a file, because terminals cost time too."""
-    command = [sys.executable, __file__, "--part", name, "--runs", str(asked.runs)]
-    command += ["--trials", str(asked.trials), "--fresh", str(asked.fresh)]
-    began = time.perf_counter()
-    asked.runs.mkdir(parents=True, exist_ok=True)
-    with (asked.runs / "talk.txt").open("w") as talk:
-        done = subprocess.run(command, cwd=HOME, stdout=subprocess.PIPE, stderr=talk, text=True, check=False)
+def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure a part in a separate process, whose stderr goes to a file because writing to a terminal takes time."""
+    command = [sys.executable, __file__, "--part", name, "--runs", str(options.runs)]
+    command += ["--trials", str(options.trials), "--fresh", str(options.fresh)]
+    start = time.perf_counter()
+    options.runs.mkdir(parents=True, exist_ok=True)
+    with (options.runs / "output.txt").open("w") as log:
+        done = subprocess.run(command, cwd=HOME, stdout=subprocess.PIPE, stderr=log, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{name} failed:\n{(asked.runs / 'talk.txt').read_text()[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "seconds": time.perf_counter() - began, "load": os.getloadavg()[0]}
+        sys.exit(f"{name} failed:\n{(options.runs / 'output.txt').read_text()[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**result, "seconds": time.perf_counter() - start, "load": os.getloadavg()[0]}
 
 
 def summary(parts: dict[str, Any]) -> dict[str, float]:
@@ -251,49 +251,49 @@ def summary(parts: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def judged(figures: dict[str, float]) -> list[dict[str, Any]]:
-    """Each figure beside its limit."""
+def checked(figures: dict[str, float]) -> list[dict[str, Any]]:
+    """Each figure with its limit and whether it is met."""
     rows = []
-    for name, (what, side, limit) in TARGETS.items():
+    for name, (figure, side, limit) in TARGETS.items():
         met = figures[name] >= limit if side == "at least" else figures[name] <= limit
-        rows.append({"figure": what, "measured": round(figures[name], 3), "target": f"{side} {limit:g}", "met": met})
+        rows.append({"figure": figure, "measured": round(figures[name], 3), "target": f"{side} {limit:g}", "met": met})
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--trials", type=int, default=5000, help=f"with reuse, and of the engine; a multiple of {FOLDS}"
+        "--trials", type=int, default=5000, help=f"trials with reuse, and of the engine; a multiple of {FOLDS}"
     )
-    parser.add_argument("--fresh", type=int, default=40, help="of Ray without reuse, which takes a second for each")
+    parser.add_argument("--fresh", type=int, default=40, help="trials of Ray without reuse, about a second each")
     parser.add_argument("--out", type=Path, default=HOME / "benchmarks/results/overhead_cpu2.json")
     parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "scribble-search-overhead")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.part:
-        print(json.dumps(PARTS[asked.part](asked)))
+    options = parser.parse_args()
+    if options.part:
+        print(json.dumps(PARTS[options.part](options)))
         return
-    counts = {"trials": asked.trials, "fresh": asked.fresh}
-    kept = asked.runs / "parts.json"
+    counts = {"trials": options.trials, "fresh": options.fresh}
+    saved = options.runs / "parts.json"
     parts: dict[str, Any] = {}
-    if kept.exists() and time.time() - kept.stat().st_mtime < GOES_ON:
-        parts = json.loads(kept.read_text()) if json.loads(kept.read_text())["counts"] == counts else {}
+    if saved.exists() and time.time() - saved.stat().st_mtime < RESUMABLE_SECONDS:
+        parts = json.loads(saved.read_text()) if json.loads(saved.read_text())["counts"] == counts else {}
     parts["counts"] = counts
     for name in PARTS:
         if name not in parts:
-            parts[name] = measure(name, asked)
-            write_json(kept, parts)
+            parts[name] = measure(name, options)
+            write_json(saved, parts)
         say(f"{parts[name]['seconds']:.0f} s: {name}  {json.dumps(parts[name])}")
     document = {
-        "command": f"python benchmarks/overhead.py --trials {asked.trials} --fresh {asked.fresh}",
+        "command": f"python benchmarks/overhead.py --trials {options.trials} --fresh {options.fresh}",
         "machine": machine("ray"),
         "seconds": round(sum(part["seconds"] for name, part in parts.items() if name != "counts")),
-        "targets": judged(summary(parts)),
+        "targets": checked(summary(parts)),
         "parts": parts,
     }
-    write_json(asked.out, document)
-    kept.unlink()
-    print_table(document["targets"], f"{asked.trials} fold trials that do nothing, on {document['machine']['cpu']}")
+    write_json(options.out, document)
+    saved.unlink()
+    print_table(document["targets"], f"{options.trials} fold trials that do nothing, on {document['machine']['cpu']}")
 
 
 if __name__ == "__main__":

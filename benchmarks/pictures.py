@@ -1,10 +1,11 @@
-"""Draw the pictures of the README and the documents, from a run and from recorded curves; needs a Chromium.
+"""Draw the pictures of the README and the documentation from runs and recorded curves; needs Chromium.
 
     python benchmarks/pictures.py RUN REPORTED TABLE
 
-The terminal shows RUN as it stood at one moment, and the report's first screen is that of REPORTED, whose report is
-written (python -m analysis report REPORTED). TABLE holds all curves of a grid: the fold race is replayed on it, for the
-figures that explain it. Look at them before they are committed: the first screen shows no image of the data.
+The picture of the terminal shows RUN at one moment. The picture of the report shows the first screen of the report of
+REPORTED, which must exist (python -m analysis report REPORTED). TABLE holds all curves of a grid; the figures that
+explain the fold race show a replay on it. Check the pictures before committing: the first screen must not show images
+of the data.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ GREEN, AMBER, GREY, BLUE = "#2a9d5c", "#e9a23b", "#d9dce1", "#2b6cb0"
 
 
 def terminal(name: str, root: str, share: float) -> None:
-    """The live view at one moment of a run that was; its journal knows all of them."""
+    """The live view at one moment of a past run, from its journal."""
     run = find_run(name, root)
     lines = run.lines()
     status = Status(policy_of(run.space()))
@@ -54,17 +55,17 @@ def terminal(name: str, root: str, share: float) -> None:
 
 
 def report(name: str, root: str) -> None:
-    """The first screen of the report, as a browser shows it."""
+    """The first screen of the report in a browser."""
     page = find_run(name, root).folder / "analysis" / "report.html"
     screenshot(page, OUT / "report.png", 1280, 926)
 
 
 def race(table: Path) -> None:
-    """What the fold race trains of a grid, and what it sees at the rung."""
+    """What the fold race trains of a grid, and the curves at the rung."""
     study = read_table(table)
     policy = FoldRace(study.entrants, study.folds)
-    spent = simulate(policy, study.curves, WORKERS)
-    cost = f"{100 * spent.seconds / study.seconds:.0f} % of the grid's time"
+    usage = simulate(policy, study.curves, WORKERS)
+    cost = f"{100 * usage.seconds / study.seconds:.0f} % of the grid's time"
     figure(cells(study, policy, cost), "race", 900, 520)
     figure(rung(study, policy), "rung", 900, 480)
 
@@ -77,8 +78,9 @@ def cells(study: RecordedStudy, policy: FoldRace, cost: str) -> go.Figure:
         [max(policy.score_table.curve(config, fold), default=0) / horizon[config] for config in ranked]
         for fold in range(study.folds)
     ]
-    told = f"trained: {cost}; the winner {'is' if policy.answer().winner == ranked[0] else 'is not'} the grid's best"
-    shown = go.Heatmap(
+    winner_is_best = policy.answer().winner == ranked[0]
+    title = f"What the fold race trained: {cost}; the winner {'is' if winner_is_best else 'is not'} the grid's best"
+    heatmap = go.Heatmap(
         z=trained,
         x=list(range(1, len(ranked) + 1)),
         y=[f"fold {fold}" for fold in range(study.folds)],
@@ -87,48 +89,48 @@ def cells(study: RecordedStudy, policy: FoldRace, cost: str) -> go.Figure:
         ygap=2,
         showscale=False,
     )
-    drawn = go.Figure(shown)
-    drawn.update_layout(title=f"What the fold race {told}", yaxis={"autorange": "reversed"})
-    drawn.update_xaxes(title=f"{len(ranked)} configurations, best first by their mean over all folds")
-    for name, colour in (("all of the fold", GREEN), ("until the rung, then paused", AMBER), ("never begun", GREY)):
-        drawn.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square"})
-    return drawn
+    chart = go.Figure(heatmap)
+    chart.update_layout(title=title, yaxis={"autorange": "reversed"})
+    chart.update_xaxes(title=f"{len(ranked)} configurations, by their mean over all folds, best first")
+    for name, colour in (("complete fold", GREEN), ("paused at the rung", AMBER), ("not started", GREY)):
+        chart.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square"})
+    return chart
 
 
 def rung(study: RecordedStudy, policy: FoldRace) -> go.Figure:
-    """The curves of the first fold: who was paused at the rung, who went on, who won."""
-    drawn, winner = go.Figure(), policy.answer().winner
-    groups: dict[str, list[str]] = {"paused at the rung": [], "went on": [], "the winner": []}
+    """The curves of the first fold: paused at the rung, continued, and the winner."""
+    chart, winner = go.Figure(), policy.answer().winner
+    groups: dict[str, list[str]] = {"paused at the rung": [], "continued": [], "the winner": []}
     for entrant in study.entrants:
-        whole = policy.score_table.full(entrant.config, 0) is not None
-        group = "the winner" if entrant.config == winner else "went on" if whole else "paused at the rung"
+        complete = policy.score_table.full(entrant.config, 0) is not None
+        group = "the winner" if entrant.config == winner else "continued" if complete else "paused at the rung"
         groups[group].append(entrant.config)
     for (name, configs), colour, width in zip(groups.items(), (AMBER, GREEN, BLUE), (1, 1, 3), strict=True):
         for number, config in enumerate(configs):
-            seen = policy.score_table.curve(config, 0)
-            drawn.add_scatter(
-                x=list(seen),
-                y=list(seen.values()),
+            curve = policy.score_table.curve(config, 0)
+            chart.add_scatter(
+                x=list(curve),
+                y=list(curve.values()),
                 mode="lines",
                 line={"color": colour, "width": width},
                 name=f"{name} ({len(configs)})" if len(configs) > 1 else name,
                 showlegend=number == 0,
             )
     step = study.entrants[0].step_at(policy.rungs[0])
-    drawn.add_vline(
+    chart.add_vline(
         x=step,
         line={"dash": "dot", "color": "#6b7280"},
         annotation={"text": f"the rung, step {step}", "yanchor": "bottom"},
         annotation_position="bottom right",
     )
-    drawn.update_layout(title="Fold 0 of every configuration: the rung at half of the horizon")
-    drawn.update_xaxes(title="step")
-    drawn.update_yaxes(title="mIoU")
-    return drawn
+    chart.update_layout(title="Fold 0 of every configuration: the rung at half of the horizon")
+    chart.update_xaxes(title="step")
+    chart.update_yaxes(title="mIoU")
+    return chart
 
 
-def figure(drawn: go.Figure, name: str, width: int, height: int) -> None:
-    drawn.update_layout(
+def figure(chart: go.Figure, name: str, width: int, height: int) -> None:
+    chart.update_layout(
         template="plotly_white",
         font=FONT,
         legend={"orientation": "h", "y": -0.22},
@@ -136,10 +138,10 @@ def figure(drawn: go.Figure, name: str, width: int, height: int) -> None:
         height=height,
         margin={"t": 60, "l": 80, "r": 30, "b": 90},
     )
-    drawn.update_yaxes(ticks="outside", ticklen=6, tickcolor="white")
-    with tempfile.TemporaryDirectory() as place:
-        page = Path(place, f"{name}.html")
-        drawn.write_html(page, config={"staticPlot": True}, include_plotlyjs=True)
+    chart.update_yaxes(ticks="outside", ticklen=6, tickcolor="white")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, f"{name}.html")
+        chart.write_html(page, config={"staticPlot": True}, include_plotlyjs=True)
         screenshot(page, OUT / f"{name}.png", width + 16, height + 16)
 
 
@@ -154,16 +156,16 @@ def screenshot(page: Path, picture: Path, width: int, height: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="a run, by its name or its folder")
+    parser.add_argument("run", help="a run: its name or its folder")
     parser.add_argument("reported", help="a run with a report")
-    parser.add_argument("table", type=Path, help="curves as search curves writes them")
+    parser.add_argument("table", type=Path, help="curves as written by search curves")
     parser.add_argument("--runs", default="runs")
-    parser.add_argument("--share", type=float, default=0.8, help="of the records that the terminal has seen")
-    asked = parser.parse_args()
+    parser.add_argument("--share", type=float, default=0.8, help="share of the records that the terminal shows")
+    options = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
-    terminal(asked.run, asked.runs, asked.share)
-    report(asked.reported, asked.runs)
-    race(asked.table)
+    terminal(options.run, options.runs, options.share)
+    report(options.reported, options.runs)
+    race(options.table)
 
 
 if __name__ == "__main__":

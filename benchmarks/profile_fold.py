@@ -1,11 +1,11 @@
-"""Where the time of a fold goes: what is the model, and what is not.
+"""Profile a fold: the time spent in the model and in everything else.
 
     python benchmarks/profile_fold.py [DATA] [--set KEY=VALUE ...] [--steps 8]
 
-The fold loop's own step, with a stopwatch around each of its parts; then one evaluation, one checkpoint and the results
-at the end, each counted as often as a whole fold has it; and what one core needs for a sample at each level. Without
-DATA, a synthetic set of the real one's size is made.
-On a GPU each part is waited for, which a fold does not do: there the parts add up to more than a step takes.
+Measures each part of the fold loop's step, one evaluation, one checkpoint and the final results, each weighted by how
+often a complete fold runs it, and the time that one core needs per sample at each augmentation level. Without DATA, a
+synthetic set of the real one's size is used. On a GPU the profiler waits for each part, which a fold does not do, so
+there the parts add up to more than a step takes.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ LEVELS = get_args(Config.model_fields["augmentation"].annotation)
 
 
 class Stopwatches:
-    """Seconds by what they went into; a part within a part counts for the inner one alone."""
+    """Seconds by part; time in a nested part counts for the inner part only."""
 
-    def __init__(self, settle: Callable[[], None]) -> None:
-        self.settle, self.seconds, self._inner = settle, defaultdict[str, float](float), [0.0]
+    def __init__(self, synchronize: Callable[[], None]) -> None:
+        self.synchronize, self.seconds, self._inner = synchronize, defaultdict[str, float](float), [0.0]
 
-    def around(self, owner: Any, name: str, label: str) -> None:
-        """Time every call of ``owner.name`` from now on."""
+    def wrap(self, owner: Any, name: str, label: str) -> None:
+        """Time every later call of ``owner.name``."""
         real = getattr(owner, name)
         setattr(owner, name, lambda *args, **more: self.call(label, real, *args, **more))
 
     def call(self, label: str, work: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        self.settle()
-        began = time.perf_counter()
+        self.synchronize()
+        start = time.perf_counter()
         self._inner.append(0.0)
         result = work(*args, **more)
-        self.settle()
-        spent = time.perf_counter() - began
+        self.synchronize()
+        spent = time.perf_counter() - start
         self.seconds[label] += spent - self._inner.pop()
         self._inner[-1] += spent
         return result
 
 
-def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
+def profile(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
     import torch
 
     from trainable.augmentation.batches import PREFETCHED, default_workers, training_batches
@@ -66,7 +66,7 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
     from trainable.training import trial as steps
     from trainable.training.finish import write_results
 
-    config = make_config(parse_assignments(asked.set))
+    config = make_config(parse_assignments(options.set))
     device = pick_device("auto")
     data = open_data(folder, config.size, cache=scratch / "cache")
     trial = steps.FoldTrial(config, data, make_folds(data.foreground_shares, 5, 0, data.hash), 0, device)
@@ -79,16 +79,16 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
         (trial.optimizer, "step", "optimizer"),
         (trial.ema, "update", "averaged weights"),
     ):
-        watches.around(owner, name, label)
-    workers = default_workers(device) if asked.workers is None else asked.workers
+        watches.wrap(owner, name, label)
+    workers = default_workers(device) if options.workers is None else options.workers
     batches = training_batches(trial.stream, 0, config.steps, device, workers)
-    for _ in range(asked.warmup + PREFETCHED * workers):  # until the pace is that of the input too
+    for _ in range(options.warmup + PREFETCHED * workers):  # until the speed reflects the input pipeline too
         trial.train_step(*next(batches))
     watches.seconds.clear()
-    for _ in range(asked.steps):
+    for _ in range(options.steps):
         batch = watches.call("waiting for input", next, batches)
         watches.call("rest of the step", trial.train_step, *batch)
-    step = {label: seconds / asked.steps for label, seconds in watches.seconds.items()}
+    step = {label: seconds / options.steps for label, seconds in watches.seconds.items()}
     once = {
         "an evaluation": _timed(watches, trial.evaluate),
         "a checkpoint": _timed(watches, lambda: trial.save(scratch)),
@@ -119,7 +119,7 @@ def profile(asked: argparse.Namespace, folder: Path, scratch: Path) -> dict[str,
 
 
 def _sample_seconds(trial: Any, level: str) -> float:
-    """Of one core that does nothing else, as each of the processes that feed a GPU."""
+    """The time per sample of one dedicated core, like a data-loading process."""
     import cv2
 
     from trainable.augmentation.batches import BatchStream
@@ -129,11 +129,11 @@ def _sample_seconds(trial: Any, level: str) -> float:
     try:
         config = trial.config.model_copy(update={"augmentation": level})
         stream = BatchStream(trial.data, trial.training, config, trial.fold)
-        began = time.perf_counter()
+        start = time.perf_counter()
         batches = max(1, round(SAMPLES / config.batch_size))
         for step in range(batches):
             stream[step]
-        return (time.perf_counter() - began) / batches / config.batch_size
+        return (time.perf_counter() - start) / batches / config.batch_size
     finally:
         cv2.setNumThreads(threads)
 
@@ -147,26 +147,28 @@ def _timed(watches: Stopwatches, work: Callable[[], Any]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another hyperparameter")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a hyperparameter")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--name", default="profile_fold", help="of the result file")
+    parser.add_argument("--name", default="profile_fold", help="name of the result file")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = asked.data or Path(place) / "data"
-        if asked.data is None:
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.data or Path(scratch) / "data"
+        if options.data is None:
             from trainable.data.synthesize import synthesize
 
             synthesize(folder, 228, 0, 500, 375, 0)
-        found = profile(asked, folder, Path(place))
+        result = profile(options, folder, Path(scratch))
     command = " ".join(["python", "benchmarks/profile_fold.py", *sys.argv[1:]])
-    write_json(asked.results / f"{asked.name}.json", {"command": command, "commit": commit(), **found})
-    told = f"{100 * found['model']:.1f} % of a fold of {found['fold_hours']:.2f} h is the model's forward and backward"
-    print_table(found["parts"], f"{told}, on {found['device']}")
-    for level, each in found["sample_ms"].items():
-        print(f"augmentation {level}: {each:.2f} ms a sample, {1e3 / each:.0f} images/s of each core")
+    write_json(options.results / f"{options.name}.json", {"command": command, "commit": commit(), **result})
+    title = (
+        f"{100 * result['model']:.1f} % of a fold of {result['fold_hours']:.2f} h is forward and backward of the model"
+    )
+    print_table(result["parts"], f"{title}, on {result['device']}")
+    for level, each in result["sample_ms"].items():
+        print(f"augmentation {level}: {each:.2f} ms per sample, {1e3 / each:.0f} images/s per core")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What schedulers cost and find on curves that were really trained: a whole grid, replayed in many orders.
+"""Compare schedulers on the curves of a real, completely trained grid, replayed in many orders.
 
-    python -m search launch benchmarks/reduced_grid.yaml --set data=DATA    # trains the whole grid; goes on if cut off
-    python benchmarks/real_curves.py --record reduced_grid                  # its curves as tables/reduced_grid.parquet
-    python benchmarks/real_curves.py                                        # replays them: results/real_curves.json
+    python -m search launch benchmarks/reduced_grid.yaml --set data=DATA    # trains the grid; resumes if interrupted
+    python benchmarks/real_curves.py --record reduced_grid                  # writes tables/reduced_grid.parquet
+    python benchmarks/real_curves.py                                        # writes results/real_curves.json
 
-Each repeat deals configs and folds in another order, the same for all schedulers. The seconds of a recording depend on
-what else the machine did, so the table has evened ones: a step of a batch size takes the median of all such steps.
+Each repeat uses another order of configs and folds, the same for all schedulers. Recorded seconds depend on the load of
+the machine, so the table contains smoothed ones: the time of a step is the median over all steps of its batch size.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ SCHEDULERS = ("foldrace", "halving", "asha", "ray-asha", "median", "wilcoxon", "
 
 
 def record(name: str, root: str, table: Path) -> None:
-    """The curves of a run that trained everything, with seconds that do not tell who else was at work."""
+    """Write the curves of a complete run, with seconds that do not depend on the load of the machine."""
     curves = curve_table(find_run(name, root).lines())
     last = curves.groupby(["config", "fold"])["step"].transform("max") == curves["step"]
-    paces = (curves["seconds"] / curves["step"])[last].groupby(curves["batch_size"]).median()
-    curves["seconds"] = (curves["step"] * curves["batch_size"].map(paces)).round(3)
+    step_seconds = (curves["seconds"] / curves["step"])[last].groupby(curves["batch_size"]).median()
+    curves["seconds"] = (curves["step"] * curves["batch_size"].map(step_seconds)).round(3)
     curves["score"] = curves["score"].round(6)
     table.parent.mkdir(parents=True, exist_ok=True)
     curves.to_parquet(table, index=False)
-    told = ", ".join(f"batch {size}: {1000 * pace:.0f} ms" for size, pace in paces.items())
-    say(f"{table}: {len(curves)} reports of {last.sum()} fold trials, {table.stat().st_size / 1024:.0f} kB; {told}")
+    times = ", ".join(f"batch {size}: {1000 * seconds:.0f} ms" for size, seconds in step_seconds.items())
+    say(f"{table}: {len(curves)} reports of {last.sum()} fold trials, {table.stat().st_size / 1024:.0f} kB; {times}")
 
 
 def facts(study: RecordedStudy) -> dict[str, float]:
-    """What makes a grid easy or hard: how far configs and folds lie apart, and how much noise there is beside."""
+    """The spread of configs and folds and the noise, which determine how difficult a grid is."""
     means = list(study.means().values())
     best = sorted(means, reverse=True)
     scores = [[study.curves[each.config, fold][-1].score for fold in range(study.folds)] for each in study.entrants]
     folds = [sum(column) / len(column) for column in zip(*scores, strict=True)]
-    middle = sum(folds) / len(folds)
+    grand_mean = sum(folds) / len(folds)
     noise = [
-        score - middle - (mean - middle) - (level - middle)
+        score - mean - (level - grand_mean)
         for row, mean in zip(scores, means, strict=True)
         for score, level in zip(row, folds, strict=True)
     ]
@@ -75,34 +75,34 @@ def facts(study: RecordedStudy) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=HOME / "tables" / "reduced_grid.parquet")
-    parser.add_argument("--record", metavar="RUN", help="write the table from this run first")
+    parser.add_argument("--record", metavar="RUN", help="write the table from this run and exit")
     parser.add_argument("--runs", default="runs")
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--workers", type=int, default=8, help="fold trials at once")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=HOME / "results" / "real_curves.json")
-    asked = parser.parse_args()
-    if asked.record:
-        record(asked.record, asked.runs, asked.table)
+    options = parser.parse_args()
+    if options.record:
+        record(options.record, options.runs, options.table)
         return
-    if not asked.table.exists():
-        raise UserError(f"{asked.table}: no such table; --record RUN writes it")
-    began, study = time.monotonic(), read_table(asked.table)
-    sources = [partial(shuffled, asked.table, seed) for seed in range(asked.repeats)]
-    parts = list(compare(sources, SCHEDULERS, asked.workers, seed=0, repeats=1, processes=asked.processes))
+    if not options.table.exists():
+        raise UserError(f"{options.table}: no such table; --record RUN writes it")
+    start, study = time.monotonic(), read_table(options.table)
+    sources = [partial(shuffled, options.table, seed) for seed in range(options.repeats)]
+    parts = list(compare(sources, SCHEDULERS, options.workers, seed=0, repeats=1, processes=options.processes))
     rows = [mean_row(name, [part[name][0] for part in parts]) for name in SCHEDULERS]
     document = {
         "command": " ".join(["python", "benchmarks/real_curves.py", *sys.argv[1:]]),
         "machine": machine(),
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - start),
         "grid": facts(study),
-        "repeats": asked.repeats,
-        "workers": asked.workers,
+        "repeats": options.repeats,
+        "workers": options.workers,
         "results": rows,
     }
-    write_json(asked.out, document)
+    write_json(options.out, document)
     print_table([document["grid"]])
-    print_table(rows, f"{asked.repeats} orders of {asked.table.name}; cost is the share of the full grid's seconds")
+    print_table(rows, f"{options.repeats} orders of {options.table.name}; cost is relative to the full grid")
 
 
 def shuffled(table: Path, seed: int) -> RecordedStudy:

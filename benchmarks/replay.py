@@ -1,4 +1,4 @@
-"""What schedulers cost and find on generated worlds, against the targets; writes results/replay.json.
+"""Compare schedulers on generated worlds, and with the targets; writes results/replay.json.
 
 python benchmarks/replay.py --count 200 --baselines 40
 """
@@ -23,7 +23,7 @@ from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
 MILD, STRONG = RECIPES["mild"], RECIPES["strong"]
-# Worlds that no setting was chosen on: curves of other shapes, other mixtures of what configs differ in.
+# Worlds not used to choose settings: curves of other shapes, other mixtures of effects.
 OTHERS = {
     "power": replace(MILD, shape="power", pace_sd=0.4),
     "cosine": replace(MILD, shape="cosine", pace_sd=0.5),
@@ -33,7 +33,7 @@ OTHERS = {
     "close, strong": replace(STRONG, config_sd=0.005),
     "wobbly": replace(MILD, wobble_sd=0.004, cell_pace_sd=0.15),
 }
-# cost at most, P(best) at least; P(top 3) at least 0.99 and coverage at least 0.95 everywhere
+# (maximum cost, minimum P(best)); P(top 3) must be at least 0.99 and coverage at least 0.95 everywhere
 TARGETS = {
     "mild": (0.26, 0.97),
     "strong": (0.26, 0.92),
@@ -47,15 +47,15 @@ FIRST_SEED = 500_000
 
 def measure(world: str, recipe: Recipe, names: Sequence[str], count: int, processes: int) -> list[dict[str, object]]:
     sources = [partial(generated_study, recipe, FIRST_SEED + number) for number in range(count)]
-    found: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
+    outcomes: dict[str, list[ReplayOutcome]] = {name: [] for name in names}
     for part in compare(sources, names, workers=8, seed=0, repeats=1, processes=processes):
         for name in names:
-            found[name] += part[name]
-    return [{"world": world, "worlds": count, **mean_row(name, found[name])} for name in names]
+            outcomes[name] += part[name]
+    return [{"world": world, "worlds": count, **mean_row(name, outcomes[name])} for name in names]
 
 
 def verdict(row: dict[str, object]) -> str:
-    """The targets that a row of foldrace misses."""
+    """Which targets a row of foldrace misses or meets."""
     if row["scheduler"] != "foldrace" or row["world"] not in TARGETS:
         return ""
     cost, best = TARGETS[str(row["world"])]
@@ -73,27 +73,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="worlds of each kind for foldrace and halving")
     parser.add_argument("--baselines", type=int, default=40, help="worlds of each kind for the other schedulers")
-    parser.add_argument("--others", type=int, default=60, help="worlds of each kind that no setting was chosen on")
+    parser.add_argument("--others", type=int, default=60, help="worlds of each kind not used to choose settings")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "replay.json")
-    asked = parser.parse_args()
-    began, rows = time.monotonic(), []
-    plan = [(name, recipe, RACERS, asked.count) for name, recipe in RECIPES.items()]
-    plan += [(name, recipe, RACERS, asked.others) for name, recipe in OTHERS.items()]
-    plan += [(name, recipe, BASELINES, asked.baselines) for name, recipe in RECIPES.items()]
+    options = parser.parse_args()
+    start, rows = time.monotonic(), []
+    plan = [(name, recipe, RACERS, options.count) for name, recipe in RECIPES.items()]
+    plan += [(name, recipe, RACERS, options.others) for name, recipe in OTHERS.items()]
+    plan += [(name, recipe, BASELINES, options.baselines) for name, recipe in RECIPES.items()]
     for world, recipe, names, count in plan:
         if count:
-            rows += measure(world, recipe, names, count, asked.processes)
-            say(f"{time.monotonic() - began:.0f} s: {world}, {', '.join(names)}")
+            rows += measure(world, recipe, names, count, options.processes)
+            say(f"{time.monotonic() - start:.0f} s: {world}, {', '.join(names)}")
     rows = [{**row, "targets": verdict(row)} for row in rows]
     document = {
         "command": " ".join(["python", "benchmarks/replay.py", *sys.argv[1:]]),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - start),
         "results": rows,
     }
-    write_json(asked.out, document)
-    print_table(rows, "cost is the share of the full grid's GPU-seconds, 72 configs x 5 folds, 8 workers")
+    write_json(options.out, document)
+    print_table(rows, "cost is relative to the GPU-seconds of the full grid, 72 configs x 5 folds, 8 workers")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The known best configuration from end to end: five folds, their scores, their ensemble, masks of the test images.
+"""Reproduce the best known configuration: train five folds, score them, build their ensemble, predict the test images.
 
     python benchmarks/reproduce.py DATA --name reproduce_h200
     python benchmarks/reproduce.py DATA --name reproduce_cpu2_resnet18_160x128 --packed 5 --set size=160x128 ...
 
-The defaults of the project are that configuration, so without --set it runs as it is: EfficientNet-B2 from scratch, IoU
-loss, low augmentation, batch 8, pc 3, 480x352, 12,000 steps. It needs no Ray. The folds run side by side, --packed of
-them at once. It may be cut anywhere, or into slices by --minutes: the same command goes on where it stopped, with the
-seconds of all slices added up. Results: benchmarks/results/NAME.json and NAME_masks.zip.
+The project's defaults are that configuration: EfficientNet-B2 from scratch, IoU loss, low augmentation, batch 8, pc 3,
+480x352, 12,000 steps. Ray is not needed. --packed folds train at once. The command can be interrupted at any time, or
+limited by --minutes; run again, it resumes, and the seconds of all sessions are added up. Results:
+benchmarks/results/NAME.json and NAME_masks.zip.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from trainable.printing import print_table, progress_bar, say
 from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
-ANCHORS = {"CV mIoU, mean over folds": 0.8758, "test1, pooled mIoU": 0.8569}  # of the first seed, at full size
-LOOK = 1.0  # seconds between two looks at the folds
+REFERENCE_SCORES = {"CV mIoU, mean over folds": 0.8758, "test1, pooled mIoU": 0.8569}  # of the first seed, at full size
+POLL_SECONDS = 1.0
 MOST_WORKERS = 8
-SETTLE = 60.0  # seconds that a fold has to write its checkpoint when it is asked to stop
+STOP_SECONDS = 60.0  # for a fold to write its checkpoint when it is told to stop
 
 
-class Slices:
-    """How long each run of this command took and on what, kept beside the folds."""
+class Sessions:
+    """The duration and the device of each session of this command, saved in the folder of the folds."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
-        self.told: dict[str, Any] = (
+        self.document: dict[str, Any] = (
             json.loads(path.read_text()) if path.exists() else {"settings": settings, "runs": []}
         )
-        if self.told["settings"] != settings:
-            raise UserError(f"{path.parent}: was begun with other settings ({path.name}); choose another --out")
-        self.began = time.monotonic()
-        self.runs = [*self.told["runs"]]
+        if self.document["settings"] != settings:
+            raise UserError(f"{path.parent}: was started with other settings ({path.name}); choose another --out")
+        self.start = time.monotonic()
+        self.runs = [*self.document["runs"]]
 
     def write(self, packed: int) -> None:
-        """What this run has taken until now; written at every look, so that a cut loses a second of it."""
-        run = {"device": device_name(), "commit": commit(), "packed": packed, "seconds": time.monotonic() - self.began}
-        self.told["runs"] = [*self.runs, run]
-        write_json(self.path, self.told)
+        """Save the duration of this session so far; called at every poll, so an interruption loses one second."""
+        run = {"device": device_name(), "commit": commit(), "packed": packed, "seconds": time.monotonic() - self.start}
+        self.document["runs"] = [*self.runs, run]
+        write_json(self.path, self.document)
 
 
 def device_name() -> str:
@@ -68,83 +68,83 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
 
 
-def train(asked: argparse.Namespace, config: Config, slices: Slices) -> bool:
-    """Train the folds that are not done, some at once; False where time ran out or somebody asked to stop."""
-    asked_to_stop: list[int] = []
+def train(options: argparse.Namespace, config: Config, sessions: Sessions) -> bool:
+    """Train the unfinished folds; returns False if the time is up or the user asks to stop."""
+    stop_signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: asked_to_stop.append(number))
-    until = time.monotonic() + 60 * asked.minutes if asked.minutes else float("inf")
-    waiting = [fold for fold in range(asked.folds) if not (folder(asked, fold) / "scores.json").exists()]
+        signal.signal(number, lambda number, frame: stop_signals.append(number))
+    deadline = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    waiting = [fold for fold in range(options.folds) if not (folder(options, fold) / "scores.json").exists()]
     running: dict[int, subprocess.Popen[bytes]] = {}
-    with progress_bar(f"training {asked.folds} folds") as progress:
+    with progress_bar(f"training {options.folds} folds") as progress:
         while waiting or running:
             for fold in [fold for fold, child in running.items() if child.poll() is not None]:
                 if code := running.pop(fold).returncode:
                     stop(running)
-                    raise UserError(f"fold {fold} ended with {code}: {folder(asked, fold) / 'fit.log'} says why")
-            if asked_to_stop or time.monotonic() >= until:
+                    raise UserError(f"fold {fold} ended with {code}: see {folder(options, fold) / 'fit.log'}")
+            if stop_signals or time.monotonic() >= deadline:
                 stop(running)
-                slices.write(asked.packed)
+                sessions.write(options.packed)
                 return False
-            while waiting and len(running) < asked.packed:
+            while waiting and len(running) < options.packed:
                 fold = waiting.pop(0)
-                running[fold] = begin(asked, fold)
-            progress(sum(reached(asked, fold) for fold in range(asked.folds)), asked.folds * config.steps)
-            slices.write(asked.packed)
-            time.sleep(LOOK)
+                running[fold] = start_fold(options, fold)
+            progress(sum(last_step(options, fold) for fold in range(options.folds)), options.folds * config.steps)
+            sessions.write(options.packed)
+            time.sleep(POLL_SECONDS)
     return True
 
 
-def begin(asked: argparse.Namespace, fold: int) -> subprocess.Popen[bytes]:
-    """A process for a fold; the cores are shared out, so that threads of one do not wait for another's."""
-    command = [sys.executable, "-m", "trainable", "fit", str(asked.data), "--fold", str(fold)]
-    command += ["--folds", str(asked.folds), "--out", str(folder(asked, fold)), "--device", asked.device]
-    command += [word for each in asked.set for word in ("--set", each)]
-    command += ["--workers", str(asked.workers)] if asked.workers is not None else []
-    threads = str(max(1, len(os.sched_getaffinity(0)) // asked.packed))
-    cards = accelerators() if asked.device == "auto" and "CUDA_VISIBLE_DEVICES" not in os.environ else []
-    card = {"CUDA_VISIBLE_DEVICES": str(fold % len(cards))} if len(cards) > 1 else {}  # each fold on one of them
-    place = folder(asked, fold)
-    place.mkdir(parents=True, exist_ok=True)
+def start_fold(options: argparse.Namespace, fold: int) -> subprocess.Popen[bytes]:
+    """Start a process for a fold; the cores are divided so that threads of different folds do not compete."""
+    command = [sys.executable, "-m", "trainable", "fit", str(options.data), "--fold", str(fold)]
+    command += ["--folds", str(options.folds), "--out", str(folder(options, fold)), "--device", options.device]
+    command += [word for each in options.set for word in ("--set", each)]
+    command += ["--workers", str(options.workers)] if options.workers is not None else []
+    threads = str(max(1, len(os.sched_getaffinity(0)) // options.packed))
+    cards = accelerators() if options.device == "auto" and "CUDA_VISIBLE_DEVICES" not in os.environ else []
+    card = {"CUDA_VISIBLE_DEVICES": str(fold % len(cards))} if len(cards) > 1 else {}  # folds are spread over the GPUs
+    path = folder(options, fold)
+    path.mkdir(parents=True, exist_ok=True)
     paths = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
-    with (place / "fit.log").open("ab") as log:
+    with (path / "fit.log").open("ab") as log:
         return subprocess.Popen(
             command,
             stdout=log,
             stderr=log,
             env={**os.environ, **card, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads},
-            start_new_session=True,  # Ctrl-C is for this process, which asks its folds to stop
+            start_new_session=True,  # Ctrl-C reaches only this process, which stops the folds
         )
 
 
 def stop(running: dict[int, subprocess.Popen[bytes]]) -> None:
-    """Ask all folds to write their checkpoints and end."""
+    """Stop all folds after they have written their checkpoints."""
     for child in running.values():
         child.send_signal(signal.SIGTERM)
     for child in running.values():
         try:
-            child.wait(SETTLE)
+            child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
 
 
-def folder(asked: argparse.Namespace, fold: int) -> Path:
-    return Path(asked.out) / f"fold_{fold}"
+def folder(options: argparse.Namespace, fold: int) -> Path:
+    return Path(options.out) / f"fold_{fold}"
 
 
-def reached(asked: argparse.Namespace, fold: int) -> int:
-    path = folder(asked, fold) / "metrics.jsonl"
+def last_step(options: argparse.Namespace, fold: int) -> int:
+    path = folder(options, fold) / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
     return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
 
 
-def cross_validation(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each metric at the images' own size, of the best and of the last weights: mean and sd over the folds."""
-    told = [json.loads((folder(asked, fold) / "scores.json").read_text()) for fold in range(asked.folds)]
+def cross_validation(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Mean and sd over the folds of each metric at original image size, for the best and the last weights."""
+    scores = [json.loads((folder(options, fold) / "scores.json").read_text()) for fold in range(options.folds)]
     rows = []
     for weights in ("best", "last"):
         for metric in METRICS:
-            folds = [each[weights]["original"][metric] for each in told]
+            folds = [each[weights]["original"][metric] for each in scores]
             sd = statistics.stdev(folds)
             rows.append(
                 {"weights": weights, "metric": metric, "mean": statistics.fmean(folds), "sd": sd, "folds": folds}
@@ -152,27 +152,27 @@ def cross_validation(asked: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def ensemble(asked: argparse.Namespace, config: Config) -> Path:
-    """The fold models averaged into one, and a mask of every test image; both are made once."""
+def ensemble(options: argparse.Namespace, config: Config) -> Path:
+    """Average the fold models and predict a mask for every test image, unless that is done already."""
     from analysis.ensembles.ensemble import FILE, Ensemble, read_member, save_ensemble
     from analysis.ensembles.predict import Request, predict
 
-    made = Path(asked.out) / "ensemble"
-    if not (made / FILE).exists():
-        members = [read_member(config.id, fold, folder(asked, fold)) for fold in range(asked.folds)]
-        save_ensemble(Ensemble(members, config.tau, asked.tta), made / FILE)
-    masks = Path(asked.out) / "masks"
-    images = (asked.data / asked.test,)
-    request = Request(made, images, None, masks, False, False, None, config.batch_size, asked.device)
+    target = Path(options.out) / "ensemble"
+    if not (target / FILE).exists():
+        members = [read_member(config.id, fold, folder(options, fold)) for fold in range(options.folds)]
+        save_ensemble(Ensemble(members, config.tau, options.tta), target / FILE)
+    masks = Path(options.out) / "masks"
+    images = (options.data / options.test,)
+    request = Request(target, images, None, masks, False, False, None, config.batch_size, options.device)
     with progress_bar("predicting") as progress:
-        done = predict(request, progress)
-    if done.problems:
-        raise UserError(f"{done.problems[0]}; {len(done.problems)} test images could not be predicted")
+        outcome = predict(request, progress)
+    if outcome.problems:
+        raise UserError(f"{outcome.problems[0]}; {len(outcome.problems)} test images could not be predicted")
     return masks
 
 
 def pack(masks: Path, archive: Path) -> int:
-    """The masks in one file; the same masks give the same bytes."""
+    """Write the masks to a zip file that depends on nothing but the masks."""
     files = sorted(masks.glob("*.png"))
     archive.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
@@ -181,60 +181,60 @@ def pack(masks: Path, archive: Path) -> int:
     return len(files)
 
 
-def parsed() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a data set with train/ and a split without truth")
-    parser.add_argument("--name", required=True, help="of the result files")
-    parser.add_argument("--out", type=Path, help="folder of the folds (default: runs/NAME)")
+    parser.add_argument("--name", required=True, help="name of the result files")
+    parser.add_argument("--out", type=Path, help="folder for the folds (default: runs/NAME)")
     parser.add_argument("--results", type=Path, default=HOME / "benchmarks/results")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another hyperparameter")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a hyperparameter")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--packed", type=int, help="folds at once (default: all on a GPU, one on a CPU)")
-    parser.add_argument("--minutes", type=float, help="stop gracefully after this long")
+    parser.add_argument("--minutes", type=float, help="stop gracefully after this time")
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--workers", type=int, help="processes that augment, for each fold (default on a GPU: its share of the cores)"
+        "--workers", type=int, help="data-loading processes per fold (default on a GPU: its share of the cores)"
     )
     parser.add_argument("--test", default="test1", help="the split to predict")
     parser.add_argument("--tta", choices=("none", "flips"), default="none", help="average over flips when predicting")
-    asked = parser.parse_args()
-    asked.out = asked.out or Path("runs") / asked.name
-    if asked.folds < 2:
+    options = parser.parse_args()
+    options.out = options.out or Path("runs") / options.name
+    if options.folds < 2:
         raise UserError("--folds: must be 2 or more")
-    gpu = asked.device != "cpu" and device_name() != cpu_name()
-    if asked.packed is None:
-        asked.packed = asked.folds if gpu else 1
-    if asked.packed < 1:
+    gpu = options.device != "cpu" and device_name() != cpu_name()
+    if options.packed is None:
+        options.packed = options.folds if gpu else 1
+    if options.packed < 1:
         raise UserError("--packed: must be 1 or more")
-    if asked.workers is None and gpu:
-        asked.workers = max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // asked.packed))
-    if not (asked.data / asked.test).is_dir():
-        raise UserError(f"{asked.data / asked.test}: no such split to predict")
-    return asked
+    if options.workers is None and gpu:
+        options.workers = max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // options.packed))
+    if not (options.data / options.test).is_dir():
+        raise UserError(f"{options.data / options.test}: no such split to predict")
+    return options
 
 
 def main() -> int:
-    asked = parsed()
-    config = make_config(parse_assignments(asked.set))
-    settings = {"config": config.model_dump(mode="json"), "folds": asked.folds}
-    slices = Slices(asked.out / "slices.json", settings)
-    if not train(asked, config, slices):
-        say("Stopped; nothing is lost. To go on:")
+    options = parse_options()
+    config = make_config(parse_assignments(options.set))
+    settings = {"config": config.model_dump(mode="json"), "folds": options.folds}
+    sessions = Sessions(options.out / "slices.json", settings)
+    if not train(options, config, sessions):
+        say("Stopped; nothing is lost. To resume:")
         say(f"  python {shlex.join(sys.argv)}")
         return INTERRUPTED
-    rows = cross_validation(asked)
-    masks = pack(ensemble(asked, config), archive := asked.results / f"{asked.name}_masks.zip")
-    slices.write(asked.packed)
-    minutes = sum(run["seconds"] for run in slices.told["runs"]) / 60
+    rows = cross_validation(options)
+    masks = pack(ensemble(options, config), archive := options.results / f"{options.name}_masks.zip")
+    sessions.write(options.packed)
+    minutes = sum(run["seconds"] for run in sessions.document["runs"]) / 60
     document = {
         "command": f"python {shlex.join(sys.argv)}",
         "minutes": round(minutes, 1),
-        **slices.told,
+        **sessions.document,
         "cross_validation": rows,
-        "masks": {"file": archive.name, "count": masks, "tta": asked.tta},
-        "first_seed": ANCHORS,
+        "masks": {"file": archive.name, "count": masks, "tta": options.tta},
+        "first_seed": REFERENCE_SCORES,
     }
-    write_json(asked.results / f"{asked.name}.json", document)
+    write_json(options.results / f"{options.name}.json", document)
     print_table([{key: row[key] for key in ("weights", "metric", "mean", "sd")} for row in rows])
     say(f"{minutes:.1f} minutes of {device_name()}; {masks} masks in {archive}")
     return 0

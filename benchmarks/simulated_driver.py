@@ -1,7 +1,7 @@
-"""One real driver and a simulated cluster: GPUs that read generated curves, and wait in a line for its decisions.
+"""Run the real driver on a simulated cluster, whose GPUs read generated curves and queue for decisions.
 
-The policy, the study and the journal are the real ones, and so are the seconds that each decision takes: the CPU time
-of this process, and for each record what a sync of the disk takes. The clock is simulated.
+The policy, the study and the journal are real, and each decision takes its real time: the CPU time of this process plus
+a disk sync for each record. The clock is simulated.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ WIDE = SPACE | {
     "decay": (1e-4, 1e-2),
 }  # 20,160 configs
 FOLDS = 5
-SECONDS = 600.0  # that a fold trial takes on average at full length
-SPREAD = 0.05  # of the log of a fold trial's speed beyond its batch size: no two GPUs keep step for long
+SECONDS = 600.0  # average duration of a complete fold trial
+SPREAD = 0.05  # sd of the log speed of a fold trial at equal batch size, so that GPUs do not stay in step
 
 
 class World:
@@ -63,18 +63,18 @@ class World:
         row = int(config[1:])
         rng = np.random.default_rng([self.seed, row, fold])
         wobble = rng.normal(0, self.recipe.wobble_sd, self.evaluations)[step - 1] if step < self.evaluations else 0.0
-        missing = score_gap(self.recipe.shape, self.times[step - 1], self.pace[row, fold], rng)
-        score = self.final[row, fold] - missing + wobble
+        gap = score_gap(self.recipe.shape, self.times[step - 1], self.pace[row, fold], rng)
+        score = self.final[row, fold] - gap + wobble
         return Report(config, fold, step, float(score), float(self.seconds[row, fold] * self.times[step - 1]))
 
-    def place(self, config: str) -> int:
-        """How many configs have a better mean over the folds."""
+    def rank(self, config: str) -> int:
+        """The number of configs with a better mean over the folds."""
         means = self.final.mean(1)
         return int((means > means[int(config[1:])]).sum())
 
 
 class CountedJournal(Journal):
-    """A journal that knows how many records this driver wrote."""
+    """A journal that counts the records written by this driver."""
 
     records = 0
 
@@ -85,24 +85,24 @@ class CountedJournal(Journal):
 
 @dataclass
 class Tally:
-    """What came of a run: seconds by the simulated clock, but for those of the decisions, which are real."""
+    """The result of a run: seconds of the simulated clock, except for the decisions, which take real seconds."""
 
-    launch: float = 0.0  # of the driver, before it asks for the first GPU
+    launch: float = 0.0  # before the driver starts the first fold trial
     wall: float = 0.0
-    busy: float = 0.0  # GPU-seconds that were trained
-    waited: float = 0.0  # GPU-seconds for which a decision, or the driver's turn, was waited for
+    busy: float = 0.0  # GPU-seconds of training
+    waited: float = 0.0  # GPU-seconds of waiting for the driver or its decision
     decisions: array[float] = field(default_factory=lambda: array("d"))
     reports: int = 0
 
 
 class Driver:
-    """Takes what the GPUs tell in its turn, one after the other, as the engine does."""
+    """Processes the reports of the GPUs one after the other, as the engine does."""
 
     def __init__(self, policy: Policy, world: World, gpus: int, journal: Path, sync: float) -> None:
         self.world, self.free, self.sync = world, gpus, sync
         self.tally = Tally()
         self.order = 0
-        self.now = self.ready = 0.0  # when the turn began by the clock; when the driver is through with it
+        self.now = self.ready = 0.0  # time of the current report; time at which the driver is free
         self.done: dict[Cell, int] = {}
         self.events: list[tuple[float, int, Job]] = []
         self.journal = CountedJournal(journal, clock=lambda: self.now)
@@ -111,70 +111,70 @@ class Driver:
     def run(self) -> Tally:
         tally = self.tally
         with self.journal:
-            _, tally.launch = self._timed(self._let_in)
-            self._hand_out()
+            _, tally.launch = self._timed(self._add_configs)
+            self._assign_jobs()
             while self.events:
                 self.now, _, job = heapq.heappop(self.events)
                 self.ready = max(self.ready, self.now)
-                self._hear(job)
-                self._hand_out()
+                self._process_report(job)
+                self._assign_jobs()
         return tally
 
-    def _let_in(self) -> None:
+    def _add_configs(self) -> None:
         self.study.begin(host="simulated", pid=os.getpid())
         for entrant in self.world.entrants:
             self.study.add(entrant)
 
-    def _hear(self, job: Job) -> None:
+    def _process_report(self, job: Job) -> None:
         step = self.done[job.config, job.fold] = self.done.get((job.config, job.fold), 0) + 1
         report = self.world.report(job.config, job.fold, step)
         verdict, seconds = self._timed(lambda: self.study.report(report))
-        self._decided(seconds)
+        self._record_decision(seconds)
         self.tally.reports += 1
         self.tally.busy += self._seconds(job)
         self.tally.wall = self.ready
         if isinstance(verdict, Stop):
-            self.free += 1  # what it then waits for is its next job, if there is one
+            self.free += 1  # it waits for its next job, if there is one
         else:
-            self._train(job)
+            self._start_training(job)
 
-    def _hand_out(self) -> None:
+    def _assign_jobs(self) -> None:
         while self.free:
-            said, seconds = self._timed(self.study.next)
-            if not isinstance(said, Job):
+            job, seconds = self._timed(self.study.next)
+            if not isinstance(job, Job):
                 self.ready += seconds
                 return
-            self._decided(seconds)
+            self._record_decision(seconds)
             self.free -= 1
-            self._train(said)
+            self._start_training(job)
 
-    def _decided(self, seconds: float) -> None:
+    def _record_decision(self, seconds: float) -> None:
         self.ready += seconds
         self.tally.decisions.append(seconds)
 
-    def _train(self, job: Job) -> None:
-        """The GPU has waited since it told something, or, where it idled, since there was something to tell it of."""
+    def _start_training(self, job: Job) -> None:
+        """The GPU has waited since its report or, if it was idle, since the report that made a job available."""
         self.tally.waited += self.ready - self.now
         self.order += 1
         heapq.heappush(self.events, (self.ready + self._seconds(job), self.order, job))
 
     def _seconds(self, job: Job) -> float:
-        """From one report to the next."""
+        """The seconds between two reports."""
         return float(self.world.seconds[int(job.config[1:]), job.fold]) / self.world.evaluations
 
     def _timed(self, work: Callable[[], R]) -> tuple[R, float]:
-        records, began = self.journal.records, time.process_time()
-        said = work()
-        return said, time.process_time() - began + self.sync * (self.journal.records - records)
+        records, start = self.journal.records, time.process_time()
+        result = work()
+        return result, time.process_time() - start + self.sync * (self.journal.records - records)
 
 
 def sync_seconds(folder: Path, count: int = 200) -> float:
-    """What it takes to sync a record there, by the quicker quarter: others may hold the machine up, not the disk."""
-    took = []
+    """The time to sync a record in this folder: the lower quartile, because the machine may be busy otherwise."""
+    durations = []
     with (folder / "probe").open("wb", buffering=0) as file:
         for _ in range(count):
             file.write(b"." * 150)
-            began = time.perf_counter()
+            start = time.perf_counter()
             os.fsync(file.fileno())
-            took.append(time.perf_counter() - began)
-    return sorted(took)[count // 4]
+            durations.append(time.perf_counter() - start)
+    return sorted(durations)[count // 4]

@@ -1,4 +1,4 @@
-"""A scripted search on a small Ray cluster, and what a fault from outside does to it."""
+"""Run a scripted search on a small Ray cluster and inject external faults: lost workers, machines and drivers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from search.runs.journal import Tail
 from search.runs.run_folder import Run
 
 HOME = Path(__file__).parents[1]
-PATIENCE = 240.0  # seconds without a record after which a search counts as stuck
-BAD_LUCK = 3  # crashes that a fold trial is tried again after
-AGAIN = "fix this and launch again"
+STUCK_SECONDS = 240.0  # without a new record
+RETRIES = 3  # of a fold trial that crashes
+RELAUNCH = "fix this and launch again"
 
 
 class Search:
-    """One scripted search and what is done to it."""
+    """One scripted search and the faults injected into it."""
 
     def __init__(self, cluster: FakeCluster, folder: Path, space: dict[str, Any], rng: random.Random) -> None:
         self.cluster, self.folder, self.rng = cluster, folder, rng
@@ -34,13 +34,13 @@ class Search:
         (folder / "space.yaml").write_text(json.dumps({**space, "name": "run"}))  # JSON is YAML
         self.run = Run(folder / "run")
         self.tail = Tail(self.run.journal)
-        self.out: set[Cell] = set()  # have reported to this driver and go on
+        self.running: set[Cell] = set()  # fold trials that have reported to this driver and continue
         self.crashes: dict[Cell, int] = {}
-        self.reports = self.launches = self.inflicted = 0
-        self.heard = time.monotonic()
+        self.reports = self.launches = self.injected = 0
+        self.last_record = time.monotonic()
 
     def launch(self) -> None:
-        """The first time, or again, by the same command."""
+        """Launch or relaunch the search; the command is the same."""
         command = [
             sys.executable,
             str(HOME / "tests/support/short_hang_limit.py"),
@@ -49,41 +49,42 @@ class Search:
         ]
         command += ["--runs", str(self.folder), "--address", self.cluster.address, "--plain", "--no-dashboard"]
         self.launches += 1
-        with (self.folder / "talk.txt").open("a") as talk:
-            self.driver = subprocess.Popen(command, stdout=talk, stderr=talk, start_new_session=True)
+        with (self.folder / "driver.log").open("a") as log:
+            self.driver = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
-    def look(self) -> None:
+    def read_journal(self) -> None:
+        """Read new records and update which fold trials are running."""
         for line in self.tail.read():
-            self.heard = time.monotonic()
+            self.last_record = time.monotonic()
             cell = (line.fields.get("config", ""), line.fields.get("fold", 0))
             if line.kind == "begin":
-                self.out.clear()
+                self.running.clear()
                 self.crashes.clear()
             elif line.kind == "report":
                 self.reports += 1
-                self.out.add(cell)
+                self.running.add(cell)
             elif line.kind == "fault" and line.fields["fault"] != NODE_LEFT:
                 self.crashes[cell] = self.crashes.get(cell, 0) + 1
             if line.kind in ("lost", "fault", "stop") or "stop" in line.fields:
-                self.out.discard(cell)
+                self.running.discard(cell)
 
-    def to_the_end(self, strikes: list[int], hurt: Callable[[Search], bool] | None) -> bool:
-        """Hurt it whenever it has so many reports; whether it came to its end."""
+    def run_to_end(self, fault_times: list[int], inject: Callable[[Search], bool] | None) -> bool:
+        """Inject a fault at each of these numbers of reports; returns whether the search completed."""
         self.launch()
-        strikes = list(strikes)
+        fault_times = list(fault_times)
         try:
-            while time.monotonic() - self.heard < PATIENCE:
-                self.look()
+            while time.monotonic() - self.last_record < STUCK_SECONDS:
+                self.read_journal()
                 code = self.driver.poll()
                 if code == 0:
                     return True
                 if code is not None:
-                    if AGAIN not in (self.folder / "talk.txt").read_text().strip().splitlines()[-1]:
+                    if RELAUNCH not in (self.folder / "driver.log").read_text().strip().splitlines()[-1]:
                         return False
                     self.launch()
-                if hurt and strikes and self.reports >= strikes[0] and hurt(self):
-                    self.inflicted += 1
-                    del strikes[0]
+                if inject and fault_times and self.reports >= fault_times[0] and inject(self):
+                    self.injected += 1
+                    del fault_times[0]
                 time.sleep(0.05)
             return False
         finally:
@@ -92,20 +93,20 @@ class Search:
 
     @property
     def worker(self) -> int | None:
-        """One that trains now, and whose fold trial may crash once more."""
-        may = {cell for cell in self.out if self.crashes.get(cell, 0) < BAD_LUCK}
-        trained = self.cluster.trained_at(self.run.folder, may)
-        return self.rng.choice(list(trained.values())) if trained else None
+        """A training worker whose fold trial still has retries left."""
+        eligible = {cell for cell in self.running if self.crashes.get(cell, 0) < RETRIES}
+        workers = self.cluster.trained_at(self.run.folder, eligible)
+        return self.rng.choice(list(workers.values())) if workers else None
 
     @property
     def node(self) -> Any | None:
-        """One on which such a fold trial trains."""
+        """A node that runs such a worker."""
         worker = self.worker
         return None if worker is None else self.cluster.node_of(worker)
 
     @property
     def scripted(self) -> int:
-        """Faults that the script has brought about."""
+        """The number of faults caused by the script."""
         return sum(json.loads(path.read_text()) for path in self.run.folder.glob("configs/*/fold_*/faults.json"))
 
 
@@ -124,8 +125,8 @@ def kill_machine(search: Search) -> bool:
     return node is not None
 
 
-def take_machine(search: Search) -> bool:
-    """Announced, so that what it has may end before it goes, where the next one comes first."""
+def drain_machine(search: Search) -> bool:
+    """Announce the loss of a machine, then remove it before or after its replacement joins."""
     node = search.node
     if node is not None:
         search.cluster.drain(node, seconds=5.0)
@@ -135,14 +136,14 @@ def take_machine(search: Search) -> bool:
 
 
 def kill_driver(search: Search) -> bool:
-    if search.out:
+    if search.running:
         search.driver.kill()
         search.driver.wait()
-        search.commands.launch()
-        search.out.clear()
+        search.launch()
+        search.running.clear()
         return True
     return False
 
 
-def any_of_these(search: Search) -> bool:
-    return search.rng.choice([kill_worker, kill_machine, take_machine, kill_driver])(search)
+def inject_any(search: Search) -> bool:
+    return search.rng.choice([kill_worker, kill_machine, drain_machine, kill_driver])(search)

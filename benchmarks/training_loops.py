@@ -1,9 +1,9 @@
-"""One training loop in a process of its own, for benchmarks/step_time.py: the fold loop, what it could be, a naive one.
+"""Run one training loop for benchmarks/step_time.py: the fold loop, a variant of it, or a naive loop.
 
-    python benchmarks/loops.py fold|compiled|graph|naive DATA --cache DIR --steps N --warmup N --workers N [--set ...]
+    python benchmarks/training_loops.py fold|compiled|graph|naive DATA --cache DIR --steps N --warmup N --workers N
 
-Says ``ready`` once it is warm, waits for a line, measures, says what it found as JSON, and goes on training until the
-next line, so that none of several loops has the device to itself before the others are done.
+Prints ``ready`` after the warm-up, waits for a line on stdin, measures, prints the result as JSON, and continues
+training until the next line, so that no loop has the device to itself while others are still measured.
 """
 
 from __future__ import annotations
@@ -53,60 +53,62 @@ def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
     return FoldTrial(config, data, folds, 0, pick_device("auto"))
 
 
-def fold_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The project's own step and batches, as ``train_fold`` runs them."""
-    trial = fold_trial(config, asked.data, asked.cache)
-    batches = training_batches(trial.stream, 0, config.steps, trial.device, asked.workers)
+def fold_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """The training step and batches of ``train_fold``."""
+    trial = fold_trial(config, options.data, options.cache)
+    batches = training_batches(trial.stream, 0, config.steps, trial.device, options.workers)
     return batches, lambda batch: trial.train_step(*batch)
 
 
-def compiled_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+def compiled_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
     """The fold loop with its network fused by torch.compile; the first step compiles."""
-    trial = fold_trial(config, asked.data, asked.cache)
+    trial = fold_trial(config, options.data, options.cache)
     trial.network.compile(dynamic=False)
-    return training_batches(trial.stream, 0, config.steps, trial.device, asked.workers), lambda b: trial.train_step(*b)
+    return training_batches(trial.stream, 0, config.steps, trial.device, options.workers), lambda b: trial.train_step(
+        *b
+    )
 
 
-def graph_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The fold loop with a whole update as one CUDA graph: recorded at the first step, then started by one call."""
-    trial = fold_trial(config, asked.data, asked.cache)
+def graph_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """The fold loop with each update as one CUDA graph, captured at the first step and replayed at each step."""
+    trial = fold_trial(config, options.data, options.cache)
     if trial.device.type != "cuda":
         raise SystemExit("error: graph: a CUDA graph needs a GPU")
     rate = torch.tensor(config.learning_rate, device=trial.device)
     for group in trial.optimizer.param_groups:
         group.update(lr=rate, capturable=True)
-    places: list[Tensor] = []  # where the graph finds a batch
+    inputs: list[Tensor] = []  # the memory from which the graph reads a batch
     graph = torch.cuda.CUDAGraph()
 
     def step(batch: Any) -> None:
-        if not places:
-            places.extend(each.to(trial.device) for each in batch)
-            record(trial, graph, places)
-        for place, given in zip(places, batch, strict=True):
-            place.copy_(given, non_blocking=True)
+        if not inputs:
+            inputs.extend(each.to(trial.device) for each in batch)
+            capture(trial, graph, inputs)
+        for target, source in zip(inputs, batch, strict=True):
+            target.copy_(source, non_blocking=True)
         rate.fill_(learning_rate(trial.step, config))
         torch.manual_seed(trial.step)
         graph.replay()
         trial.ema.update(trial.step)
         trial.step += 1
 
-    return training_batches(trial.stream, 0, config.steps, trial.device, asked.workers), step
+    return training_batches(trial.stream, 0, config.steps, trial.device, options.workers), step
 
 
-def record(trial: FoldTrial, graph: torch.cuda.CUDAGraph, places: list[Tensor]) -> None:
-    """A few updates first, aside, so that every buffer exists and every algorithm is chosen."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # type: ignore[no-untyped-call]
+def capture(trial: FoldTrial, graph: torch.cuda.CUDAGraph, inputs: list[Tensor]) -> None:
+    """Capture an update, after warm-up updates on a side stream that allocate buffers and choose algorithms."""
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):  # type: ignore[no-untyped-call]
         for _ in range(GRAPH_WARMUP):
-            trial.update(*places)
-    torch.cuda.current_stream().wait_stream(aside)
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the loader's thread may pin memory meanwhile
-        trial.update(*places)
+            trial.update(*inputs)
+    torch.cuda.current_stream().wait_stream(side_stream)
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the loader may pin memory meanwhile
+        trial.update(*inputs)
 
 
 class NaiveSamples(Dataset[Any]):
-    """Everything from the files at every sample, float32, NCHW."""
+    """Samples read from the files each time, as float32 in NCHW."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         self.split, self.size = open_split(folder), size
@@ -131,21 +133,23 @@ class NaiveSamples(Dataset[Any]):
         truth = Image.open(self.split.truth[stem]).resize(self.size, Image.Resampling.NEAREST)
         labels, mask = np.asarray(scribble), (np.asarray(truth) > 0).astype(np.uint8)
         signed = np.where(labels == 1, 1, np.where(labels == 0, 2, 0)).astype(np.uint8)
-        done = self.augment(image=np.asarray(image), masks=[signed, mask])
-        colour = (done["image"].astype(np.float32) / 255 - MEAN) / STD
-        strokes = (done["masks"][0] == 1).astype(np.float32) - (done["masks"][0] == 2).astype(np.float32)
+        augmented = self.augment(image=np.asarray(image), masks=[signed, mask])
+        colour = (augmented["image"].astype(np.float32) / 255 - MEAN) / STD
+        strokes = (augmented["masks"][0] == 1).astype(np.float32) - (augmented["masks"][0] == 2).astype(np.float32)
         channels = np.concatenate([colour, strokes[..., None]], axis=2).transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(channels)), torch.from_numpy(done["masks"][1]).float()[None]
+        return torch.from_numpy(np.ascontiguousarray(channels)), torch.from_numpy(augmented["masks"][1]).float()[None]
 
 
-def naive_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """What one writes first: no cache, no channels_last, no half precision, ``.item()`` at every step."""
+def naive_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
+    """A simple training loop: no cache, no channels_last, no half precision, ``.item()`` at every step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cv2.setNumThreads(1)
     assert config.size != "auto"
-    samples = NaiveSamples(asked.data, config.size)
-    keeping = {"persistent_workers": True, "prefetch_factor": PREFETCHED} if asked.workers else {}
-    loader = DataLoader(samples, config.batch_size, shuffle=True, drop_last=True, num_workers=asked.workers, **keeping)
+    samples = NaiveSamples(options.data, config.size)
+    persistent = {"persistent_workers": True, "prefetch_factor": PREFETCHED} if options.workers else {}
+    loader = DataLoader(
+        samples, config.batch_size, shuffle=True, drop_last=True, num_workers=options.workers, **persistent
+    )
     network: nn.Module = smp.Unet(
         config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type=config.attention
     ).to(device)
@@ -168,33 +172,33 @@ def naive_loop(config: Config, asked: argparse.Namespace) -> tuple[Iterator[Any]
 
 
 def measure(
-    batches: Iterator[Any], step: Callable[[Any], None], asked: argparse.Namespace, batch: int
+    batches: Iterator[Any], step: Callable[[Any], None], options: argparse.Namespace, batch: int
 ) -> dict[str, Any]:
-    """Time ``steps`` after ``warmup``, and how long the loop stood waiting for its next batch."""
-    begun = time.perf_counter()
+    """Time ``steps`` after ``warmup``, and the share of time spent waiting for batches."""
+    start = time.perf_counter()
     step(next(batches))
-    settle()
-    first = time.perf_counter() - begun
-    for _ in range(asked.warmup - 1):
+    synchronize()
+    first = time.perf_counter() - start
+    for _ in range(options.warmup - 1):
         step(next(batches))
-    settle()
+    synchronize()
     print("ready", flush=True)
     sys.stdin.readline()
-    for _ in range(PREFETCHED * asked.workers):  # what was made ready during the wait is used up first
+    for _ in range(PREFETCHED * options.workers):  # use up the batches that were prepared during the wait
         step(next(batches))
-    settle()
-    began, waited = time.perf_counter(), 0.0
-    for _ in range(asked.steps):
-        wanted = time.perf_counter()
+    synchronize()
+    start, waited = time.perf_counter(), 0.0
+    for _ in range(options.steps):
+        requested = time.perf_counter()
         item = next(batches)
-        waited += time.perf_counter() - wanted
+        waited += time.perf_counter() - requested
         step(item)
-    settle()
-    seconds = time.perf_counter() - began
+    synchronize()
+    seconds = time.perf_counter() - start
     cuda = torch.cuda.is_available()
     return {
-        "images_per_second": asked.steps * batch / seconds,
-        "step_ms": 1000 * seconds / asked.steps,
+        "images_per_second": options.steps * batch / seconds,
+        "step_ms": 1000 * seconds / options.steps,
         "waiting_share": waited / seconds,
         "first_s": first,
         "resident_mb": _resident_mb(),
@@ -202,18 +206,18 @@ def measure(
         "gpu_peak_mb": torch.cuda.max_memory_reserved() / 2**20 if cuda else None,
         "device": torch.cuda.get_device_name() if cuda else cpu_name(),
         "threads": torch.get_num_threads(),
-        "workers": asked.workers,
+        "workers": options.workers,
         "torch": torch.__version__,
     }
 
 
-def settle() -> None:
+def synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def _resident_mb() -> float:
-    """Memory apart from activations, which are given back first, and from the shared cache, which is not its own."""
+    """Memory without freed activations, which are returned to the system first, and without the shared cache."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     rollup = Path("/proc/self/smaps_rollup").read_text()
@@ -231,13 +235,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     for name in ("--steps", "--warmup", "--workers"):
         parser.add_argument(name, type=int, required=True)
-    asked = parser.parse_args()
-    config = make_config(parse_assignments(asked.set))
-    batches, step = LOOPS[asked.loop](config, asked)
-    print(json.dumps(measure(batches, step, asked, config.batch_size)), flush=True)
-    told = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
-    while not told.is_set():
+    options = parser.parse_args()
+    config = make_config(parse_assignments(options.set))
+    batches, step = LOOPS[options.loop](config, options)
+    print(json.dumps(measure(batches, step, options, config.batch_size)), flush=True)
+    stop = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+    while not stop.is_set():
         step(next(batches))
 
 

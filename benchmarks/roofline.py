@@ -1,10 +1,10 @@
-"""The least that a training step could take, for benchmarks/step_time.py: its bytes and its arithmetic.
+"""Lower bounds of a training step from its memory traffic and its arithmetic, for benchmarks/step_time.py.
 
-    python benchmarks/floor.py DATA --cache DIR [--set KEY=VALUE ...]
+    python benchmarks/roofline.py DATA --cache DIR [--set KEY=VALUE ...]
 
-Bytes are those of the tensors that each operation of the fold loop's own step reads and writes, as torch executes it;
-the bandwidth is that of a large copy, the rate that of a large product of matrices in the precision of the step. What
-caches keep near, and operations that are fused, make a step faster than its bytes say; nothing makes it faster than its
+The memory traffic is the size of all tensors that the operations of a fold loop step read and write, as torch executes
+them. The bandwidth is measured with a large copy, the arithmetic rate with a large matrix product in the precision of
+the step. Caches and fused operations can make a step faster than its memory traffic suggests, but not faster than its
 arithmetic.
 """
 
@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.loops import fold_trial, settle
+from benchmarks.training_loops import fold_trial, synchronize
 from trainable.augmentation.batches import training_batches
 from trainable.config import make_config, parse_assignments
 from trainable.data.decoded_images import unpack
@@ -35,7 +35,7 @@ SECONDS = 2.0
 
 
 class BytesMoved(TorchDispatchMode):
-    """Adds up what the operations within read and write; a view moves nothing."""
+    """Add up the bytes that operations read and write; views move none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,16 +54,16 @@ def _bytes(values: Any) -> int:
 
 
 def rate(work: Callable[[], Any], amount: float) -> float:
-    """Of the amount that a call of ``work`` does, how much a second, at best."""
+    """The best rate per second at which calls of ``work`` process this amount."""
     best = 0.0
     end = time.perf_counter() + SECONDS
     work()
-    settle()
+    synchronize()
     while time.perf_counter() < end:
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
-        settle()
-        best = max(best, amount / (time.perf_counter() - began))
+        synchronize()
+        best = max(best, amount / (time.perf_counter() - start))
     return best
 
 
@@ -72,9 +72,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    asked = parser.parse_args()
-    config = make_config(parse_assignments(asked.set))
-    trial = fold_trial(config, asked.data, asked.cache)
+    options = parser.parse_args()
+    config = make_config(parse_assignments(options.set))
+    trial = fold_trial(config, options.data, options.cache)
     batches = training_batches(trial.stream, 0, 3, trial.device, 0)
     trial.train_step(*next(batches))
     with FlopCounterMode(display=False) as flops, torch.no_grad():
@@ -89,13 +89,12 @@ def main() -> None:
     side = 8192 if cuda else 2048
     with trial.autocast():
         matrix = torch.ones(side, side, device=trial.device)
-        matrix = (matrix @ matrix) / side  # in the precision of the step, so that no product casts it again
+        matrix = (matrix @ matrix) / side  # in the precision of the step, so that the products need no cast
         speed = rate(lambda: matrix @ matrix, 2 * side**3)
-    flop = (
-        3 * flops.get_total_flops()
-    )  # backward takes twice as many; torch's counter is wrong there for depthwise layers
+    # Backward takes twice as many; torch's counter is wrong for the backward pass of depthwise layers.
+    flop = 3 * flops.get_total_flops()
     bytes_ms, flop_ms = 1e3 * moved.total / bandwidth, 1e3 * flop / speed
-    found = {
+    result = {
         "gigabytes": moved.total / 1e9,
         "gb_per_second": bandwidth / 1e9,
         "bytes_ms": bytes_ms,
@@ -104,7 +103,7 @@ def main() -> None:
         "flop_ms": flop_ms,
         "image_ms": max(bytes_ms, flop_ms) / config.batch_size,
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
