@@ -1,4 +1,4 @@
-"""What many tests share: one small synthetic data set, decoded once, and configurations that train in seconds."""
+"""Shared fixtures: a small synthetic data set, decoded once, and configs that train in seconds."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # no test reads or writes a user's cache by accident
+os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # keep tests away from the user's cache
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
-os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # a second and 150 MB for each launch
+os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # saves a second and 150 MB per launch
 
 SMALL_SPACE = """
 name: small
@@ -95,7 +95,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, smal
 
 
 def small_config(**values: Any) -> Any:
-    """A configuration of a tiny encoder: a step of 4 images takes a fraction of a second on one core."""
+    """A config with a tiny encoder: a step of 4 images takes a fraction of a second on one core."""
     from trainable.config import make_config
 
     defaults = {"encoder": "mobilenetv3_small_050", "batch_size": 4, "steps": 8, "evaluations": 4, "attention": None}
@@ -104,7 +104,7 @@ def small_config(**values: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def fork_server() -> Any:
-    """Starts programs of this project without loading their libraries again for each."""
+    """Starts programs of this project without importing their libraries each time."""
     from fork_server import ForkServer
 
     server = ForkServer()
@@ -124,7 +124,7 @@ def object_store_server() -> Any:
 
 @pytest.fixture
 def object_store(object_store_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An S3 with an empty bucket, and the right to use it."""
+    """An S3 server with an empty bucket, and credentials for it."""
     from object_store import CREDENTIALS
 
     for name, value in CREDENTIALS.items():
@@ -132,6 +132,6 @@ def object_store(object_store_server: Any, monkeypatch: pytest.MonkeyPatch) -> A
     object_store_server.make_bucket()
     yield object_store_server
     object_store_server.empty()
-    with warnings.catch_warnings():  # connections that its server has left to the collector
+    with warnings.catch_warnings():  # the server leaves closing connections to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

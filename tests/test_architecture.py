@@ -1,4 +1,4 @@
-"""Who may import whom, read from the imports themselves."""
+"""The order of imports between and within packages, read from the import statements."""
 
 import ast
 import re
@@ -48,7 +48,7 @@ PURE = (
     "spaces.__main__",
     "cluster.__main__",
 )
-# Within a room: a sub-package or module imports only from lines above its own, and never from its own line's others.
+# Within a package, a sub-package or module imports only from the lines above its own.
 FLOORS = {
     "trainable": [
         {"errors", "printing"},
@@ -94,8 +94,8 @@ FLOORS = {
         {"__main__"},
     ],
 }
-MOST_FILES = 12  # of one folder, so that a file is found by looking
-SPACES_STAND_ON = {"exit_codes", "config", "errors", "files", "metrics", "printing"}  # of trainable
+MAX_FILES = 12  # per folder
+SPACES_IMPORT = {"exit_codes", "config", "errors", "files", "metrics", "printing"}  # modules of trainable
 
 
 def imports(path):
@@ -129,20 +129,20 @@ def sources(room):
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_the_rooms_it_stands_on(room):
+def test_a_package_imports_only_the_allowed_packages(room):
     for path in sources(room):
         for package, line in imports(path):
             assert package not in ROOMS or package in MAY_IMPORT[room], f"{path}:{line} imports {package}"
 
 
-def test_floors_name_everything_that_is_in_a_room():
+def test_the_floors_list_everything_in_a_package():
     for room in ROOMS:
         there = {path.relative_to(ROOT / room).parts[0].removesuffix(".py") for path in sources(room)} - {"__init__"}
         assert there == set().union(*FLOORS[room]), room
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_no_floor_imports_one_above_it_or_beside_it(room):
+def test_a_floor_imports_only_lower_floors(room):
     modules = {module_name(path) for path in sources(room)}
     floor_of = {name: number for number, names in enumerate(FLOORS[room]) for name in names}
     for path in sources(room):
@@ -153,30 +153,30 @@ def test_no_floor_imports_one_above_it_or_beside_it(room):
                 assert floor_of[there[0]] < floor_of[here[0]], f"{path}:{line} imports {module}"
 
 
-def test_no_files_import_each_other_in_a_circle():
+def test_there_are_no_import_cycles():
     paths = {module_name(path): path for room in ROOMS for path in sources(room)}
     graph = {name: {module for module, _ in imported_modules(path, paths)} - {name} for name, path in paths.items()}
     while ready := [name for name, needed in graph.items() if not needed & graph.keys()]:
         for name in ready:
             del graph[name]
-    assert not graph, "these import each other, or one that does"
+    assert not graph, "import cycles, with the files that depend on them"
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_folder_says_what_belongs_there_and_is_not_crowded(room):
+def test_every_folder_has_a_docstring_and_few_files(room):
     for folder in {path.parent for path in sources(room)}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder} has no docstring"
-        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES, folder
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MAX_FILES, folder
 
 
 APPEARS_IN = {
     "ray": {"trainable/ray_trial.py", "search/engine/ray_adapter.py"},
     "optuna": {"search/samplers/optuna_adapter.py"},
-    "sqlalchemy": {"search/samplers/optuna_adapter.py"},  # Optuna's own storage: it raises its errors
+    "sqlalchemy": {"search/samplers/optuna_adapter.py"},  # Optuna's storage raises its errors
 }
 
 
-def test_only_the_adapters_know_ray_and_optuna():
+def test_only_the_adapters_import_ray_and_optuna():
     for room in ("trainable", "spaces", "search"):
         for path in sources(room):
             for package, line in imports(path):
@@ -184,20 +184,20 @@ def test_only_the_adapters_know_ray_and_optuna():
                 assert str(path.relative_to(ROOT)) in allowed, f"{path}:{line} imports {package}"
 
 
-def test_only_importance_and_nothing_else_of_the_analysis_knows_optuna():
+def test_only_importance_in_the_analysis_imports_optuna():
     for path in sources("analysis"):
         for package, line in imports(path):
             assert package != "ray" and (package != "optuna" or path.name == "importance.py"), f"{path}:{line}"
 
 
-def test_spaces_know_only_the_configuration_of_what_they_are_spaces_of():
+def test_spaces_import_only_the_configuration_of_trainable():
     for path in sources("spaces"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "trainable":
-                assert node.module.split(".")[-1] in SPACES_STAND_ON, f"{path}:{node.lineno} imports {node.module}"
+                assert node.module.split(".")[-1] in SPACES_IMPORT, f"{path}:{node.lineno} imports {node.module}"
 
 
-def test_only_the_ray_adapter_knows_the_machines():
+def test_only_the_ray_adapter_and_submit_import_cluster():
     for path in sources("search"):
         for package, line in imports(path):
             assert package != "cluster" or path.name in ("ray_adapter.py", "submit.py"), (
@@ -206,22 +206,22 @@ def test_only_the_ray_adapter_knows_the_machines():
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_a_pure_part_loads_without_frameworks(module):
+def test_a_pure_module_loads_without_frameworks(module):
     unwanted = {"torch", "ray", "optuna", "cv2", "statsmodels"}
     code = f"import sys, {module}; sys.exit(' '.join({unwanted} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{module} pulls in {done.stderr.strip()}"
+    assert done.returncode == 0, f"{module} imports {done.stderr.strip()}"
 
 
 @pytest.mark.parametrize(
     "module", ["trainable.storage.object_store", "trainable.storage.node_folder", "search.run_storage.stored_run"]
 )
-def test_what_knows_object_stores_loads_their_library_only_when_there_is_one(module):
+def test_the_library_for_object_stores_is_loaded_only_when_needed(module):
     code = f"import sys, {module}; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_a_run_on_a_disk_is_found_and_read_without_any_of_it(tmp_path):
+def test_a_run_on_a_disk_is_found_without_the_object_store_module(tmp_path):
     code = (
         f"import sys, search.run_storage.find_runs as r; r.all_runs({str(tmp_path)!r}); "
         "sys.exit('trainable.storage.object_store' in sys.modules)"

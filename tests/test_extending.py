@@ -1,4 +1,4 @@
-"""What docs/extending.md adds to the project works, in a copy of it: each example as it stands there."""
+"""The examples of docs/extending.md work when applied to a copy of the project."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
 BLOCK = re.compile(r"```(diff|python) (\S+)\n(.*?)```", re.S)
-# So that a command is over soon; what it says besides is run as it is told.
+# Appended to the commands to make them fast.
 SMALL = ["steps=2", "evaluations=1", "batch_size=4", "size=64x64", "patience=0"]
 SCRIPTED = """
 name: nearby
@@ -22,7 +22,7 @@ folds: 2
 trainable: scripted
 parameters:
   quality: {min: 0.1, max: 0.9}
-  pace: {values: [0.5, 1, 2]}
+  speed: {values: [0.5, 1, 2]}
   steps: 4
   evaluations: 2
 sampler: {name: nearby, count: 8}
@@ -33,7 +33,7 @@ resources: {gpu: 0, cpu: 1}
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
-    """A copy of the project with everything that the guide adds."""
+    """A copy of the project with all additions of the guide."""
     home = tmp_path_factory.mktemp("extended")
     for room in ("spaces", "trainable", "search", "cluster", "analysis"):
         shutil.copytree(ROOT / room, home / room, ignore=shutil.ignore_patterns("__pycache__"))
@@ -47,7 +47,7 @@ def extended(tmp_path_factory):
         old = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("+"))
         new = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("-"))
         before = path.read_text()
-        assert before.count(old) == 1, f"{name} has no such place (any more):\n{old}"
+        assert before.count(old) == 1, f"{name} does not contain exactly one copy of:\n{old}"
         path.write_text(before.replace(old, new))
     return home
 
@@ -58,8 +58,8 @@ def run(home, tmp_path, command, *more):
     return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def commands(of):
-    section = re.search(rf"## {of}\n(.*?)(?=\n## |\Z)", GUIDE, re.S)
+def commands(section_title):
+    section = re.search(rf"## {section_title}\n(.*?)(?=\n## |\Z)", GUIDE, re.S)
     return re.findall(r"```\n(python .*?)\n```", section[1])
 
 
@@ -74,16 +74,16 @@ def test_a_new_loss_and_a_new_network_are_trained(extended, small_folder, small_
     assert 0 <= json.loads(done.stdout)["best"]["original"]["miou"] <= 1
 
 
-def test_a_new_policy_is_replayed_beside_the_others(extended, tmp_path):
+def test_a_new_policy_is_replayed_with_the_others(extended, tmp_path):
     (command,) = commands("A policy")
     done = run(extended, tmp_path, command.replace("--count 20", "--count 2"), "--format", "json")
     assert done.returncode == 0, done.stderr
     first, _ = json.loads(done.stdout)
     assert first["scheduler"] == "first-fold"
-    assert first["cost"] == pytest.approx((72 + 5 * 4) / 360, rel=0.05), "the folds' seconds differ a little"
+    assert first["cost"] == pytest.approx((72 + 5 * 4) / 360, rel=0.05), "the durations of folds differ slightly"
 
 
-def test_a_new_policy_and_sampler_are_known_to_spaces(extended, tmp_path):
+def test_a_new_policy_and_sampler_are_valid_in_spaces(extended, tmp_path):
     done = run(extended, tmp_path, "python -m spaces check beyond --set scheduler.name=first-fold")
     assert done.returncode == 2 and "key of scheduler first-fold" in done.stderr
     done = run(extended, tmp_path, "python -m spaces check beyond --set sampler.name=nearby --set sampler.seed=1")
@@ -91,14 +91,14 @@ def test_a_new_policy_and_sampler_are_known_to_spaces(extended, tmp_path):
     assert "nearby" in done.stdout
 
 
-def test_a_new_sampler_goes_a_step_from_the_best(extended, tmp_path):
+def test_a_new_sampler_changes_one_parameter_of_the_best_config(extended, tmp_path):
     (command,) = commands("A sampler")
     assert shlex.split(command)[:5] == ["python", "-m", "search", "launch", "beyond"]
     (tmp_path / "nearby.yaml").write_text(SCRIPTED)
     done = run(extended, tmp_path, "python -m search launch nearby.yaml --plain --no-dashboard")
     assert done.returncode == 0, done.stderr
     journal = (tmp_path / "runs/nearby/journal.jsonl").read_text().splitlines()
-    tried = [told["parameters"] for told in map(json.loads, journal) if told["kind"] == "config"]
-    assert len(tried) == 8
-    kept = [each for number, each in enumerate(tried) if each["quality"] in [one["quality"] for one in tried[:number]]]
-    assert kept, "numbers drawn from a range are never the same twice, unless one was kept"
+    proposed = [record["parameters"] for record in map(json.loads, journal) if record["kind"] == "config"]
+    assert len(proposed) == 8
+    qualities = [parameters["quality"] for parameters in proposed]
+    assert len(set(qualities)) < 8, "samples from a range repeat only if one was kept"

@@ -1,4 +1,4 @@
-"""A run folder that somebody else has made: it runs no code, and no name in it leads out of it."""
+"""A run folder from an untrusted source executes no code, and no name in it leads out of the folder."""
 
 import json
 import pickle
@@ -23,7 +23,7 @@ from trainable.training.fold import train_fold
 
 
 class Bomb:
-    """Whoever unpickles it makes a folder."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -41,7 +41,7 @@ def pickled(bomb, path):
 
 
 def zipped(bomb, path):
-    """As torch's archive looks, with nothing but the bomb in it."""
+    """A torch archive that contains only the bomb."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(bomb))
         archive.writestr("archive/version", "3\n")
@@ -57,9 +57,9 @@ def plant(request, mark):
     return lambda path: request.param(Bomb(mark), path)
 
 
-def test_the_bombs_would_go_off(plant, mark, tmp_path):
+def test_the_bombs_work_without_protection(plant, mark, tmp_path):
     plant(tmp_path / "bomb.pt")
-    with suppress(RuntimeError):  # no checkpoint at all, as torch finds out too late
+    with suppress(RuntimeError):  # torch notices too late that it is no checkpoint
         torch.load(tmp_path / "bomb.pt", weights_only=False)
     assert mark.exists()
 
@@ -72,38 +72,38 @@ def test_the_bombs_would_go_off(plant, mark, tmp_path):
         ("ensemble.pt", lambda folder: load_ensemble(folder, torch.device("cpu"))),
     ],
 )
-def test_weights_that_carry_code_are_refused_by_name(plant, mark, tmp_path, name, read):
+def test_weights_with_code_are_refused_by_name(plant, mark, tmp_path, name, read):
     plant(tmp_path / name)
     with pytest.raises(UserError, match=rf"{name}: is damaged or not a checkpoint"):
         read(tmp_path)
     assert not mark.exists()
 
 
-def test_a_checkpoint_that_carries_code_is_passed_over_and_told(plant, mark, tmp_path, small_data, small_folds, caplog):
+def test_a_checkpoint_with_code_is_skipped_and_reported(plant, mark, tmp_path, small_data, small_folds, caplog):
     (tmp_path / "fold").mkdir()
     plant(tmp_path / "fold/last.pt")
     config = small_config(steps=2, evaluations=1)
     reports = list(train_fold(config, small_data, small_folds, 0, tmp_path / "fold", until=1, workers=0))
     assert not mark.exists() and not reports
     assert "last.pt: is damaged or not a checkpoint" in caplog.text
-    # The fold began anew and has a checkpoint of its own now.
+    # The fold started again and has a new checkpoint.
     assert torch.load(tmp_path / "fold/last.pt", weights_only=True)["step"] == 1
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of two scripted configs of which one fold is done."""
+    """A run of two scripted configs, of which one fold is done."""
     return scored_run(tmp_path / "runs", {"quality": {"values": [0.7, 0.8]}}, [([0.7, None, None], 1.0), ([], 1.0)])[0]
 
 
-def launched(run):
+def launch(run):
     space = run.space()
     plan = PlanOptions(1.0, False)
     request = LaunchOptions(str(run.folder.parent), True, False, plan, address=None, dashboard=False, show=None)
     return launch_space(space, request)
 
 
-def everything(folder):
+def files_outside(folder):
     return {path for path in folder.rglob("*") if "runs/scored/" not in str(path)}
 
 
@@ -123,34 +123,34 @@ def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
     known = run.lines()[1].fields["config"]
     with run.journal.open("a") as journal:
         journal.write(json.dumps({"v": 1, "at": 1.8e9, "config": known, **hostile}) + "\n")
-    before = everything(tmp_path)
-    for look in (status_of, launched):
+    before = files_outside(tmp_path)
+    for open_run in (status_of, launch):
         with pytest.raises(
             UserError, match=rf"journal, line {len(run.lines())}: .*(no id of a config|is not 0 to|expected string)"
         ):
-            look(run)
+            open_run(run)
     tables = read_run(run)
     assert len(tables.left_out) == 1 and set(tables.configs["config"]) == {
         line.fields["config"] for line in run.lines()[1:3]
     }
-    assert everything(tmp_path) == before
+    assert files_outside(tmp_path) == before
 
 
-def test_a_config_under_the_name_of_another_is_not_trained(run, tmp_path):
+def test_a_config_with_the_id_of_another_is_not_trained(run, tmp_path):
     with run.journal.open("a") as journal:
         journal.write(json.dumps({"v": 1, "at": 1.8e9, **CONFIG, "config": "0" * 12}) + "\n")
     with pytest.raises(UserError, match=r"the parameters of config 000000000000 give the id \w{12}"):
-        launched(run)
+        launch(run)
 
 
-def test_a_journal_is_rebuilt_under_the_names_that_configs_give_themselves(run, tmp_path):
-    told = json.loads(next(run.folder.glob("configs/*/config.json")).read_text())
+def test_a_rebuilt_journal_uses_the_ids_computed_from_the_configs(run, tmp_path):
+    saved_config = json.loads(next(run.folder.glob("configs/*/config.json")).read_text())
     (run.folder / "configs/..x").mkdir()
-    (run.folder / "configs/..x/config.json").write_text(json.dumps({**told, "id": "../../x"}))
-    before = everything(tmp_path)
+    (run.folder / "configs/..x/config.json").write_text(json.dumps({**saved_config, "id": "../../x"}))
+    before = files_outside(tmp_path)
     recover(run, run.space())
     assert {line.fields["config"] for line in run.lines() if line.kind == "config"} == {
         path.name for path in run.folder.glob("configs/[!.]*")
     }
     status_of(run)
-    assert everything(tmp_path) == before
+    assert files_outside(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Installed from its sources into an empty folder, the project runs from anywhere, with all of its files."""
+"""The installed project contains all of its files and runs from any folder."""
 
 import os
 import subprocess
@@ -14,10 +14,10 @@ ROOMS = ("spaces", "trainable", "search", "cluster", "analysis")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Where ``pip install`` put it; its dependencies are those of this environment."""
+    """The folder of a ``pip install`` without dependencies, which this environment has."""
     target = tmp_path_factory.mktemp("installed")
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", *ROOMS):  # building writes beside the sources
+    for name in ("pyproject.toml", "README.md", *ROOMS):  # a build writes into its source folder
         (source / name).symlink_to(ROOT / name)
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", target, source], check=True)
@@ -31,16 +31,16 @@ def run(installed, tmp_path, *command):
     )
 
 
-def test_every_file_of_the_rooms_is_installed(installed):
+def test_every_file_of_the_packages_is_installed(installed):
     for room in ROOMS:
         kinds = (".py", ".yaml", ".html", ".json", ".sh", ".typed")
-        there = {path.relative_to(ROOT) for path in (ROOT / room).rglob("*") if path.suffix in kinds}
-        for path in (*there, Path("cluster/files/Containerfile")):
+        files = {path.relative_to(ROOT) for path in (ROOT / room).rglob("*") if path.suffix in kinds}
+        for path in (*files, Path("cluster/files/Containerfile")):
             assert (installed / path).exists(), f"{path} is not installed"
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_every_program_says_its_version(installed, tmp_path, room):
+def test_every_program_prints_its_version(installed, tmp_path, room):
     done = run(installed, tmp_path, "-m", room, "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["scribble-search", version_of(installed)]
@@ -60,13 +60,13 @@ def test_the_console_script_runs_the_five_programs(installed, tmp_path):
     assert all(room in run(installed, tmp_path, script).stdout for room in ROOMS)
 
 
-def test_an_unknown_program_is_refused_with_those_there_are(installed, tmp_path):
+def test_an_unknown_program_is_refused_with_the_list_of_programs(installed, tmp_path):
     done = run(installed, tmp_path, str(installed / "bin" / "scribble-search"), "serch")
     assert done.returncode == 2
     assert "'serch' is none of the programs" in done.stderr and "analysis" in done.stderr
 
 
-def test_the_installed_package_is_the_one_that_is_run(installed, tmp_path):
+def test_the_installed_package_is_the_one_that_runs(installed, tmp_path):
     done = run(installed, tmp_path, "-c", "import search; print(search.__file__)")
     assert Path(done.stdout.strip()).is_relative_to(installed)
     assert version("scribble-search")

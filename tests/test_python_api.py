@@ -1,4 +1,4 @@
-"""The examples of docs/python.md run as they are printed, and the API refuses what it cannot use."""
+"""The examples of docs/python.md run as printed, and the API refuses invalid arguments."""
 
 import os
 import re
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"```(?:(?:python|yaml) (\S+))?\n(.*?)```", re.S)
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, small_folder):
-    """What each example prints, by the name of its file; the commands between them are run too."""
+    """The output of each example, by its file name; the commands between them run too."""
     home = tmp_path_factory.mktemp("api")
     (home / "data").mkdir()
     (home / "data" / "scribbles").symlink_to(small_folder)
@@ -60,7 +60,7 @@ def test_a_fold_is_trained_without_a_search(outputs):
 
 
 @pytest.mark.parametrize("room", ["search", "analysis", "trainable"])
-def test_a_name_that_a_package_does_not_have_is_an_attribute_error(room):
+def test_an_unknown_name_of_a_package_is_an_attribute_error(room):
     package = __import__(room)
     assert all(getattr(package, name) for name in package.__all__)
     with pytest.raises(AttributeError, match=f"module '{room}' has no attribute 'nothing'"):
@@ -81,7 +81,7 @@ def test_a_name_that_a_package_does_not_have_is_an_attribute_error(room):
         (np.zeros((8, 9, 3), np.uint8), np.full((8, 9), 7, np.uint8), "scribble: holds 7; allowed are 0"),
     ],
 )
-def test_arrays_that_cannot_be_segmented_are_refused_with_what_is_expected(image, scribble, message):
+def test_invalid_arrays_are_refused_with_the_expected_shape_and_type(image, scribble, message):
     from analysis.ensembles.ensemble import Ensemble
     from trainable.errors import UserError
 

@@ -1,4 +1,4 @@
-"""The benchmark of scale on a few simulated GPUs: its figures are those of the journal, and GPUs wait in a line."""
+"""The scale benchmark on a few simulated GPUs: its figures match the journal, and GPUs queue for the driver."""
 
 import time
 
@@ -12,7 +12,7 @@ from search.runs.journal import read_journal
 
 @pytest.fixture
 def driven(tmp_path, monkeypatch):
-    """A run whose decisions take two seconds for each record, and no time else."""
+    """A run whose decisions take exactly two seconds per record."""
     monkeypatch.setattr(time, "process_time", lambda: 0.0)
 
     def drive(gpus):
@@ -25,15 +25,15 @@ def driven(tmp_path, monkeypatch):
 
 def test_one_gpu_waits_for_every_record_but_the_last(driven):
     tally, kinds = driven(1)
-    told = kinds.count("job") + kinds.count("report")
-    assert len(tally.decisions) == told and tally.reports == kinds.count("report")
-    assert tally.launch == 2.0 * (1 + 6)  # the begin, six configs
-    assert tally.wall == pytest.approx(tally.busy + 2.0 * told)
-    assert tally.waited == pytest.approx(2.0 * (told - 1))
+    decisions = kinds.count("job") + kinds.count("report")
+    assert len(tally.decisions) == decisions and tally.reports == kinds.count("report")
+    assert tally.launch == 2.0 * (1 + 6)  # the begin record and six configs
+    assert tally.wall == pytest.approx(tally.busy + 2.0 * decisions)
+    assert tally.waited == pytest.approx(2.0 * (decisions - 1))
 
 
-def test_several_gpus_wait_for_one_another(driven):
-    # six hand-outs at the start: the first GPU waits 2 s, the second 4 s, ...
+def test_several_gpus_queue_for_the_driver(driven):
+    # six jobs are assigned at the start: the first GPU waits 2 s, the second 4 s, ...
     tally, kinds = driven(6)
     assert tally.waited >= 2 * (1 + 2 + 3 + 4 + 5 + 6)
     assert tally.waited > 2.0 * (kinds.count("job") + kinds.count("report"))

@@ -1,4 +1,4 @@
-"""The README's tour, command after command as it stands there, on data of its own and with few steps."""
+"""The commands of the README's tour run in order, on small data and with few steps."""
 
 import os
 import re
@@ -14,15 +14,15 @@ FEW = ["parameters.steps=8", "parameters.evaluations=2", "parameters.warmup_step
 
 
 def tour():
-    """Every command of the tour after the set-up, in its order."""
+    """The commands of the tour after the setup, in order."""
     (text,) = re.findall(r"## Ten minutes\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.S)
-    found = re.findall(r"^python -m .*$", text, re.M)
-    assert [command.split()[2] for command in found][:2] == ["trainable", "trainable"]
-    return found
+    commands = re.findall(r"^python -m .*$", text, re.M)
+    assert [command.split()[2] for command in commands][:2] == ["trainable", "trainable"]
+    return commands
 
 
 def smaller(words):
-    """The same command on fewer pixels, or with fewer steps."""
+    """The same command with fewer images, pixels or steps."""
     if words[:2] == ["trainable", "synthesize"]:
         words = [{"160x128": "96x64", "40": "12", "8": "3"}.get(word, word) for word in words]
     if words[:2] in (["search", "plan"], ["search", "launch"]):
@@ -30,7 +30,7 @@ def smaller(words):
     return words
 
 
-def test_the_tour_ends_with_masks(tmp_path):
+def test_the_tour_produces_masks(tmp_path):
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -39,17 +39,17 @@ def test_the_tour_ends_with_masks(tmp_path):
         "RAY_ADDRESS": "",
         "NO_COLOR": "1",
     }
-    said = {}
+    outputs = {}
     for command in tour():
         words = smaller(shlex.split(command)[2:])
         done = subprocess.run(
             [sys.executable, "-m", *words], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        said[" ".join(words[:2])] = done.stdout
+        outputs[" ".join(words[:2])] = done.stdout
     assert (tmp_path / "runs/samples.png").exists()
     assert "<html" in (tmp_path / "runs/first/analysis/report.html").read_text()[:500]
-    assert "foldrace" in said["search replay"]
+    assert "foldrace" in outputs["search replay"]
     masks = sorted((tmp_path / "runs/first/masks").glob("*.png"))
     assert len(masks) == 3
     for mask in masks:

@@ -252,9 +252,9 @@ def test_a_half_trained_old_fold_resumes_bit_for_bit(tmp_path, one_thread):
 
 @pytest.mark.parametrize("model", ["ensemble", "exported"])
 def test_an_old_model_predicts_the_same_masks(model, tmp_path):
-    place = Path({"ensemble": f"{FINISHED}/analysis/ensemble", "exported": "exported"}[model])
-    ask(analysis, "predict", place, "data/test1", "--out", tmp_path, "--probabilities")
-    ensemble = load_ensemble(place)
+    model_path = Path({"ensemble": f"{FINISHED}/analysis/ensemble", "exported": "exported"}[model])
+    ask(analysis, "predict", model_path, "data/test1", "--out", tmp_path, "--probabilities")
+    ensemble = load_ensemble(model_path)
     masks = sorted(Path("masks", model).glob("*.png"))
     assert len(masks) == 2
     for path in masks:

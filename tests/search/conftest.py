@@ -1,4 +1,4 @@
-"""A Ray that many tests share, and programs that leave nothing behind."""
+"""A shared Ray, and programs whose processes are cleaned up."""
 
 import logging
 import os
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 150.0  # seconds that a program may take on a busy machine
+TIMEOUT = 150.0  # seconds for a program on a busy machine
 
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A Ray of two cores and a GPU that is only said to be there: all that scripted trials need; its address."""
+    """The address of a Ray with two cores and a declared GPU, which is enough for scripted trials."""
     import ray
 
     with pytest.MonkeyPatch.context() as environment:
@@ -35,23 +35,23 @@ def cluster():
 
 @pytest.fixture
 def joined(cluster):
-    """The Ray that programs run on: the shared one, unless a file has machines of its own.
+    """The variables with which programs join the shared Ray, unless a file overrides them.
 
-    As jobs of it, whose workers have the code already: sending it would start each worker twice.
+    The workers have the code already; sending it would start each worker twice.
     """
     return {"RAY_ADDRESS": cluster, "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
 
 
 @pytest.fixture
 def environment(small_cache, joined):
-    """Of programs; RAY_ADDRESS="" would start a Ray of their own."""
-    ours = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | ours | joined
+    """The environment of programs; with RAY_ADDRESS="" they start their own Ray."""
+    variables = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | variables | joined
 
 
 @pytest.fixture
 def start(tmp_path, environment, fork_server):
-    """Start a program of this project in a session of its own, of which nothing is left when the test is over."""
+    """Start a program of this project in its own process session, which is killed at the end of the test."""
     started = []
 
     def begin(*words, **more):
@@ -67,14 +67,14 @@ def start(tmp_path, environment, fork_server):
 
 @pytest.fixture
 def program(start):
-    """Run a program of this project to its end."""
+    """Run a program of this project until it ends."""
 
-    def to_the_end(*words, **more):
+    def run_to_end(*words, **more):
         process = start(*words, **more)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=TIMEOUT)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    return to_the_end
+    return run_to_end
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def search(program):
 
 
 def end_session(leader):
-    """Kill what a driver left running: Ray's agents outlive a driver that was killed by minutes."""
+    """Kill the remaining processes of a driver, because Ray's agents outlive a killed driver by minutes."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ProcessLookupError):
             if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:

@@ -195,9 +195,9 @@ def test_choose_asks_only_for_active_parameters(load):
     space = load(
         text(["encoder: {values: [a, b]}", "pc: {min: 1, max: 3, when: {encoder: a}}"], "sampler: {name: gp, count: 1}")
     )
-    asked = []
-    space.choose(lambda parameter: asked.append(parameter.name) or "b")
-    assert asked == ["encoder"]
+    requested = []
+    space.choose(lambda parameter: requested.append(parameter.name) or "b")
+    assert requested == ["encoder"]
 
 
 def test_the_scripted_trainable_accepts_undeclared_parameters(load):

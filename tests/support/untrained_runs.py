@@ -60,8 +60,8 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
     The first fold of the configs whose indices are in ``fails`` gives NaN.
     """
     folder.mkdir(parents=True)
-    (folder / "asked.yaml").write_text(text.format(name=folder.name, folds=folds, scheduler=scheduler))
-    space = load_space(str(folder / "asked.yaml"), [])
+    (folder / "space_file.yaml").write_text(text.format(name=folder.name, folds=folds, scheduler=scheduler))
+    space = load_space(str(folder / "space_file.yaml"), [])
     run = Run(folder)
     record_launch(run, space, "0" * 64)
     points = space.configs() if space.enumerable else random_points(space, space.settings.sampler.count, 1)

@@ -162,9 +162,9 @@ def test_every_fold_has_a_log_of_its_events(searches):
         "step 2: score",
         "complete: fold 0 has all 2 steps",
     ]
-    place = 0
+    position = 0
     for event in events:
-        place = story.index(event, place) + 1
+        position = story.index(event, position) + 1
     assert "failed: the script says nan at step 2" in search.log("nan", 0)
     assert "assigned: train until step 2" in search.log("none", 1) and "step 1" not in search.log("none", 1)
 

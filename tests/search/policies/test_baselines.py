@@ -1,4 +1,4 @@
-"""Optuna's rules, as the replay has them, against Optuna itself."""
+"""The pruning rules of Optuna in the replay, compared with Optuna itself."""
 
 import optuna
 import pytest
@@ -13,8 +13,8 @@ FOLDS = 5
 scores = st.lists(st.integers(50, 60).map(lambda hundredths: hundredths / 100), min_size=FOLDS, max_size=FOLDS)
 
 
-def told(policy, complete, folds):
-    """A policy that knows these complete configs, and one that has come to its last fold so far."""
+def pruned_here(policy, complete, folds):
+    """Whether the policy prunes a config with these fold scores, after these complete configs."""
     for number, each in enumerate([*complete, folds]):
         policy.add(Entrant(f"c{number}", (1,), {}))
         for fold, score in enumerate(each):
@@ -25,7 +25,7 @@ def told(policy, complete, folds):
     return f"c{len(complete)}" not in jobs
 
 
-def pruned_by(pruner, complete, folds):
+def pruned_by_optuna(pruner, complete, folds):
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for each in complete:
         values = dict(enumerate(each))
@@ -39,24 +39,29 @@ def pruned_by(pruner, complete, folds):
 @pytest.mark.filterwarnings("ignore:WilcoxonPruner is experimental")
 @settings(max_examples=60, deadline=None)
 @given(complete=st.lists(scores, min_size=1, max_size=7), current=scores, folds=st.integers(1, FOLDS - 1))
-def test_the_wilcoxon_rule_prunes_whom_optuna_prunes(complete, current, folds):
-    expected = pruned_by(optuna.pruners.WilcoxonPruner(p_threshold=0.1), complete, current[:folds])
-    assert told(Wilcoxon((), FOLDS), complete, current[:folds]) == expected
+def test_the_wilcoxon_rule_prunes_the_same_configs_as_optuna(complete, current, folds):
+    expected = pruned_by_optuna(optuna.pruners.WilcoxonPruner(p_threshold=0.1), complete, current[:folds])
+    assert pruned_here(Wilcoxon((), FOLDS), complete, current[:folds]) == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(complete=st.lists(scores, min_size=1, max_size=9), current=scores, folds=st.integers(1, FOLDS - 1))
-def test_the_median_rule_prunes_whom_optuna_prunes(complete, current, folds):
-    """Optuna compares what it is told at each step, so it is told the mean so far."""
+def test_the_median_rule_prunes_the_same_configs_as_optuna(complete, current, folds):
+    """Optuna compares the values reported at each step, so the mean so far is reported."""
 
     def means(each):
         return [sum(each[: fold + 1]) / (fold + 1) for fold in range(len(each))]
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0)
-    expected = pruned_by(pruner, [means(each) for each in complete], means(current[:folds]))
-    assert told(Median((), FOLDS), complete, current[:folds]) == expected
+    expected = pruned_by_optuna(pruner, [means(each) for each in complete], means(current[:folds]))
+    assert pruned_here(Median((), FOLDS), complete, current[:folds]) == expected
 
 
 def test_the_wilcoxon_rule_cannot_act_before_the_fourth_fold():
     best, worst = [0.9] * FOLDS, [0.1] * FOLDS
-    assert [told(Wilcoxon((), FOLDS), [best], worst[:folds]) for folds in (1, 2, 3, 4)] == [False, False, False, True]
+    assert [pruned_here(Wilcoxon((), FOLDS), [best], worst[:folds]) for folds in (1, 2, 3, 4)] == [
+        False,
+        False,
+        False,
+        True,
+    ]

@@ -1,4 +1,4 @@
-"""What every policy promises to whoever drives it, in worlds where everything goes wrong."""
+"""The contract of every policy, tested in worlds with faults of all kinds."""
 
 import math
 import random
@@ -26,7 +26,7 @@ def build(name, entrants, folds, **more):
 @pytest.mark.parametrize("name", POLICIES)
 @few
 @given(seed=seeds)
-def test_it_ends_with_a_winner_and_hands_every_job_out_once_at_a_time(name, seed):
+def test_it_ends_with_a_winner_and_never_assigns_a_job_twice_at_once(name, seed):
     world = World(seed)
     policy = build(name, world.entrants, world.folds)
     drive(policy, world, chaos=seed)
@@ -39,7 +39,7 @@ def test_it_ends_with_a_winner_and_hands_every_job_out_once_at_a_time(name, seed
 @pytest.mark.parametrize("name", POLICIES)
 @few
 @given(seed=seeds)
-def test_it_ends_when_workers_die_and_scores_are_not_numbers(name, seed):
+def test_it_ends_despite_lost_workers_and_nan_scores(name, seed):
     world = World(seed, broken=0.05)
     policy = build(name, world.entrants, world.folds)
     log = drive(policy, world, chaos=seed, losses=0.2)
@@ -56,7 +56,7 @@ def test_it_ends_when_workers_die_and_scores_are_not_numbers(name, seed):
 @pytest.mark.parametrize("name", POLICIES)
 @few
 @given(seed=seeds)
-def test_no_job_of_a_failed_config_is_handed_out(name, seed):
+def test_no_job_of_a_failed_config_is_assigned(name, seed):
     world = World(seed, broken=0.2)
     policy = build(name, world.entrants, world.folds)
     failed = set()
@@ -70,12 +70,12 @@ def test_no_job_of_a_failed_config_is_handed_out(name, seed):
 @pytest.mark.parametrize("name", BUDGETED)
 @few
 @given(seed=seeds, budget=st.floats(0, 60))
-def test_it_ends_when_the_budget_does(name, seed, budget):
+def test_it_ends_when_the_budget_is_spent(name, seed, budget):
     world = World(seed)
     policy = build(name, world.entrants, world.folds, budget=budget)
     drive(policy, world, chaos=seed)
-    dearest = max(entrant.horizon for entrant in world.entrants) * 2.5
-    assert policy.score_table.spent <= budget + world.workers * dearest
+    longest = max(entrant.horizon for entrant in world.entrants) * 2.5
+    assert policy.score_table.spent <= budget + world.workers * longest
     if policy.score_table.exhausted:
         assert "budget spent" in policy.next().reason
 
@@ -87,39 +87,39 @@ def test_replaying_the_journal_gives_the_same_verdicts_and_the_same_state(name, 
     world = World(seed, broken=0.02)
     log = drive(build(name, world.entrants, world.folds), world, chaos=seed)
     log = log[: round(share * len(log))]
-    again = build(name, world.entrants, world.folds)
+    replayed = build(name, world.entrants, world.folds)
     for each in log:
         if isinstance(each, Job):
-            again.score_table.outstanding[each.config, each.fold] = each
+            replayed.score_table.outstanding[each.config, each.fold] = each
         else:
-            assert again.report(each[0]) == each[1]
-    assert state(again) == state(replay(build(name, world.entrants, world.folds), records(log)))
+            assert replayed.report(each[0]) == each[1]
+    assert state(replayed) == state(replay(build(name, world.entrants, world.folds), records(log)))
 
 
 @pytest.mark.parametrize("name", POLICIES)
 @few
 @given(seed=seeds, share=st.floats(0, 1))
-def test_the_state_is_the_facts_in_any_order_and_any_number(name, seed, share):
+def test_the_state_does_not_depend_on_the_order_or_repetition_of_reports(name, seed, share):
     world = World(seed, broken=0.02)
     log = drive(build(name, world.entrants, world.folds), world, chaos=seed)
     reports = [each[0] for each in log[: round(share * len(log))] if isinstance(each, tuple)]
     shuffled = random.Random(seed).sample(reports * 2, 2 * len(reports))
-    straight = replay(build(name, world.entrants, world.folds), reports)
-    mixed = replay(build(name, world.entrants, world.folds), shuffled)
-    assert state(straight) == state(mixed)
-    assert straight.score_table.spent == mixed.score_table.spent
+    ordered = replay(build(name, world.entrants, world.folds), reports)
+    repeated = replay(build(name, world.entrants, world.folds), shuffled)
+    assert state(ordered) == state(repeated)
+    assert ordered.score_table.spent == repeated.score_table.spent
 
 
 @pytest.mark.parametrize("name", FAIR)
 @few
 @given(seed=seeds)
-def test_no_config_is_judged_across_folds_or_steps(name, seed):
-    """Whatever all configs gain or lose together, at one step of one fold, changes no decision."""
+def test_configs_are_not_compared_across_folds_or_steps(name, seed):
+    """Adding the same amount to the scores of all configs at one step of one fold changes no decision."""
     plain = World(seed)
     rng = random.Random(seed)
     shift = {(fold, step): rng.randint(-64, 64) / 1024 for fold in range(plain.folds) for step in range(1, 41)}
     if len({entrant.steps for entrant in plain.entrants}) > 1:
-        for fold in range(plain.folds):  # full lengths of different horizons are compared, and only those
+        for fold in range(plain.folds):  # different horizons are compared at full length only
             shift[fold, 8] = shift[fold, 4] = rng.randint(-64, 64) / 1024
     shifted = World(seed, shift=shift)
     first = drive(build(name, plain.entrants, plain.folds), plain, chaos=seed)
@@ -130,30 +130,30 @@ def test_no_config_is_judged_across_folds_or_steps(name, seed):
 @pytest.mark.parametrize("name", sorted(set(POLICIES) - {"random"}))
 @few
 @given(seed=seeds)
-def test_configs_may_come_late(name, seed):
+def test_configs_can_be_added_late(name, seed):
     world = World(seed)
     policy = build(name, world.entrants[:1], world.folds)
     drive(policy, world, chaos=seed)
     for entrant in world.entrants:
         policy.add(entrant)
-    late = drive_on(policy, world, seed)
+    late = train_rest(policy, world, seed)
     assert {job.config for job in late} >= {entrant.config for entrant in world.entrants[1:]}
 
 
-def drive_on(policy, world, seed):
+def train_rest(policy, world, seed):
     known = {cell: max(policy.score_table.curve(*cell)) for cell in policy.score_table._curves}
     jobs = []
-    while isinstance(said := policy.next(), Job):
-        jobs.append(said)
-        steps = policy.score_table.entrants[said.config].steps
-        for step in [step for step in steps if known.get((said.config, said.fold), 0) < step <= said.until]:
-            known[said.config, said.fold] = step
-            if isinstance(policy.report(world.report(said.config, said.fold, step)), Stop):
+    while isinstance(job := policy.next(), Job):
+        jobs.append(job)
+        steps = policy.score_table.entrants[job.config].steps
+        for step in [step for step in steps if known.get((job.config, job.fold), 0) < step <= job.until]:
+            known[job.config, job.fold] = step
+            if isinstance(policy.report(world.report(job.config, job.fold, step)), Stop):
                 break
     return jobs
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_without_any_config_there_is_nothing_to_do_and_no_winner(name):
+def test_without_configs_there_are_no_jobs_and_no_winner(name):
     policy = build(name, [], 2)
     assert isinstance(policy.next(), Finished) and policy.answer().winner is None

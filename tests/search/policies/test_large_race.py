@@ -1,4 +1,4 @@
-"""A race of many configs is judged now and then; what holds of every race holds of it, and replaying leads to it."""
+"""A large race is evaluated periodically; it meets the contract of policies, and a replay leads to the same state."""
 
 import math
 import random
@@ -22,13 +22,13 @@ THIRD = 0.34
 
 @pytest.fixture
 def large(monkeypatch):
-    """Any table is large: a third as many reports as there are configs come before it is judged anew."""
+    """Every race counts as large: it is evaluated after reports on a third of its configs."""
     monkeypatch.setattr(foldrace, "EXACT", 0)
     monkeypatch.setattr(foldrace, "SHARE", THIRD)
 
 
-def many(seed, count):
-    """A world of so many configs, of whom the race can tell some from the others."""
+def large_world(seed, count):
+    """A world of this many configs, some of which differ clearly."""
     world = World(seed)
     rng = random.Random(seed)
     world.worth = {f"c{i:03d}": rng.gauss(0, 0.02) for i in range(count)}
@@ -45,8 +45,8 @@ def race(world, **more):
     return FoldRace(world.entrants, world.folds, **more)
 
 
-def judged(monkeypatch):
-    """How often it is judged, counted in a list."""
+def count_evaluations(monkeypatch):
+    """A list that gets an entry for every evaluation of the race."""
     count = []
     monkeypatch.setattr(foldrace, "compute_race", lambda *all_: (count.append(1), compute_race(*all_))[1])
     return count
@@ -54,27 +54,27 @@ def judged(monkeypatch):
 
 @few
 @given(world=worlds, rungs=st.sampled_from([(), (0.5,), (0.25, 0.5)]), losses=st.sampled_from([0.0, 0.2]))
-def test_it_ends_and_whoever_may_still_win_then_is_complete(large, world, rungs, losses):
+def test_it_ends_when_every_config_that_may_win_is_complete(large, world, rungs, losses):
     policy = race(world, rungs=rungs)
     log = drive(policy, world, chaos=world.seed, losses=losses)
     with pytest.MonkeyPatch.context() as exact:
         exact.setattr(foldrace, "EXACT", math.inf)
-        judge = replay(race(world, rungs=rungs), [each for each in records(log) if not isinstance(each, Job)])
-        assert isinstance(judge.next(), Finished)
-        assert judge.answer() == policy.answer()
+        exact_race = replay(race(world, rungs=rungs), [each for each in records(log) if not isinstance(each, Job)])
+        assert isinstance(exact_race.next(), Finished)
+        assert exact_race.answer() == policy.answer()
 
 
-class RecordedStudy(FoldRace):
-    """Remembers what was done to it: all that a journal holds."""
+class RecordingRace(FoldRace):
+    """Records the events that a journal contains."""
 
-    def __init__(self, *given):
-        super().__init__(*given)
+    def __init__(self, *args):
+        super().__init__(*args)
         self.log = []
 
     def next(self):
-        said = super().next()
-        self.log += [said] if isinstance(said, Job) else []
-        return said
+        decision = super().next()
+        self.log += [decision] if isinstance(decision, Job) else []
+        return decision
 
     def report(self, report):
         verdict = super().report(report)
@@ -89,54 +89,54 @@ class RecordedStudy(FoldRace):
 @few
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1), losses=st.sampled_from([0.0, 0.2]))
 def test_replaying_the_records_gives_the_same_verdicts_and_the_same_state(large, seed, share, losses):
-    """Whether every report is judged again, or only noted as by a run that is gone on with."""
-    world = many(seed, 25)
-    live = RecordedStudy(world.entrants, world.folds)
+    """Reports are either judged again, or only noted as in a resumed run."""
+    world = large_world(seed, 25)
+    live = RecordingRace(world.entrants, world.folds)
     drive(live, world, chaos=seed, losses=losses)
-    judging, noting = race(world), race(world)
+    judged, noted = race(world), race(world)
     for record in live.log[: round(share * len(live.log))]:
         if isinstance(record, Job):
-            judging.score_table.outstanding[record.config, record.fold] = record
-            noting.score_table.outstanding[record.config, record.fold] = record
+            judged.score_table.outstanding[record.config, record.fold] = record
+            noted.score_table.outstanding[record.config, record.fold] = record
         elif record[0] == "lost":
-            judging.lost(record[1])
-            noting.lost(record[1])
+            judged.lost(record[1])
+            noted.lost(record[1])
         else:
-            assert judging.report(record[0]) == record[1]
-            noting.note(record[0])
+            assert judged.report(record[0]) == record[1]
+            noted.note(record[0])
             if isinstance(record[1], Stop):
-                noting.release_job(record[0].config, record[0].fold)
-    assert [judging.why(config) for config in world.worth] == [noting.why(config) for config in world.worth]
-    assert state(judging) == state(noting)
+                noted.release_job(record[0].config, record[0].fold)
+    assert [judged.why(config) for config in world.worth] == [noted.why(config) for config in world.worth]
+    assert state(judged) == state(noted)
 
 
 @few
 @given(world=worlds, share=st.floats(0, 1))
-def test_a_report_that_comes_again_changes_nothing(large, world, share):
+def test_a_repeated_report_changes_nothing(large, world, share):
     log = drive(race(world), world, chaos=world.seed)
     reports = [each[0] for each in log[: round(share * len(log))] if isinstance(each, tuple)]
     rng = random.Random(world.seed)
-    again = [old for place, report in enumerate(reports) for old in (report, rng.choice(reports[: place + 1]))]
-    assert state(replay(race(world), reports)) == state(replay(race(world), again))
+    repeated = [old for k, report in enumerate(reports) for old in (report, rng.choice(reports[: k + 1]))]
+    assert state(replay(race(world), reports)) == state(replay(race(world), repeated))
 
 
-def test_a_report_matters_at_once_up_to_the_limit_and_a_share_of_them_together_beyond(monkeypatch):
-    world = many(3, 60)
+def test_the_race_is_evaluated_at_every_report_up_to_the_limit_and_less_often_beyond(monkeypatch):
+    world = large_world(3, 60)
     world.workers = 8
-    count = judged(monkeypatch)
+    count = count_evaluations(monkeypatch)
     monkeypatch.setattr(foldrace, "EXACT", 60)
     exact = drive(race(world), world, chaos=1)
-    often = len(count)
+    at_every_report = len(count)
     monkeypatch.setattr(foldrace, "EXACT", 61)
     assert drive(race(world), world, chaos=1) == exact
     count.clear()
     monkeypatch.setattr(foldrace, "EXACT", 10)
-    monkeypatch.setattr(foldrace, "SHARE", 0.2)  # of the 50 beyond: 10 reports more
+    monkeypatch.setattr(foldrace, "SHARE", 0.2)  # of the 50 additional configs: after more than 10 reports
     drive(race(world), world, chaos=1)
-    assert len(count) < often / 3
+    assert len(count) < at_every_report / 3
 
 
-def test_a_config_that_comes_late_is_screened_although_the_race_has_not_heard_of_it(large):
+def test_a_late_config_is_screened_before_the_next_evaluation(large):
     world = World(5)
     policy = race(world)
     drive(policy, world, chaos=5)
@@ -146,8 +146,8 @@ def test_a_config_that_comes_late_is_screened_although_the_race_has_not_heard_of
     assert policy.why("late") is None
 
 
-def test_idle_workers_are_not_kept_waiting_for_a_judgement(large, monkeypatch):
-    """The last reports of a stage are too few for a share of the configs, and decide who goes on."""
+def test_idle_workers_trigger_an_evaluation(large, monkeypatch):
+    """The last reports of a stage decide which configs continue, but are fewer than the share."""
     monkeypatch.setattr(foldrace, "SHARE", math.inf)
     world = World(11)
     policy = race(world)

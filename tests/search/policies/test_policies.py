@@ -1,4 +1,4 @@
-"""The policies' arithmetic, with the sums written beside it."""
+"""The decisions of the policies, with their arithmetic in comments."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def entrants(count, steps=STEPS, **parameters):
 
 
 def train(policy, job, score, report_from=0):
-    """Train one job to its end (or its stop) at this score; the last verdict."""
+    """Train a job to its end or until it is stopped, with a constant score; returns the last verdict."""
     verdict = Continue()
     for step in policy.score_table.entrants[job.config].steps:
         if report_from < step <= job.until and isinstance(verdict, Continue):
@@ -26,20 +26,20 @@ def train(policy, job, score, report_from=0):
 
 
 def run(policy, score, limit=10_000):
-    """One worker, to the end; every job with its verdict."""
-    done = []
+    """Run with one worker to the end; returns every job with its verdict."""
+    finished = []
     for _ in range(limit):
-        said = policy.next()
-        if not isinstance(said, Job):
-            assert isinstance(said, Finished)
-            return done
-        curve = policy.score_table.curve(said.config, said.fold)
-        done.append((said, train(policy, said, score(said.config, said.fold), max(curve, default=0))))
-    raise AssertionError("does not end")
+        job = policy.next()
+        if not isinstance(job, Job):
+            assert isinstance(job, Finished)
+            return finished
+        curve = policy.score_table.curve(job.config, job.fold)
+        finished.append((job, train(policy, job, score(job.config, job.fold), max(curve, default=0))))
+    raise AssertionError("the policy does not end")
 
 
 def by_number(config, fold):
-    """c00 is the best, each next one 0.001 worse; folds differ by more than that."""
+    """c00 is the best, each following config 0.001 worse; folds differ by more than that."""
     return 0.9 - 0.001 * int(config[1:]) + (0.03, -0.02, 0.0, 0.01, -0.01)[fold]
 
 
@@ -51,47 +51,47 @@ def test_grid_trains_everything_fold_by_fold():
 
 
 def test_halving_trains_72_24_8_4_4():
-    # ceil(72 / 3) = 24, ceil(72 / 9) = 8, ceil(72 / 18) = 4, and it stays: 72 + 24 + 8 + 4 + 4 = 112
+    # ceil(72 / 3) = 24, ceil(72 / 9) = 8, ceil(72 / 18) = 4; the last stays: 72 + 24 + 8 + 4 + 4 = 112
     policy = Halving(entrants(72), 5)
     jobs = [job for job, _ in run(policy, by_number)]
     assert [sum(job.fold == fold for job in jobs) for fold in range(5)] == [72, 24, 8, 4, 4]
     assert policy.answer().winner == "c00"
 
 
-def test_halving_goes_on_with_the_best_means():
+def test_halving_continues_with_the_best_means():
     jobs = [job for job, _ in run(Halving(entrants(9), 2), by_number)]
     assert [job.config for job in jobs if job.fold == 1] == ["c00", "c01", "c02"]
 
 
 def test_asha_halves_at_every_rung():
-    # the worst report first; step 30 is the first report at or after 25 % of 100
+    # the worst reports come first; step 30 is the first report at or after 25 % of 100
     policy = Asha(entrants(16), 3)
     jobs = [policy.next() for _ in range(16)]
     assert {job.until for job in jobs} == {30}
     verdicts = [train(policy, job, by_number(job.config, 0)) for job in reversed(jobs)]
     assert "rank 1 of" not in verdicts[0].reason
-    # 16 / 2 = 8 may climb
-    climbing = {policy.next().config for _ in range(8)}
-    assert climbing == {f"c{i:02d}" for i in range(8)}
+    # 16 / 2 = 8 are promoted
+    promoted = {policy.next().config for _ in range(8)}
+    assert promoted == {f"c{i:02d}" for i in range(8)}
     assert policy.next() == Wait()
 
 
-def test_asha_says_the_rank_of_what_it_pauses():
+def test_asha_gives_the_rank_of_a_paused_config():
     policy = Asha(entrants(4), 1)
     jobs = [policy.next() for _ in range(4)]
     *_, last = [train(policy, job, by_number(job.config, 0)) for job in jobs]
     assert last == Stop("paused: rank 4 of 4 at step 30 of fold 0, outside the top 2")
 
 
-def test_asha_does_not_rank_a_config_against_another_horizon():
+def test_asha_ranks_configs_of_equal_horizons_only():
     short = [Entrant(f"s{i}", (5, 10, 15, 20), {}) for i in range(2)]
     policy = Asha([*short, *entrants(2)], 1, rungs=(0.5,))
     for job in [policy.next() for _ in range(4)]:
-        # the long ones are far better at their rung
+        # configs with the long horizon are far better at their rung
         level = 0.1 if job.config.startswith("s") else 0.9
         train(policy, job, level - 0.01 * int(job.config[1:]))
-    goes_on = {policy.next().config, policy.next().config}
-    assert goes_on == {"c00", "s0"}  # 2 / 2 = 1 of each block
+    promoted = {policy.next().config, policy.next().config}
+    assert promoted == {"c00", "s0"}  # 2 / 2 = 1 of each block
 
 
 def screened(policy, count, score=by_number):
@@ -101,25 +101,25 @@ def screened(policy, count, score=by_number):
         assert train(policy, job, score(job.config, 0)).reason.startswith("paused: step 50 of fold 0")
 
 
-def test_foldrace_screens_all_at_half_before_any_goes_on():
+def test_foldrace_screens_all_configs_at_half_before_any_continues():
     policy = FoldRace(entrants(72), 5)
     screened(policy, 72)
     assert policy.next() == Job("c00", 0, 100)
 
 
 def test_foldrace_keeps_44_of_72_at_the_rung():
-    # ceil(0.6 * 72) = ceil(43.2) = 44; delta 0 drops nobody for lack of a chance
+    # ceil(0.6 * 72) = ceil(43.2) = 44; with delta 0 no config is dropped for its chance
     policy = FoldRace(entrants(72), 5, delta=0.0)
     screened(policy, 72)
     jobs = []
-    while isinstance(said := policy.next(), Job):
-        jobs.append(said)
+    while isinstance(job := policy.next(), Job):
+        jobs.append(job)
     assert {job.config for job in jobs if job.fold == 0} == {f"c{i:02d}" for i in range(44)}
     assert policy.why("c44") == "paused: rank 45 at the rung of fold 0, outside the top 44"
 
 
 def test_foldrace_keeps_a_share_of_every_level_of_the_stratifying_parameter():
-    # 10 low ones are better than 10 high ones throughout; ceil(0.6 * 10) = 6 of each, not 12 low ones
+    # all 10 low configs are better than the 10 high ones; ceil(0.6 * 10) = 6 of each are kept, not 12 low ones
     known = [Entrant(f"c{i:02d}", STEPS, {"augmentation": "low" if i < 10 else "high"}) for i in range(20)]
     policy = FoldRace(known, 5, delta=0.0, stratify="augmentation")
     screened(policy, 20)
@@ -127,18 +127,17 @@ def test_foldrace_keeps_a_share_of_every_level_of_the_stratifying_parameter():
     assert kept == [f"c{i:02d}" for i in (*range(6), *range(10, 16))]
 
 
-def test_foldrace_finds_the_best_for_a_fraction_and_says_why_it_paused_the_others():
+def test_foldrace_finds_the_best_for_a_fraction_of_the_cost_and_gives_reasons_for_pauses():
     policy = FoldRace(entrants(72), 5)
-    done = run(policy, by_number)
-    steps = policy.score_table.spent
-    assert steps < 0.3 * 72 * 5 * 10  # a fold trial takes 10 seconds here
+    finished = run(policy, by_number)
+    assert policy.score_table.spent < 0.3 * 72 * 5 * 10  # a fold trial takes 10 seconds here
     assert policy.answer().winner == "c00"
-    assert all(verdict.reason for _, verdict in done)
+    assert all(verdict.reason for _, verdict in finished)
     reason = policy.why("c20")
     assert reason.startswith("paused: 0.0") and "behind the leader on fold 0, chance to win 0.0 %" in reason
 
 
-def test_foldrace_pauses_in_a_later_fold_at_the_rung_only():
+def test_foldrace_pauses_later_folds_at_the_rung_only():
     policy = FoldRace(entrants(20), 5, keep=1.0)
     for job, verdict in run(policy, lambda config, fold: by_number(config, fold) + 0.004 * hash_sign(config, fold)):
         if job.fold and not verdict.reason.startswith("complete"):
@@ -150,9 +149,9 @@ def hash_sign(config, fold):
     return 1 if (int(config[1:]) * 7 + fold * 3) % 5 > 2 else -1
 
 
-def test_foldrace_takes_a_paused_config_back_when_the_leader_falls():
+def test_foldrace_resumes_a_paused_config_when_the_leader_falls():
     policy = FoldRace(entrants(12), 5, keep=1.0)
-    fall = {"c00": 0.0}
+    fallen = False
 
     def score(config, fold):
         return by_number(config, fold) + 0.02 * (config == "c00") - (0.12 if config == "c00" and fold == 1 else 0.0)
@@ -160,26 +159,26 @@ def test_foldrace_takes_a_paused_config_back_when_the_leader_falls():
     screened(policy, 12, score)
     paused_before, trained_after = None, set()
     for _ in range(500):
-        said = policy.next()
-        if not isinstance(said, Job):
+        job = policy.next()
+        if not isinstance(job, Job):
             break
-        if paused_before is None and said.fold == 1:
+        if paused_before is None and job.fold == 1:
             paused_before = {c for c in policy.score_table.entrants if policy.why(c) is not None}
-        if paused_before is not None and fall.get("over"):
-            trained_after.add(said.config)
-        if said.config == "c00" and said.fold == 1:
-            fall["over"] = 1.0
+        if paused_before is not None and fallen:
+            trained_after.add(job.config)
+        if job.config == "c00" and job.fold == 1:
+            fallen = True
         train(
             policy,
-            said,
-            score(said.config, said.fold),
-            max(policy.score_table.curve(said.config, said.fold), default=0),
+            job,
+            score(job.config, job.fold),
+            max(policy.score_table.curve(job.config, job.fold), default=0),
         )
     assert paused_before & trained_after
     assert policy.answer().winner == "c01"
 
 
-def test_foldrace_lets_idle_workers_run_ahead_with_the_best():
+def test_foldrace_lets_idle_workers_train_the_next_folds_of_the_best():
     policy = FoldRace(entrants(10), 5)
     screened(policy, 10, lambda config, fold: 0.9 if config == "c00" else 0.5)
     jobs = [policy.next() for _ in range(5)]
@@ -187,8 +186,8 @@ def test_foldrace_lets_idle_workers_run_ahead_with_the_best():
     assert policy.next() == Wait()
 
 
-def test_foldrace_does_not_hold_a_rung_against_a_full_length_of_another_horizon():
-    # the short ones are done when the long ones are at their rung, far below, but better in the end
+def test_foldrace_does_not_compare_a_rung_with_full_lengths_of_another_horizon():
+    # short configs are complete when long ones are at their rung, far below but better at the end
     short = [Entrant(f"s{i:02d}", (10, 20), {}) for i in range(4)]
     long = entrants(4)
     policy = FoldRace([*short, *long], 2, keep=1.0)
@@ -199,19 +198,19 @@ def test_foldrace_does_not_hold_a_rung_against_a_full_length_of_another_horizon(
         return 0.4 + 0.005 * step + 0.001 * int(job.config[1:])  # 0.65 at the rung, 0.9 at the end
 
     for _ in range(200):
-        said = policy.next()
-        if not isinstance(said, Job):
+        job = policy.next()
+        if not isinstance(job, Job):
             break
-        behind = max(policy.score_table.curve(said.config, said.fold), default=0)
-        for step in policy.score_table.entrants[said.config].steps:
-            if behind < step <= said.until and isinstance(
-                policy.report(Report(said.config, said.fold, step, curve(said, step), step)), Stop
+        last_step = max(policy.score_table.curve(job.config, job.fold), default=0)
+        for step in policy.score_table.entrants[job.config].steps:
+            if last_step < step <= job.until and isinstance(
+                policy.report(Report(job.config, job.fold, step, curve(job, step), step)), Stop
             ):
                 break
     assert policy.answer().winner == "c03"
 
 
-def test_a_budget_ends_in_order_and_says_so():
+def test_a_spent_budget_ends_the_run_with_a_reason():
     policy = FoldRace(entrants(10), 5, budget=12.0)
     first, second = policy.next(), policy.next()
     assert isinstance(train(policy, first, 0.8), Stop)  # 5 GPU-seconds
@@ -221,21 +220,21 @@ def test_a_budget_ends_in_order_and_says_so():
     assert policy.answer() == Answer(None, ())
 
 
-def test_of_two_reports_of_one_step_the_first_stands():
+def test_the_first_of_two_reports_of_a_step_counts():
     policy = Grid(entrants(1), 1)
     policy.report(Report("c00", 0, 10, 0.8, 1.0))
     policy.report(Report("c00", 0, 10, 0.7, 1.0))
     assert policy.score_table.score("c00", 0, 10) == 0.8
 
 
-def test_a_lost_job_is_handed_out_again():
+def test_a_lost_job_is_assigned_again():
     policy = FoldRace(entrants(2), 2)
     job = policy.next()
     policy.lost(job)
     assert policy.next() == job
 
 
-def test_a_rung_that_is_reported_again_by_a_resumed_trial_does_not_stop_it():
+def test_a_repeated_rung_report_does_not_stop_a_resumed_trial():
     policy = FoldRace(entrants(2), 2)
     screened(policy, 2)
     job = policy.next()
@@ -253,7 +252,7 @@ def test_a_rung_that_is_reported_again_by_a_resumed_trial_does_not_stop_it():
         ({"budget": -1.0}, "budget = -1.0"),
     ],
 )
-def test_a_setting_out_of_range_is_named(settings, message):
+def test_a_setting_out_of_range_is_reported(settings, message):
     with pytest.raises(UserError, match=message):
         FoldRace(entrants(2), 5, **settings)
 
@@ -266,6 +265,6 @@ def test_a_setting_out_of_range_is_named(settings, message):
         (Report("c00", 0, 11, 0.5, 1.0), "step 11 is none of its report steps"),
     ],
 )
-def test_a_report_of_nothing_that_was_asked_is_refused(report, message):
+def test_a_report_of_an_unknown_config_fold_or_step_is_refused(report, message):
     with pytest.raises(UserError, match=message):
         Grid(entrants(1), 5).report(report)

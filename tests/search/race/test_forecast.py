@@ -1,4 +1,4 @@
-"""What is foretold of folds that paused at a rung, and how surely."""
+"""Forecasts of folds that paused at a rung, and their uncertainty."""
 
 import numpy as np
 import pytest
@@ -12,32 +12,32 @@ from search.race.mixed_model import Table
 LEVELS = np.array([np.nan, np.nan])
 
 
-def foretold(rung, full):
-    """Of configs without parameters on two folds, of which the first is at the rung."""
+def forecasts(rung, full):
+    """The scores and variances for configs without parameters on two folds, of which the first is at the rung."""
     rung, full = (np.array([[each, np.nan] for each in column]) for column in (rung, full))
     table = Table(full.copy(), np.zeros_like(full), np.zeros((len(full), 0)))
-    found = forecast(table, full, rung, np.zeros((len(full), 2)), default_prior(), LEVELS)
-    return found.scores[:, 0], found.extra[:, 0]
+    filled = forecast(table, full, rung, np.zeros((len(full), 2)), default_prior(), LEVELS)
+    return filled.scores[:, 0], filled.extra[:, 0]
 
 
 @given(st.lists(st.floats(0.1, 0.9), min_size=2, max_size=20, unique=True))
-def test_where_no_gain_is_known_the_best_at_the_rung_stands_first_and_all_are_as_uncertain(rung):
-    scores, extra = foretold(rung, [np.nan] * len(rung))
+def test_without_a_known_gain_the_best_at_the_rung_is_first_and_all_are_equally_uncertain(rung):
+    scores, extra = forecasts(rung, [np.nan] * len(rung))
     assert np.all(np.diff(scores[np.argsort(rung)]) >= 0) and np.ptp(extra) == 0
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.1])
-def test_the_further_configs_lie_apart_at_the_rung_the_less_a_gain_of_one_tells_of_the_others(gain):
+def test_a_gain_says_less_about_the_other_configs_the_further_apart_they_are_at_the_rung(gain):
     near, far = (
-        foretold(0.6 - width * np.arange(8), [0.6 + gain, *[np.nan] * 7])[1][1:] ** 0.5 for width in (0.002, 0.05)
+        forecasts(0.6 - width * np.arange(8), [0.6 + gain, *[np.nan] * 7])[1][1:] ** 0.5 for width in (0.002, 0.05)
     )
     assert far.min() > 2 * near.max()
-    assert far.min() > 0.05, "as far as the nearest one lies behind"
+    assert far.min() > 0.05, "the distance of the nearest config"
 
 
-def test_a_few_that_learned_nothing_do_not_make_the_others_uncertain():
+def test_a_few_configs_that_learned_nothing_do_not_make_the_others_uncertain():
     alike = 0.6 - 0.002 * np.arange(9)
     full = [0.65, *[np.nan] * 8]
-    without = foretold(alike, full)[1][1:]
-    with_them = foretold([*alike, 0.2, 0.2], [*full, np.nan, np.nan])[1][1:9]
+    without = forecasts(alike, full)[1][1:]
+    with_them = forecasts([*alike, 0.2, 0.2], [*full, np.nan, np.nan])[1][1:9]
     assert with_them.max() < 1.5 * without.max()

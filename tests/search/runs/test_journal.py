@@ -1,3 +1,5 @@
+"""The journal: what is read back, damage, locks and full disks."""
+
 import itertools
 import json
 import multiprocessing
@@ -27,13 +29,13 @@ def test_records_come_back_as_they_were_written(path):
     assert lines[2].fields["score"] != lines[2].fields["score"], "NaN survives"
 
 
-def test_a_journal_that_is_not_there_is_empty(tmp_path):
+def test_a_missing_journal_is_empty(tmp_path):
     assert read_journal(tmp_path / "none.jsonl") == []
     assert not is_driven(tmp_path / "none.jsonl")
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 6))
-def test_a_torn_last_line_never_happened_and_is_cut_off_before_writing_on(path, cut):
+def test_a_torn_last_line_is_ignored_and_removed_before_the_next_record(path, cut):
     content = path.read_bytes()
     path.write_bytes(content[:-cut])
     assert [line.kind for line in read_journal(path)] == ["begin", "job"]
@@ -43,7 +45,7 @@ def test_a_torn_last_line_never_happened_and_is_cut_off_before_writing_on(path, 
 
 
 @pytest.mark.parametrize("damage", ["not json", '{"v":1}', "[1]", "", '{"v":1,"kind":'])
-def test_any_other_damage_is_an_error_with_its_line(path, damage):
+def test_other_damage_is_an_error_with_its_line(path, damage):
     lines = path.read_text().splitlines()
     lines[1] = damage
     path.write_text("\n".join(lines) + "\n")
@@ -57,7 +59,7 @@ def test_a_journal_of_another_version_is_refused(path):
         read_journal(path)
 
 
-def test_only_one_process_may_write_and_others_can_tell(path):
+def test_only_one_process_can_write_and_others_see_that_it_is_driven(path):
     with Journal(path):
         assert is_driven(path)
         with pytest.raises(UserError, match="driven by another process"):
@@ -67,7 +69,7 @@ def test_only_one_process_may_write_and_others_can_tell(path):
         pass
 
 
-def test_the_lock_of_a_process_that_was_killed_is_free_again(path):
+def test_the_lock_of_a_killed_process_is_released(path):
     ready = multiprocessing.get_context("fork").Event()
 
     def hold():
@@ -84,12 +86,12 @@ def test_the_lock_of_a_process_that_was_killed_is_free_again(path):
     assert not is_driven(path)
 
 
-def test_a_full_disk_leaves_no_half_of_a_record(path):
-    """A limit on file size makes the kernel refuse the write in the middle, as a full disk does."""
+def test_a_full_disk_leaves_no_partial_record(path):
+    """A limit on the file size makes the kernel cut off the write, like a full disk."""
     import resource
 
     before = path.read_bytes()
-    told = multiprocessing.get_context("fork").Queue()
+    messages = multiprocessing.get_context("fork").Queue()
 
     def work():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -98,11 +100,11 @@ def test_a_full_disk_leaves_no_half_of_a_record(path):
             with Journal(path) as journal:
                 journal.append("job", config="b" * 100, fold=0, until=1)
         except (UserError, OSError) as error:
-            told.put(str(error))
+            messages.put(str(error))
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
-    message = told.get(timeout=10)
+    message = messages.get(timeout=10)
     process.join()
     assert "journal.jsonl: cannot be written (File too large)" in message and "launch again" in message
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""Runs as tables: finished, going on, damaged, and with scripted fold trials."""
+"""The tables of finished, running, damaged and scripted runs."""
 
 import math
 
@@ -12,7 +12,7 @@ LOSSES = {"loss": {"values": ["iou", "dice"]}}
 
 
 @pytest.fixture
-def told(tmp_path):
+def scripted(tmp_path):
     return scored_run(tmp_path, LOSSES, [([0.8, 0.82, (0.6,)], 20.0), ([0.7, NAN, None], 10.0)])
 
 
@@ -28,8 +28,8 @@ def test_a_finished_run_with_models_has_every_table(small_run):
     assert set(one["stem"]) == {f"train_{number:05d}" for number in range(20)} or one["stem"].is_unique
 
 
-def test_every_report_is_a_row_of_its_curve_and_every_fold_trial_one_of_the_table(told):
-    run, (iou, dice) = told
+def test_there_is_a_row_for_every_report_and_every_fold_trial(scripted):
+    run, (iou, dice) = scripted
     tables = read_run(run)
     assert tuple(tables.curves) == CURVES and tuple(tables.trials) == TRIALS
     assert len(tables.curves) == 2 + 2 + 1 + 2 + 1
@@ -39,8 +39,8 @@ def test_every_report_is_a_row_of_its_curve_and_every_fold_trial_one_of_the_tabl
     assert list(tables.configs["loss"]) == ["iou", "dice"] and tables.parameters == ["loss"]
 
 
-def test_full_length_is_nan_where_there_is_none(told):
-    run, (iou, dice) = told
+def test_a_missing_full_length_score_is_nan(scripted):
+    run, (iou, dice) = scripted
     full = read_run(run).full()
     assert list(full.index) == [iou, dice] and list(full.columns) == [0, 1, 2]
     assert full.loc[iou].tolist()[:2] == [0.8, 0.82] and math.isnan(full.loc[iou, 2])
@@ -48,12 +48,12 @@ def test_full_length_is_nan_where_there_is_none(told):
     assert read_run(run).complete() == [] and read_run(run).failed() == {dice}
 
 
-def test_counts_that_are_not_there_are_an_empty_table(told):
-    run, configs = told
+def test_missing_pixel_counts_are_an_empty_table(scripted):
+    run, configs = scripted
     assert read_run(run).images(configs).empty
 
 
-def test_a_run_that_is_going_on_is_read_beside_its_driver(tmp_path):
+def test_a_running_run_is_read_while_its_driver_writes(tmp_path):
     run, (iou, _) = scored_run(tmp_path, LOSSES, [([0.8, None, None], 1.0), ([None] * 3, 1.0)], ended=False)
     with Journal(run.journal) as driver:
         driver.append("job", config=iou, fold=1, until=2)
@@ -64,31 +64,31 @@ def test_a_run_that_is_going_on_is_read_beside_its_driver(tmp_path):
     assert read_run(run).trials["state"].tolist() == ["done", "paused"], "without a driver nothing is running"
 
 
-def test_a_damaged_line_in_the_middle_costs_itself_and_is_told(told):
-    run, (iou, _) = told
+def test_a_damaged_line_is_left_out_and_reported(scripted):
+    run, (iou, _) = scripted
     lines = run.journal.read_bytes().splitlines(keepends=True)
-    number = next(place for place, line in enumerate(lines, 1) if b'"step":2' in line and iou.encode() in line)
+    number = next(k for k, line in enumerate(lines, 1) if b'"step":2' in line and iou.encode() in line)
     lines[number - 1] = lines[number - 1][:20] + b"\xff\xfe\n"
     run.journal.write_bytes(b"".join(lines))
     tables = read_run(run)
-    (word,) = tables.left_out
-    assert f"line {number}: is damaged" in word
+    (problem,) = tables.left_out
+    assert f"line {number}: is damaged" in problem
     assert len(tables.curves) == 7 and math.isnan(tables.full().loc[iou, 0])
 
 
-def test_records_without_their_config_are_left_out_with_their_line(told):
-    run, (iou, dice) = told
+def test_records_of_a_missing_config_are_left_out_and_reported_with_their_line(scripted):
+    run, (iou, dice) = scripted
     lines = run.journal.read_bytes().splitlines(keepends=True)
-    gone = next(place for place, line in enumerate(lines) if b'"kind":"config"' in line and dice.encode() in line)
-    run.journal.write_bytes(b"".join([*lines[:gone], b"{}\n", *lines[gone + 1 :]]))
+    removed = next(k for k, line in enumerate(lines) if b'"kind":"config"' in line and dice.encode() in line)
+    run.journal.write_bytes(b"".join([*lines[:removed], b"{}\n", *lines[removed + 1 :]]))
     tables = read_run(run)
     assert set(tables.trials["config"]) == {iou} == set(tables.curves["config"])
-    assert all(str(run.journal) in word for word in tables.left_out)
-    assert any("does not fit the records before it" in word for word in tables.left_out)
+    assert all(str(run.journal) in problem for problem in tables.left_out)
+    assert any("does not fit the records before it" in problem for problem in tables.left_out)
 
 
-def test_a_torn_last_line_never_happened_and_is_nothing_to_tell(told):
-    run, _ = told
+def test_a_torn_last_line_is_ignored_and_not_reported(scripted):
+    run, _ = scripted
     with run.journal.open("ab") as file:
         file.write(b'{"v":1,"at":1.0,"kind":"rep')
     assert read_run(run).left_out == ()

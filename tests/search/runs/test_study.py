@@ -1,4 +1,4 @@
-"""A study that dies at any record and is brought back decides what it would have decided."""
+"""A study that is killed after any record and resumed makes the same decisions as an uninterrupted one."""
 
 import math
 
@@ -22,7 +22,7 @@ def score(config, fold, step):
 
 
 class Worker:
-    """Trains in no time; what it has trained survives the driver, as checkpoints do."""
+    """Trains instantly; its progress survives the driver, like checkpoints."""
 
     def __init__(self):
         self.done = {}
@@ -40,7 +40,7 @@ class Worker:
 
 
 def drive(path, name, worker, records=math.inf):
-    """Open the run, go on to its end, or die right after (or right before) the given number of records."""
+    """Run or resume to the end, or die immediately before or after this number of records."""
     policy = SCHEDULERS[name]([], 3)
     replay_lines(policy, read_journal(path))
     with Journal(path) as journal:
@@ -49,9 +49,9 @@ def drive(path, name, worker, records=math.inf):
         study.begin()
         for entrant in ENTRANTS:
             study.add(entrant)
-        while not isinstance(said := study.next(), Finished):
-            assert isinstance(said, Job), "one worker never waits"
-            for report in worker.reports(said):
+        while not isinstance(decision := study.next(), Finished):
+            assert isinstance(decision, Job), "one worker never waits"
+            for report in worker.reports(decision):
                 if isinstance(study.report(report), Stop):
                     break
     return policy
@@ -68,24 +68,24 @@ def reports_of(path):
 @pytest.mark.parametrize("name", SCHEDULERS)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.lists(st.integers(1, 60), max_size=6))
-def test_killed_at_any_records_it_ends_with_every_report_once_and_nothing_trained_twice(tmp_path_factory, name, kills):
-    calm, wild = (tmp_path_factory.mktemp(name) / "journal.jsonl" for _ in range(2))
-    expected = drive(calm, name, Worker())
+def test_a_killed_study_records_every_report_once_and_trains_nothing_twice(tmp_path_factory, name, kills):
+    uninterrupted, interrupted = (tmp_path_factory.mktemp(name) / "journal.jsonl" for _ in range(2))
+    expected = drive(uninterrupted, name, Worker())
     worker = Worker()
     for records in kills:
         try:
-            drive(wild, name, worker, records)
+            drive(interrupted, name, worker, records)
         except Killed:
             continue
-    found = drive(wild, name, worker)
-    told = reports_of(wild)
-    assert len(told) == len(set(told)), "a report was recorded twice"
-    assert worker.trained == sum(1 for _ in told), "something was trained that nobody heard of, or twice"
-    assert found.answer().winner == expected.answer().winner
+    result = drive(interrupted, name, worker)
+    reports = reports_of(interrupted)
+    assert len(reports) == len(set(reports)), "a report was recorded twice"
+    assert worker.trained == sum(1 for _ in reports), "a step was trained twice or not reported"
+    assert result.answer().winner == expected.answer().winner
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_the_replayed_journal_gives_exactly_the_decisions_that_were_taken(tmp_path, name):
+def test_replaying_the_journal_gives_the_same_decisions(tmp_path, name):
     path, worker = tmp_path / "journal.jsonl", Worker()
     for records in (7, 15, 11):
         with pytest.raises(Killed):
@@ -94,15 +94,15 @@ def test_the_replayed_journal_gives_exactly_the_decisions_that_were_taken(tmp_pa
     assert verdicts(SCHEDULERS[name]([], 3), read_journal(path)) == []
 
 
-def test_a_decision_that_differs_is_found(tmp_path):
+def test_a_changed_decision_is_detected(tmp_path):
     path = tmp_path / "journal.jsonl"
     drive(path, "foldrace", Worker())
     lines = path.read_text().splitlines()
     number = next(k for k, line in enumerate(lines) if '"stop"' in line)
     lines[number] = lines[number].replace(lines[number][lines[number].index(',"stop"') :], "}")
     path.write_text("\n".join(lines) + "\n")
-    different = verdicts(SCHEDULERS["foldrace"]([], 3), read_journal(path))
-    assert [line for line, _, _ in different] == [number + 1]
+    changed = verdicts(SCHEDULERS["foldrace"]([], 3), read_journal(path))
+    assert [line for line, _, _ in changed] == [number + 1]
 
 
 def test_a_record_that_does_not_fit_is_an_error_with_its_line(tmp_path):
@@ -113,7 +113,7 @@ def test_a_record_that_does_not_fit_is_an_error_with_its_line(tmp_path):
         replay_lines(SCHEDULERS["grid"]([], 2), read_journal(path))
 
 
-def test_a_job_whose_record_cannot_be_written_is_not_out(tmp_path):
+def test_a_job_whose_record_cannot_be_written_is_not_outstanding(tmp_path):
     with Journal(tmp_path / "journal.jsonl") as journal:
         study = Study(SCHEDULERS["grid"](ENTRANTS, 2), journal)
 

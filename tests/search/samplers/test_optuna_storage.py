@@ -1,4 +1,4 @@
-"""The study that Optuna's storage shows of a run: what stands in it, and what becomes of it when it is in trouble."""
+"""The study of a run in an Optuna storage: its contents, and errors of the storage."""
 
 import math
 import statistics
@@ -19,10 +19,10 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
 
     run = Run(tmp_path, space(sampler=tpe(16)), score)
     run.drive()
-    score_table, shown = run.policy.score_table, run.loaded()
-    states = {state.name for state in (trial.state for trial in shown.trials)}
+    score_table, study = run.policy.score_table, run.loaded()
+    states = {state.name for state in (trial.state for trial in study.trials)}
     assert states == {"COMPLETE", "PRUNED", "FAIL"}
-    latest = {trial.user_attrs["config"]: trial for trial in shown.trials}
+    latest = {trial.user_attrs["config"]: trial for trial in study.trials}
     assert latest.keys() == score_table.entrants.keys()
     for config, trial in latest.items():
         assert trial.params == score_table.entrants[config].parameters
@@ -34,10 +34,10 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
             assert trial.value == list(trial.intermediate_values.values())[-1]
         else:
             assert config in score_table.failed and "not a number" in trial.user_attrs["reason"]
-    assert shown.best_trial.user_attrs["config"] == run.policy.answer().winner
+    assert study.best_trial.user_attrs["config"] == run.policy.answer().winner
 
 
-def test_at_the_same_step_intermediate_values_have_been_through_the_same_folds(tmp_path):
+def test_at_the_same_step_intermediate_values_cover_the_same_folds(tmp_path):
     run = Run(tmp_path, space(sampler=tpe(3), scheduler="grid"), lambda values: 0.5)
     run.drive()
     first, *others = [values_by_step(run.policy.score_table, config) for config in run.policy.score_table.entrants]
@@ -46,18 +46,16 @@ def test_at_the_same_step_intermediate_values_have_been_through_the_same_folds(t
     score_table.add(Entrant("long", tuple(range(1, 101))))
     for step in range(1, 51):
         score_table.record(Report("long", 0, step, 0.5, 1.0))
-    assert list(values_by_step(score_table, "long")) == list(range(5, 51, 5)), (
-        "a long curve is shown by every fifth point"
-    )
+    assert list(values_by_step(score_table, "long")) == list(range(5, 51, 5)), "every fifth point of a long curve"
     for other in others:
-        assert all(abs(other[step] - first[step]) < 0.02 for step in first), "the folds' own levels are in neither"
+        assert all(abs(other[step] - first[step]) < 0.02 for step in first), "they contain the same fold levels"
 
 
-@pytest.mark.parametrize("damage", ["lost", "damaged", "behind"])
-def test_a_study_that_is_lost_damaged_or_behind_is_made_again_from_the_journal(tmp_path, damage, capsys):
+@pytest.mark.parametrize("damage", ["lost", "damaged", "outdated"])
+def test_a_lost_damaged_or_outdated_study_is_rebuilt_from_the_journal(tmp_path, damage, capsys):
     run = Run(tmp_path, space(sampler=tpe(12)))
     run.drive(jobs=9)
-    if damage == "behind":
+    if damage == "outdated":
         (tmp_path / "before.db").write_bytes((tmp_path / "optuna.db").read_bytes())
         run.drive(jobs=4)
         (tmp_path / "before.db").replace(tmp_path / "optuna.db")
@@ -74,31 +72,31 @@ def test_a_study_that_is_lost_damaged_or_behind_is_made_again_from_the_journal(t
     assert complete == {config for config in latest if run.policy.score_table.complete(config)} != set()
 
 
-def test_a_paused_config_that_comes_back_and_is_complete_gets_a_second_trial(tmp_path):
+def test_a_paused_config_that_resumes_and_completes_gets_a_second_trial(tmp_path):
     run = Run(tmp_path, space(sampler=tpe(2), scheduler="grid"), workers=1)
     run.drive(jobs=1)
     (trial,) = run.loaded().trials
     run.stored.storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.PRUNED, [0.5])
     run.drive()
     config = trial.user_attrs["config"]
-    mine = [trial.state.name for trial in run.loaded().trials if trial.user_attrs["config"] == config]
-    assert mine == ["PRUNED", "COMPLETE"]
+    states = [trial.state.name for trial in run.loaded().trials if trial.user_attrs["config"] == config]
+    assert states == ["PRUNED", "COMPLETE"]
 
 
-def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refused(tmp_path):
+def test_a_given_storage_is_used_and_the_study_of_another_run_in_it_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-    asked = space(sampler=tpe(4, storage=url))
-    Run(tmp_path / "one", asked).drive()
+    shared_space = space(sampler=tpe(4, storage=url))
+    Run(tmp_path / "one", shared_space).drive()
     assert len(optuna.load_study(storage=url, study_name="demo").trials) == 4
     assert not (tmp_path / "one/optuna.db").exists()
     with pytest.raises(UserError, match="contains a study 'demo' of another run; choose another name"):
-        Run(tmp_path / "two", asked).drive()
+        Run(tmp_path / "two", shared_space).drive()
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
         ("nonsense", "sampler.storage = nonsense: Could not parse"),
         ("sqlite:////nowhere/at/all.db", "unable to open database file"),
@@ -108,23 +106,23 @@ def test_a_storage_of_ones_own_is_used_and_a_study_of_another_run_in_it_is_refus
         ("postgresql://me@localhost/db", "Failed to import DB access module"),
     ],
 )
-def test_a_storage_that_cannot_be_used_is_told_before_any_trial(tmp_path, url, words, monkeypatch):
+def test_an_unusable_storage_is_reported_before_the_first_trial(tmp_path, url, message, monkeypatch):
     monkeypatch.setenv("ADDRESS", "foo://me:secret@host/db")
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         Run(tmp_path, space(sampler=tpe(4, storage=url))).drive()
     assert not (tmp_path / "journal.jsonl").exists()
 
 
-def test_trouble_with_the_storage_ends_no_run_and_is_made_good(tmp_path, monkeypatch, capsys):
+def test_an_error_of_the_storage_does_not_end_the_run_and_is_retried(tmp_path, monkeypatch, capsys):
     from optuna.storages import RDBStorage
 
     real, calls = RDBStorage.create_new_trial, [0]
 
-    def flaky(self, *words, **more):
+    def flaky(self, *args, **kwargs):
         calls[0] += 1
         if 2 <= calls[0] <= 3:
             raise optuna.exceptions.StorageInternalError("the database is gone")
-        return real(self, *words, **more)
+        return real(self, *args, **kwargs)
 
     monkeypatch.setattr(RDBStorage, "create_new_trial", flaky)
     run = Run(tmp_path, space(sampler=tpe(5)))
@@ -133,7 +131,7 @@ def test_trouble_with_the_storage_ends_no_run_and_is_made_good(tmp_path, monkeyp
     assert {trial.user_attrs["config"] for trial in run.loaded().trials} == run.policy.score_table.entrants.keys()
 
 
-def test_optuna_says_nothing(tmp_path, capsys):
+def test_optuna_prints_nothing(tmp_path, capsys):
     Run(tmp_path, space(sampler=tpe(4))).drive()
-    told = capsys.readouterr()
-    assert told.out == told.err == ""
+    output = capsys.readouterr()
+    assert output.out == output.err == ""

@@ -1,4 +1,4 @@
-"""Where configs come from, on runs without Ray: what is proposed when, what samplers are told, what a death costs."""
+"""Samplers in runs without Ray: when they propose, which scores they get, and resuming after a crash."""
 
 import math
 import random
@@ -18,13 +18,13 @@ from trainable.errors import UserError
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_learns_where_the_good_configs_are_and_chance_does_not(tmp_path, name):
+def test_a_sampler_finds_better_configs_than_random_search(tmp_path, name):
     parameters = {"quality": {"min": 0.5, "max": 0.9}, "noise": {"min": 0.0, "max": 1.0}, "steps": 4, "evaluations": 4}
     later, count = {}, 16 if name == "gp" else 24
     for sampler in (name, "random"):
         (tmp_path / sampler).mkdir()
-        asked = space(parameters, {"name": sampler, "count": count, "seed": 0})
-        run = Run(tmp_path / sampler, asked, workers=1, shown=False)
+        demo = space(parameters, {"name": sampler, "count": count, "seed": 0})
+        run = Run(tmp_path / sampler, demo, workers=1, shown=False)
         run.drive()
         assert len(run.configs()) == count
         later[sampler] = statistics.median(peak(values) for values in run.configs()[12:])
@@ -32,7 +32,7 @@ def test_a_sampler_learns_where_the_good_configs_are_and_chance_does_not(tmp_pat
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_conditions_and_forbid_hold_for_every_proposal_and_no_config_comes_twice(tmp_path, name):
+def test_proposals_meet_conditions_and_forbid_and_are_distinct(tmp_path, name):
     parameters = {
         "loss": {"values": ["iou", "dice"]},
         "pc": {"values": [1, 2]},
@@ -44,36 +44,36 @@ def test_conditions_and_forbid_hold_for_every_proposal_and_no_config_comes_twice
     forbid = [{"loss": "iou", "pc": 2}]
     run = Run(tmp_path, space(parameters, {"name": name, "count": 13}, forbid=forbid), lambda values: 0.1, workers=1)
     run.drive()
-    told = run.configs()
-    assert len({str(values) for values in told}) == len(told) == 13
-    assert all(("noise" in values) == (values["loss"] == "dice") for values in told)
-    assert not any(values["loss"] == "iou" and values["pc"] == 2 for values in told)
+    proposed = run.configs()
+    assert len({str(values) for values in proposed}) == len(proposed) == 13
+    assert all(("noise" in values) == (values["loss"] == "dice") for values in proposed)
+    assert not any(values["loss"] == "iou" and values["pc"] == 2 for values in proposed)
     assert {tuple(sorted(trial.params.items())) for trial in run.loaded().trials} == {
-        tuple(sorted(values.items())) for values in told
+        tuple(sorted(values.items())) for values in proposed
     }
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "random"])
-def test_a_finite_space_is_tried_to_its_last_config_and_then_the_run_ends(tmp_path, name):
+def test_a_finite_space_is_exhausted_and_the_run_ends(tmp_path, name):
     parameters = {"loss": {"values": ["iou", "dice"]}, "quality": {"values": [0.6, 0.7, 0.8]}, "steps": 4}
     run = Run(tmp_path, space(parameters, {"name": name, "count": 50}, forbid=[{"loss": "dice", "quality": 0.6}]))
     assert run.drive() == "every job is done, and the space has no configs other than these 5"
     assert len(run.configs()) == 5
 
 
-def test_a_sampler_that_has_nothing_new_ends_the_run_in_words(tmp_path):
-    asked = space(sampler=tpe(3))
-    point = asked.sample(random.Random(0))
+def test_a_sampler_that_repeats_itself_ends_the_run_with_a_reason(tmp_path):
+    demo = space(sampler=tpe(3))
+    point = demo.sample(random.Random(0))
 
-    class Stubborn:
+    class Repeating:
         count, ignores_scores = 3, False
 
         def propose(self, policy):
             return point
 
-    policy, admitted = policy_of(asked), []
+    policy, admitted = policy_of(demo), []
     with Journal(tmp_path / "journal.jsonl") as journal:
-        study = GrowingStudy(policy, journal, Stubborn(), admitted.append)
+        study = GrowingStudy(policy, journal, Repeating(), admitted.append)
         while isinstance(job := study.next(), Job):
             for step in range(1, job.until + 1):
                 study.report(Report(job.config, job.fold, step, 0.5, 1.0))
@@ -81,26 +81,26 @@ def test_a_sampler_that_has_nothing_new_ends_the_run_in_words(tmp_path):
     assert admitted == [point]
 
 
-def test_a_config_is_asked_for_only_when_a_worker_can_start_it_and_has_seen_all_scores_before(tmp_path):
+def test_a_config_is_requested_when_a_worker_can_start_it_and_after_all_earlier_scores(tmp_path):
     run = Run(tmp_path, space(sampler=tpe(12)), shown=False)
     run.drive()
     waiting, most = set(), 0
     lines = read_journal(tmp_path / "journal.jsonl")
-    for place, line in enumerate(lines):
+    for k, line in enumerate(lines):
         if line.kind == "config":
             waiting.add(line.fields["config"])
-            assert lines[place + 1].kind == "job" and lines[place + 1].fields["config"] == line.fields["config"]
+            assert lines[k + 1].kind == "job" and lines[k + 1].fields["config"] == line.fields["config"]
         elif line.kind == "report" and "stop" in line.fields:
             waiting.discard(line.fields["config"])
         most = max(most, len(waiting))
     assert most == 2, "two workers, two configs that have not been screened"
-    first = max(place for place, line in enumerate(lines) if line.kind == "config")
+    first = max(k for k, line in enumerate(lines) if line.kind == "config")
     assert not any(line.kind == "job" and line.fields["fold"] > 0 for line in lines[:first])
 
 
 @pytest.mark.parametrize("scheduler", ["grid", "asha", "foldrace"])
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_without_a_count_new_configs_come_until_the_budget_is_spent_and_some_are_complete(tmp_path, sampler, scheduler):
+def test_without_a_count_configs_are_added_until_the_budget_is_spent_and_some_complete(tmp_path, sampler, scheduler):
     run = Run(tmp_path, space(sampler=sampler, scheduler=scheduler, budget={"gpu_hours": 0.1}), shown=False)
     assert "budget spent" in run.drive()
     score_table = run.policy.score_table
@@ -108,38 +108,40 @@ def test_without_a_count_new_configs_come_until_the_budget_is_spent_and_some_are
     assert sum(score_table.complete(config) for config in score_table.entrants) >= 3
 
 
-def test_halving_needs_to_know_how_many_configs_will_come():
+def test_halving_requires_a_count():
     with pytest.raises(UserError, match=r"sampler\.count: is required: halving promotes fractions of all configs"):
         space(scheduler="halving", budget={"trials": 9})
     assert space(scheduler="halving", sampler=tpe(4)).settings.sampler.count == 4
 
 
-def test_what_a_paused_config_is_taken_for_leaves_out_its_folds_and_a_failed_one_is_the_worst(tmp_path):
+def test_the_estimate_of_a_paused_config_corrects_for_its_folds_and_a_failed_one_is_the_worst(tmp_path):
     def score(values):
         return math.nan if values["quality"] < 0.55 else values["quality"]
 
     run = Run(tmp_path, space(sampler=tpe(16)), score, shown=False)
     run.drive()
-    score_table, told = run.policy.score_table, estimated_scores(run.policy)
-    assert told.keys() == score_table.entrants.keys()
-    depth = {config: len(score_table.scores(config)) for config in told}
+    score_table, estimates = run.policy.score_table, estimated_scores(run.policy)
+    assert estimates.keys() == score_table.entrants.keys()
+    depth = {config: len(score_table.scores(config)) for config in estimates}
     assert set(depth.values()) >= {0, 3}, "some paused at the rung of fold 0, some complete"
-    for config in told.keys() - score_table.failed:
+    for config in estimates.keys() - score_table.failed:
         truth = score_table.entrants[config].parameters["quality"] + 0.02 - 0.3 / 4
-        assert told[config] == pytest.approx(truth, abs=0.02), "whatever folds and rungs it was seen on"
-    assert score_table.failed and all(told[config] == min(told.values()) for config in score_table.failed)
+        assert estimates[config] == pytest.approx(truth, abs=0.02), "on any folds and rungs"
+    assert score_table.failed and all(estimates[config] == min(estimates.values()) for config in score_table.failed)
 
 
 @pytest.mark.parametrize("name", [*SAMPLERS, "random"])
 @pytest.mark.parametrize("kills", [(6,), (2, 13, 1, 5), (31, 7)], ids=str)
-def test_killed_at_any_records_it_proposes_what_an_undisturbed_run_does(tmp_path_factory, name, kills):
-    asked = space(sampler={"name": name, "count": 13}, parameters=QUALITY | {"noise": {"min": 0.0, "max": 1.0}})
-    calm, wild = (Run(tmp_path_factory.mktemp(name), asked, workers=1, shown=name == "cmaes") for _ in range(2))
-    calm.drive()
+def test_a_killed_run_gets_the_same_proposals_as_an_uninterrupted_one(tmp_path_factory, name, kills):
+    demo = space(sampler={"name": name, "count": 13}, parameters=QUALITY | {"noise": {"min": 0.0, "max": 1.0}})
+    uninterrupted, interrupted = (
+        Run(tmp_path_factory.mktemp(name), demo, workers=1, shown=name == "cmaes") for _ in range(2)
+    )
+    uninterrupted.drive()
     for records in kills:
         with pytest.raises(Killed):
-            wild.drive(records)
-    wild.drive()
-    assert wild.configs() == calm.configs()
-    assert wild.policy.answer() == calm.policy.answer()
-    assert verdicts(policy_of(asked), read_journal(wild.folder / "journal.jsonl")) == []
+            interrupted.drive(records)
+    interrupted.drive()
+    assert interrupted.configs() == uninterrupted.configs()
+    assert interrupted.policy.answer() == uninterrupted.policy.answer()
+    assert verdicts(policy_of(demo), read_journal(interrupted.folder / "journal.jsonl")) == []
