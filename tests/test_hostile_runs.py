@@ -126,7 +126,7 @@ def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
     before = files_outside(tmp_path)
     for open_run in (status_of, launch):
         with pytest.raises(
-            UserError, match=rf"journal, line {len(run.lines())}: .*(no id of a config|is not 0 to|expected string)"
+            UserError, match=rf"journal, line {len(run.lines())}: .*(not a valid config id|is not 0 to|expected string)"
         ):
             open_run(run)
     tables = read_run(run)

@@ -189,7 +189,7 @@ def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(search, tmp_path)
     budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
     assert budget.returncode == 3 and "To resume" in budget.stderr
     space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
-    assert space.returncode == 2 and "another space: folds: 2 -> 3" in space.stderr
+    assert space.returncode == 2 and "a different space: folds: 2 -> 3" in space.stderr
     path = tmp_path / "runs/demo/env.json"
     changed = json.loads(path.read_text())
     changed["code"]["search"] = "0" * 16

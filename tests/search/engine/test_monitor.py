@@ -54,7 +54,7 @@ def test_seconds_on_part_of_a_gpu_count_as_that_part():
 
 def test_each_state_is_read_from_the_score_table():
     table = score_table(configs=4)
-    table.out["c0", 0] = Job("c0", 0, 4)
+    table.outstanding["c0", 0] = Job("c0", 0, 4)
     table.record(Report("c1", 0, 2, 0.5, 3.0))
     table.record(Report("c2", 0, 2, 0.6, 3.0))
     table.record(Report("c2", 0, 4, 0.7, 7.0))
@@ -79,7 +79,7 @@ def test_each_state_is_read_from_the_score_table():
 
 def test_a_run_exports_its_sums_and_the_best_mean_over_all_folds():
     table = score_table()
-    table.out["c0", 0] = Job("c0", 0, 4)
+    table.outstanding["c0", 0] = Job("c0", 0, 4)
     assert ("run_best_mean",) not in readings(table), "no config has all its folds yet"
     for config, fold, score in (("c0", 0, 0.9), ("c1", 0, 0.5), ("c1", 1, 0.7)):
         table.record(Report(config, fold, 4, score, 10.0))

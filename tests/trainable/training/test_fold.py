@@ -232,7 +232,7 @@ def test_a_checkpoint_that_does_not_say_what_it_goes_by_goes_on_by_miou(train, t
 
 
 def test_a_metric_that_is_unknown_is_refused(train):
-    with pytest.raises(UserError, match=r"metric 'mIoU': is unknown\. Did you mean 'miou'"):
+    with pytest.raises(UserError, match=r"metric 'mIoU': unknown\. Did you mean 'miou'"):
         train(metric="mIoU")
 
 

@@ -130,7 +130,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     path.write_bytes(bytes(damaged[damage]))
     first = min(run(small_data, small_folds, tmp_path))
     assert first == 4
-    assert "last.pt: is damaged" in caplog.text and "going back" in caplog.text
+    assert "last.pt: is damaged" in caplog.text and "falling back" in caplog.text
     assert_same(tmp_path, undisturbed[0])
 
 
