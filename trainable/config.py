@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from trainable.errors import UserError, did_you_mean
 
 STRIDE = 32
+UNSCORED = ("acceleration",)  # hyperparameters that do not decide a score
 
 
 def parse_size(value: Any) -> Any:
@@ -58,13 +59,17 @@ class Config(BaseModel):
     evaluations: int = Field(100, ge=1, description="reports, evenly spaced over the horizon")
     patience: int = Field(60, ge=0, description="epochs without a better score before stopping; 0 never stops")
     precision: Literal["auto", "bf16", "float32"] = Field("auto", description="auto is bf16 on CUDA")
+    acceleration: Literal["auto", "none", "compile", "graph"] = Field(
+        "auto", description="how steps are taken: as usual, by torch.compile, as a CUDA graph; not part of the id"
+    )
     tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
 
     @property
     def id(self) -> str:
-        """A hash of the canonical JSON, short enough for a folder name."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """A hash of the canonical JSON of all that decides a score, short enough for a folder name."""
+        values = self.model_dump(mode="json", exclude=set(UNSCORED))
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def report_steps(self, until: int) -> list[int]:

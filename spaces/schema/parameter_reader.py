@@ -12,6 +12,7 @@ from spaces.schema.trainables import Trainable
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.problems import MISSING, Path, shown
 from spaces.yaml_file.rules import one_of
+from trainable.config import UNSCORED
 from trainable.errors import did_you_mean
 
 PARAMETERS = "parameters"
@@ -57,6 +58,8 @@ class ParameterReader:
             self.document.add_problem(path, f"must be a value, or {{values: {shown(spec)}}}")
         elif not isinstance(spec, dict):
             self.constants[name] = self._read_value(path, name, spec)
+        elif name in UNSCORED:
+            self.document.add_problem(path, "must be one value: it does not decide a score, so it cannot be searched")
         else:
             for key in spec.keys() - set(KEYS):
                 self.document.add_problem((*path, key), one_of(key, KEYS, "key of a parameter"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -63,7 +63,7 @@ class BatchStream(Dataset[tuple[Tensor, Tensor]]):
 def training_batches(
     stream: BatchStream, first: int, last: int, device: torch.device, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the steps ``first`` to ``last - 1`` in order, in pinned memory for a GPU."""
+    """Batches of the steps ``first`` to ``last - 1`` in order, on the device."""
     loader = DataLoader(
         stream,
         batch_size=None,
@@ -73,7 +73,20 @@ def training_batches(
         worker_init_fn=_start_worker,
         prefetch_factor=PREFETCHED if workers else None,
     )
-    return iter(loader)
+    return _on_gpu(loader, device) if device.type == "cuda" else iter(loader)
+
+
+def _on_gpu(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Copy each batch in a stream of its own, while the GPU is still busy with the step before it."""
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            images, labels = (tensor.to(device, non_blocking=True) for tensor in batch)
+        training = torch.cuda.current_stream(device)
+        training.wait_stream(copying)
+        for tensor in (images, labels):
+            tensor.record_stream(training)  # its memory is in use until the step has run
+        yield images, labels
 
 
 def workers_that_fit(stream: BatchStream, workers: int) -> int:

@@ -46,6 +46,7 @@ class Shape:
     batch_size: int
     precision: str
     averaged: bool
+    acceleration: str = "auto"
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -66,7 +67,14 @@ class Shape:
 def shape_of(config: Config, size: tuple[int, int]) -> Shape:
     """``size`` is the working size, since a config may say "auto"."""
     return Shape(
-        config.architecture, config.encoder, config.attention, size, config.batch_size, config.precision, config.ema > 0
+        config.architecture,
+        config.encoder,
+        config.attention,
+        size,
+        config.batch_size,
+        config.precision,
+        config.ema > 0,
+        config.acceleration,
     )
 
 

@@ -26,6 +26,7 @@ class Shape:
     batch_size: int
     precision: str
     augmentation: str
+    acceleration: str = "auto"
 
     @property
     def volume(self) -> int:
@@ -63,6 +64,7 @@ def shape_of(config: Config, size: tuple[int, int], augmentation: str) -> Shape:
         config.batch_size,
         config.precision,
         augmentation,
+        config.acceleration,
     )
 
 

@@ -15,15 +15,23 @@ class Ema:
         self.decay = decay
         self.live = network
         self.network = copy.deepcopy(network).requires_grad_(False) if decay else network
-        self._pairs = list(zip(_floats(self.network), _floats(network), strict=True)) if decay else []
+        self._averaged = _floats(self.network) if decay else []
+        self._current = _floats(network) if decay else []
+        self._weight = torch.zeros((), device=self._averaged[0].device) if self._averaged else torch.zeros(())
+
+    def set_step(self, step: int) -> None:
+        """Give the current weights more influence in early steps, so that the initial weights are soon forgotten."""
+        if self.decay:
+            self._weight.fill_(1 - min(self.decay, (1 + step) / (10 + step)))
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move towards the current weights, faster in early steps, so that the initial weights are soon forgotten."""
-        if self._pairs:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            averaged, live = ([pair[k] for pair in self._pairs] for k in (0, 1))
-            torch._foreach_lerp_(averaged, live, 1 - decay)
+    def update(self) -> None:
+        """Move towards the current weights: averaged += weight * (current - averaged)."""
+        if self.decay:
+            # A linear interpolation with a tensor as its weight, which a captured step needs, is one kernel per tensor.
+            change = torch._foreach_sub(self._current, self._averaged)
+            torch._foreach_mul_(change, self._weight)
+            torch._foreach_add_(self._averaged, change)
 
 
 def _floats(network: nn.Module) -> list[Tensor]:

@@ -27,3 +27,12 @@ def learning_rate(step: int, config: Config) -> float:
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     swing = (1 + math.cos(math.pi * min(1.0, progress))) / 2
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * swing
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set it without waiting for the device; a captured step reads it from a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

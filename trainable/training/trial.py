@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.augmentation.batches import BatchStream
-from trainable.config import Config
+from trainable.config import UNSCORED, Config
 from trainable.data.decoded_images import Data, unpack
 from trainable.data.folds import Folds
 from trainable.errors import FoldFailed, UserError
@@ -23,9 +23,10 @@ from trainable.networks.registry import build_network
 from trainable.objectives.losses import segmentation_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
 from trainable.training import checkpoint
+from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.ema import Ema
 from trainable.training.evaluate import evaluate
-from trainable.training.optimizer import learning_rate, make_optimizer
+from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
 
@@ -108,6 +109,7 @@ class FoldTrial:
         self.watch = Stopwatch()
         self.best = Best()
         self.report: Report | None = None
+        self._take_step: Step | None = None
         self._losses: list[Tensor] = []
         self._past_losses: list[float] = []
 
@@ -121,19 +123,18 @@ class FoldTrial:
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One step of the optimizer, without waiting for the device."""
+        if self._take_step is None:
+            self._take_step = step_function(self)
         # Dropout is seeded by the step, so no random state has to be saved.
         torch.manual_seed(self._seed(STEP, self.step))
-        rate = learning_rate(self.step, self.config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, learning_rate(self.step, self.config))
+        self.ema.set_step(self.step)
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-        loss = self.update(images, labels)
-        self.ema.update(self.step)
+        self._losses.append(self._take_step(images, labels))
         self.step += 1
-        self._losses.append(loss)
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Forward, backward and optimizer; returns the loss as a tensor that has not been waited for."""
+        """Forward, backward, optimizer and average; returns the loss as a tensor that has not been waited for."""
         scribble, mask = unpack(labels)
         with self.autocast():
             logits = self.network(images, scribble)
@@ -143,6 +144,7 @@ class FoldTrial:
         if self.config.gradient_clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
+        self.ema.update()
         return loss.detach()
 
     def evaluate(self) -> Report:
@@ -187,7 +189,7 @@ class FoldTrial:
         else:
             state |= {
                 "network": self.network.state_dict() if self.config.ema else {},
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": plain_optimizer_state(self.optimizer),
                 "best_weights": self.best.weights,
             }
             checkpoint.save_last(state, folder)
@@ -214,6 +216,7 @@ class FoldTrial:
             if self.config.ema:
                 self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            self._take_step = None
 
     def _identity(self) -> checkpoint.State:
         width, height = self.data.size
@@ -229,7 +232,7 @@ class FoldTrial:
 
     def _refuse_foreign(self, state: checkpoint.State, source: Path) -> None:
         theirs, ours = checkpoint.config_of(state).model_dump(), self.config.model_dump()
-        differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in ours if theirs[key] != ours[key]]
+        differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in ours if theirs[key] != ours[key] and key not in UNSCORED]
         if state["data_hash"] != self.data.hash:
             differences.append(f"other data (hash {state['data_hash'][:12]}, not {self.data.hash[:12]})")
         elif state["folds_hash"] != self.folds.hash:
