@@ -20,8 +20,13 @@ def machine(*packages: str) -> dict[str, str | int]:
     return {"cpu": cpu_name(), "python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+COMMIT = "COMMIT"  # a file beside this one if the sources were copied without their history
+
+
 def commit() -> str | None:
-    """The commit of this checkout, marked if files were changed; None without git."""
+    """The commit of this checkout, marked if files were changed; None if it is unknown."""
+    with suppress(OSError):
+        return Path(__file__).with_name(COMMIT).read_text().strip() or None
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -6,7 +6,7 @@
 The project's defaults are that configuration: EfficientNet-B2 from scratch, IoU loss, low augmentation, batch 8, pc 3,
 480x352, 12,000 steps. Ray is not needed. --packed folds train at once. The command can be interrupted at any time, or
 limited by --minutes; run again, it resumes, and the seconds of all sessions are added up. Results:
-benchmarks/results/NAME.json and NAME_masks.zip.
+benchmarks/results/NAME.json, NAME_masks.zip and NAME_masks_flips.zip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -37,6 +37,11 @@ from trainable.storage.atomic_files import write_json
 
 HOME = Path(__file__).parents[1]
 REFERENCE_SCORES = {"CV mIoU, mean over folds": 0.8758, "test1, pooled mIoU": 0.8569}  # of the first seed, at full size
+TTA: dict[str, tuple[Literal["none", "flips"], ...]] = {
+    "none": ("none",),
+    "flips": ("flips",),
+    "both": ("none", "flips"),
+}
 POLL_SECONDS = 1.0
 MOST_WORKERS = 8
 STOP_SECONDS = 60.0  # for a fold to write its checkpoint when it is told to stop
@@ -152,23 +157,24 @@ def cross_validation(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def ensemble(options: argparse.Namespace, config: Config) -> Path:
-    """Average the fold models and predict a mask for every test image, unless that is done already."""
+def predict_masks(options: argparse.Namespace, config: Config) -> dict[Literal["none", "flips"], Path]:
+    """Average the fold models and predict a mask for every test image, with and without flips as ``--tta`` says."""
     from analysis.ensembles.ensemble import FILE, Ensemble, read_member, save_ensemble
     from analysis.ensembles.predict import Request, predict
 
     target = Path(options.out) / "ensemble"
     if not (target / FILE).exists():
         members = [read_member(config.id, fold, folder(options, fold)) for fold in range(options.folds)]
-        save_ensemble(Ensemble(members, config.tau, options.tta), target / FILE)
-    masks = Path(options.out) / "masks"
+        save_ensemble(Ensemble(members, config.tau, "none"), target / FILE)
     images = (options.data / options.test,)
-    request = Request(target, images, None, masks, False, False, None, config.batch_size, options.device)
-    with progress_bar("predicting") as progress:
-        outcome = predict(request, progress)
-    if outcome.problems:
-        raise UserError(f"{outcome.problems[0]}; {len(outcome.problems)} test images could not be predicted")
-    return masks
+    folders = {flips: Path(options.out) / f"masks_{flips}" for flips in TTA[options.tta]}
+    for flips, masks in folders.items():
+        request = Request(target, images, None, masks, False, False, flips, config.batch_size, options.device)
+        with progress_bar("predicting" if flips == "none" else "predicting with flips") as progress:
+            outcome = predict(request, progress)
+        if outcome.problems:
+            raise UserError(f"{outcome.problems[0]}; {len(outcome.problems)} test images could not be predicted")
+    return folders
 
 
 def pack(masks: Path, archive: Path) -> int:
@@ -196,7 +202,7 @@ def parse_options() -> argparse.Namespace:
         "--workers", type=int, help="data-loading processes per fold (default on a GPU: its share of the cores)"
     )
     parser.add_argument("--test", default="test1", help="the split to predict")
-    parser.add_argument("--tta", choices=("none", "flips"), default="none", help="average over flips when predicting")
+    parser.add_argument("--tta", choices=TTA, default="both", help="average over flips when predicting (default both)")
     options = parser.parse_args()
     options.out = options.out or Path("runs") / options.name
     if options.folds < 2:
@@ -223,7 +229,10 @@ def main() -> int:
         say(f"  python {shlex.join(sys.argv)}")
         return INTERRUPTED
     rows = cross_validation(options)
-    masks = pack(ensemble(options, config), archive := options.results / f"{options.name}_masks.zip")
+    archives = {}
+    for flips, masks in predict_masks(options, config).items():
+        archive = options.results / f"{options.name}_masks{'' if flips == 'none' else '_flips'}.zip"
+        archives[archive.name] = {"tta": flips, "count": pack(masks, archive)}
     sessions.write(options.packed)
     minutes = sum(run["seconds"] for run in sessions.document["runs"]) / 60
     document = {
@@ -231,12 +240,12 @@ def main() -> int:
         "minutes": round(minutes, 1),
         **sessions.document,
         "cross_validation": rows,
-        "masks": {"file": archive.name, "count": masks, "tta": options.tta},
+        "masks": archives,
         "first_seed": REFERENCE_SCORES,
     }
     write_json(options.results / f"{options.name}.json", document)
     print_table([{key: row[key] for key in ("weights", "metric", "mean", "sd")} for row in rows])
-    say(f"{minutes:.1f} minutes of {device_name()}; {masks} masks in {archive}")
+    say(f"{minutes:.1f} minutes of {device_name()}; masks in {', '.join(archives)}")
     return 0
 
 

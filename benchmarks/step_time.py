@@ -1,10 +1,10 @@
 """Images per second of the fold loop, alone and packed, against a naive loop and lower bounds of a step.
 
-    python benchmarks/step_time.py [DATA] [--packed 1,2] [--also compiled] [--steps 20] [--rounds 3] [--set KEY=VALUE]
+    python benchmarks/step_time.py [DATA] [--packed 1,2] [--also compile] [--steps 20] [--rounds 3] [--set KEY=VALUE]
 
 Each round measures all loops in turn, each in new processes, so that a drift of the machine's speed affects all.
 Ratios are computed in each round; the median is reported. ``--packed`` lists how many fold loops train at once, sharing
-the device and the cores; the naive loop trains alone. ``--also`` adds variants of the fold loop: ``compiled`` fuses the
+the device and the cores; the naive loop trains alone. ``--also`` adds variants of the fold loop: ``compile`` fuses the
 network with torch.compile, and ``graph`` runs each update as one CUDA graph (GPU only). ``first_s`` is the time of the
 first step, which a fold trial must make up for. The lower bounds are the bytes that the operations of a step read and
 write over the measured bandwidth, and its arithmetic over the measured rate. Without DATA, a synthetic set is used.
@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,28 +46,41 @@ def numbers(text: str) -> list[int]:
 
 def loops(text: str) -> list[str]:
     found = text.split(",")
-    if not set(found) <= {"compiled", "graph"}:
+    if not set(found) <= {"compile", "graph"}:
         raise ValueError(text)
     return found
 
 
 def one_round(options: argparse.Namespace, data: Path, cache: Path) -> dict[str, dict[str, Any]]:
     """The results of the naive loop and of each packing, by name."""
-    results = {"naive": run_loops(options, "naive", 1, data, cache)}
-    for loop in ("fold", *options.also):
-        for count in options.packed:
-            results[f"{loop} x {count}"] = run_loops(options, loop, count, data, cache)
+    plan = [("naive", 1), *((loop, count) for loop in ("fold", *options.also) for count in options.packed)]
+    results = {}
+    for loop, count in plan:
+        name = "naive" if loop == "naive" else f"{loop} x {count}"
+        results[name] = run_loops(
+            loop, count, data, cache, [*FULL_SIZE, *options.set], options.steps, options.warmup, options.workers
+        )
     return results
 
 
-def run_loops(options: argparse.Namespace, loop: str, count: int, data: Path, cache: Path) -> dict[str, Any]:
+def run_loops(
+    loop: str,
+    count: int,
+    data: Path,
+    cache: Path,
+    settings: Sequence[str],
+    steps: int,
+    warmup: int,
+    workers: int | None = None,
+) -> dict[str, Any]:
     """Run this many loops at once: measure after all have warmed up, and stop after all have been measured."""
     cores = max(1, len(os.sched_getaffinity(0)) // count)
-    workers = options.workers if options.workers is not None else min(MOST_WORKERS, cores - 1) if has_gpu() else 0
-    arguments = {"--cache": cache, "--steps": options.steps, "--warmup": options.warmup, "--workers": workers}
+    if workers is None:
+        workers = min(MOST_WORKERS, cores - 1) if has_gpu() else 0
+    arguments = {"--cache": cache, "--steps": steps, "--warmup": warmup, "--workers": workers}
     command = [sys.executable, str(HERE / "training_loops.py"), loop, str(data)]
     command += [word for name, value in arguments.items() for word in (name, str(value))]
-    command += [word for value in [*FULL_SIZE, *options.set] for word in ("--set", value)]
+    command += [word for value in settings for word in ("--set", value)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     running = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -138,7 +152,7 @@ def main() -> None:
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--packed", type=numbers, default=[1], metavar="N,...", help="fold loops at once (default 1)")
     parser.add_argument(
-        "--also", type=loops, default=[], metavar="LOOP,...", help="variants to measure: compiled, graph"
+        "--also", type=loops, default=[], metavar="LOOP,...", help="variants to measure: compile, graph"
     )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=2)

@@ -1,6 +1,6 @@
 """Run one training loop for benchmarks/step_time.py: the fold loop, a variant of it, or a naive loop.
 
-    python benchmarks/training_loops.py fold|compiled|graph|naive DATA --cache DIR --steps N --warmup N --workers N
+    python benchmarks/training_loops.py naive|fold|compile|graph DATA --cache DIR --steps N --warmup N --workers N
 
 Prints ``ready`` after the warm-up, waits for a line on stdin, measures, prints the result as JSON, and continues
 training until the next line, so that no loop has the device to itself while others are still measured.
@@ -39,12 +39,10 @@ from trainable.data.dataset import open_split
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import make_folds
 from trainable.machine.device import pick_device
-from trainable.training.optimizer import learning_rate
+from trainable.networks.encoders import encoder_name
 from trainable.training.trial import FoldTrial
 
 MEAN, STD = np.array([0.459, 0.459, 0.422], np.float32), np.array([0.262, 0.263, 0.282], np.float32)
-
-GRAPH_WARMUP = 3
 
 
 def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
@@ -54,57 +52,12 @@ def fold_trial(config: Config, folder: Path, cache: Path) -> FoldTrial:
 
 
 def fold_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The training step and batches of ``train_fold``."""
+    """The training step and batches of ``train_fold``, with the acceleration that the loop is named after."""
+    acceleration = "none" if options.loop == "fold" else options.loop
+    config = config.model_copy(update={"acceleration": acceleration})
     trial = fold_trial(config, options.data, options.cache)
     batches = training_batches(trial.stream, 0, config.steps, trial.device, options.workers)
     return batches, lambda batch: trial.train_step(*batch)
-
-
-def compiled_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The fold loop with its network fused by torch.compile; the first step compiles."""
-    trial = fold_trial(config, options.data, options.cache)
-    trial.network.compile(dynamic=False)
-    return training_batches(trial.stream, 0, config.steps, trial.device, options.workers), lambda b: trial.train_step(
-        *b
-    )
-
-
-def graph_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[Any], Callable[[Any], None]]:
-    """The fold loop with each update as one CUDA graph, captured at the first step and replayed at each step."""
-    trial = fold_trial(config, options.data, options.cache)
-    if trial.device.type != "cuda":
-        raise SystemExit("error: graph: a CUDA graph needs a GPU")
-    rate = torch.tensor(config.learning_rate, device=trial.device)
-    for group in trial.optimizer.param_groups:
-        group.update(lr=rate, capturable=True)
-    inputs: list[Tensor] = []  # the memory from which the graph reads a batch
-    graph = torch.cuda.CUDAGraph()
-
-    def step(batch: Any) -> None:
-        if not inputs:
-            inputs.extend(each.to(trial.device) for each in batch)
-            capture(trial, graph, inputs)
-        for target, source in zip(inputs, batch, strict=True):
-            target.copy_(source, non_blocking=True)
-        rate.fill_(learning_rate(trial.step, config))
-        torch.manual_seed(trial.step)
-        graph.replay()
-        trial.ema.update(trial.step)
-        trial.step += 1
-
-    return training_batches(trial.stream, 0, config.steps, trial.device, options.workers), step
-
-
-def capture(trial: FoldTrial, graph: torch.cuda.CUDAGraph, inputs: list[Tensor]) -> None:
-    """Capture an update, after warm-up updates on a side stream that allocate buffers and choose algorithms."""
-    side_stream = torch.cuda.Stream()
-    side_stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side_stream):  # type: ignore[no-untyped-call]
-        for _ in range(GRAPH_WARMUP):
-            trial.update(*inputs)
-    torch.cuda.current_stream().wait_stream(side_stream)
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # the loader may pin memory meanwhile
-        trial.update(*inputs)
 
 
 class NaiveSamples(Dataset[Any]):
@@ -151,7 +104,11 @@ def naive_loop(config: Config, options: argparse.Namespace) -> tuple[Iterator[An
         samples, config.batch_size, shuffle=True, drop_last=True, num_workers=options.workers, **persistent
     )
     network: nn.Module = smp.Unet(
-        config.encoder, encoder_weights=None, in_channels=4, classes=1, decoder_attention_type=config.attention
+        encoder_name(config.encoder),
+        encoder_weights=None,
+        in_channels=4,
+        classes=1,
+        decoder_attention_type=config.attention,
     ).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1e-4)
     weight = torch.tensor(3.0, device=device)
@@ -224,7 +181,7 @@ def _resident_mb() -> float:
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:")) / 1024
 
 
-LOOPS = {"fold": fold_loop, "compiled": compiled_loop, "graph": graph_loop, "naive": naive_loop}
+LOOPS = {"naive": naive_loop, "fold": fold_loop, "compile": fold_loop, "graph": fold_loop}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The benchmark programs run as a user runs them, on small inputs."""
 
+import argparse
 import json
 import os
 import shlex
@@ -88,17 +89,77 @@ def test_a_profile_lists_every_part_of_a_fold(run, small_folder, tmp_path):
     assert result["sample_ms"].keys() == {"none", "low", "medium", "high"} and min(result["sample_ms"].values()) > 0
 
 
-def test_loops_are_timed_alone_and_packed_and_compared_with_lower_bounds(run, small_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # compiling takes a minute and is not under test
-    small = "--set size=64x64 --set encoder=resnet18 --set batch_size=4 --workers 0 --rounds 1"
-    run("step_time", f"{small_folder} {small} --packed 2 --also compiled --steps 2 --results results")
-    result = json.loads((tmp_path / "results/step_time.json").read_text())
-    rows = {row["loop"]: row for row in result["loops"]}
-    assert list(rows) == ["naive", "fold x 2", "compiled x 2"]
-    assert rows["naive"]["times_naive"] == 1 and min(row["images_per_second"] for row in rows.values()) > 0
-    packed = result["rounds"][0]["fold x 2"]
-    assert packed["images_per_second"] == pytest.approx(2 * 4 / (packed["step_ms"] / 1000), rel=0.5)
-    assert result["floor"]["gigabytes"] > 0 and result["floor"]["image_ms"] > 0
+def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path):
+    words = f"{small_folder} --device cpu --tiny --results results --out folds"
+    run("gpu", f"{words} --stages facts,correct --minutes 5")
+    (path,) = tmp_path.glob("results/gpu_*.json")
+    stages = json.loads(path.read_text())["stages"]
+    assert stages["facts"]["copy_gb_per_second"] > 0
+    checks = stages["correct"]["checks"]
+    assert {"first losses", "losses of a graph", "resume in mid-epoch", "predictions", "onnx"} <= checks.keys()
+    assert stages["correct"]["failed"] == [] and checks["resume in mid-epoch, graph"]["identical"]
+    run("gpu", f"{words} --resume --minutes 5")
+    document = json.loads(path.read_text())
+    assert len(document["runs"]) == 2 and document["stages"]["facts"] == stages["facts"], "what is finished is kept"
+    loops = document["stages"]["speed"]["loops"]
+    assert {"naive x 1", "fold x 1", "graph x 1"} < loops.keys() and len(loops) == 4
+    assert loops["naive x 1"]["times_naive"] == 1 and min(row["images_per_second"] for row in loops.values()) > 0
+    assert document["stages"]["speed"]["floor"]["gigabytes"] > 0
+    folds = json.loads((tmp_path / "results" / document["stages"]["reproduce"]["result"]).read_text())
+    assert folds["settings"]["folds"] == 2 and len(list(tmp_path.glob("results/*_masks*.zip"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("{data} --device cpu", "a full run needs a GPU"),
+        ("{data} --stages fast --tiny", "unknown stage 'fast'; known are facts"),
+        ("nowhere --device cpu --tiny", "nowhere: has no train/ folder"),
+    ],
+)
+def test_a_gpu_run_reports_mistakes_in_one_line(run, small_folder, words, message):
+    assert message in run("gpu", words.format(data=small_folder), expected=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("images", "minutes", "expected"),
+    [
+        (1000.0, 7.0, (5, 7_500)),  # 319 s x 1000 images/s / 8 = 39,800 steps
+        (5000.0, 7.0, (5, 16_000)),  # no more than these
+        (600.0, 7.0, (3, 6_000)),  # 23,900 steps: fewer folds rather than shorter ones
+    ],
+)
+def test_the_horizon_fits_into_the_time_that_is_left(images, minutes, expected):
+    from benchmarks.gpu import planned
+
+    rows = {
+        "naive x 1": {"images_per_second": 9e9},
+        "graph x 1": {"images_per_second": images / 2},
+        "graph x 4": {"images_per_second": images},
+        "fold x 1": {"images_per_second": 1.0},
+    }
+    plan = planned(rows, argparse.Namespace(tiny=False, later=0.0), 60 * minutes)
+    assert (plan["folds"], plan["steps"]) == expected and plan["loop"] == "graph"
+    assert plan["packed"] == min(4, plan["folds"])
+
+
+def test_a_row_of_the_step_times_is_the_median_of_the_rounds():
+    from benchmarks.step_time import MEANS, summary
+
+    def row(images):
+        return {
+            "images_per_second": images,
+            "gpu_peak_mb": None,
+            "threads": 1,
+            "workers": 0,
+            **dict.fromkeys(MEANS, 1.0),
+        }
+
+    rounds = [{"naive": row(naive), "fold x 2": row(fold)} for naive, fold in ((1.0, 3.0), (2.0, 4.0), (1.0, 5.0))]
+    naive, fold = summary(rounds, {"image_ms": 100.0})
+    assert fold["images_per_second"] == 4.0 and fold["times_floor"] == pytest.approx(1000 / (4.0 * 100.0))
+    assert fold["times_naive"] == 3.0, "the median of 3, 2 and 5, not the ratio of the medians"
+    assert naive["times_naive"] == 1.0
 
 
 def test_the_bytes_of_a_step_are_those_that_its_operations_read_and_write():

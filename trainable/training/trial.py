@@ -232,7 +232,8 @@ class FoldTrial:
 
     def _refuse_foreign(self, state: checkpoint.State, source: Path) -> None:
         theirs, ours = checkpoint.config_of(state).model_dump(), self.config.model_dump()
-        differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in ours if theirs[key] != ours[key] and key not in UNSCORED]
+        decisive = [key for key in ours if key not in UNSCORED and theirs[key] != ours[key]]
+        differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in decisive]
         if state["data_hash"] != self.data.hash:
             differences.append(f"other data (hash {state['data_hash'][:12]}, not {self.data.hash[:12]})")
         elif state["folds_hash"] != self.folds.hash:
