@@ -16,6 +16,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # saves a second and 150 MB per launch
 
+
+def pytest_xdist_auto_num_workers(config: Any) -> int:
+    """Half as many again as there are cores, because many tests wait for processes that they have started."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
 SMALL_SPACE = """
 name: small
 data: {data}

@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
-import sys
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -20,11 +18,10 @@ TINY = "--set size=64x64 --set encoder=test_resnet --set steps=4 --set evaluatio
 
 
 @pytest.fixture
-def run(tmp_path, small_cache):
+def run(tmp_path, small_cache, fork_server):
     def program(name, words, expected=0):
         environment = {**os.environ, "SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1"}
-        command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *shlex.split(words)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        done = fork_server.run([ROOT / "benchmarks" / f"{name}.py", *shlex.split(words)], tmp_path, environment)
         assert done.returncode == expected, done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -3,8 +3,6 @@
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ BLOCK = re.compile(r"```(?:(?:python|yaml) (\S+))?\n(.*?)```", re.S)
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory, small_folder):
+def outputs(tmp_path_factory, small_folder, fork_server):
     """The output of each example, by its file name; the commands between them run too."""
     home = tmp_path_factory.mktemp("api")
     (home / "data").mkdir()
@@ -27,11 +25,9 @@ def outputs(tmp_path_factory, small_folder):
     for name, text in BLOCK.findall(GUIDE):
         if name:
             (home / name).write_text(text)
-        words = [name] if name.endswith(".py") else shlex.split(text)[1:] if not name else None
+        words = [home / name] if name.endswith(".py") else shlex.split(text)[1:] if not name else None
         if words is not None:
-            done = subprocess.run(
-                [sys.executable, *words], cwd=home, env=environment, capture_output=True, text=True, timeout=300
-            )
+            done = fork_server.run(words, home, environment)
             assert done.returncode == 0, f"{name or text}: {done.stderr}"
             printed[name or text] = done.stdout
     return printed

@@ -18,7 +18,7 @@ name: demo
 folds: 2
 trainable: scripted
 parameters:
-  quality: {values: [0.70, 0.72, 0.74, 0.76]}
+  quality: {values: [0.70, 0.72, 0.76]}
   steps: 8
   evaluations: 8
   step_seconds: 0.25

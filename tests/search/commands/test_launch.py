@@ -1,12 +1,9 @@
 """``search launch`` as a user runs it: killed, interrupted, launched twice and resumed, with the other run commands."""
 
 import json
-import random
 import re
 import signal
-import subprocess
 import time
-from contextlib import suppress
 
 import pytest
 from typer.testing import CliRunner
@@ -79,17 +76,13 @@ def test_launch_finds_the_winner_and_status_shows_it(search, tmp_path):
     assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
 
 
-def test_the_driver_may_be_killed_at_any_time_with_a_ray_of_its_own(launch, search, tmp_path):
+def test_a_driver_that_is_killed_with_a_ray_of_its_own_resumes(launch, search, tmp_path):
     journal = tmp_path / "runs/demo/journal.jsonl"
-    rng = random.Random(1)
-    for wanted in (3, 9):
-        process = launch(**OWN_RAY)
-        wait_for_reports(journal, wanted, process)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0, 0.5))
-        process.kill()
-        process.communicate()
-        assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
+    process = launch(**OWN_RAY)
+    wait_for_reports(journal, 5, process)
+    process.kill()
+    process.communicate()
+    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
     done = search("launch", "demo.yaml", **OWN_RAY)
     assert done.returncode == 0, done.stderr
     recorded = reports(journal)

@@ -58,12 +58,11 @@ def check(run):
         assert steps == sorted(set(steps)), f"{path}: a step was trained twice"
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_driver_killed_after_random_records_resumes(launch, demo, seed):
-    rng = random.Random(seed)
+def test_a_driver_killed_after_random_records_resumes(launch, demo):
+    rng = random.Random(0)
     for _ in range(5):
         before = len(demo.lines())
-        count = rng.randint(1, 16)
+        count = rng.randint(1, 20)
         assert launch("kill", "any", count).returncode == -signal.SIGKILL
         assert len(demo.lines()) == before + count
     done = launch()
@@ -102,7 +101,7 @@ def test_a_journal_on_a_full_disk_ends_the_run_which_resumes_once_there_is_space
     done = launch("full", "report", 3)
     assert done.returncode == 2, done.stderr
     assert "journal.jsonl: cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr
-    assert "make room and launch again" in done.stderr
+    assert "free some space and launch again" in done.stderr
     assert kinds(demo).count("report") == 3
     assert launch().returncode == 0
     check(demo)

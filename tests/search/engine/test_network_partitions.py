@@ -29,8 +29,8 @@ folds: 2
 trainable: scripted
 parameters:
   quality: {values: [0.70, 0.72, 0.74, 0.76]}
-  steps: 24
-  evaluations: 24
+  steps: 16
+  evaluations: 16
   step_seconds: 0.3
 scheduler: grid
 resources: {gpu: 0, cpu: 1}
@@ -182,5 +182,5 @@ def test_links_are_cut_and_a_node_that_was_given_up_rejoins(cluster, network, tm
     assert cluster.start(2).wait(PATIENCE) == 0, "Ray is restarted, as a supervisor on a real machine would do"
     until(lambda: network.titles(2, TRAINS))
     assert driver.wait(PATIENCE) == 0, (tmp_path / "machine-0.txt").read_text()
-    assert check_end(run, 0.76).reports == 4 * 2 * 24
+    assert check_end(run, 0.76).reports == 4 * 2 * 16
     assert set(faults(run)) == {NODE_LEFT}

@@ -27,12 +27,12 @@ parameters:
   quality: {values: [0.70, 0.74, 0.76]}
   steps: 6
   evaluations: 6
-  step_seconds: 0.4
+  step_seconds: 0.25
 scheduler: grid
 resources: {gpu: 0, cpu: 1}
 """
 REPORTS = 3 * 2 * 6
-OUTAGE = 30.0  # seconds; the search itself ends before
+OUTAGE = 12.0  # seconds; the search itself ends before
 
 
 @pytest.fixture
