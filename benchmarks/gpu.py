@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.gpu_checks import Bench, checks_on, driver, run_checks
 from benchmarks.machine import commit, cpu_name
-from benchmarks.roofline import rate
+from benchmarks.roofline import SECONDS, rate
 from benchmarks.step_time import run_loops
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED, WRONG
@@ -56,6 +56,7 @@ FOLDS = 5
 FEWEST_STEPS, MOST_STEPS, EVALUATIONS = 6_000, 16_000, 40
 EVALUATION_SHARE = 0.15  # of the time of a fold, for its evaluations, checkpoints and results
 ENDING = 45.0  # seconds kept for the ensemble and the masks
+TINY_SECONDS = 0.2
 TINY = {"size": "64x64", "encoder": "test_resnet", "attention": "none", "batch_size": "4"}
 
 
@@ -103,6 +104,7 @@ def facts(run: Run, time_left: Callable[[], float]) -> bool:
     """The card and what it can do at most."""
     cuda = run.device.type == "cuda"
     size = 2**30 if cuda else 2**26
+    seconds = TINY_SECONDS if run.options.tiny else SECONDS
     source = torch.ones(size, dtype=torch.uint8, device=run.device)
     target = torch.empty_like(source)
     side = 8192 if cuda else 512
@@ -116,8 +118,8 @@ def facts(run: Run, time_left: Callable[[], float]) -> bool:
         "memory_gb": torch.cuda.mem_get_info()[1] / 1e9 if cuda else None,
         "host": cpu_name(),
         "cores": cores(),
-        "copy_gb_per_second": rate(lambda: target.copy_(source), 2 * size) / 1e9,
-        "bf16_tflops": rate(lambda: matrix @ matrix, 2 * side**3) / 1e12,
+        "copy_gb_per_second": rate(lambda: target.copy_(source), 2 * size, seconds) / 1e9,
+        "bf16_tflops": rate(lambda: matrix @ matrix, 2 * side**3, seconds) / 1e12,
     }
     run.write("facts", found | {"finished": True})
     say(f"{run.card}: copies {found['copy_gb_per_second']:.0f} GB/s, bf16 {found['bf16_tflops']:.1f} TFLOP/s")
@@ -165,6 +167,7 @@ def speed(run: Run, time_left: Callable[[], float]) -> bool:
             measure(loop, 1)
         if not floor and time_left() > 0:
             command = [sys.executable, str(HERE / "roofline.py"), str(run.options.data), "--cache", str(cache)]
+            command += ["--seconds", str(TINY_SECONDS if tiny else SECONDS)]
             command += [word for value in settings for word in ("--set", value)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment(run))
             floor.update(json.loads(done.stdout))

@@ -53,10 +53,10 @@ def _bytes(values: Any) -> int:
     return sum(each.nbytes for each in tree_leaves(values) if isinstance(each, Tensor))
 
 
-def rate(work: Callable[[], Any], amount: float) -> float:
+def rate(work: Callable[[], Any], amount: float, seconds: float = SECONDS) -> float:
     """The best rate per second at which calls of ``work`` process this amount."""
     best = 0.0
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     work()
     synchronize()
     while time.perf_counter() < end:
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each rate is measured")
     options = parser.parse_args()
     config = make_config(parse_assignments(options.set))
     trial = fold_trial(config, options.data, options.cache)
@@ -85,12 +86,12 @@ def main() -> None:
     cuda = trial.device.type == "cuda"
     source = torch.ones(2**30 if cuda else 2**28, dtype=torch.uint8, device=trial.device)
     target = torch.empty_like(source)
-    bandwidth = rate(lambda: target.copy_(source), 2 * source.nbytes)
+    bandwidth = rate(lambda: target.copy_(source), 2 * source.nbytes, options.seconds)
     side = 8192 if cuda else 2048
     with trial.autocast():
         matrix = torch.ones(side, side, device=trial.device)
         matrix = (matrix @ matrix) / side  # in the precision of the step, so that the products need no cast
-        speed = rate(lambda: matrix @ matrix, 2 * side**3)
+        speed = rate(lambda: matrix @ matrix, 2 * side**3, options.seconds)
     # Backward takes twice as many; torch's counter is wrong for the backward pass of depthwise layers.
     flop = 3 * flops.get_total_flops()
     bytes_ms, flop_ms = 1e3 * moved.total / bandwidth, 1e3 * flop / speed
