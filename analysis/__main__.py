@@ -19,14 +19,14 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 @app.callback()
 def analysis(version: Version = False) -> None:
-    """What a run found, and what can be made of it."""
+    """Analyse a run: winner, comparisons, report, ensemble, export."""
 
 
 @app.command()
 def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """The winner, the set that it cannot be told from, how sure that is, and what the other configs lack.
+    """The winner, the set that it cannot be distinguished from, how sure that is, and what the other configs lack.
 
-    JSON is the whole of selection.json; CSV a row for each config, the best first.
+    JSON is the content of selection.json; CSV has a row per config, best first.
 
     Example: python -m analysis best quickstart
     """
@@ -57,14 +57,14 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
 def report(
     run: RunName,
     root: Root = RUNS,
-    out: Annotated[Path | None, typer.Option(help="By default analysis/ in the run's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: analysis/ in the run's folder.")] = None,
     png: Annotated[
-        Path | None, typer.Option(help="Also every figure as a PNG, into this folder (needs Chromium).")
+        Path | None, typer.Option(help="Also write every figure as PNG to this folder (needs Chromium).")
     ] = None,
 ) -> None:
-    """One HTML file that says what the run found; it opens offline, and beside it lie summary.csv and selection.json.
+    """Write a self-contained HTML report, with summary.csv and selection.json beside it.
 
-    Also of a run that is going on.
+    The run may still be running.
 
     Example: python -m analysis report quickstart
     """
@@ -96,17 +96,17 @@ def report(
 def ensemble(
     run: RunName,
     root: Root = RUNS,
-    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
+    config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="The best K complete configs instead of the winner.")] = None,
-    tta: Annotated[str, typer.Option(help="none, or flips: average over the four mirrorings.")] = "none",
-    out: Annotated[Path | None, typer.Option(help="By default analysis/ensemble in the run's folder.")] = None,
+    tta: Annotated[str, typer.Option(help="none or flips (average over four flips).")] = "none",
+    out: Annotated[Path | None, typer.Option(help="Default: analysis/ensemble in the run's folder.")] = None,
     output: Output = Format.table,
 ) -> None:
-    """Average the fold models of the winner into one model, and say what its members scored.
+    """Average the fold models of the winner into one model and show the scores of its members.
 
-    The scores shown are of each member on the fold that it did not train on, at the images' own size. Its weights are
-    the best of its fold's evaluations on those very images, so they are a little too good; and the ensemble itself has
-    seen every labelled image, so only new ones could tell how good it is.
+    Each member is scored on the fold that it was not trained on, at the original size. Its weights were selected on
+    the same images, so these scores are slightly optimistic. The ensemble has seen every labelled image, so only new
+    images can measure its quality.
 
     Example: python -m analysis ensemble quickstart --tta flips
     """
@@ -140,16 +140,16 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     root: Root = RUNS,
     out: Annotated[
-        Path | None, typer.Option(help="The picture; by default analysis/compare-A-B.png in the run's folder.")
+        Path | None, typer.Option(help="The picture (default: analysis/compare-A-B.png in the run's folder).")
     ] = None,
-    worst: Annotated[int, typer.Option(min=0, help="How many images the picture and the table show.")] = 8,
+    worst: Annotated[int, typer.Option(min=0, help="Number of images in the picture and the table.")] = 8,
     device: Device = "auto",
     output: Output = Format.table,
 ) -> None:
-    """Two configs side by side: parameters, folds, images, and a picture of the images on which they differ most.
+    """Compare two configs: parameters, folds, images, and a picture of the images on which they differ most.
 
-    Images are scored and drawn as the best weights of the fold that held them out predict them. CSV is a row for
-    each image, the largest difference first.
+    Images are predicted by the best weights of the fold that held them out. CSV has a row per image, the largest
+    difference first.
 
     Example: python -m analysis compare quickstart winner default
     """
@@ -182,13 +182,13 @@ app.command()(mask_commands.evaluate)
 @app.command()
 def export(
     run: RunName,
-    out: Annotated[Path, typer.Option(help="An empty folder, or one of the same export: it is made anew.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier export of the same config.")],
     root: Root = RUNS,
-    config: Annotated[str | None, typer.Option(help="Another config than the winner, by the start of its id.")] = None,
-    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also the ensemble as an ONNX file.")] = True,
+    config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write the ensemble as ONNX.")] = True,
     output: Output = Format.table,
 ) -> None:
-    """One folder to train the winner again and to predict with it, with a README for whoever gets it.
+    """Write a folder to retrain the winner and to predict with it, with a README.
 
     Example: python -m analysis export quickstart --out winner
     """
@@ -202,11 +202,11 @@ def export(
         print_json(facts)
     else:
         print_rows([{"fact": key, "is": str(value)} for key, value in facts.items()], output)
-    say(f"{out}: config {facts['config']}, to be trained again and to predict with; {out}/README.md says how")
+    say(f"{out}: export of config {facts['config']}; {out}/README.md describes its use")
 
 
 def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str) -> None:
-    """Pictures, where data and models are on this machine; numbers stand without them."""
+    """Write the picture if data and models are on this machine."""
     from analysis.answer.disagreements import NoPictures, draw_disagreements
 
     path = out or tables.run.folder / "analysis" / f"compare-{compared.config}-{compared.other}.png"

@@ -23,9 +23,9 @@ WINNER, DEFAULT = "winner", "default"
 
 @dataclass(frozen=True)
 class Compared:
-    """``parameters`` are those that differ. ``folds`` has a row for each fold of the run, NaN where a config has no
-    score at full length; ``images`` one for each image that both held out, the largest difference first. Differences
-    are the first config's minus the second's; ``expected`` is of what all folds are worth, also of paused ones.
+    """``parameters`` are those that differ. ``folds`` has a row per fold of the run, NaN without a full-length score;
+    ``images`` has a row per image that both held out, sorted by difference. Differences are the first config minus
+    the second; ``expected`` is the expected difference over all folds, including paused ones.
     """
 
     config: str
@@ -74,7 +74,7 @@ def named(tables: RunTables, name: str) -> str:
 
 
 def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
-    """For JSON; what is not known is null."""
+    """Convert for JSON; unknown values are null."""
     return {
         "run": tables.run.name,
         "metric": tables.metric,
@@ -90,7 +90,7 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
 
 
 def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
-    """Sentences, each true by itself."""
+    """The comparison in sentences."""
     yield f"A is {compared.config}, B is {compared.other}; differences are A's {tables.metric} minus B's."
     if compared.parameters:
         named = ", ".join(f"{name} {_word(a)} against {_word(b)}" for name, (a, b) in compared.parameters.items())
@@ -105,8 +105,9 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
     expected = compared.expected
     if expected is not None and not math.isnan(expected.mean):
         yield (
-            f"By all that the run knows of both, the difference is {expected.mean:+.4f} (95 % interval "
-            f"{expected.low:+.4f} to {expected.high:+.4f}); A is better with a probability of {expected.chance:.2f}."
+            f"Over all folds, including forecasts of paused ones, the expected difference is {expected.mean:+.4f} "
+            f"(95 % interval {expected.low:+.4f} to {expected.high:+.4f}); "
+            f"A is better with probability {expected.chance:.2f}."
         )
     if count := len(compared.images):
         better = int((compared.images["difference"] > 0).sum())
@@ -131,14 +132,14 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, 
 
 
 def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
-    """Of the additive model of all configs; None where one of the two has no place in it."""
+    """The difference in the additive model of all configs; None if one of the two is not part of it."""
     effects = config_effects(expected_scores(tables.trials, tables.curves))
     known = config in effects.table.index and other in effects.table.index
     return effects.difference(config, other) if known else None
 
 
 def _images(tables: RunTables, config: str, other: str) -> pd.DataFrame:
-    """Scores of the best weights at the images' own size: those that an ensemble would take, and pictures show."""
+    """Per-image scores of the best weights, which ensembles and pictures use, at the original size."""
     counts = tables.images([config, other], weights="best", size="original")
     if counts.empty:
         return pd.DataFrame(columns=["stem", "fold", "a", "b", "difference"])

@@ -1,4 +1,4 @@
-"""A picture of the images on which two configs differ most, each predicted by the models that never saw it."""
+"""A picture of the images on which two configs differ most, each predicted by the fold model that held it out."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ CAPTIONS = (
     "prediction of B",
     "where they differ",
 )
-LEGEND = "blue: missed; orange: invented; green: only A is right; red: only B is right"
+LEGEND = "blue: false negative; orange: false positive; green: only A is right; red: only B is right"
 
 
 class NoPictures(UserError):
-    """Data or models that pictures need are not here; numbers do without them."""
+    """Data or models that pictures need are not on this machine."""
 
 
 def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: Path, device: str = "auto") -> int:
-    """Write the sheet of the images that differ most; returns how many are on it."""
+    """Write a picture of the images that differ most and return their number."""
     rows = image_rows(compared)[:count]
     if not rows:
-        raise NoPictures("no image was held out by both configs, so there is none to show")
+        raise NoPictures("no image was held out by both configs, so there is no image to show")
     place = pick_device(device)
     split = _data(tables, compared.config).split
     ours, theirs = (_masks(tables, config, rows, place) for config in (compared.config, compared.other))
@@ -53,15 +53,15 @@ def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: 
     parts = [caption([LEGEND], width), caption(CAPTIONS)]
     for row in rows:
         stem = row["stem"]
-        told = f"{stem}, fold {row['fold']}: {tables.metric} {row['a']:.3f} (A) and {row['b']:.3f} (B)"
-        parts += [caption([told], width), _drawn(split, stem, ours[stem], theirs[stem])]
+        title = f"{stem}, fold {row['fold']}: {tables.metric} {row['a']:.3f} (A) and {row['b']:.3f} (B)"
+        parts += [caption([title], width), _drawn(split, stem, ours[stem], theirs[stem])]
     score_matrix = cv2.imencode(".png", cv2.cvtColor(join(parts, axis=0), cv2.COLOR_RGB2BGR))[1]
     write_atomically(path, lambda file: file.write(score_matrix.tobytes()))
     return len(rows)
 
 
 def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: torch.device) -> dict[str, Pixels]:
-    """Of these images, each by the best weights of the fold that held it out."""
+    """Predict each image with the best weights of the fold that held it out."""
     stems = defaultdict(list)
     for row in rows:
         stems[row["fold"]].append(row["stem"])
@@ -70,10 +70,10 @@ def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: t
     for fold, wanted in stems.items():
         path = tables.folder(config, fold) / BEST
         if not path.exists():
-            raise NoPictures(f"{path} is not here")
+            raise NoPictures(f"{path} does not exist")
         network, trained, state = load_network(path, str(device))
         if data.hash != state["data_hash"]:
-            raise NoPictures(f"{tables.space.settings.data} holds other data than {path} was trained on")
+            raise NoPictures(f"{tables.space.settings.data} contains other data than {path} was trained on")
         batch = min(trained.batch_size, len(wanted))
         found = original_probabilities(network, data, data.indices(wanted), batch, device, lambda: nullcontext())
         masks |= {data.stems[index]: (map_ > trained.tau).astype(np.uint8) for index, map_, _ in found}
@@ -102,7 +102,7 @@ def _drawn(split: Split, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
 
 
 def _errors(mask: Pixels, truth: Pixels) -> Pixels:
-    """White where foreground was found, blue where it was missed, orange where there is none."""
+    """White for true positives, blue for false negatives, orange for false positives."""
     drawn = np.zeros((*truth.shape, 3), np.uint8)
     drawn[(mask > 0) & (truth > 0)] = 255
     drawn[(mask == 0) & (truth > 0)] = MISSED
@@ -111,7 +111,7 @@ def _errors(mask: Pixels, truth: Pixels) -> Pixels:
 
 
 def _difference(ours: Pixels, theirs: Pixels, truth: Pixels) -> Pixels:
-    """Only where they disagree: green where the first is right, red where the second is."""
+    """Pixels on which they disagree: green if the first is right, red if the second is."""
     drawn = np.repeat((40 + 60 * truth)[..., None].astype(np.uint8), 3, axis=2)
     drawn[(ours != theirs) & (ours == truth)] = FOREGROUND_COLOUR
     drawn[(ours != theirs) & (theirs == truth)] = BACKGROUND_COLOUR

@@ -1,4 +1,4 @@
-"""The answer for machines: selection.json, and a row for each config as in summary.csv."""
+"""The answer in machine-readable form: selection.json and the rows of summary.csv."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search.runs.run_tables import RunTables
 
 
 def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
-    """For JSON and selection.json."""
+    """The document of selection.json."""
     winner = selection.winner
-    told = None
+    winner = None
     if winner is not None:
-        told = {
+        winner = {
             "id": winner.config,
             "config": full_config(tables, winner.config),
             "values": dict(winner.values),
@@ -30,7 +30,7 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "run": tables.run.name,
         "state": tables.status.state,
         "metric": tables.metric,
-        "winner": told,
+        "winner": winner,
         "set": [_member(tables, selection, config) for config in selection.peers],
         "corrected": _corrected_document(selection.corrected),
         "comparisons": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.comparisons],
@@ -43,13 +43,13 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
 
 
 def full_config(tables: RunTables, config: str) -> dict[str, Any]:
-    """Every hyperparameter of a config, as it was written down when the config was let in."""
+    """Every hyperparameter of a config, as recorded when the config was added."""
     path = tables.run.folder / "configs" / config / "config.json"
     return dict(json.loads(path.read_text())["config"])
 
 
 def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
-    """A row for each config, the best first: what summary.csv holds."""
+    """The rows of summary.csv: one per config, best first."""
     effects = selection.effects.table
     counted = tables.trials.groupby("config")["full"].agg(["count", "mean", "std"])
     rows = []

@@ -1,4 +1,4 @@
-"""The answer: the winner, the set it cannot be told from, how sure that is, and what is missing of the others."""
+"""The answer: the winner, the set it cannot be distinguished from, the evidence, and what the others lack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Incomplete:
 
 @dataclass(frozen=True)
 class Winner:
-    """``mean`` and ``sd`` over the folds; ``tied`` are others with the same mean, whom it was preferred to."""
+    """``mean`` and ``sd`` are over the folds; ``tied`` are other configs with the same mean."""
 
     config: str
     values: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Selection:
-    """Everything that the statistics say about one run; ``corrected`` is None where per-image counts are missing."""
+    """All statistics of one run; ``corrected`` is None if per-image counts are missing."""
 
     winner: Winner | None
     effects: Effects
@@ -64,7 +64,7 @@ class Selection:
 
 
 def select(tables: RunTables) -> Selection:
-    """Pick the best of the complete configs and say what it cannot be told from."""
+    """Select the best complete config and the set it cannot be distinguished from."""
     expected = expected_scores(tables.trials, tables.curves)
     effects = config_effects(expected)
     winner = winner_of(tables)
@@ -87,7 +87,7 @@ def select(tables: RunTables) -> Selection:
 
 
 def default_config(tables: RunTables) -> str | None:
-    """The config of the run in which every parameter that varies has its default, where there is one."""
+    """The config in which every varying parameter has its default, if the run has it."""
     space = tables.space
     usual = {name: space.trainable.default(name) for name in tables.parameters}
     for row in tables.configs[["config", *tables.parameters]].to_dict("records"):
@@ -97,16 +97,16 @@ def default_config(tables: RunTables) -> str | None:
 
 
 def scored_config(tables: RunTables, name: str) -> str:
-    """A config by its id, or by the beginning of it."""
+    """A config by its id or a prefix of it."""
     known = [str(config) for config in tables.configs["config"]]
     found = [config for config in known if config.startswith(name)]
     if len(found) != 1:
-        raise UserError(f"config {name!r}: {len(found) or 'no'} configs of {tables.run.folder} have such an id")
+        raise UserError(f"config {name!r}: {len(found) or 'no'} ids in {tables.run.folder} start with it")
     return found[0]
 
 
 def needs_a_winner(tables: RunTables, winner: Winner | None) -> Winner:
-    """The winner, or how there would come to be one."""
+    """The winner; without one, an error that says what is missing."""
     if winner is None:
         raise UserError(
             f"{tables.run.folder}: no config has all {tables.folds} folds at full length, so there is no winner yet; "
@@ -116,12 +116,12 @@ def needs_a_winner(tables: RunTables, winner: Winner | None) -> Winner:
 
 
 def how_to_complete(tables: RunTables) -> str:
-    return f"{tables.run.resume_command} goes on with the run"
+    return f"{tables.run.resume_command} resumes the run"
 
 
 def winner_of(tables: RunTables) -> Winner | None:
-    """The highest mean; of those with the same, the one with the cheaper steps, then the fewer choices that are not
-    the default, then the one that came first.
+    """The config with the highest mean; ties are broken by cheaper steps, fewer non-default values and earlier
+    arrival.
     """
     full = tables.full()
     complete = tables.complete()
@@ -137,7 +137,7 @@ def winner_of(tables: RunTables) -> Winner | None:
 
 
 def _cost(tables: RunTables, config: str) -> float:
-    """GPU-seconds of its folds, in steps of a tenth of their power of ten: clocks are not exact enough for more."""
+    """GPU-seconds of its folds, rounded to two significant digits, because clocks are not more exact."""
     seconds = float(tables.trials.loc[tables.trials["config"] == config, "seconds"].sum())
     return float(f"{seconds:.1e}")
 
@@ -148,7 +148,7 @@ def _unusual(tables: RunTables, config: str) -> int:
 
 
 def _incomplete(tables: RunTables) -> Sequence[Incomplete]:
-    """Every config that lacks a fold at full length, those with most folds first."""
+    """Every incomplete config, those with the most folds first."""
     full, failed = tables.full(), tables.failed()
     trials = dict(iter(tables.trials.groupby("config")))
     complete = set(tables.complete())
@@ -176,12 +176,12 @@ def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -
     ]
     never = [str(fold) for fold in range(tables.folds) if fold not in begun]
     if never:
-        words.append(f"fold{'s' if len(never) > 1 else ''} {', '.join(never)} not begun")
+        words.append(f"fold{'s' if len(never) > 1 else ''} {', '.join(never)} not started")
     return "; ".join(words)
 
 
 def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
-    """From the per-image counts of all complete configs; they must be of the same images."""
+    """Corrected with the per-image counts of all complete configs, which must be of the same images."""
     complete = tables.complete()
     images = tables.images(complete)
     if images.empty:
@@ -190,13 +190,13 @@ def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
     grouped = dict(iter(images.groupby("config")))
     reference = next(iter(grouped.values()))
     cells = reference[["fold", "stem"]].to_numpy().tolist()
-    alike = [c for c in complete if c in grouped and grouped[c][["fold", "stem"]].to_numpy().tolist() == cells]
-    if len(alike) < len(complete):
+    comparable = [c for c in complete if c in grouped and grouped[c][["fold", "stem"]].to_numpy().tolist() == cells]
+    if len(comparable) < len(complete):
         return (
             None,
             "some per-image counts of complete configs are missing, so the winner's score is not bias-corrected",
         )
-    counts = np.stack([grouped[config][["tp", "fp", "fn", "tn"]].to_numpy(np.int64) for config in alike])
+    counts = np.stack([grouped[config][["tp", "fp", "fn", "tn"]].to_numpy(np.int64) for config in comparable])
     return bias_corrected(counts, reference["fold"].to_numpy(np.int64), tables.metric), ""
 
 
@@ -205,7 +205,7 @@ def same(value: Any, usual: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A python value of a table's cell; JSON has no NaN."""
+    """The cell of a table as a Python value; NaN becomes None."""
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""The answer in words, as a person would want it read out: first what to take, then how sure that is."""
+"""The answer in sentences: first the winner, then how certain it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 12  # configs in a table for people; JSON and CSV hold all
 
 
 def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
-    """Sentences, each true by itself."""
+    """The answer, one sentence per line."""
     winner, metric = selection.winner, tables.metric
     if winner is None:
         yield f"No config has all {tables.folds} folds at full length yet, so there is no winner."
@@ -26,14 +26,14 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
     yield (
         f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
-        "is that of its last weights at working size."
+        "is that of its last weights at the working size."
     )
     if winner.tied:
-        yield f"{', '.join(winner.tied)} scored the same; it was preferred for being cheaper, simpler or earlier."
+        yield f"{', '.join(winner.tied)} scored the same; it was preferred because it is cheaper, simpler or earlier."
     corrected = selection.corrected
     if corrected is not None:
         yield (
-            f"Corrected for having been picked as the best, it is worth {corrected.estimate:.4f} "
+            f"Corrected for being selected as the best, its score is {corrected.estimate:.4f} "
             f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over images)."
         )
     yield _peers(tables, selection)
@@ -41,11 +41,11 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
         share = "shares" if untested == 1 else "share"
-        yield f"{untested} of them {share} fewer than two folds with it and could not be tested one by one."
+        yield f"{untested} of them {share} fewer than two folds with it and could not be tested individually."
 
 
 def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
-    """The best configs, the winner first; ``expected`` is what all folds would give, shrunken, with its interval."""
+    """The best configs, the winner first; ``expected`` is the shrunk mean over all folds with its interval."""
     rows = []
     missing = {each.config: each.missing for each in selection.incomplete}
     for row in summary_rows(tables, selection)[:SHOWN]:
@@ -68,7 +68,7 @@ def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
 
 
 def unknown(tables: RunTables, selection: Selection) -> int:
-    """How many configs nothing can be said of yet; those that failed are out of the question."""
+    """How many configs have no score yet, without failed ones."""
     return len(set(tables.configs["config"]) - set(selection.effects.table.index) - tables.failed())
 
 
@@ -76,12 +76,12 @@ def _peers(tables: RunTables, selection: Selection) -> str:
     if selection.effects.why_not:
         return f"There is too little to compare it with: {selection.effects.why_not}."
     others, left = len(selection.peers) - 1, unknown(tables, selection)
-    rest = f" Nothing can be said of {plural(left, 'config')} yet." if left else ""
+    rest = f" There is no score yet for {plural(left, 'config')}." if left else ""
     if not others:
-        return f"All other configs{' with a score' if left else ''} can be told from it.{rest}"
+        return f"All other configs{' with a score' if left else ''} can be distinguished from it.{rest}"
     best = "the best one of those with a score" if left else "the best one"
-    told = plural(others, "other config")
-    return f"{told} cannot be told from it: with a probability of 95 % the set holds {best}.{rest}"
+    undecided = plural(others, "other config")
+    return f"{undecided} cannot be distinguished from it: the set contains {best} with a probability of 95 %.{rest}"
 
 
 def _role(selection: Selection, config: str) -> str:

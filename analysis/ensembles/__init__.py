@@ -1,1 +1,1 @@
-"""Fold models averaged into one: making it, predicting with it and scoring its masks."""
+"""Ensembles of fold models: building them, predicting with them and scoring masks."""

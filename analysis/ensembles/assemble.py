@@ -1,4 +1,4 @@
-"""Making an ensemble of a run's fold models, and the manifest that says what it is and on what it was trained."""
+"""Build an ensemble of a run's fold models, with a manifest of its members and training data."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ SPLIT = "train"
 
 
 def chosen(tables: RunTables, config: str | None, top: int | None) -> list[str]:
-    """The winner, or the config or the best few complete ones that were asked for."""
+    """The winner, the given config, or the best complete configs."""
     if config is not None and top is not None:
-        raise UserError("--config names one config, --top asks for several: give one of them")
+        raise UserError("--config and --top exclude each other")
     if config is not None:
         return [scored_config(tables, config)]
     complete = tables.complete()
@@ -51,7 +51,7 @@ def chosen(tables: RunTables, config: str | None, top: int | None) -> list[str]:
 
 
 def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> tuple[Path, dict[str, Any]]:
-    """Average all folds of these configs; returns the ensemble's folder and its manifest."""
+    """Average all folds of these configs; return the ensemble's folder and its manifest."""
     members = [member for config in configs for member in _members(run, config)]
     ensemble = Ensemble(members, same_threshold(members), tta)
     folder = out or run.folder / FOLDER
@@ -62,20 +62,20 @@ def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> 
 
 
 def needs_models(run: Run, config: str) -> list[Path]:
-    """The fold folders of a config, or what they lack to be an ensemble."""
+    """The fold folders of a config; an error if a model is missing."""
     run.fetch(f"configs/{config}/*/{BEST}", f"configs/{config}/*/{SCORES_FILE}")
     place = run.folder / "configs" / config
     if not place.is_dir():
         raise UserError(f"{config}: no such config in {run.folder}")
     space = run.space()
     if space.settings.trainable != "fold":
-        raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they leave no model behind")
+        raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they save no models")
     folds = [place / f"fold_{fold}" for fold in range(space.settings.folds)]
     missing = [folder.name for folder in folds if not (folder / BEST).exists()]
     if missing:
         raise UserError(
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
-            f"{run.resume_command} goes on with the run"
+            f"{run.resume_command} resumes the run"
         )
     return folds
 
@@ -104,14 +104,14 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _row(run: Run, member: Member) -> dict[str, Any]:
-    """A member, and what it scored on the fold that it did not train on."""
+    """A member and its out-of-fold score."""
     folder = run.folder / "configs" / member.config / f"fold_{member.fold}"
-    told = json.loads((folder / SCORES_FILE).read_text())["best"]
-    return {"config": member.config, "fold": member.fold, "step": told["step"], "out_of_fold": told["original"]}
+    best = json.loads((folder / SCORES_FILE).read_text())["best"]
+    return {"config": member.config, "fold": member.fold, "step": best["step"], "out_of_fold": best["original"]}
 
 
 def _training_images(run: Run) -> dict[str, Path]:
-    """Where the training images lie now; empty where the data is not on this machine."""
+    """The folder of the training images; empty if the data are not on this machine."""
     data = data_folder(str(run.space().settings.data))
     try:
         return dict(find_splits(data)[SPLIT].images)

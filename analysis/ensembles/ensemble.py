@@ -1,7 +1,6 @@
 """An ensemble: the fold models of one or several configs, averaged as probability maps at the image's own size.
 
-It takes what a person has (an image and its scribble as they are on disk) and gives a probability per pixel, so that
-nothing has to be known beside its file.
+It takes an image and its scribble as they are on disk and returns a probability per pixel; its file is all it needs.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ FLIPS: dict[Flips, tuple[tuple[int, ...], ...]] = {"none": ((),), "flips": ((), 
 
 @dataclass(frozen=True)
 class Member:
-    """One fold's best weights: a network that predicts by itself at its working size."""
+    """The best weights of a fold and their working size."""
 
     config: str
     fold: int
@@ -47,16 +46,14 @@ class Member:
 
 
 class Prediction(NamedTuple):
-    """Of one image at its own size: 1 where the probability of foreground is above the threshold, and that
-    probability.
-    """
+    """The mask of one image at its original size (1 is foreground) and the probability of foreground."""
 
     mask: npt.NDArray[np.uint8]
     probability: npt.NDArray[np.float32]
 
 
 class Ensemble(nn.Module):
-    """Average the members' probabilities; members of one working size share the work of resizing."""
+    """Average the members' probabilities; members with the same working size share the resizing."""
 
     def __init__(self, members: Sequence[Member], tau: float, tta: Flips) -> None:
         super().__init__()
@@ -65,7 +62,7 @@ class Ensemble(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """``pixels`` is (B, H, W, 4) bytes, RGB and the scribble's labels as in its file; out comes (B, H, W)."""
+        """``pixels`` is (B, H, W, 4) bytes, RGB and the labels of the scribble file; returns (B, H, W)."""
         images = pixels[..., :3].to(torch.float32)
         scribble = _codes(pixels[..., 3])
         total = torch.zeros_like(images[..., 0])
@@ -87,7 +84,7 @@ class Ensemble(nn.Module):
         return [number for number, member in enumerate(self.members) if member.size == size]
 
     def _probability(self, number: int, images: Tensor, scribble: Tensor) -> Tensor:
-        """Of one member at its working size, (B, 1, H, W), averaged over the flips that were asked for."""
+        """The probability of one member at its working size, (B, 1, H, W), averaged over flips."""
         views = []
         for axes in FLIPS[self.tta]:
             flipped, marks = (torch.flip(each, axes) if axes else each for each in (images, scribble))
@@ -109,7 +106,7 @@ def _check_arrays(image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8])
 
 
 def _codes(labels: Tensor) -> Tensor:
-    """A scribble file's labels as networks take them."""
+    """The labels of a scribble file as the codes that networks expect."""
     foreground = (labels == dataset.FOREGROUND).to(torch.uint8) * scribbles.FOREGROUND
     background = (labels == dataset.BACKGROUND).to(torch.uint8) * scribbles.BACKGROUND
     return foreground + background
@@ -125,7 +122,7 @@ def read_member(config: str, fold: int, folder: Path) -> Member:
 
 
 def save_ensemble(ensemble: Ensemble, path: Path) -> None:
-    """One file that predicts by itself; it is read back as weights only, so it cannot run code."""
+    """Save everything needed to predict in one file, which is loaded as weights only and cannot run code."""
     keep = ("config", "size", "weights", "step", "score", "fold", "data_hash", "folds_hash")
     members = [
         {"id": member.config} | {key: member.state[key] for key in keep if key in member.state}
@@ -143,20 +140,20 @@ def load_ensemble(path: str | Path, device: str | torch.device = "auto", tta: Fl
     try:
         state = checkpoint.load(file)
     except checkpoint.Damaged as error:
-        raise UserError(f"{error}; python -m analysis ensemble RUN makes it anew") from None
+        raise UserError(f"{error}; python -m analysis ensemble RUN rebuilds it") from None
     if state.get("ensemble") != VERSION:
         what = "a single fold's checkpoint" if "weights" in state else "not an ensemble of this version"
         raise UserError(f"{file}: is {what}; python -m analysis ensemble RUN makes an ensemble")
-    members = [Member(told["id"], told["fold"], _size(told), told) for told in state["members"]]
+    members = [Member(each["id"], each["fold"], _size(each), each) for each in state["members"]]
     return Ensemble(members, state["tau"], tta or state["tta"]).to(device).to(memory_format=torch.channels_last)
 
 
 def same_threshold(members: Sequence[Member]) -> float:
-    """The threshold of all members; members that disagree cannot be averaged into one mask."""
+    """The threshold of all members, which must be the same."""
     thresholds: dict[float, Any] = {make_config(member.state["config"]).tau: member.config for member in members}
     if len(thresholds) > 1:
-        told = ", ".join(f"{config} has {tau:g}" for tau, config in thresholds.items())
-        raise UserError(f"the configs have different thresholds tau ({told}): they cannot be one ensemble")
+        found = ", ".join(f"{config} has {tau:g}" for tau, config in thresholds.items())
+        raise UserError(f"the configs have different thresholds tau ({found}), so they cannot form an ensemble")
     (tau,) = thresholds
     return tau
 

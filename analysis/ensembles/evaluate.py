@@ -1,4 +1,4 @@
-"""Masks against the truth: every metric, for each image and for all of them, the worst first."""
+"""Score masks against the truth: every metric, per image and pooled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECORD = "predictions.json"
 
 @dataclass(frozen=True)
 class Scored:
-    """One image."""
+    """The scores of one image."""
 
     stem: str
     counts: Counts
@@ -34,25 +34,25 @@ class Scored:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """All images that could be scored, the worst first, and what was wrong with the others."""
+    """All scored images, the worst first, and the problems of the others."""
 
     images: tuple[Scored, ...]
     problems: tuple[BadFile, ...]
 
     def pooled(self) -> dict[str, Any]:
-        """Metrics of the whole set; the boundary's is the mean over images."""
+        """Pooled metrics; the boundary metric is the mean over images."""
         counts = np.stack([each.counts for each in self.images])
         boundary = float(np.mean([each.boundary_f1 for each in self.images]))
         return {"images": len(self.images), **scores(counts), "boundary_f1": boundary}
 
 
 def evaluate_masks(masks: Path, truth: Path, progress: Progress) -> Evaluated:
-    """Score every mask that has a truth; either may be missing, which is a problem of that image alone."""
+    """Score every mask that has a truth; images without a mask or a truth are listed as problems."""
     predicted, known = _by_stem(masks), _by_stem(_truth_folder(truth))
     refuse_seen(masks)
     common = sorted(predicted.keys() & known.keys())
     if not common:
-        raise UserError(f"{masks}: no mask there has the name of a truth in {truth}")
+        raise UserError(f"{masks}: no mask there has the stem of a truth in {truth}")
     problems = [BadFile(known[stem], f"has no mask {stem}.* in {masks}") for stem in sorted(known.keys() - predicted)]
     problems += [
         BadFile(predicted[stem], f"has no truth {stem}.* in {truth}") for stem in sorted(predicted.keys() - known)
@@ -69,15 +69,15 @@ def evaluate_masks(masks: Path, truth: Path, progress: Progress) -> Evaluated:
 
 
 def refuse_seen(masks: Path) -> None:
-    """Masks that a model made of its own training images say nothing about new ones."""
+    """Refuse masks that an ensemble predicted for its own training images."""
     path = masks / RECORD
     seen = json.loads(path.read_text())["seen"] if path.exists() else []
     if seen:
         named = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
         raise UserError(
             f"{masks}: {len(seen)} of these images ({named}) were trained on by members of the ensemble that made the "
-            "masks, so their scores would say nothing about new images; its members' scores on images that they "
-            f"did not train on are in the ensemble's manifest, and python -m analysis best RUN tells them"
+            "masks, so their scores would not be representative of new images; its members' scores on images that they "
+            f"did not train on are in the ensemble's manifest, and python -m analysis best RUN shows them"
         )
 
 
@@ -95,12 +95,12 @@ def _score(stem: str, mask: Path, truth: Path) -> Scored | BadFile:
 def _truth_folder(path: Path) -> Path:
     """A folder of masks, or a split that has one."""
     if (path / IMAGES).is_dir() and not (path / TRUTH).is_dir():
-        raise UserError(f"{path}: has no {TRUTH}/ folder, so there is nothing to score against")
+        raise UserError(f"{path}: has no {TRUTH}/ folder, so masks cannot be scored")
     return path / TRUTH if (path / TRUTH).is_dir() else path
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     found = {path.stem: path for path in listed(folder)}
     if not found:
-        raise UserError(f"{folder}: holds no mask ({', '.join(SUFFIXES)})")
+        raise UserError(f"{folder}: contains no mask ({', '.join(SUFFIXES)})")
     return found

@@ -1,4 +1,4 @@
-"""Which images a model has seen: by what is in them, so that neither a new name nor a new file format hides it."""
+"""Recognise training images by their content, even under a new name or in another file format."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainable.data.dataset import Pixels, read_image
 
 
 def fingerprint(image: Pixels) -> str:
-    """The same pixels give the same fingerprint, whatever lossless file they stand in."""
+    """A hash of the pixels, independent of the (lossless) file format."""
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(image.tobytes())
     return digest.hexdigest()[:32]
 
 
 def fingerprints(images: Mapping[str, Path], stems: Iterable[str]) -> dict[str, str]:
-    """Fingerprint to stem, of those images that can still be found."""
+    """The stem of each fingerprint, for images that still exist."""
     found = [stem for stem in stems if stem in images]
     with ThreadPoolExecutor() as pool:
         prints = pool.map(lambda stem: fingerprint(read_image(images[stem])), found)

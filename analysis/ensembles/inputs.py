@@ -1,4 +1,4 @@
-"""What is to be predicted: single files, a folder of images, or a split, each image with its scribble."""
+"""The input of a prediction: files, a folder of images or a split, each image with its scribble."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainable.errors import UserError
 
 @dataclass(frozen=True)
 class Input:
-    """An image and its scribble on disk; nothing is opened yet."""
+    """The paths of an image and its scribble."""
 
     image: Path
     scribble: Path
@@ -24,7 +24,7 @@ class Input:
         return self.image.stem
 
     def read(self) -> Pixels:
-        """(H, W, 4): RGB and the scribble's labels."""
+        """Read (H, W, 4): RGB and the labels of the scribble."""
         image, scribble = read_image(self.image), read_scribble(self.scribble)
         if image.shape[:2] != scribble.shape:
             found, expected = (f"{shape[1]}x{shape[0]}" for shape in (scribble.shape, image.shape))
@@ -33,7 +33,7 @@ class Input:
 
 
 def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[Input], list[BadFile]]:
-    """Every image with its scribble by stem; and those without one, with a stem that is taken, or of another format."""
+    """Match images and scribbles by stem; return the problems of images that cannot be used."""
     files, beside = list(_files(images)), scribbles or _scribbles_of(images)
     if not files:
         raise UserError(f"{images[0]}: contains no image ({', '.join(SUFFIXES)})")
@@ -61,17 +61,17 @@ def _files(images: Sequence[Path]) -> Iterator[Path]:
 
 
 def _images_of(folder: Path) -> Path:
-    """Of a split or of a folder of images."""
+    """The images of a split or of a folder."""
     return folder / IMAGES if (folder / IMAGES).is_dir() else folder
 
 
 def _scribbles_of(images: Sequence[Path]) -> Path:
-    """A split has its scribbles beside its images."""
+    """The scribble folder of a split."""
     first = images[0] if images[0].is_dir() else images[0].parent
     for place in (first / SCRIBBLES, first.parent / SCRIBBLES):
         if place.is_dir():
             return place
-    raise UserError(f"{first}: has no {SCRIBBLES}/ in it or beside it; say where they are: --scribbles DIR")
+    raise UserError(f"{first}: has no {SCRIBBLES}/ in it or beside it; give their folder with --scribbles DIR")
 
 
 def listed(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Commands that make masks and score them; they need no run."""
+"""Commands that predict masks and score them, without a run."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def predict(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES...", help="A split, a folder of images, or single files.")
     ],
-    out: Annotated[Path, typer.Option(help="Where the masks go, as PNG with the images' stems.")],
+    out: Annotated[Path, typer.Option(help="Folder of the masks, PNG files with the stems of the images.")],
     scribbles: Annotated[
-        Path | None, typer.Option(help="The folder of the scribbles; by default the one beside the images.")
+        Path | None, typer.Option(help="Folder of the scribbles (default: beside the images).")
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also 16-bit PNGs of the probability, 65535 being 1.")
+        bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG; 65535 is 1.")
     ] = False,
     respect_scribbles: Annotated[
-        bool, typer.Option("--respect-scribbles", help="Pixels under a scribble get its label.")
+        bool, typer.Option("--respect-scribbles", help="Give pixels under a scribble its label.")
     ] = False,
-    tta: Annotated[str | None, typer.Option(help="none or flips; by default what the ensemble was made with.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images of one size that go through at once.")] = 8,
+    tta: Annotated[str | None, typer.Option(help="none or flips (default: as the ensemble was built).")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of one size per batch.")] = 8,
     device: Device = "auto",
 ) -> None:
-    """Masks at the images' own size; the same command goes on where it was stopped.
+    """Predict masks at the original size of the images; an interrupted command can be repeated and resumes.
 
     Example: python -m analysis predict runs/quickstart/analysis/ensemble runs/quickstart-data/test1 --out masks
     """
@@ -47,22 +47,22 @@ def predict(
     with progress_bar("predicting") as progress:
         done = run_prediction(request, progress)
     _tell_problems(done.problems)
-    kept = f", {done.kept} were there already" if done.kept else ""
+    kept = f", {done.kept} existed already" if done.kept else ""
     say(f"{done.written} masks written to {out}{kept}; {len(done.problems)} images left out")
     if done.seen:
-        say(f"{len(done.seen)} of these images were trained on: their masks look better than those of new images will")
+        say(f"{len(done.seen)} of these images were trained on; masks of new images will be worse")
     raise typer.Exit(SOME_FAILED if done.problems else 0)
 
 
 def evaluate(
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of predicted masks.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks, or a split that has one.")],
-    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images the table shows.")] = 10,
+    worst: Annotated[int, typer.Option(min=0, help="Number of images in the table, the worst first.")] = 10,
     output: Output = Format.table,
 ) -> None:
-    """Scores of masks, pooled and for each image, the worst first.
+    """Score masks, pooled and per image, the worst first.
 
-    Masks and truths belong together by their stem. JSON holds the pooled scores and every image's; CSV every image's.
+    Masks and truths are matched by stem. JSON contains pooled and per-image scores, CSV per-image scores.
 
     Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
     """

@@ -1,4 +1,4 @@
-"""Masks from an ensemble: streamed, batched by size, resumable; a bad image costs itself alone."""
+"""Predict masks with an ensemble: streamed, batched by size, resumable; a bad image is skipped."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.printing import Progress
 from trainable.storage.atomic_files import remove_partial, write_atomically, write_json
 
-RECORD = "predictions.json"  # beside the masks: what made them, and which of the images it was trained on
+RECORD = "predictions.json"  # beside the masks: the ensemble, the options, and which images it was trained on
 PROBABILITIES = "probabilities"
 READERS = 4
-PENDING = 4  # batches' worth of images that may wait for others of their size
+PENDING = 4  # batches of images that may wait for others of their size
 
 Probability = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for."""
+    """The options of a prediction."""
 
     ensemble: Path
     images: tuple[Path, ...]
@@ -50,7 +50,7 @@ class Request:
 
 @dataclass
 class Predicted:
-    """What came of it; ``seen`` are images that members were trained on."""
+    """The result; ``seen`` are images that members were trained on."""
 
     written: int
     kept: int
@@ -59,7 +59,7 @@ class Predicted:
 
 
 def predict(request: Request, progress: Progress) -> Predicted:
-    """Write a mask for every image that has none yet."""
+    """Write the missing masks."""
     inputs, problems = find_inputs(request.images, request.scribbles)
     record = _Record(request)
     remove_partial(request.out)
@@ -82,7 +82,7 @@ def predict(request: Request, progress: Progress) -> Predicted:
 
 
 def _probabilities(ensemble: Ensemble, pixels: Pixels) -> Probability:
-    """Of one batch; one that the device has no memory for is halved until it fits."""
+    """Predict one batch; if the device runs out of memory, the batch is halved until it fits."""
     device = next(ensemble.parameters()).device
     try:
         with torch.inference_mode():
@@ -95,7 +95,7 @@ def _probabilities(ensemble: Ensemble, pixels: Pixels) -> Probability:
 
 
 def _batches(inputs: Sequence[Input], size: int, problems: list[BadFile]) -> Iterator[list[tuple[Input, Pixels]]]:
-    """Images of one size together, read ahead by a few threads; what waits for its like is bounded."""
+    """Batches of images of one size, read ahead by threads; the number of waiting images is bounded."""
     waiting: dict[tuple[int, ...], list[tuple[Input, Pixels]]] = defaultdict(list)
     for source, image in _read_ahead(inputs, READERS + size, problems):
         group = waiting[image.shape]
@@ -131,7 +131,7 @@ def _write(request: Request, tau: float, source: Input, image: Pixels, probabili
         mask[image[..., 3] == FOREGROUND] = 1
         mask[image[..., 3] == BACKGROUND] = 0
     picture = Image.fromarray(mask, mode="P")
-    picture.putpalette([0, 0, 0, 255, 255, 255])  # 0 and 1 for programs, black and white for people
+    picture.putpalette([0, 0, 0, 255, 255, 255])  # the values are 0 and 1, displayed as black and white
     _save(picture, request.out / f"{source.stem}.png")
 
 
@@ -140,7 +140,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 
 class _Record:
-    """Says beside the masks what made them; other masks are never mixed with them."""
+    """Records the origin of the masks beside them, so that different masks are never mixed."""
 
     def __init__(self, request: Request) -> None:
         file = request.ensemble / FILE if request.ensemble.is_dir() else request.ensemble
@@ -155,10 +155,10 @@ class _Record:
         if self.path.exists():
             before = json.loads(self.path.read_text())
             if before["made_by"] != self.made_by:
-                raise UserError(f"{request.out}: holds masks of another ensemble or of other options; choose another")
+                raise UserError(f"{request.out}: contains masks of another ensemble or other options; choose another")
             self.seen = set(before["seen"])
         elif request.out.is_dir() and any(request.out.glob("*.png")):
-            raise UserError(f"{request.out}: holds pictures that are not this program's; choose another folder")
+            raise UserError(f"{request.out}: contains images that this program did not write; choose another folder")
         self.write()
 
     def write(self) -> None:

@@ -1,8 +1,7 @@
-"""Resizing as matrices: the data's own Lanczos and nearest filters in plain tensor arithmetic.
+"""Lanczos and nearest-neighbour resizing as matrix products.
 
-Training images were made smaller by Pillow. A model that is handed to others must do the same by itself, on a GPU as
-well as in an exported graph, for any size that comes: so the filters are written as a matrix for each axis, computed
-from the size in the graph.
+Training images are resized by Pillow. An ensemble does the same inside the model, on any device and in an exported
+graph, for any size: the filters are one matrix per axis, computed from the size.
 """
 
 from __future__ import annotations
@@ -14,27 +13,27 @@ LOBES = 3.0
 
 
 def lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, H, W, C) floats in 0..255 to (B, height, width, C), as Pillow does but for its rounding to bytes."""
+    """(B, H, W, C) floats in 0..255 to (B, height, width, C), like Pillow, except for rounding to bytes."""
     width, height = size
     across = _lanczos_matrix(images[0, 0, :, 0], width)
     down = _lanczos_matrix(images[0, :, 0, 0], height)
-    # Pillow cuts to bytes after each axis; what a sharp edge overshoots must not come back in the second.
+    # Pillow clips to bytes after each axis.
     narrow = torch.einsum("ow,bhwc->bhoc", across, images).clamp(0, 255)
     return torch.einsum("oh,bhwc->bowc", down, narrow).clamp(0, 255)
 
 
 def nearest(labels: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, H, W) labels to (B, height, width): the pixel under the middle of the new one."""
+    """(B, H, W) labels to (B, height, width): the pixel under the centre of the new one."""
     width, height = size
     rows, columns = _nearest_indices(labels[0, :, 0], height), _nearest_indices(labels[0, 0, :], width)
     return labels.index_select(1, rows).index_select(2, columns)
 
 
 def _lanczos_matrix(axis: Tensor, out: int) -> Tensor:
-    """(out, in), rows that sum to one; the length of the axis may be unknown until the graph runs."""
+    """(out, in), with rows that sum to one; the length may be symbolic in an exported graph."""
     place = torch.arange(axis.shape[0], device=axis.device, dtype=torch.float32)
     scale = (place[-1] + 1) / out
-    stretch = scale.clamp(min=1.0)  # when enlarging, the filter keeps its own width
+    stretch = scale.clamp(min=1.0)  # the filter does not shrink when enlarging
     middle = (torch.arange(out, device=axis.device, dtype=torch.float32) + 0.5) * scale
     reach = LOBES * stretch
     first, end = torch.floor(middle - reach + 0.5), torch.floor(middle + reach + 0.5)

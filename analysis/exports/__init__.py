@@ -1,1 +1,1 @@
-"""What leaves the project: a reproducible folder of a config, and the ensemble as ONNX."""
+"""Exports: a reproducible folder of a config, and the ensemble as ONNX."""

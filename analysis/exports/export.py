@@ -1,4 +1,4 @@
-"""One folder from which a stranger trains a config again, predicts with it, and can check that both are the same."""
+"""Export a config as one folder to retrain it, predict with it, and verify both."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ FACTS, CONFIG, REQUIREMENTS, SELECTION, SUMS = (
 )
 ONNX, SCRIPT, README = "ensemble.onnx", "predict_onnx.py", "README.md"
 FILES = (CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, ONNX, SCRIPT, README, SUMS)
-SAME = ("version", "run", "config", "data_hash", "folds_hash")  # what makes it the same export
+SAME = ("version", "run", "config", "data_hash", "folds_hash")  # the facts that identify an export
 KEPT = ("data", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
 HERE = Path(__file__).parent
 VERSION = 1
 
 
 def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
-    """Write the folder and return what its export.json says; what cannot work is refused before anything is written."""
+    """Write the folder and return the content of export.json; options are checked before anything is written."""
     if onnx:
         need_onnx()
     (config,) = chosen(tables, name, None)
@@ -71,11 +71,11 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
 
 
 def pinned(tables: RunTables, config: str) -> Space:
-    """The run's space with every hyperparameter of one config said out, so that no default can change it."""
-    told = tables.space.canonical()
+    """The run's space with every hyperparameter of one config, so that it does not depend on defaults."""
+    canonical = tables.space.canonical()
     values = {name: _written(value) for name, value in full_config(tables, config).items()}
     tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
-    tree |= {key: told[key] for key in KEPT if key in told}
+    tree |= {key: canonical[key] for key in KEPT if key in canonical}
     space = make_space(tree | {"parameters": values})
     (point,) = space.configs()
     if point.id != config:
@@ -100,19 +100,19 @@ def _facts(run: Run, config: str) -> dict[str, Any]:
 
 
 def _take(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Make the folder ours: an empty one, or one of the same export, whose files are made anew."""
+    """Prepare the folder, which must be new, empty, or an earlier export of the same config."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; an export is a folder")
     if folder.is_dir() and any(folder.iterdir()):
         if any(_before(folder).get(key) != facts[key] for key in SAME):
-            raise UserError(f"{folder}: is not empty and no export of {facts['config']}; choose another folder")
+            raise UserError(f"{folder}: is not empty and not an export of {facts['config']}; choose another folder")
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
     write_json(folder / FACTS, facts)
 
 
 def _before(folder: Path) -> dict[str, Any]:
-    """What an export that lies there says; nothing where there is none, or a damaged one."""
+    """The export.json of an earlier export; empty if there is none or it is damaged."""
     try:
         return dict(json.loads((folder / FACTS).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -124,14 +124,14 @@ def _own(folder: Path) -> list[Path]:
 
 
 def _requirements(run: Run) -> str:
-    """Everything that is installed here, but the packages that scores depend on in the versions of the run."""
+    """All installed packages, with the run's versions of those that scores depend on."""
     versions = {each.metadata["Name"].lower(): each.version for each in distributions()}
     versions |= json.loads((run.folder / ENVIRONMENT).read_text())["packages"]
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "scribble-search")
 
 
 def _written(value: Any) -> Any:
-    """As a space says it: a size is WIDTHxHEIGHT."""
+    """The value as it is written in a space: a size is WIDTHxHEIGHT."""
     return "x".join(map(str, value)) if isinstance(value, list) else value
 
 

@@ -1,4 +1,4 @@
-"""The ensemble as one ONNX file: bytes of any size in, probabilities of that size out; checked before it is kept."""
+"""Export the ensemble as an ONNX file from bytes to probabilities of any image size, and verify it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from trainable.storage.atomic_files import write_atomically
 
 TOLERANCE = 1e-4
 OPSET = 20
-SIZES = ((375, 500), (97, 131), (640, 480))  # heights and widths that the file is checked at
+SIZES = ((375, 500), (97, 131), (640, 480))  # heights and widths of the verification
 INPUT, OUTPUT = "pixels", "probability"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def need_onnx() -> None:
-    """Say what is missing before any work is done."""
+    """Raise an error if a package is missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(
             f"an ONNX file needs {', '.join(missing)}: pip install 'scribble-search[onnx]' brings them; "
-            "--no-onnx does without the file"
+            "--no-onnx skips the file"
         )
 
 
 def export_onnx(ensemble: Ensemble, path: Path) -> float:
-    """Write the file and return its largest difference from torch, which is at most TOLERANCE."""
+    """Write the file and return its largest difference from torch, at most TOLERANCE."""
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / path.name
         _convert(ensemble, draft)
         difference = max(_difference(ensemble, draft, _sample(number, *size)) for number, size in enumerate(SIZES))
         if difference > TOLERANCE:
-            raise UserError(f"{path}: differs from torch by {difference:.1e}, more than {TOLERANCE:g}; it is not kept")
+            raise UserError(f"{path}: differs from torch by {difference:.1e}, more than {TOLERANCE:g}; not kept")
         write_atomically(path, lambda file: file.write(draft.read_bytes()))
     return difference
 
@@ -86,7 +86,7 @@ def _difference(ensemble: Ensemble, path: Path, pixels: Pixels) -> float:
 
 
 def _sample(seed: int, height: int, width: int) -> Pixels:
-    """Noise with a few scribbles: as many edges as an image can have."""
+    """Noise, the hardest image for resizing, with a few scribbles."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
     pixels[..., 3] = UNLABELLED

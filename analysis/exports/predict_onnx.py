@@ -1,6 +1,6 @@
-"""A mask from ensemble.onnx beside this file: python predict_onnx.py IMAGE SCRIBBLE MASK.png
+"""Predict a mask with the ensemble.onnx beside this file: python predict_onnx.py IMAGE SCRIBBLE MASK.png
 
-Needs numpy, pillow and onnxruntime, and nothing of the project that the ensemble comes from.
+Needs only numpy, pillow and onnxruntime.
 """
 
 import json
@@ -24,7 +24,7 @@ def main(image: str, scribble: str, mask: str) -> None:
 
 
 def read_image(path: str) -> np.ndarray:
-    """As RGB bytes; grey with more than 8 bits is stretched as it was for the training."""
+    """Read RGB bytes; grey images with more than 8 bits are stretched as in training."""
     image: Image.Image = Image.open(path)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)

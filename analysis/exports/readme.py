@@ -1,4 +1,4 @@
-"""What an exported folder says to whoever opens it: the commands, step by step, and what must come of them."""
+"""The README of an exported folder: the commands, step by step, and their expected results."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from spaces.space import Space
 
 TEXT = """# Config {config} of the run {run}
 
-Everything that is needed to train this config again, and the ensemble of its {folds} fold models.
+Everything needed to train this config again, and the ensemble of its {folds} fold models.
 
-| file | holds |
+| file | contains |
 |---|---|
-| `space.yaml`, `config.json` | the config, every hyperparameter said out |
+| `space.yaml`, `config.json` | the config with every hyperparameter |
 | `folds.json` | which image was held out in which fold |
 | `env.json`, `requirements.txt` | versions, git commit and code hashes of the run; exact package versions |
-| `selection.json` | how the run's configs compared |
-| `ensemble.pt`, `ensemble.json` | the models averaged as probability maps, and what they are made of |
-{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds; of these files |
+| `selection.json` | the comparison of the run's configs |
+| `ensemble.pt`, `ensemble.json` | the averaged models, and their manifest |
+{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds, and of these files |
 
 ## Train it again
 
 ```
-sha256sum -c SHA256SUMS                                  # the files are those that were written
+sha256sum -c SHA256SUMS                                  # the files are intact
 git clone <scribble-search> code && cd code && git checkout {commit}
 python{python} -m venv .venv && . .venv/bin/activate     # Python {full_python}
 pip install -r ../requirements.txt && pip install --no-deps -e .
@@ -34,7 +34,7 @@ cmp runs/{name}/folds.json ../folds.json                 # the same folds
 python -m analysis best {name}
 ```
 
-These commands take this folder to be the one above `code`; DATA is the folder of the data set (this run: `{data}`).
+The commands assume that this folder contains `code`; DATA is the folder of the data set (in this run: `{data}`).
 {metric} at full length, by fold (working size, last weights):
 
 | fold | {metric} |
@@ -42,7 +42,7 @@ These commands take this folder to be the one above `code`; DATA is the folder o
 {scores}
 | mean | {mean:.4f} |
 
-On a CPU with the same versions the scores are the same to the last bit; on GPUs they differ by rounding.
+On a CPU with the same versions the scores are bit-identical; on GPUs they differ by rounding.
 
 ## Predict with it
 
@@ -51,7 +51,7 @@ python -m analysis predict .. IMAGES --scribbles SCRIBBLES --out masks
 {onnx_command}```
 """
 ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, RGB and scribble) in, \
-probability out, {difference:.1e} from torch at most; 20 lines that use it |
+probability out, at most {difference:.1e} from torch; a script that uses it |
 """
 ONNX_COMMAND = "python ../predict_onnx.py IMAGE SCRIBBLE MASK.png    # needs numpy, pillow and onnxruntime only\n"
 
@@ -62,7 +62,7 @@ def readme(facts: Mapping[str, Any], space: Space, scores: Mapping[int, float], 
         config=facts["config"],
         run=facts["run"],
         folds=space.settings.folds,
-        commit=facts["commit"] or "COMMIT   # it was not known: env.json has hashes of the code",
+        commit=facts["commit"] or "COMMIT   # unknown; env.json has hashes of the code",
         python=".".join(facts["python"].split(".")[:2]),
         full_python=facts["python"],
         data_hash=facts["data_hash"],

@@ -1,4 +1,4 @@
-"""The report: one HTML file that says what a run found, with the answer first and the evidence below it.
+"""The report: one HTML file with the answer of a run first and the evidence below it.
 
-Each file makes the figures of one question from the run's tables; ``page`` puts them on paper, ``write`` on disk.
+Each file makes the figures of one question from the run's tables; ``page`` renders them and ``write`` saves them.
 """

@@ -1,4 +1,4 @@
-"""What was paid, GPU-seconds by what became of them, against the full grid; and how to do it again."""
+"""The cost: GPU-seconds by outcome, compared with the full grid, and how to reproduce the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS = {"done": SET, "failed": FAILED, "lost": FAILED}
 def costs(tables: RunTables) -> Section:
     found = ledger(tables.lines, time.time() if tables.status.driven and not tables.status.ended else None)
     if not found.accounts:
-        return Section("costs", "Cost", [Markup("<p>No fold trial has been handed out yet.</p>")])
+        return Section("costs", "Cost", [Markup("<p>No fold trial has started yet.</p>")])
     seen = estimate_cost(tables.status)
     saved, share = (0.0, 1.0) if seen is None else (seen.saved, seen.share)
     spent = {part: share * seconds / 1e6 for part, seconds in found.totals().items() if seconds}
@@ -43,9 +43,7 @@ def costs(tables: RunTables) -> Section:
     busy = share * found.busy / 1e6
     against = f", {duration(saved)} less than the full grid" if saved else ""
     layout = {"xaxis": axis(unit, rangemode="tozero"), "yaxis": {"type": "category", "autorange": "reversed"}}
-    caption = (
-        f"Time of the workers by the state of the fold trials it went into. n = {len(found.accounts):,} fold trials. "
-    )
+    caption = f"Time of the workers by the state of their fold trials. n = {len(found.accounts):,} fold trials. "
     caption += f"{summary(found)}."
     title = f"The search took {duration(busy)}{against}"
     return Section(
@@ -54,7 +52,7 @@ def costs(tables: RunTables) -> Section:
 
 
 def _dear(tables: RunTables) -> list[Markup]:
-    """The money, where the space says what an hour costs."""
+    """The price, if the space gives a price per hour."""
     price = tables.space.settings.budget.cost_per_gpu_hour
     if price is None:
         return []
@@ -75,8 +73,8 @@ def provenance(tables: RunTables) -> Section:
         "Provenance",
         [
             table(rows),
-            Markup(f"<h3>Commands that give this again</h3><pre>{escape(commands)}</pre>"),
-            details("The space, as it was launched", Markup(f"<pre>{escape(space)}</pre>")),
+            Markup(f"<h3>Commands to reproduce this</h3><pre>{escape(commands)}</pre>"),
+            details("The space as launched", Markup(f"<pre>{escape(space)}</pre>")),
         ],
     )
 

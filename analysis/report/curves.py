@@ -1,4 +1,4 @@
-"""What was trained: curves of the fold trials with where and why each ended, and the table of all folds."""
+"""The training: learning curves, where and why each ended, and the table of all folds."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ ENDED = {"paused": ("paused here", OTHER, "circle"), "failed": ("failed here", F
 
 def learning(tables: RunTables, selection: Selection) -> Section:
     if tables.curves.empty:
-        return Section("curves", "Learning curves", [Markup("<p>Nothing has been reported yet.</p>")])
+        return Section("curves", "Learning curves", [Markup("<p>There are no reports yet.</p>")])
     return Section("curves", "Learning curves", [_curves(tables, selection), _stops(tables)])
 
 
 def folds(tables: RunTables, selection: Selection) -> Section:
-    """Every config with every fold: its score, or how far it came and why no further."""
+    """Configs x folds: the score, or the progress and the reason why it was stopped."""
     score = selection.effects.table["score"].reindex(tables.configs["config"])
     order = [str(each) for each in score.sort_values(ascending=False, na_position="last", kind="stable").index]
     if selection.winner is not None:
@@ -55,17 +55,17 @@ def folds(tables: RunTables, selection: Selection) -> Section:
     body = []
     for config in order[:ROWS]:
         kind = "winner" if config == order[0] and selection.winner else "set" if config in selection.peers else ""
-        told = "".join(f"<td>{label(value)}</td>" for value in values[config].values())
-        told += "".join(_fold(cells.get((config, fold)), low, high) for fold in range(tables.folds))
-        body.append(f'<tr class="{kind}"><td class="id">{escape(config)}</td>{told}</tr>')
+        cells_html = "".join(f"<td>{label(value)}</td>" for value in values[config].values())
+        cells_html += "".join(_fold(cells.get((config, fold)), low, high) for fold in range(tables.folds))
+        body.append(f'<tr class="{kind}"><td class="id">{escape(config)}</td>{cells_html}</tr>')
     states = tables.trials["state"].value_counts()
-    counted = ", ".join(f"{number:,} {state}" for state, number in states.items()) or "no fold trial begun"
+    counted = ", ".join(f"{number:,} {state}" for state, number in states.items()) or "no fold trial started"
     rest = f" The best {ROWS} of {len(order):,} configs are shown." if len(order) > ROWS else ""
     grid = len(order) * tables.folds
     title = f"{plural(int((tables.trials['state'] == 'done').sum()), 'fold trial')} of {grid:,} ran to full length"
     caption = (
-        f"Scores at full length, the stronger the colour the better; otherwise how far it came (hover: why). "
-        f"n: {counted}, {grid - len(tables.trials):,} never begun.{rest}"
+        f"Scores at full length, a stronger colour is better; otherwise the progress (hover for the reason). "
+        f"n: {counted}, {grid - len(tables.trials):,} not started.{rest}"
     )
     html = (
         f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll" tabindex="0"><table class="folds"><thead>'
@@ -106,11 +106,11 @@ def _curves(tables: RunTables, selection: Selection) -> Figure:
             traces.append(_ends(ended, values, tables.parameters, name, colour, symbol))
     finished, began = int((trials["state"] == "done").sum()), len(trials)
     title = f"{finished:,} of {plural(began, 'fold trial')} ran to the end"
-    title += "; the others were stopped where a mark stands" if finished < began else ""
+    title += "; marks show where the others were stopped" if finished < began else ""
     drawn = (
         f"{len(shown):,} of {began:,} curves are drawn, the winner's and the set's first" if len(shown) < began else ""
     )
-    caption = f"A line is a fold trial; a mark tells config and reason. n = {plural(began, 'fold trial')}. {drawn}"
+    caption = f"Each line is a fold trial; marks show config and reason. n = {plural(began, 'fold trial')}. {drawn}"
     steps = axis("training steps", rangemode="tozero")
     return Figure(
         "curves", title, caption, traces, {"xaxis": steps, "yaxis": axis(f"{tables.metric} of the fold")}, 440
@@ -118,7 +118,7 @@ def _curves(tables: RunTables, selection: Selection) -> Figure:
 
 
 def _thinned(trials: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
-    """The winner's curves, those of the set, and evenly chosen ones of all the others."""
+    """The curves of the winner and of the set, and an even selection of the others."""
     chosen = trials[trials["config"].isin(first)].head(THIN)
     others = trials.drop(chosen.index)
     left = THIN - len(chosen)
@@ -128,7 +128,7 @@ def _thinned(trials: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
 def _lines(
     curves: dict[Any, pd.DataFrame], cells: pd.DataFrame, name: str, colour: str, width: float
 ) -> list[dict[str, Any]]:
-    """All of one kind in one trace, with gaps between them."""
+    """All curves of one kind as one trace, separated by gaps."""
     x: list[float] = []
     y: list[float] = []
     for config, fold in zip(cells["config"], cells["fold"], strict=True):
@@ -161,10 +161,10 @@ def _ends(
 
 
 def _stops(tables: RunTables) -> Figure | Markup:
-    """Where fold trials were stopped, by how far they had come."""
+    """At which step fold trials were stopped."""
     stopped = tables.trials[tables.trials["state"].isin(["paused", "failed"])]
     if stopped.empty:
-        return Markup("<p>No fold trial was stopped before its end.</p>")
+        return Markup("<p>No fold trial was stopped early.</p>")
     counted = stopped.groupby(["step", "state"]).size().unstack(fill_value=0)
     of = int(tables.trials["of"].max())
     if len(counted) == 1:
@@ -184,7 +184,7 @@ def _stops(tables: RunTables) -> Figure | Markup:
     most = counted.sum(axis=1).idxmax()
     title = f"Most stops came at step {most} of {of}: {int(counted.sum(axis=1).max())} of {len(stopped)}"
     example = stopped[stopped["step"] == most]["reason"].iloc[0]
-    caption = f"n = {plural(len(stopped), 'stopped fold trial')}. A reason given there: {example or 'none'}."
+    caption = f"n = {plural(len(stopped), 'stopped fold trial')}. Example of a reason: {example or 'none'}."
     layout = {
         "xaxis": axis("step of the last report", type="category"),
         "yaxis": axis("fold trials"),

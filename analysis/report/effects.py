@@ -1,4 +1,4 @@
-"""What each parameter does: its levels one by one, two of them crossed, and how much of the differences it explains."""
+"""The effect of each parameter: its levels, pairs of parameters crossed, and its importance."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ablations(tables: RunTables, selection: Selection) -> Section:
     blocks += [sentence(f"Not shown: {'; '.join(effects.not_estimated)}.")] if effects.not_estimated else []
     for row, column in _pairs(tables, effects.table):
         blocks.append(_heat_map(tables, selection, row, column))
-    return Section("ablations", "What each parameter does", [*blocks, _importance(tables, selection)])
+    return Section("ablations", "Effects of the parameters", [*blocks, _importance(tables, selection)])
 
 
 def _parameters(tables: RunTables) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def _parameters(tables: RunTables) -> pd.DataFrame:
 
 
 def _span(effects: pd.DataFrame) -> list[float] | None:
-    """One scale for all parameters, so that what matters more looks it."""
+    """Main effects, all parameters on the same scale."""
     if effects.empty:
         return None
     low, high = float(effects["low"].min()), float(effects["high"].max())
@@ -71,9 +71,9 @@ def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] 
     n = ", ".join(f"{row.level}: {row.trials}" for row in rows.itertuples())
     layout = {
         "xaxis": axis(label(name), type="category"),
-        "yaxis": axis(f"{tables.metric}, from the average", range=span, tickformat="+.3f"),
+        "yaxis": axis(f"{tables.metric}, difference from the average", range=span, tickformat="+.3f"),
     }
-    caption = f"Main effect with 95 % interval, all other parameters averaged. Full fold trials behind it: {n}."
+    caption = f"Main effect with 95 % interval, averaged over all other parameters. Fold trials at full length: {n}."
     return Figure(f"effect-{name}", _better(name, rows), caption, [trace], layout, 300, half=True)
 
 
@@ -81,12 +81,12 @@ def _better(name: str, rows: pd.DataFrame) -> str:
     best, worst = rows.iloc[int(rows["effect"].argmax())], rows.iloc[int(rows["effect"].argmin())]
     apart = best["effect"] - worst["effect"]
     if best["low"] <= worst["high"]:
-        return f"{name}: no level stands out; the widest gap is {apart:.4f}"
+        return f"{name}: no clear difference between levels; the largest is {apart:.4f}"
     return f"{name}: {best['level']} is best, {apart:.4f} above {worst['level']}"
 
 
 def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
-    """Choices only: loss x augmentation, then those whose levels differ most."""
+    """Pairs of choices: loss x augmentation, then those whose levels differ most."""
     if effects.empty:
         return []
     spans = effects.groupby("parameter", sort=False)["effect"].agg(lambda column: column.max() - column.min())
@@ -105,8 +105,8 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
     means = cells.table.pivot(index="row", columns="column", values="mean")
     order = {name: list(dict.fromkeys(cells.table[name])) for name in ("row", "column")}
     means = means.reindex(index=order["row"], columns=order["column"])
-    told = cells.table.set_index(["row", "column"])
-    words = [[_cell_words(told.loc[(one, other)]) for other in means.columns] for one in means.index]
+    by_pair = cells.table.set_index(["row", "column"])
+    words = [[_cell_words(by_pair.loc[(one, other)]) for other in means.columns] for one in means.index]
     trace = {
         "type": "heatmap",
         "x": [label(each) for each in means.columns],
@@ -120,11 +120,11 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
         "xgap": 3,
         "ygap": 3,
     }
-    best = told.index[int(np.nanargmax(told["mean"]))]
-    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {told['mean'].max():.4f}"
+    best = by_pair.index[int(np.nanargmax(by_pair["mean"]))]
+    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {by_pair['mean'].max():.4f}"
     caption = (
-        f"{tables.metric} at the average of the other parameters; in each cell its mean and n, the fold trials at full "
-        "length. Cells with few rest on forecasts of paused ones."
+        f"{tables.metric} at the average of the other parameters; each cell shows the mean and n, the fold trials at "
+        "full length. Cells with few of them rely on forecasts of paused ones."
     )
     layout = {
         "xaxis": axis(label(column), type="category"),
@@ -162,9 +162,9 @@ def _importance(tables: RunTables, selection: Selection) -> Figure | Markup:
         "showlegend": False,
     }
     left = f" Left out: {'; '.join(found.left_out)}." if found.left_out else ""
-    drawn = " drawn at random" if found.configs < len(selection.expected.full.dropna()) else ""
-    asked = f"{plural(found.configs, 'complete config')}{drawn}"
-    caption = f"Share of the variance between configs, by fANOVA. n = {asked}.{left}"
+    drawn = " (random sample)" if found.configs < len(selection.expected.full.dropna()) else ""
+    sample = f"{plural(found.configs, 'complete config')}{drawn}"
+    caption = f"Share of the variance between configs, by fANOVA. n = {sample}.{left}"
     layout = {
         "xaxis": axis("share of the variance", tickformat=".0%", rangemode="tozero"),
         "yaxis": {"type": "category"},

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of figures, tables and sentences; and the few colours that all figures share."""
+"""The parts of a page (sections of figures, tables and text) and the colours that figures share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-# Colours are named here and looked up by the page, which knows whether it is light or dark: see page.html.
+# Figures name colours; page.html looks them up in its light or dark style.
 WINNER, SET, OTHER, INK, MUTED, LINE, FAILED = "$winner", "$set", "$other", "$ink", "$muted", "$line", "$failed"
 SCALE = [[0, "$low"], [1, "$set"]]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """``title`` is what it shows in words, ``caption`` how to read it and how many runs stand behind it."""
+    """``title`` states the finding, ``caption`` explains how to read it and gives n."""
 
     name: str
     title: str
@@ -26,17 +26,17 @@ class Figure:
     traces: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
     height: int = 340
-    least_width: int = 0  # narrower screens scroll inside the figure
-    half: bool = False  # stands beside another one where there is room
+    least_width: int = 0  # in pixels; narrower screens scroll inside the figure
+    half: bool = False  # shown beside another one if there is room
 
     def document(self) -> dict[str, Any]:
-        """What plotly draws, with the colours still by name."""
+        """The plotly figure, with names instead of colours."""
         return {"data": list(self.traces), "layout": {**self.layout, "height": self.height}}
 
 
 @dataclass(frozen=True)
 class Markup:
-    """HTML whose every name and number has been escaped."""
+    """Escaped HTML."""
 
     html: str
 
@@ -57,7 +57,7 @@ def sentence(text: str) -> Markup:
 
 
 def table(rows: Sequence[Mapping[Any, Any]], note: str = "") -> Markup:
-    """Rows under a header; numbers are rounded to what can be told apart."""
+    """A table with a header; numbers are rounded to four decimals."""
     if not rows:
         return Markup("")
     head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
@@ -74,25 +74,25 @@ def details(summary: str, inner: Markup) -> Markup:
 
 
 def as_json(value: Any) -> str:
-    """For a script element: nothing in it can end the element, and NaN is null."""
+    """JSON that is safe inside a script element; NaN becomes null."""
     text = json.dumps(_plain(value), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def label(value: Any) -> str:
-    """A value in a figure, where plotly would read markup in it."""
+    """Escape a value for plotly, which interprets markup."""
     return escape(short(value))
 
 
 def short(value: Any) -> str:
-    """A value as far as people care for its digits."""
+    """A value as short text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def values_of(row: Mapping[Any, Any], names: Sequence[str]) -> str:
-    """A config's values on one line of a hover label."""
+    """The values of a config as one line of a hover label."""
     return "<br>".join(f"{label(name)}: {label(row[name])}" for name in names)
 
 
@@ -101,7 +101,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def whole_numbers(upto: int) -> dict[str, Any]:
-    """For an axis that counts: no tick between two numbers, however few they are."""
+    """The ticks of an axis of counts, at integers only."""
     return {"tickformat": "d", "tick0": 0, "dtick": 1} if upto <= 20 else {"tickformat": "d"}
 
 

@@ -1,7 +1,7 @@
-"""Images that the winner did not train on, the best and the worst; and whether its probabilities can be believed.
+"""The best and worst out-of-fold images of the winner, and the calibration of its probabilities.
 
-Each is predicted again by the model of the fold that held it out. Probabilities are not kept by a run, so a sample of
-images, evenly spread, stands for all where they are compared with the truth.
+Each image is predicted again by the model of the fold that held it out. Runs do not store probabilities, so the
+calibration uses an even sample of the images.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from trainable.training.checkpoint import BEST
 if TYPE_CHECKING:
     from analysis.ensembles.ensemble import Ensemble
 
-SHOWN = 4  # of the best, and of the worst
+SHOWN = 4  # best images, and as many of the worst
 SAMPLE = 24  # images behind the calibration
 BINS = 10
-WIDTH = 260  # of a picture, in pixels
+WIDTH = 260  # of a picture in pixels
 TRAIN = "train"
 AMBER, BLUE, PINK = (247, 160, 75), (75, 150, 230), (200, 60, 150)
 Probability = npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ Probability = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Predicted:
-    """One image with everything that there is to see of it."""
+    """One image with its scribble, truth, prediction and error."""
 
     stem: str
     fold: int
@@ -63,7 +63,9 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     counts = tables.images([config], "best", "original")
     counts = counts[counts["stem"].isin(why.truth)]
     if counts.empty:
-        return Section("images", "Images", [sentence("Images are not shown: the winner's per-image counts are gone.")])
+        return Section(
+            "images", "Images", [sentence("Images are not shown: the winner's per-image counts are missing.")]
+        )
     union = counts[["tp", "fp", "fn"]].sum(axis=1)
     counts = counts.assign(iou=(counts["tp"] / union).where(union > 0, 1.0)).sort_values("iou", ignore_index=True)
     half = min(SHOWN, len(counts) // 2) or 1
@@ -80,7 +82,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     note = f"of {len(counts)} out-of-fold images; IoU at original size, pooled {pooled['tp'] / pooled.sum():.4f}"
     return Section(
         "images",
-        "Images the winner did not train on",
+        "Images that the winner was not trained on",
         [
             _strips(f"Worst: from {worst[0].iou:.3f}", worst, note),
             _strips(f"Best: up to {best[0].iou:.3f}", best, note),
@@ -90,11 +92,11 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
 
 
 def _why_not(tables: RunTables, selection: Selection) -> Split | str:
-    """The labelled images; or why there is nothing to show."""
+    """The labelled images, or the reason why they cannot be shown."""
     if selection.winner is None:
         return "there is no winner yet"
     if tables.space.settings.trainable != "fold":
-        return f"fold trials that are {tables.space.settings.trainable} leave no model behind"
+        return f"fold trials that are {tables.space.settings.trainable} save no models"
     config = selection.winner.config
     tables.run.fetch(f"configs/{config}/*/{BEST}")
     missing = [fold for fold in range(tables.folds) if not (tables.folder(config, fold) / BEST).exists()]
@@ -106,7 +108,7 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
         same = split.hash == known
     except (UserError, OSError, ValueError) as error:
         return str(error).splitlines()[0].rstrip(".")
-    return split if same else f"{split.root} is not what the run was trained on any more"
+    return split if same else f"{split.root} has changed since the run was trained"
 
 
 def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
@@ -134,7 +136,7 @@ def _probability(model: Ensemble, pixels: dataset.Pixels) -> Probability:
 
 def _strips(title: str, images: list[Predicted], note: str) -> Markup:
     rows = "".join(_strip(each) for each in images)
-    caption = f"n = {len(images)} {note}. In the error: false foreground orange, missed foreground blue, hits white."
+    caption = f"n = {len(images)} {note}. Error: false positives orange, false negatives blue, true positives white."
     return Markup(
         f'<figure class="wide"><h3>{escape(title)}</h3><div class="images">{rows}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -153,12 +155,12 @@ def _strip(one: Predicted) -> str:
     cells = "".join(
         f'<div><img alt="{name}" src="{_encode(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
     )
-    told = f"{escape(one.stem)}, fold {one.fold}, IoU {one.iou:.3f}"
-    return f'<div><div class="more">{told}</div><div class="strip">{cells}</div></div>'
+    label_text = f"{escape(one.stem)}, fold {one.fold}, IoU {one.iou:.3f}"
+    return f'<div><div class="more">{label_text}</div><div class="strip">{cells}</div></div>'
 
 
 def _scribbled(one: Predicted) -> dataset.Pixels:
-    """The image in grey with the scribble on it, foreground orange and background blue."""
+    """The image in grey under its scribble, foreground orange and background blue."""
     grey = np.repeat((one.image.mean(axis=2, keepdims=True) * 0.6 + 60).astype(np.uint8), 3, axis=2)
     grey[one.scribble == dataset.FOREGROUND] = AMBER
     grey[one.scribble == dataset.BACKGROUND] = BLUE
@@ -184,35 +186,35 @@ def _encode(panel: Any) -> str:
 
 
 def _calibration(images: list[Predicted]) -> Figure:
-    """Of the pixels that were given a probability, the share that is foreground."""
+    """Of the pixels that were given a probability, the observed share of foreground."""
     predicted = np.concatenate([each.probability.ravel() for each in images])
     positive = np.concatenate([(each.truth > 0).ravel() for each in images])
     place = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
     pixels = np.bincount(place, minlength=BINS)
     filled = pixels > 0
-    said = np.bincount(place, predicted, BINS)[filled] / pixels[filled]
+    claimed = np.bincount(place, predicted, BINS)[filled] / pixels[filled]
     true = np.bincount(place, positive, BINS)[filled] / pixels[filled]
-    apart = float((np.abs(said - true) * pixels[filled]).sum() / pixels.sum())
+    apart = float((np.abs(claimed - true) * pixels[filled]).sum() / pixels.sum())
     dots = {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": said,
+        "x": claimed,
         "y": true,
         "marker": {"color": SET, "size": 9},
         "line": {"color": SET, "width": 2},
         "text": [f"{number:,} pixels" for number in pixels[filled]],
-        "hovertemplate": "said %{x:.3f}, true %{y:.3f}<br>%{text}<extra></extra>",
+        "hovertemplate": "predicted %{x:.3f}, observed %{y:.3f}<br>%{text}<extra></extra>",
         "name": "the winner",
     }
     ideal: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "name": "ideal"}
     ideal |= {"line": {"color": MUTED, "width": 1, "dash": "dash"}, "hoverinfo": "skip"}
     layout = {
         "xaxis": axis("predicted probability of foreground", range=[-0.02, 1.02]),
-        "yaxis": axis("share that is foreground", range=[-0.02, 1.04], gridcolor=LINE),
+        "yaxis": axis("observed share of foreground", range=[-0.02, 1.04], gridcolor=LINE),
     }
-    title = f"Predicted probabilities are off by {apart:.3f} on average"
+    title = f"Predicted probabilities deviate by {apart:.3f} on average"
     caption = (
-        f"Expected calibration error over {BINS} bins, single fold models on images they did not train on, scribbled "
-        f"pixels too. n = {len(images)} images spread evenly from worst to best, {len(predicted):,} pixels."
+        f"Expected calibration error over {BINS} bins, single fold models on held-out images, scribbled pixels "
+        f"included. n = {len(images)} images spread evenly from worst to best, {len(predicted):,} pixels."
     )
     return Figure("calibration", title, caption, [ideal, dots], layout, 380, half=True)

@@ -1,4 +1,4 @@
-"""The first screen: the answer in words, and every config with what it is expected to give."""
+"""The first screen: the answer in sentences, and the expected score of every config."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ MOST = 400  # configs in the figure, the best ones
 def overview(tables: RunTables, selection: Selection) -> Section:
     figure = configs_figure(tables, selection) or folds_figure(tables, selection)
     blocks: list[Figure | Markup] = [Markup('<div class="facts">' + "".join(_facts(tables, selection)) + "</div>")]
-    said = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
-    first, tests = ("".join(line for test, line in said if test is kind) for kind in (False, True))
+    sentences = [(line.startswith("Against "), f"<p>{escape(line)}</p>") for line in lines(tables, selection)]
+    first, tests = ("".join(line for test, line in sentences if test is kind) for kind in (False, True))
     rest = f"<details><summary>Tests against the others</summary>{tests}</details>" if tests else ""
     blocks.append(Markup(f'<div class="words">{first}{rest}</div>'))
     blocks += [figure] if figure else []
@@ -45,7 +45,7 @@ def overview(tables: RunTables, selection: Selection) -> Section:
 
 
 def ranking(tables: RunTables, selection: Selection) -> Section:
-    """The best configs as a table, and what was left out or could not be told."""
+    """The best configs as a table, with notes on missing data."""
     values = tables.configs.set_index("config")[tables.parameters].to_dict("index")
     rows = [
         {name: value for name, value in row.items() if name != "missing"}
@@ -55,7 +55,7 @@ def ranking(tables: RunTables, selection: Selection) -> Section:
     what = (
         f"The best {len(rows)} of {plural(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
     )
-    note = f"{what} full length only. expected: what all folds would give, shrunken, with its 95 % interval."
+    note = f"{what} full length only. expected: the estimated mean over all folds, shrunk, with its 95 % interval."
     notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)
     return Section(
         "configs",
@@ -65,7 +65,7 @@ def ranking(tables: RunTables, selection: Selection) -> Section:
 
 
 def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
-    """Expected score and interval by rank, the winner and those it cannot be told from standing out."""
+    """Expected score and interval by rank, with the winner and its set highlighted."""
     known = selection.effects.table.join(tables.configs.set_index("config")[tables.parameters])
     known = known.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
     if len(known) < 2:
@@ -74,7 +74,7 @@ def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     winner = None if selection.winner is None else selection.winner.config
     groups = (
         ("the others", OTHER, ~shown.index.isin(selection.peers)),
-        ("cannot be told from the winner", SET, shown.index.isin(selection.peers) & (shown.index != winner)),
+        ("cannot be distinguished from the winner", SET, shown.index.isin(selection.peers) & (shown.index != winner)),
         ("the winner", WINNER, shown.index == winner),
     )
     traces = [_dots(tables, name, colour, shown[here]) for name, colour, here in groups if here.any()]
@@ -83,26 +83,26 @@ def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
     drawn = ""
     if winner is not None and selection.winner is not None and winner in known.index:
-        drawn = f", which draws scores together, the winner's {selection.winner.mean:.4f} to {known.score[winner]:.4f}"
+        drawn = f", shrunk, the winner's from {selection.winner.mean:.4f} to {known.score[winner]:.4f}"
     caption = (
         f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds{drawn}. "
         f"{n}{cut}."
     )
     layout = {
-        "xaxis": axis("place among the configs", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
+        "xaxis": axis("rank", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
         "yaxis": axis(f"expected {tables.metric}, mean over {tables.folds} folds"),
     }
     return Figure("configs", _finding(tables, selection, len(known)), caption, traces, layout, 400)
 
 
 def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
-    """Of a winner that has nobody beside it there are only its folds to be seen."""
+    """The folds of a winner that has no other config to compare with."""
     winner = selection.winner
     if winner is None:
         return None
     title = f"The winner scores {winner.mean:.4f}; there is too little to compare it with"
     spread = max(winner.folds) - min(winner.folds)
-    room = max(0.05, spread / 4)  # so that folds that are alike look it
+    room = max(0.05, spread / 4)  # so that small differences look small
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -125,17 +125,17 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
 
 def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
-        return f"No winner yet: what {plural(configs, 'config')} would give as far as can be told"
+        return f"No winner yet: estimated scores of {plural(configs, 'config')}"
     others = len(selection.peers) - 1
     if selection.effects.why_not:
         return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
     scored = " with a score" if unknown(tables, selection) else ""
-    told = (
-        f"{plural(others, 'other config')} cannot be told from it"
+    others_text = (
+        f"{plural(others, 'other config')} cannot be distinguished from it"
         if others
-        else f"all others{scored} can be told from it"
+        else f"all others{scored} can be distinguished from it"
     )
-    return f"The winner scores {selection.winner.mean:.4f}, and {told}"
+    return f"The winner scores {selection.winner.mean:.4f}, and {others_text}"
 
 
 def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
@@ -175,11 +175,11 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield _fact(f"{winner.mean:.4f}", f"{tables.metric} of the winner", sd)
         if corrected is not None:
             interval = f"95 % {corrected.low:.4f} to {corrected.high:.4f}"
-            yield _fact(f"{corrected.estimate:.4f}", "corrected for having been picked", interval)
+            yield _fact(f"{corrected.estimate:.4f}", "corrected for the selection", interval)
         scored = len(selection.effects.table)
         more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
         if not selection.effects.why_not:
-            yield _fact(str(len(selection.peers)), "in the set with the best one", more)
+            yield _fact(str(len(selection.peers)), "in the set that contains the best one", more)
     else:
         yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")
     seen = estimate_cost(tables.status)

@@ -1,4 +1,4 @@
-"""The page: one file with its style, plotly once, and every figure as JSON that the page draws in its own colours."""
+"""Render the page: one HTML file with its style, plotly, and the figures as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section], following: str) -> str:
-    """The whole document; the first section stands alone on the first screen."""
+    """The whole document; the first section fills the first screen."""
     from plotly.offline import get_plotlyjs
 
     first, *rest = sections
@@ -30,7 +30,7 @@ def page(title: str, subtitle: str, sections: Sequence[Section], following: str)
         "FIGURES": as_json(figures),
         "PLOTLY": get_plotlyjs(),
     }
-    pieces = TEMPLATE.read_text().split("@@")  # text and names in turn: what is filled in is never looked at again
+    pieces = TEMPLATE.read_text().split("@@")  # text and placeholders alternate; inserted text is not searched again
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
 
 

@@ -1,4 +1,4 @@
-"""The figures as PNGs, drawn by the page itself in a Chromium without a window: plotly's own exporter needs one too."""
+"""Save the figures as PNG files, drawn by the page in headless Chromium, which plotly's own exporter needs too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--virtual-time-budget=120000",
 )  # fmt: skip
 TIMEOUT = 240
-# Appended to a copy of the report: each figure as an image, with its finding above it, into the document.
+# Appended to a copy of the report: adds each figure as an image with its title to the document.
 EXPORT = """<script>
 addEventListener("load", async () => {
   drawAll();
@@ -31,9 +31,9 @@ addEventListener("load", async () => {
       margin: { ...plot.layout.margin, t: 76 } };
     const size = { width, height: plot.layout.height + 42, scale: 2 };
     const image = await Plotly.toImage({ data: plot.data, layout }, { format: "png", ...size });
-    const told = document.createElement("i");
-    told.dataset.png = plot.dataset.figure; told.textContent = image;
-    document.body.append(told);
+    const result = document.createElement("i");
+    result.dataset.png = plot.dataset.figure; result.textContent = image;
+    document.body.append(result);
   }
 });
 </script>"""
@@ -52,7 +52,7 @@ def write_pngs(report: Path, names: Sequence[str], folder: Path) -> None:
     drawn = dict(re.findall(r'<i data-png="([^"]*)">data:image/png;base64,([^<]*)</i>', done.stdout))
     drawn = {html.unescape(name): data for name, data in drawn.items()}
     if missing := [name for name in names if name not in drawn]:
-        raise UserError(f"--png: {browser} did not draw {', '.join(missing)} (it ended with {done.returncode})")
+        raise UserError(f"--png: {browser} did not draw {', '.join(missing)} (exit code {done.returncode})")
     for name in names:
         content = base64.b64decode(drawn[name])
         write_atomically(folder / f"{_file_name(name)}.png", lambda file, content=content: file.write(content))  # type: ignore[misc]
@@ -62,7 +62,7 @@ def find_browser() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
-    raise UserError("--png: needs a Chromium to draw in, and finds none (Debian: apt-get install chromium)")
+    raise UserError("--png: needs Chromium, which was not found (Debian: apt-get install chromium)")
 
 
 def _file_name(name: str) -> str:

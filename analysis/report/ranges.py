@@ -1,4 +1,4 @@
-"""Parameters with a range: the score along each of them, over two of them at once, and along all of them together."""
+"""Parameters with a range: the score along each, over pairs, and along all of them together."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 
-FEWEST = 8  # configs, for a surface
-GRID, WIDTH = 28, 0.16  # of the surface, and of the neighbourhood that is averaged, in shares of a range
+FEWEST = 8  # configs needed for a surface
+GRID, WIDTH = 28, 0.16  # resolution of the surface, and width of the kernel as a share of a range
 CONTOURS = 3
 THIN = 300  # lines in the parallel coordinates
 
 
 def ranges(tables: RunTables, selection: Selection) -> Section | None:
-    """None where no parameter has a range."""
-    asked = [p for p in tables.space.ranges if p.name in tables.parameters]
+    """None if no parameter has a range."""
+    ranges = [p for p in tables.space.ranges if p.name in tables.parameters]
     known = _scored(tables, selection)
-    asked = [p for p in asked if known[p.name].nunique() > 1]
-    if not asked:
+    ranges = [p for p in ranges if known[p.name].nunique() > 1]
+    if not ranges:
         return None
     contours = (
-        [_contour(tables, known, *pair) for pair in combinations(asked, 2)][:CONTOURS] if len(known) >= FEWEST else []
+        [_contour(tables, known, *pair) for pair in combinations(ranges, 2)][:CONTOURS] if len(known) >= FEWEST else []
     )
-    return Section("ranges", "Along the ranges", [*(_slice(tables, selection, known, p) for p in asked), *contours])
+    return Section("ranges", "Along the ranges", [*(_slice(tables, selection, known, p) for p in ranges), *contours])
 
 
 def parallel(tables: RunTables, selection: Selection) -> Section | None:
-    """All parameters at once; drawn by hand, because plotly's own need a graphics card and do not print."""
+    """Parallel coordinates, drawn as lines because plotly's own need WebGL and cannot be printed."""
     known = _scored(tables, selection)
     names = [name for name in tables.parameters if known[name].map(str).nunique() > 1]
     if not names or len(known) < 2:
@@ -68,7 +68,12 @@ def parallel(tables: RunTables, selection: Selection) -> Section | None:
     )
     groups = (
         ("the others", OTHER, 1.0, [each for each in shown if each not in selection.peers]),
-        ("cannot be told from the winner", SET, 1.5, [each for each in selection.peers if each != winner][:THIN]),
+        (
+            "cannot be distinguished from the winner",
+            SET,
+            1.5,
+            [each for each in selection.peers if each != winner][:THIN],
+        ),
         ("the winner", WINNER, 3.5, [each for each in [winner] if each in known.index]),
     )
     columns = [*names, "score"]
@@ -95,7 +100,7 @@ def parallel(tables: RunTables, selection: Selection) -> Section | None:
         f"n = {plural(len(known), 'config')}"
         + (f", of which {plural(len(shown), 'line')} are drawn." if len(shown) < len(known) else ".")
     )
-    title = "What the best configs have in common: the winner's values, the set's and everybody's"
+    title = "Values of the winner, of the set, and of all configs"
     return Section(
         "parallel",
         "All parameters at once",
@@ -127,7 +132,7 @@ def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, paramet
     }
     top = rows.nlargest(max(2, len(rows) // 5), "score")[name].astype(float)
     title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
-    caption = "Expected mean of each config; orange is the winner, blue cannot be told from it. "
+    caption = "Expected mean of each config; orange is the winner, blue cannot be distinguished from it. "
     caption += f"n = {plural(len(rows), 'config')}."
     layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.metric}, expected")}
     return Figure(f"slice-{name}", title, caption, [trace], layout, 300, half=True)
@@ -160,15 +165,15 @@ def _contour(tables: RunTables, known: pd.DataFrame, one: Range, other: Range) -
     }
     title = f"{one.name} x {other.name}: highest near {grid[0][best[1]]:.2g} and {grid[1][best[0]]:.2g}"
     caption = (
-        f"Expected {tables.metric}, averaged over neighbours (a Gaussian of {WIDTH:.0%} of each range); dots are the "
-        f"configs, nothing is drawn far from them. n = {plural(len(rows), 'config')}."
+        f"Expected {tables.metric}, smoothed with a Gaussian of {WIDTH:.0%} of each range; dots are "
+        f"configs, regions far from them are empty. n = {plural(len(rows), 'config')}."
     )
     layout = {"xaxis": _scale(one), "yaxis": _scale(other)}
     return Figure(f"contour-{one.name}-{other.name}", title, caption, [contour, dots], layout, 360, half=True)
 
 
 def _surface(points: Array, scores: Array) -> Array:
-    """Rows along the second parameter. NaN where no config is near."""
+    """Rows along the second parameter. NaN if no config is near."""
     at = np.linspace(0, 1, GRID)
     cells = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 1, 2)
     distances = ((cells - points[None]) ** 2).sum(-1)
@@ -197,13 +202,13 @@ def _log(parameter: Range) -> bool:
 
 def _scale(parameter: Range) -> dict[str, Any]:
     if _log(parameter):
-        every = "D2" if parameter.high < 50 * parameter.low else 1  # 1, 2, 5 of each decade, or its beginning
+        every = "D2" if parameter.high < 50 * parameter.low else 1  # 1, 2 and 5 of each decade, or only its start
         return axis(f"{label(parameter.name)} (log scale)", type="log", tickformat=".0e", dtick=every)
     return axis(label(parameter.name))
 
 
 def _places(tables: RunTables, values: pd.Series[Any], name: str) -> Callable[[Any], float]:
-    """How high a value stands on its axis, 0 to 1; NaN breaks the line where the parameter is not set."""
+    """The position of a value on its axis, 0 to 1; NaN interrupts the line if the parameter is not set."""
     parameter = tables.space.parameters.get(name)
     if isinstance(parameter, Range):
         return lambda value: float(_unit(np.array([float("nan") if value is None else value], float), parameter)[0])

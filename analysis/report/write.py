@@ -1,4 +1,4 @@
-"""From a run's tables to the report on disk, with the same answer for machines beside it."""
+"""Write the report of a run, with summary.csv and selection.json beside it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ REPORT, SUMMARY, SELECTION = "report.html", "summary.csv", "selection.json"
 
 
 def write_report(tables: RunTables, selection: Selection, out: Path | None = None) -> tuple[Path, list[Section]]:
-    """Write all three files, each whole or not at all; returns the report's path and what is on it."""
+    """Write the three files atomically; return the report's path and its sections."""
     folder = out or tables.run.folder / FOLDER
     found = sections(tables, selection)
     settings = tables.space.settings
     trials = plural(len(tables.trials), "fold trial")
     subtitle = (
         f"{plural(len(tables.configs), 'config')} on {settings.folds} folds, {trials} "
-        f"begun, {settings.scheduler.name} scheduler · {tables.status.state}"
+        f"started, {settings.scheduler.name} scheduler · {tables.status.state}"
     )
     write_json(folder / SELECTION, document(tables, selection))
     write_text(folder / SUMMARY, _csv(tables, selection))
@@ -37,7 +37,7 @@ def write_report(tables: RunTables, selection: Selection, out: Path | None = Non
 
 
 def sections(tables: RunTables, selection: Selection) -> list[Section]:
-    """The first one is the first screen."""
+    """All sections; the first is the first screen."""
     more: list[Callable[[], Section | None]] = [
         lambda: overview.ranking(tables, selection),
         lambda: effects.ablations(tables, selection),
@@ -54,9 +54,9 @@ def sections(tables: RunTables, selection: Selection) -> list[Section]:
 
 
 def following(tables: RunTables, selection: Selection) -> str:
-    """The command that comes next."""
+    """The next command."""
     if selection.winner is None:
-        return how_to_complete(tables).removesuffix(" goes on with the run")
+        return how_to_complete(tables).removesuffix(" resumes the run")
     return f"python -m analysis ensemble {tables.run.address}"
 
 

@@ -141,7 +141,7 @@ def _error(influences: list[Array], drawn: list[Array]) -> Array:
 
 
 def _mean_over_folds(scores: list[Array]) -> Array:
-    """Without the folds that have no score in a draw, because the draw left none of their images out."""
+    """The mean over folds, without folds that have no left-out images in a draw."""
     table = np.stack(scores)
     known = np.isfinite(table)
     count = known.sum(axis=0)

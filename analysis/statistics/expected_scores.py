@@ -47,8 +47,8 @@ def expected_scores(trials: pd.DataFrame, curves: pd.DataFrame) -> ExpectedScore
     scores, variances = full.copy(), full * 0.0
     paused = trials[(trials["state"] == "paused") & trials["full"].isna() & (trials["step"] > 0)]
     for step, of in sorted(set(zip(paused["step"].tolist(), paused["of"].tolist(), strict=True))):
-        cells, alike = paused[(paused["step"] == step) & (paused["of"] == of)], trials[trials["of"] == of]
-        forecast, variance = _forecast(alike, curves[curves["config"].isin(alike["config"])], step)
+        cells, similar = paused[(paused["step"] == step) & (paused["of"] == of)], trials[trials["of"] == of]
+        forecast, variance = _forecast(similar, curves[curves["config"].isin(similar["config"])], step)
         for config, fold in zip(cells["config"], cells["fold"], strict=True):
             scores.loc[config, fold] = forecast.loc[config, fold]
             variances.loc[config, fold] = variance.loc[config, fold]

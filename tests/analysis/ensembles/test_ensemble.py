@@ -124,7 +124,7 @@ def test_wrong_files_are_refused_in_words(small_run, configs, tmp_path):
     with pytest.raises(UserError, match="no such ensemble"):
         load_ensemble(tmp_path, CPU)
     (tmp_path / "ensemble.pt").write_bytes(single.read_bytes()[:-1000])
-    with pytest.raises(UserError, match=r"damaged.*makes it anew"):
+    with pytest.raises(UserError, match=r"damaged.*rebuilds it"):
         load_ensemble(tmp_path, CPU)
     with pytest.raises(UserError, match="no such config"):
         assemble(small_run, ["nothing"], "none", None)

@@ -85,7 +85,7 @@ def test_a_single_config_has_a_report(tmp_path):
     _, selection, text, figures = made(write_run(tmp_path / "one", ONE, folds=3))
     assert f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with" in text
     assert "curves" in figures and "parallel" not in figures
-    assert "There is too little to compare it with" in text and "can be told from it" not in text
+    assert "There is too little to compare it with" in text and "can be distinguished from it" not in text
     layout = figures["winner-folds"].layout
     assert layout["xaxis"]["dtick"] == 1
     low, high = layout["yaxis"]["range"]
@@ -98,9 +98,9 @@ def test_a_run_cut_short_does_not_claim_to_know_what_nobody_tried(tmp_path):
     values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
     run, _ = scored_run(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
     _, _, text, figures = made(run)
-    assert "All other configs with a score can be told from it. Nothing can be said of 1 config yet." in text
+    assert "All other configs with a score can be distinguished from it. There is no score yet for 1 config." in text
     assert "of 4 configs with a score" in text
-    assert figures["configs"].title.endswith("all others with a score can be told from it")
+    assert figures["configs"].title.endswith("all others with a score can be distinguished from it")
     assert figures["configs"].layout["xaxis"]["dtick"] == 1
 
 
