@@ -84,11 +84,14 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
     last: Report | None = None
-    with _interruptible() as asked, watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
+    with (
+        _interruptible() as stops,
+        watch(request.until or config.steps, config.batch_size, request.metric) as watcher,
+    ):
 
         def keep_going(step: int) -> bool:
             watcher.step(step)
-            return not asked
+            return not stops
 
         reports = train_fold(
             config,
@@ -106,24 +109,24 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
         )
         for last in reports:
             watcher.report(last)
-        return last, bool(asked)
+        return last, bool(stops)
 
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
     """The first Ctrl-C (or SIGTERM) stops after the current step; the second stops at once."""
-    asked: list[int] = []
+    stops: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        if asked:
+        if stops:
             raise KeyboardInterrupt
-        asked.append(number)
+        stops.append(number)
         # Written directly to stderr: the console may be in the middle of a line.
         os.write(sys.stderr.fileno(), b"\nstopping after this step; press again to stop at once\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stops
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -34,13 +34,13 @@ Result = dict[str, Any]
 Reports = Generator[Result, None, None]
 
 
-def packed(told: Mapping[str, Any]) -> dict[str, str]:
+def packed(values: Mapping[str, Any]) -> dict[str, str]:
     """A job or result as a single string: Tune copies, flattens, averages and writes every value that it sees."""
-    return {"told": json.dumps(told)}
+    return {"packed": json.dumps(values)}
 
 
-def unpacked(told: Mapping[str, Any]) -> Result:
-    found: Result = json.loads(told["told"])
+def unpacked(values: Mapping[str, Any]) -> Result:
+    found: Result = json.loads(values["packed"])
     return found
 
 
@@ -205,8 +205,8 @@ def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Gene
 def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     from trainable.scripted import Script, run_script
 
-    told = {name: value for name, value in job["values"].items() if name in Script.model_fields}
-    yield from run_script(Script(**told), job["fold"], Path(job["folder"]), job["until"], alive)
+    script = {name: value for name, value in job["values"].items() if name in Script.model_fields}
+    yield from run_script(Script(**script), job["fold"], Path(job["folder"]), job["until"], alive)
 
 
 def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:

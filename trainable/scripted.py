@@ -78,8 +78,8 @@ def run_script(
                 "seconds": state["seconds"],
                 "finished": state["step"] == script.steps,
             }
-            told = {**state["report"], "miou": state["report"]["score"]}
-            append_line(folder / "metrics.jsonl", json.dumps(told))
+            line = {**state["report"], "miou": state["report"]["score"]}
+            append_line(folder / "metrics.jsonl", json.dumps(line))
             _write(folder / STATE, state)
             note(folder, f"step {state['step']}: score {state['report']['score']:.4f}")
             yield state["report"]

@@ -32,10 +32,10 @@ def allotments_of(
     """
     least = float(gpu) if not isinstance(gpu, str) else min(1.0, max(map(gpu_count, machines), default=0.0))
     machines = [machine for machine in machines if machine.get("CPU", 0.0) > 0 and gpu_count(machine) >= least]
-    alike: dict[str, list[Machine]] = {}
+    by_kind: dict[str, list[Machine]] = {}
     for machine in machines:
-        alike.setdefault(kind_of(machine) if gpu != 0 else "", []).append(machine)
-    return [_allotment(kind, alike[kind], cpu, gpu, measure) for kind in sorted(alike)]
+        by_kind.setdefault(kind_of(machine) if gpu != 0 else "", []).append(machine)
+    return [_allotment(kind, by_kind[kind], cpu, gpu, measure) for kind in sorted(by_kind)]
 
 
 def allotment_of(

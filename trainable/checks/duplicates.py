@@ -96,10 +96,10 @@ def _candidates(thumbnails: Pixels) -> Iterator[Pair]:
     nearest = min(NEAREST, 2 * count)
     for start in range(0, count, BLOCK):
         rows = np.arange(start, min(start + BLOCK, count))
-        alike = np.concatenate([features[rows] @ features.T, features[rows] @ mirrored.T], axis=1)
-        alike[rows - start, rows] = alike[rows - start, rows + count] = -1
-        best = np.argpartition(alike, -nearest, axis=1)[:, -nearest:]
-        for row, column in zip(*np.nonzero(np.take_along_axis(alike, best, 1) >= CANDIDATE), strict=True):
+        similarity = np.concatenate([features[rows] @ features.T, features[rows] @ mirrored.T], axis=1)
+        similarity[rows - start, rows] = similarity[rows - start, rows + count] = -1
+        best = np.argpartition(similarity, -nearest, axis=1)[:, -nearest:]
+        for row, column in zip(*np.nonzero(np.take_along_axis(similarity, best, 1) >= CANDIDATE), strict=True):
             i, (flipped, j) = int(rows[row]), divmod(int(best[row, column]), count)
             yield min(i, j), max(i, j), bool(flipped)
 

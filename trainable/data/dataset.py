@@ -43,7 +43,7 @@ class Unreadable(BadFile):
 
 @dataclass(frozen=True)
 class Split:
-    """The files of one split by stem; nothing is opened until asked for."""
+    """The files of one split by stem; nothing is opened yet."""
 
     root: Path
     images: Mapping[str, Path]

@@ -58,17 +58,17 @@ def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:
     return buffer, tarfile.open(fileobj=buffer, mode="w", dereference=True)
 
 
-def located(asked: Path, split: str, content: str, fetch: Fetch | None) -> Path:
+def located(original: Path, split: str, content: str, fetch: Fetch | None) -> Path:
     """The local folder of the data: the original one if it is visible, otherwise the copy that was sent."""
-    if fetch is None or _holds(asked, split, content):
-        return asked
+    if fetch is None or _holds(original, split, content):
+        return original
     kept = cache_folder() / "data" / content[:20]
     with locked(kept.with_name(f".{kept.name}.lock")):
         if not _holds(kept, split, content):
             _unpack(kept, fetch())
             _holds.cache_clear()
     if not _holds(kept, split, content):
-        raise UserError(f"{kept}: this copy of {asked} differs from the data that the search was launched with")
+        raise UserError(f"{kept}: this copy of {original} differs from the data that the search was launched with")
     return kept
 
 

@@ -145,7 +145,7 @@ def _record(shape: Shape, card: Card) -> tuple[Path, dict[str, Any]]:
 def _recall(path: Path, card: Card) -> Footprint | None:
     """The cached footprint, or None if there is none or it is damaged."""
     try:
-        told = json.loads(path.read_text())
-        return Footprint(int(told["tensors"]), int(told["context"]), card)
+        document = json.loads(path.read_text())
+        return Footprint(int(document["tensors"]), int(document["context"]), card)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -25,21 +25,21 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
 
 def check_networks(configs: Iterable[Config], run: Callable[..., Any] = in_fresh_process) -> None:
     """Raise one error for all networks that cannot be built. ``run`` calls a function in a new process."""
-    asked = {_kind(config): config for config in configs}
+    by_kind = {_kind(config): config for config in configs}
     built = _recall()
-    new = [kind for kind in asked if kind not in built]
+    new = [kind for kind in by_kind if kind not in built]
     if not new:
         return
     with progress_bar("checking the networks") as progress:
         progress(0, len(new))
         try:
-            wrong: list[str | None] = run(problems, [asked[kind] for kind in new])
+            wrong: list[str | None] = run(problems, [by_kind[kind] for kind in new])
         except BrokenProcessPool:
             raise UserError("the process that checks the networks was killed; is there enough memory?") from None
         progress(len(new), len(new))
     _remember(built | {kind for kind, problem in zip(new, wrong, strict=True) if problem is None})
-    if told := [problem for problem in wrong if problem is not None]:
-        raise UserError("\n".join(dict.fromkeys(told)))
+    if found := [problem for problem in wrong if problem is not None]:
+        raise UserError("\n".join(dict.fromkeys(found)))
 
 
 def problems(configs: list[Config]) -> list[str | None]:
@@ -66,8 +66,8 @@ def _kind(config: Config) -> str:
 def _recall() -> set[str]:
     """The networks that these versions have built; a damaged file counts as empty."""
     try:
-        told = json.loads(_path().read_text())
-        return set(map(str, told["built"])) if told["versions"] == _versions() else set()
+        document = json.loads(_path().read_text())
+        return set(map(str, document["built"])) if document["versions"] == _versions() else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

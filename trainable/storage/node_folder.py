@@ -135,7 +135,7 @@ class Workplace:
 
     def _remembered(self) -> dict[str, Entry] | None:
         try:
-            return {name: Entry(*told) for name, told in json.loads(self._memory.read_text()).items()}
+            return {name: Entry(*entry) for name, entry in json.loads(self._memory.read_text()).items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, AttributeError):

@@ -14,7 +14,7 @@ from typing import IO, Any, TypeVar
 
 from trainable.errors import StorageFull
 from trainable.storage.atomic_files import write_atomically
-from trainable.storage.s3_client import NotThere, Trouble, brief, filesystem, lasting, said
+from trainable.storage.s3_client import NotThere, Trouble, brief, filesystem, lasting, with_known_errors
 from trainable.storage.urls import StoreUrl, read_url
 
 PATIENCE = 90.0  # seconds for which a store may be unreachable
@@ -68,14 +68,14 @@ class Store:
             with self._files.open_output_stream(self._key(name)) as target:
                 target.write(content)
 
-        self._tried(lambda: said(send))
+        self._tried(lambda: with_known_errors(send))
 
     def get(self, name: str, local: Path) -> None:
         """Download into a file, atomically."""
 
         def receive(file: IO[bytes]) -> None:
             with self._opened(name) as source:
-                while chunk := said(lambda: source.read(1 << 20)):
+                while chunk := with_known_errors(lambda: source.read(1 << 20)):
                     file.write(chunk)
 
         self._tried(lambda: write_atomically(local, receive))
@@ -85,7 +85,7 @@ class Store:
 
         def receive() -> bytes:
             with self._opened(name) as source:
-                content: bytes = said(source.read)
+                content: bytes = with_known_errors(source.read)
                 return content
 
         try:
@@ -94,7 +94,7 @@ class Store:
             return None
 
     def entry(self, name: str) -> Entry | None:
-        found = self._tried(lambda: said(lambda: self._files.get_file_info(self._key(name))))
+        found = self._tried(lambda: with_known_errors(lambda: self._files.get_file_info(self._key(name))))
         return _entry(found) if found.is_file else None
 
     def names(self, below: str = "", deep: bool = True) -> dict[str, Entry]:
@@ -109,7 +109,7 @@ class Store:
     def delete(self, name: str) -> None:
         """Deleting an object that does not exist is not an error."""
         try:
-            self._tried(lambda: said(lambda: self._files.delete_file(self._key(name))))
+            self._tried(lambda: with_known_errors(lambda: self._files.delete_file(self._key(name))))
         except NotThere:
             return
 
@@ -130,13 +130,13 @@ class Store:
         # With allow_not_found, a bucket that does not exist would look like an empty one.
         selector = FileSelector(self._key(below), recursive=deep, allow_not_found=False)
         try:
-            found: list[Any] = self._tried(lambda: said(lambda: self._files.get_file_info(selector)))
+            found: list[Any] = self._tried(lambda: with_known_errors(lambda: self._files.get_file_info(selector)))
         except NotThere:
             return []
         return found
 
     def _opened(self, name: str) -> Any:
-        return said(lambda: self._files.open_input_stream(self._key(name)))
+        return with_known_errors(lambda: self._files.open_input_stream(self._key(name)))
 
     def _tried(self, work: Callable[[], Result]) -> Result:
         began, pause = self.clock(), FIRST_PAUSE

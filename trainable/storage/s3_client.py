@@ -26,7 +26,7 @@ class Trouble(Exception):
     """An error of the store, as opposed to one of the local disk."""
 
 
-def said(work: Callable[[], Result]) -> Result:
+def with_known_errors(work: Callable[[], Result]) -> Result:
     """Separate errors of the store from errors of local files."""
     try:
         return work()
@@ -65,7 +65,7 @@ def filesystem(endpoint: str, region: str, bucket: str) -> Any:
 
     scheme, _, host = endpoint.partition("://")
     if not region and not endpoint:
-        region = said(lambda: fs.resolve_s3_region(bucket))
+        region = with_known_errors(lambda: fs.resolve_s3_region(bucket))
     return fs.S3FileSystem(
         endpoint_override=host or None,
         scheme=scheme or "https",

@@ -38,8 +38,8 @@ class StoreUrl:
         return SCHEME + "/".join(filter(None, (self.bucket, self.prefix)))
 
     def __str__(self) -> str:
-        told = {"endpoint_override": self.endpoint, "region": self.region}
-        query = urlencode({key: value for key, value in told.items() if value}, safe=":/")
+        parts = {"endpoint_override": self.endpoint, "region": self.region}
+        query = urlencode({key: value for key, value in parts.items() if value}, safe=":/")
         return f"{self.plain}?{query}" if query else self.plain
 
     @property
@@ -66,10 +66,10 @@ def read_url(text: str) -> StoreUrl:
         scheme = place.partition("://")[0]
         raise UserError(f"{scheme}://: is not a supported object store; write s3://bucket/prefix")
     host, _, prefix = place.removeprefix(SCHEME).partition("/")
-    told = dict(parse_qsl(query, keep_blank_values=True))
-    if "@" in host or ":" in host or "@" in told.get("endpoint_override", "") or any(map(SECRETS.search, told)):
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if "@" in host or ":" in host or "@" in options.get("endpoint_override", "") or any(map(SECRETS.search, options)):
         raise UserError(f"the URL of an object store must not hold a key or a password: {CHAIN}")
-    for key in told:
+    for key in options:
         if key not in KNOWN:
             raise UserError(f"{place}: {key!r} is unknown.{did_you_mean(key, KNOWN)} Known: {', '.join(KNOWN)}.")
     if not BUCKET.fullmatch(host):
@@ -78,9 +78,9 @@ def read_url(text: str) -> StoreUrl:
     if prefix:
         checked_name(prefix)
     environment = os.environ
-    endpoint = told.get("endpoint_override") or environment.get("AWS_ENDPOINT_URL_S3", "")
-    endpoint = _with_scheme(endpoint or environment.get("AWS_ENDPOINT_URL", ""), told.get("scheme", ""))
-    region = told.get("region") or environment.get("AWS_REGION", "") or environment.get("AWS_DEFAULT_REGION", "")
+    endpoint = options.get("endpoint_override") or environment.get("AWS_ENDPOINT_URL_S3", "")
+    endpoint = _with_scheme(endpoint or environment.get("AWS_ENDPOINT_URL", ""), options.get("scheme", ""))
+    region = options.get("region") or environment.get("AWS_REGION", "") or environment.get("AWS_DEFAULT_REGION", "")
     return StoreUrl(host, prefix, endpoint, region)
 
 
