@@ -111,7 +111,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert said.out == ""
 
 
-def test_a_mistake_is_told_before_the_frameworks_are_loaded(run, small_folder):
+def test_mistakes_are_reported_before_the_frameworks_are_loaded(run, small_folder):
     """A typo must not cost the seconds that importing torch takes."""
     code = (
         "import sys; from trainable import exit_codes; from trainable.__main__ import app\n"
@@ -123,7 +123,7 @@ def test_a_mistake_is_told_before_the_frameworks_are_loaded(run, small_folder):
     assert (done.returncode, done.stdout) == (2, "False\n") and "learning_rte" in done.stderr
 
 
-def test_a_fold_that_fails_by_itself_is_exit_code_1_with_a_reason_for_programs(run, small_folder, tmp_path):
+def test_a_failed_fold_is_exit_code_1_with_a_machine_readable_reason(run, small_folder, tmp_path):
     words = ["--set", "learning_rate=1e30", "--set", "gradient_clip=0", "--set", "steps=40", "--set", "evaluations=2"]
     done = run("fit", small_folder, "--out", "out", *FAST, *words)
     assert done.returncode == 1
@@ -144,7 +144,7 @@ def test_a_full_disk_is_one_line_and_exit_code_2(run, small_folder, tmp_path):
     assert run(*words).returncode == 0
 
 
-def test_until_pauses_and_the_named_command_goes_on(run, small_folder, tmp_path):
+def test_until_pauses_and_the_printed_command_resumes(run, small_folder, tmp_path):
     words = ["fit", small_folder, "--out", "out", *FAST, "--set", "steps=4", "--set", "evaluations=2"]
     paused = run(*words, "--until", 2)
     assert paused.returncode == 0
@@ -228,6 +228,6 @@ def test_parameters_lists_every_hyperparameter(run):
 
 
 @pytest.mark.parametrize("command", ["doctor", "synthesize", "show", "fit", "parameters"])
-def test_help_comes_with_an_example(run, command):
+def test_help_contains_an_example(run, command):
     done = run(command, "--help")
     assert done.returncode == 0 and f"python -m trainable {command}" in done.stdout

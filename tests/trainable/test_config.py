@@ -28,7 +28,7 @@ def test_a_typo_is_an_error_with_a_suggestion():
         make_config({"learning_rte": 1})
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_listed():
     with pytest.raises(UserError) as error:
         make_config({"loss": "dicee", "batch_size": 0, "dropout": 1.0, "speed": 3})
     message = str(error.value)
@@ -44,7 +44,7 @@ def test_numbers_may_have_exponents(value):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "fast", "", None])
-def test_a_learning_rate_that_is_no_positive_number_is_refused(value):
+def test_a_learning_rate_must_be_positive(value):
     with pytest.raises(UserError, match="learning_rate"):
         make_config({"learning_rate": value})
 
@@ -66,7 +66,7 @@ def test_assignments_are_read_as_typed():
 
 
 @pytest.mark.parametrize("word", ["none", "null", "None"])
-def test_the_word_none_is_no_value_where_a_hyperparameter_may_have_none(word):
+def test_the_word_none_is_refused_for_a_required_hyperparameter(word):
     config = make_config({"attention": word, "encoder_weights": word, "augmentation": "none"})
     assert (config.attention, config.encoder_weights, config.augmentation) == (None, None, "none")
     assert config.id == make_config({"attention": None, "augmentation": "none"}).id

@@ -1,4 +1,4 @@
-"""The worker between jobs and on a shared GPU; what a run makes of its results is tested with the engine."""
+"""The worker between jobs and on a shared GPU; the engine has tests of its own."""
 
 import gc
 from functools import partialmethod
@@ -68,7 +68,7 @@ def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job, wor
     assert len(trainings()) == before
 
 
-def test_a_fold_that_ran_out_of_memory_has_let_go_of_it_when_it_is_told(job, worker, monkeypatch):
+def test_a_fold_that_ran_out_of_memory_has_released_it_when_it_reports(job, worker, monkeypatch):
     def step(self, images, labels):
         self.circle = self  # as autograd and tracebacks make them
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -98,7 +98,7 @@ def loop(monkeypatch):
     return given
 
 
-def test_a_process_is_held_to_its_share_of_the_gpu_and_gives_back_what_it_does_not_use(job, worker, loop, monkeypatch):
+def test_a_process_is_limited_to_its_share_of_the_gpu_and_releases_unused_memory(job, worker, loop, monkeypatch):
     calls = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
@@ -131,7 +131,7 @@ def test_a_gpu_that_does_not_work_is_the_machines_fault_and_not_the_configs(job,
     assert not loop
 
 
-def test_a_gpu_that_others_have_filled_is_no_crash(job, worker, loop, monkeypatch):
+def test_a_gpu_filled_by_others_is_not_a_crash(job, worker, loop, monkeypatch):
     def full(share):
         raise torch.AcceleratorError("CUDA error: out of memory")
 

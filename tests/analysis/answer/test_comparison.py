@@ -72,7 +72,7 @@ def test_the_other_way_round_every_difference_changes_its_sign(tmp_path):
     assert one.tested.p == pytest.approx(two.tested.p)
 
 
-def test_only_common_folds_count_and_what_is_missing_is_said(tmp_path):
+def test_only_common_folds_count_and_missing_ones_are_listed(tmp_path):
     run, (_, dice) = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, (0.5,), NAN], 1.0)])
     compared = compare_configs(read_run(run), "default", dice[:6])
     assert compared.tested.folds == 1 and math.isnan(compared.tested.p)
@@ -93,7 +93,7 @@ def test_names_that_mean_nothing_are_refused(tmp_path):
         compare_configs(tables, "winner", "nothing")
 
 
-def test_images_are_scored_by_the_fold_that_held_them_out_worst_disagreement_first(small_run, pair):
+def test_images_are_scored_by_the_fold_that_held_them_out(small_run, pair):
     compared = compare_configs(read_run(small_run), *pair)
     assert len(compared.images) == 20 and compared.images["stem"].is_unique
     gaps = compared.images["difference"].abs().tolist()

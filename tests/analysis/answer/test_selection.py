@@ -1,4 +1,4 @@
-"""Who won and why, what the others lack, and what ``best`` says of it."""
+"""The winner, the incomplete configs, and the output of ``best``."""
 
 import csv
 import io
@@ -63,7 +63,7 @@ def test_of_configs_that_are_equal_in_all_this_the_first_wins(tmp_path):
     assert selection.winner.config == first
 
 
-def test_what_incomplete_configs_lack_is_said_in_words(tmp_path):
+def test_missing_folds_of_incomplete_configs_are_described(tmp_path):
     parameters = {"pc": {"values": [1, 2, 3, 4]}}
     scores = [(EVEN, 1.0), ([0.9, (0.5,), None], 1.0), ([0.9, NAN, None], 1.0), ([None] * 3, 1.0)]
     _, selection, (_, paused, failed, never) = select_from(tmp_path, parameters, scores)
@@ -121,7 +121,7 @@ def test_best_as_json_keeps_its_contract(small_run):
     assert "Next: python -m analysis ensemble" in done.stderr
 
 
-def test_best_in_words_and_as_csv_says_the_same(small_run):
+def test_best_prints_the_same_as_text_and_csv(small_run):
     winner = winner_of(read_run(small_run))
     assert f"The winner is {winner.config}" in program("best", small_run.folder).stdout
     rows = list(csv.DictReader(io.StringIO(program("best", small_run.folder, "--format", "csv").stdout)))
@@ -129,7 +129,7 @@ def test_best_in_words_and_as_csv_says_the_same(small_run):
     assert float(rows[0]["mean"]) == pytest.approx(winner.mean)
 
 
-def test_without_a_complete_config_best_says_so_and_what_goes_on(tmp_path):
+def test_without_a_complete_config_best_names_the_command_to_resume(tmp_path):
     run, _ = scored_run(tmp_path, LOSSES, [([0.8, 0.8, None], 1.0), ([None] * 3, 1.0)])
     done = program("best", run.folder)
     assert done.exit_code == 0 and "No config has all 3 folds at full length yet" in done.stdout
@@ -140,7 +140,7 @@ def test_without_a_complete_config_best_says_so_and_what_goes_on(tmp_path):
         program("ensemble", run.folder)
 
 
-def test_numbers_that_nobody_has_are_null_in_json(tmp_path):
+def test_unknown_numbers_are_null_in_json(tmp_path):
     tables, selection, _ = select_from(tmp_path, {"loss": "iou"}, [(EVEN, 1.0)])
     assert "NaN" not in json.dumps(document(tables, selection))
 

@@ -85,7 +85,7 @@ def test_flips_average_the_four_mirrorings(members, pixels):
     assert not torch.allclose(by_hand[0], by_hand[1], atol=1e-3), "a network that mirrors exactly would prove nothing"
 
 
-def test_the_manifest_tells_config_folds_hashes_and_scores(small_run, configs, small_data, tmp_path):
+def test_the_manifest_contains_config_folds_hashes_and_scores(small_run, configs, small_data, tmp_path):
     folder, document = assemble(small_run, configs, "flips", tmp_path / "both")
     assert json.loads((folder / "ensemble.json").read_text()) == document
     assert set(document["configs"]) == set(configs) and len(document["members"]) == 6

@@ -1,4 +1,4 @@
-"""Predicting and evaluating as a person does: splits, folders, files, bad ones among them, and going on."""
+"""Prediction and evaluation of splits, folders and files, bad files included, and resuming."""
 
 import json
 import shutil
@@ -74,7 +74,7 @@ def test_batches_do_not_change_a_mask(analysis, ensemble, small_folder, tmp_path
         assert np.abs(one.astype(int) - three).max() <= 2
 
 
-def test_bad_images_are_told_and_left_out_and_the_others_done(analysis, ensemble, small_folder, tmp_path):
+def test_bad_images_are_reported_and_the_others_predicted(analysis, ensemble, small_folder, tmp_path):
     split = shutil.copytree(small_folder / "test1", tmp_path / "bad")
     good, cut, alone = sorted((split / "images").iterdir())
     cut.write_bytes(cut.read_bytes()[:500])
@@ -98,7 +98,7 @@ def test_single_files_with_scribbles_from_elsewhere(analysis, ensemble, small_fo
     assert done.exit_code == 0 and (tmp_path / f"masks/{first.stem}.png").exists()
 
 
-def test_stopped_in_the_middle_it_goes_on_and_ends_the_same(analysis, ensemble, small_folder, tmp_path, monkeypatch):
+def test_an_interrupted_prediction_resumes_identically(analysis, ensemble, small_folder, tmp_path, monkeypatch):
     words = ("predict", ensemble, small_folder / "test1", "--batch", 1)
     analysis(*words, "--out", "whole")
     write, done = prediction._write, []
@@ -129,7 +129,7 @@ def test_masks_of_other_options_are_not_mixed_in(analysis, ensemble, small_folde
         analysis(*words[:-1], "pictures")
 
 
-def test_scribbled_pixels_get_their_label_when_asked_for(analysis, ensemble, small_folder, tmp_path):
+def test_scribbled_pixels_get_their_label_with_the_option(analysis, ensemble, small_folder, tmp_path):
     analysis("predict", ensemble, small_folder / "test1", "--out", "free")
     analysis("predict", ensemble, small_folder / "test1", "--out", "bound", "--respect-scribbles")
     disagreed = 0
@@ -155,7 +155,7 @@ def test_masks_of_training_images_are_not_scored(analysis, ensemble, small_folde
         analysis("evaluate", "masks", split)
 
 
-def test_evaluation_pools_tells_each_image_and_lists_the_worst_first(analysis, small_folder, tmp_path):
+def test_evaluation_pools_and_lists_images_worst_first(analysis, small_folder, tmp_path):
     truths = sorted((small_folder / "train/ground_truth").iterdir())[:4]
     (tmp_path / "masks").mkdir()
     for number, path in enumerate(truths):
@@ -175,7 +175,7 @@ def test_evaluation_pools_tells_each_image_and_lists_the_worst_first(analysis, s
     ("masks", "message"),
     [("nowhere", "no such folder"), ("empty", "holds no mask"), ("strangers", "no mask there has")],
 )
-def test_nothing_to_score_is_said(analysis, small_folder, tmp_path, masks, message):
+def test_masks_without_truths_are_an_error(analysis, small_folder, tmp_path, masks, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "strangers").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "strangers/who.png")

@@ -44,7 +44,7 @@ def test_labels_are_exactly_those_of_pillow(before, after):
     assert np.array_equal(nearest(torch.from_numpy(labels)[None], after)[0].numpy(), theirs)
 
 
-def test_each_image_of_a_batch_is_resized_by_itself():
+def test_images_of_a_batch_are_resized_independently():
     images = torch.rand(3, 20, 30, 3) * 255
     together = lanczos(images, (16, 16))
     for number in range(3):

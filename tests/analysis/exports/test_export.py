@@ -66,7 +66,7 @@ def test_the_folder_holds_everything_and_every_hash_is_right(exported):
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sum_
 
 
-def test_the_space_is_the_one_config_wherever_the_data_lie(exported, winner, small_folder):
+def test_the_exported_space_is_the_config_for_any_data_folder(exported, winner, small_folder):
     space = load_space(exported / "space.yaml", [f"data={small_folder}"])
     assert [point.id for point in space.configs()] == [winner]
     assert set(space.constants) == set(json.loads((exported / "config.json").read_text())["config"])
@@ -75,7 +75,7 @@ def test_the_space_is_the_one_config_wherever_the_data_lie(exported, winner, sma
     assert done.exit_code == 0, done.output
 
 
-def test_folds_dealt_anew_from_the_space_are_the_folds_of_the_run(exported, small_data):
+def test_folds_made_from_the_exported_space_are_those_of_the_run(exported, small_data):
     settings = load_space(exported / "space.yaml").settings
     folds = folds_of(small_data, settings.folds, settings.fold_seed)
     assert folds == load_folds(exported / "folds.json", small_data.hash)
@@ -116,7 +116,7 @@ def test_the_onnx_script_alone_gives_the_masks_of_predict(exported, small_folder
     assert "torch" not in source and "trainable" not in source and "analysis" not in source
 
 
-def test_it_can_be_made_anew_but_nothing_else_is_overwritten(exported, small_run, winner, tmp_path):
+def test_an_export_can_be_repeated_but_overwrites_nothing_else(exported, small_run, winner, tmp_path):
     folder = tmp_path / "again"
     program("export", small_run.folder, "--out", folder, "--no-onnx")
     (folder / "notes.txt").write_text("mine")
@@ -137,14 +137,14 @@ def test_it_can_be_made_anew_but_nothing_else_is_overwritten(exported, small_run
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
 
 
-def test_missing_onnx_packages_are_told_before_anything_is_written(small_run, tmp_path, monkeypatch):
+def test_missing_onnx_packages_are_reported_before_anything_is_written(small_run, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(UserError, match=r"needs onnxscript: pip install 'scribble-search\[onnx\]'.*--no-onnx"):
         program("export", small_run.folder, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_has_no_winner_or_no_models_is_refused_and_nothing_is_left(tmp_path):
+def test_a_run_without_winner_or_models_is_refused_and_leaves_nothing(tmp_path):
     losses = {"loss": {"values": ["iou", "dice"]}}
     run, _ = scored_run(tmp_path / "none", losses, [([0.8, None, None], 1.0), ([None] * 3, 1.0)])
     with pytest.raises(UserError, match="no winner yet"):

@@ -1,4 +1,4 @@
-"""The report of runs of every kind, read as a file; what a browser makes of it is in test_report_browser."""
+"""The content of the report; its display in a browser is tested in test_report_browser."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def test_the_numbers_on_the_page_are_those_of_the_run(pruned):
     assert f"{len(tables.trials)} fold trials" in text
 
 
-def test_the_tables_beside_it_hold_every_config_and_the_whole_answer(pruned):
+def test_the_files_beside_it_contain_every_config_and_the_answer(pruned):
     _, selection, _, _ = made(pruned)
     folder = pruned.folder / "analysis"
     rows = list(csv.DictReader((folder / "summary.csv").read_text().splitlines()))
@@ -74,7 +74,7 @@ def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
         assert "there is no winner" in text and f"search launch {run.folder}/space.yaml" in text
 
 
-def test_failed_configs_are_told_with_their_reason(tmp_path):
+def test_failed_configs_are_listed_with_their_reason(tmp_path):
     _, _, text, figures = made(write_run(tmp_path / "failed", GRID, folds=3, fails=(0, 5)))
     assert text.count("× failed") == 2 and "is not a number" in text
     (failed,) = [trace for trace in figures["curves"].traces if trace["name"] == "failed here"]
@@ -93,7 +93,7 @@ def test_a_single_config_has_a_report(tmp_path):
     assert 0 <= low < min(folds) <= max(folds) < high <= 1 and high - low < 0.3
 
 
-def test_a_run_cut_short_does_not_claim_to_know_what_nobody_tried(tmp_path):
+def test_a_stopped_run_makes_no_claims_about_configs_without_scores(tmp_path):
     scores = [[0.71, 0.73, 0.69], [0.51, 0.54, 0.50], [0.41, 0.43, 0.38], [0.43, 0.45, 0.40], [None] * 3]
     values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
     run, _ = scored_run(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
@@ -134,7 +134,7 @@ def test_every_figure_has_a_title_a_caption_and_names_on_its_axes(pruned):
             assert all(figure.layout[axis]["title"]["text"] for axis in ("xaxis", "yaxis")), figure.name
 
 
-def test_images_of_the_winner_are_predicted_again_by_the_fold_that_held_them_out(small_run):
+def test_images_of_the_winner_are_predicted_by_the_fold_that_held_them_out(small_run):
     tables = read_run(small_run)
     selection = select(tables)
     (images,) = [each for each in sections(tables, selection) if each.name == "images"]
@@ -149,7 +149,7 @@ def test_images_of_the_winner_are_predicted_again_by_the_fold_that_held_them_out
     assert told.count("data:image/jpeg") == 40 and [figure.name for figure in images.figures] == ["calibration"]
 
 
-def test_without_its_models_the_page_says_why_there_are_no_images(pruned):
+def test_without_models_the_page_gives_the_reason_for_missing_images(pruned):
     _, _, text, _ = made(pruned)
     assert "Images and calibration are not shown: the winner&#x27;s models" in text
 
@@ -160,7 +160,7 @@ def test_the_command_names_its_file_and_the_next_step(pruned, tmp_path):
     assert "Next: python -m analysis ensemble" in done.stderr
 
 
-def test_figures_without_a_browser_are_an_error_that_says_what_is_missing(pruned, tmp_path, monkeypatch):
+def test_png_figures_without_a_browser_are_an_error(pruned, tmp_path, monkeypatch):
     from trainable.errors import UserError
 
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -65,7 +65,7 @@ def opened(browser, path, width, scheme):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 400])
-def test_every_figure_is_drawn_without_a_complaint_and_nothing_is_fetched(browser, report, width, scheme):
+def test_every_figure_is_drawn_without_errors_or_requests(browser, report, width, scheme):
     path, figures, selection = report
     page, complaints, requests = opened(browser, path, width, scheme)
     assert complaints == [] and requests == [path.as_uri()]

@@ -60,7 +60,7 @@ def test_an_image_looks_different_in_every_epoch(stream):
     assert all(len(views) == 3 == len(set(views.values())) for views in per_epoch.values())
 
 
-def test_every_epoch_shows_every_training_image_once_in_an_order_of_its_own(stream, small_data, small_folds):
+def test_every_epoch_has_every_training_image_once_in_a_new_order(stream, small_data, small_folds):
     batches = stream(batch_size=4)
     shown = [pair for step in range(15) for pair in batches.samples(step)]  # 60 samples: four epochs of 15
     training = sorted(small_data.indices(small_folds.training(0)).tolist())
@@ -93,7 +93,7 @@ def test_only_so_many_workers_as_find_room_in_shared_memory(small_data, monkeypa
     assert batches.workers_that_fit(stream, 8) == 8, "a system without it is asked nothing"
 
 
-def test_a_fold_trains_without_workers_where_there_is_no_room_for_them(small_data, small_folds, monkeypatch, tmp_path):
+def test_a_fold_trains_without_workers_if_shared_memory_is_full(small_data, small_folds, monkeypatch, tmp_path):
     monkeypatch.setattr(batches.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     list(train_fold(small_config(), small_data, small_folds, 0, tmp_path, until=2, workers=2))
     assert "room for the batches of 0 of 2 workers" in (tmp_path / "log.txt").read_text()

@@ -108,7 +108,7 @@ def test_augmented_levels_sometimes_redraw_scribbles():
     assert 0.25 < np.mean(changed) < 0.75
 
 
-def test_the_crop_shows_foreground_as_often_as_its_bias_says():
+def test_crops_contain_foreground_as_often_as_the_bias_demands():
     mask = np.zeros((64, 96), np.uint8)
     mask[2:5, 2:5] = 1  # a corner that a blind crop of a tenth of the area seldom shows
     image = np.zeros((64, 96, 3), np.uint8)
@@ -123,7 +123,7 @@ def test_the_crop_shows_foreground_as_often_as_its_bias_says():
     assert share(0.0) < 0.2
 
 
-def test_elastic_moves_pixels_by_about_as_much_as_it_says():
+def test_elastic_moves_pixels_by_about_the_given_distance():
     elastic = SmoothElastic(alpha=5, sigma=32, p=1)
     elastic.set_random_seed(0)
     shifts = []

@@ -314,7 +314,7 @@ def test_a_mask_of_one_class_is_a_warning_and_contradicts_its_scribble(
     ]
 
 
-def test_all_problems_are_told_at_once_errors_first(data: Path) -> None:
+def test_all_problems_are_listed_errors_first(data: Path) -> None:
     cut_short(data / IMAGE / "p0.jpg")
     (data / SCRIBBLE / "p1.png").unlink()
     paint(data / TRUTH / "p2.png", 9, slice(3))

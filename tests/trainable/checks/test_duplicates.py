@@ -123,7 +123,7 @@ def test_what_all_pictures_share_makes_no_duplicates() -> None:
     ]
 
 
-def test_a_picture_that_is_its_own_mirror_image_is_no_duplicate_of_itself() -> None:
+def test_a_symmetric_picture_is_not_a_duplicate_of_itself() -> None:
     half = np.asarray(picture(0))
     symmetric = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
     assert found(symmetric, picture(1)) == []
@@ -152,5 +152,5 @@ def test_more_pictures_than_one_block_of_rows_holds(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_nothing_is_a_duplicate_where_there_is_nothing_else(count: int) -> None:
+def test_a_single_image_has_no_duplicate(count: int) -> None:
     assert found(*[picture(0)] * count) == []

@@ -40,7 +40,7 @@ def test_splits_are_found_and_know_whether_they_are_labelled(folder):
     }
 
 
-def test_files_are_matched_by_stem_whatever_their_ending(folder):
+def test_files_are_matched_by_stem_with_any_suffix(folder):
     (folder / "train/images/a.png").unlink()
     write(folder / "train/images/a.JPEG", np.zeros((40, 50, 3)))
     split = open_split(folder)
@@ -65,14 +65,14 @@ def test_a_mask_without_an_image_is_a_missing_partner_too(folder):
         open_split(folder)
 
 
-def test_a_partner_whose_name_has_another_case_is_pointed_at(folder):
+def test_a_partner_that_differs_in_case_is_named(folder):
     for part in ("scribbles", "ground_truth"):
         (folder / f"train/{part}/a.png").rename(folder / f"train/{part}/A.PNG")
     with pytest.raises(UserError, match=r"has no partner A\.\* in images; a\.(png|jpg) differs in case"):
         open_split(folder)
 
 
-def test_labels_stored_as_jpeg_are_told_what_became_of_them(tmp_path):
+def test_labels_stored_as_jpeg_are_explained(tmp_path):
     path = write(tmp_path / "mask.jpg", np.kron(np.eye(8), np.full((5, 5), 255)))
     with pytest.raises(BadFile, match="JPEG changes pixel values, save labels as PNG"):
         read_mask(path)
@@ -93,7 +93,7 @@ def test_two_files_of_one_stem_are_an_error(folder):
         ("", "trian", "Did you mean 'train'"),
     ],
 )
-def test_a_wrong_folder_or_split_is_told_what_is_expected(folder, path, split, message):
+def test_a_wrong_folder_or_split_is_reported_with_what_is_expected(folder, path, split, message):
     with pytest.raises(UserError, match=message):
         open_split(folder / path, split)
 
@@ -189,6 +189,6 @@ def test_the_working_size_is_the_largest_multiple_of_32_below_the_most_common_si
         working_size([(500, 31)], 32)
 
 
-def test_of_sizes_that_are_as_common_the_middle_one_is_worked_at_whatever_their_order():
+def test_of_equally_common_sizes_the_median_is_used():
     sizes = [(97, 143), (640, 480), (200, 300)]
     assert working_size(sizes, 32) == working_size(sizes[::-1], 32) == (192, 288)

@@ -31,7 +31,7 @@ def test_folds_are_disjoint_cover_everything_and_differ_by_one_image_at_most(sha
         assert sorted([*part, *folds.training(fold)]) == sorted(shares)
 
 
-def test_folds_are_alike_in_foreground_share():
+def test_folds_have_similar_foreground_shares():
     rng = np.random.default_rng(0)
     shares = {f"img{k}": float(share) for k, share in enumerate(rng.beta(1, 4, 200))}
     means = [np.mean([shares[s] for s in make_folds(shares, 5, 3, "h").held_out(fold)]) for fold in range(5)]
@@ -116,7 +116,7 @@ def test_groups_are_read_and_images_without_one_stand_alone(tmp_path):
         ("stem,group\nimg01,1\nimg01,2\n", "line 3: 'img01' is in two groups"),
     ],
 )
-def test_mistakes_in_groups_are_told_with_their_line(tmp_path, text, message):
+def test_mistakes_in_groups_are_reported_with_their_line(tmp_path, text, message):
     path = tmp_path / "groups.csv"
     path.write_text(text)
     with pytest.raises(UserError) as error:

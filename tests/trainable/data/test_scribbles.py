@@ -93,7 +93,7 @@ def test_strokes_differ_from_one_drawing_to_the_next() -> None:
     assert len(drawings) == 20
 
 
-def test_the_same_stream_draws_the_same_whatever_the_global_one_is() -> None:
+def test_a_stream_does_not_depend_on_the_global_random_state() -> None:
     drawings = []
     for state in (1, 2):
         np.random.seed(state)

@@ -36,7 +36,7 @@ def test_the_files_come_once_in_parts_and_are_the_same(elsewhere, small_folder, 
     assert sent.place() == place and len(fetched) == 1
 
 
-def test_where_the_folder_is_seen_nothing_is_fetched(elsewhere, small_folder, small_folds):
+def test_nothing_is_fetched_if_the_folder_is_visible(elsewhere, small_folder, small_folds):
     assert Shipment(small_folds, small_folder, "train", lambda: pytest.fail("fetched")).place() == small_folder
 
 

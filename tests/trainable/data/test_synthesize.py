@@ -71,7 +71,7 @@ def test_files_have_the_modes_of_real_ones(folder: Path) -> None:
         assert set(np.unique(np.asarray(truth))) == {0, 1}
 
 
-def test_no_test_split_unless_asked_for(tmp_path: Path) -> None:
+def test_there_is_no_test_split_by_default(tmp_path: Path) -> None:
     assert list(dataset.find_splits(make(tmp_path / "data", 1))) == ["train"]
 
 
@@ -168,7 +168,7 @@ def test_progress_counts_every_image(tmp_path: Path) -> None:
     assert heard == [1, 2, 3, 4, 5]
 
 
-def test_nothing_is_there_until_all_is_and_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+def test_a_data_set_appears_at_once_and_an_interruption_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "data"
 
     def interrupt(done: int) -> None:

@@ -49,6 +49,6 @@ def test_a_device_that_is_full_is_not_taken_for_one_that_is_not_there(small_data
     assert told.value.reason == "out_of_memory"
 
 
-def test_a_device_that_is_not_there_is_told(monkeypatch):
+def test_a_missing_device_is_reported(monkeypatch):
     with pytest.raises(UserError, match="cannot be used here"):
         pick_device("cuda:77")

@@ -13,7 +13,7 @@ def names(configs, most=8):
     return [(config.encoder, config.batch_size, config.size) for config in heaviest(configs, size_of, most).values()]
 
 
-def test_of_each_kind_of_network_the_one_that_is_fed_the_most_is_asked():
+def test_the_largest_batch_of_each_kind_of_network_is_probed():
     configs = [
         small_config(encoder=encoder, batch_size=batch, size=size, learning_rate=rate)
         for encoder in ("resnet18", "efficientnet-b2")
@@ -38,7 +38,7 @@ def test_twice_the_bytes_and_averaged_weights_weigh_more():
     assert list(heaviest([averaged, full, plain], size_of, 8).values()) == [full]
 
 
-def test_of_too_many_kinds_those_that_are_fed_the_most_are_asked():
+def test_of_too_many_kinds_those_with_the_largest_batches_are_probed():
     configs = [small_config(encoder=f"e{batch}", batch_size=batch) for batch in (1, 4, 2, 3)]
     assert [batch for _, batch, _ in names(configs, most=2)] == [4, 3]
 

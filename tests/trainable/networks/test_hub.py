@@ -26,7 +26,7 @@ def silence(url, timeout):
     raise ConnectionError(f"{url} does not answer")
 
 
-def test_where_the_hub_is_silent_only_its_cache_is_asked_and_afterwards_all_is_as_before(hub):
+def test_an_unreachable_hub_is_replaced_by_its_cache_temporarily(hub):
     hub(silence)
     with pytest.raises(KeyError), weights_hub.cache_alone_if_silent():
         assert constants.is_offline_mode()
@@ -40,14 +40,14 @@ def test_a_hub_that_answers_is_left_to_its_client(hub):
         assert not constants.is_offline_mode()
 
 
-def test_whoever_wants_no_hub_to_be_asked_keeps_that(hub, monkeypatch):
+def test_offline_mode_of_the_user_is_kept(hub, monkeypatch):
     hub(lambda url, timeout: pytest.fail("it was asked"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with weights_hub.cache_alone_if_silent():
         assert constants.is_offline_mode()
 
 
-def test_weights_that_cannot_be_had_are_told_with_the_place_where_they_could_lie(hub):
+def test_unavailable_weights_are_reported_with_the_cache_folder(hub):
     hub(silence)
     started = small_config(encoder="resnet18", encoder_weights="imagenet")
     with pytest.raises(UserError, match=r"weights of 'resnet18' are not available here.*the hub's cache /.*=none"):

@@ -12,7 +12,7 @@ PROBABILITIES = torch.tensor([[0.9, 0.8, 0.1, 0.1], [0.8, 0.5, 0.2, 0.0], [0.2, 
 TRUTH = torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
 
 
-def test_the_example_is_what_it_says():
+def test_the_example_is_valid():
     assert PROBABILITIES.sum().item() == pytest.approx(4.0)
     assert TRUTH.sum().item() == 5
     assert (PROBABILITIES * TRUTH).sum().item() == pytest.approx(3.2)

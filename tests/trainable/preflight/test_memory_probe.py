@@ -1,4 +1,4 @@
-"""Measuring with a stand-in for the card: the steps are real, what CUDA says of its memory is made up."""
+"""Memory measurements with a fake GPU: the steps are real, the memory statistics of CUDA are not."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def cuda(monkeypatch, small_cache):
     return state
 
 
-def test_a_footprint_is_the_peak_of_the_tensors_and_what_stands_beside_them(cuda, small_folder):
+def test_a_footprint_is_the_peak_of_the_tensors_and_the_context(cuda, small_folder):
     footprint = memory_probe.measure(small_config(), CARD, small_folder, 4, 0, "cpu")
     # Others: 1.5 - 0.5 = 1. In the end 4.75 are taken, of which 3 by tensors and 1 by others: 0.75 is ours beside.
     assert footprint == Footprint(int(3.5 * GIB), int(0.75 * GIB), CARD)
@@ -50,7 +50,7 @@ def test_a_measurement_trains_evaluates_and_writes_results(cuda, small_folder, m
     assert done == [*half, *half, "save_best"]
 
 
-def test_what_does_not_fit_once_is_told_with_what_it_needs_and_what_there_is(cuda, small_folder, monkeypatch):
+def test_a_config_that_does_not_fit_is_reported_with_needed_and_available_memory(cuda, small_folder, monkeypatch):
     def step(self, images, labels):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -63,7 +63,7 @@ def test_what_does_not_fit_once_is_told_with_what_it_needs_and_what_there_is(cud
         memory_probe.measure(small_config(), CARD, small_folder, 4, 0, "cpu")
 
 
-def test_nan_is_no_reason_not_to_know_the_memory(cuda, small_folder, monkeypatch):
+def test_memory_is_measured_despite_a_nan_loss(cuda, small_folder, monkeypatch):
     def evaluate(self):
         raise FoldFailed("nan", "the validation loss is nan at step 2", 2)
 
@@ -124,7 +124,7 @@ def test_what_was_measured_under_other_circumstances_is_measured_again(cache, sm
     assert len(card.measured) == 4
 
 
-def test_a_process_of_its_own_gives_back_values_and_errors():
+def test_a_new_process_returns_values_and_errors():
     assert memory_probe._in_fresh_process(os.getpid) != os.getpid()
     with pytest.raises(UserError, match="size"):
         memory_probe._in_fresh_process(_refuse)

@@ -1,4 +1,4 @@
-"""Networks are tried before anything is trained: here in this process, once in one of its own."""
+"""Networks are built before anything is trained: in this process here, and once in a new one."""
 
 import os
 from concurrent.futures.process import BrokenProcessPool
@@ -39,7 +39,7 @@ def test_networks_that_can_be_built_are_let_through_and_not_tried_again(tried):
     assert tried.encoders == []
 
 
-def test_all_that_cannot_be_built_are_told_at_once(tried):
+def test_all_networks_that_cannot_be_built_are_listed(tried):
     with pytest.raises(UserError) as told:
         check_networks(configs("resnet81", "test_resnet", "eficientnet-b2", "test_vit"), tried)
     lines = str(told.value).splitlines()
@@ -86,7 +86,7 @@ def test_they_are_tried_in_a_process_of_their_own(tried):
     assert tried.encoders == []
 
 
-def test_a_process_that_is_killed_is_told_of(tried):
+def test_a_killed_process_is_reported(tried):
     def killed(work, configs):
         raise BrokenProcessPool
 

@@ -1,4 +1,4 @@
-"""A fold trial of a run in an object store: its files travel, and no cut on the way loses or doubles anything."""
+"""A fold trial of a run in an object store: interrupted transfers neither lose nor duplicate anything."""
 
 import json
 import shutil
@@ -62,7 +62,7 @@ def leftovers(scratch):
     return [path.name for path in scratch.iterdir() if path.suffix != ".lock"]
 
 
-def test_a_fold_goes_on_on_another_node_where_it_was_paused(job, object_store, node):
+def test_a_paused_fold_resumes_on_another_node(job, object_store, node):
     scratch = node("first")
     place, reports = working(job, until=3)
     assert [report["step"] for report in reports] == [1, 2, 3]
@@ -83,7 +83,7 @@ def test_a_fold_that_is_stopped_in_between_leaves_all_it_has_in_the_store(job, o
     assert told(object_store) == [1, 2] and leftovers(scratch) == []
 
 
-def test_the_last_report_is_not_told_before_its_results_are_in_the_store(job, object_store, node):
+def test_the_last_report_follows_the_upload_of_its_results(job, object_store, node):
     _place, reports = working(job, clock=lambda: lambda: 0.0)
     for report in reports:
         if report["finished"]:
@@ -139,7 +139,7 @@ def test_a_worker_that_was_given_up_does_not_undo_what_was_done_since(job, objec
     assert told(object_store) == [1, 2, 3]
 
 
-def test_a_second_process_of_the_node_gets_a_folder_of_its_own(job, node):
+def test_a_second_process_of_a_node_gets_another_folder(job, node):
     first, reports = working(job)
     next(reports)
     second = Workplace(job)

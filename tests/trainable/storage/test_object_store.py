@@ -1,4 +1,4 @@
-"""A prefix in an object store, by a real server: what it holds, what is tried again, and what is refused at once."""
+"""An object store on a real server: its content, retries, and errors that are not retried."""
 
 import os
 
@@ -81,7 +81,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(store, object_store, clo
         lambda store, path: store.delete("a"),
     ],
 )
-def test_one_that_stays_away_is_told_of_after_a_minute_and_a_half(store, object_store, clock, tmp_path, use):
+def test_an_unreachable_store_is_reported_after_90_seconds(store, object_store, clock, tmp_path, use):
     object_store.stop()
     try:
         with pytest.raises(StoreFailed, match=r"s3://scribbles/runs/demo: cannot be reached, tried for [78].*NETWORK"):
@@ -91,7 +91,7 @@ def test_one_that_stays_away_is_told_of_after_a_minute_and_a_half(store, object_
     assert 70 < clock.now <= 90 and not list(tmp_path.iterdir())
 
 
-def test_what_does_not_pass_is_told_at_once(object_store, clock):
+def test_permanent_errors_are_reported_immediately(object_store, clock):
     store = Store(object_store.url("x", bucket="nobody-made-it"), clock=clock, sleep=clock.sleep)
     for use in (lambda: store.write("a", b""), store.names):
         with pytest.raises(StoreFailed, match="s3://nobody-made-it: this bucket does not exist"):
@@ -99,7 +99,7 @@ def test_what_does_not_pass_is_told_at_once(object_store, clock):
     assert clock.now == 0
 
 
-def test_a_wrong_key_is_told_at_once_with_where_keys_come_from(store, object_store, clock, tmp_path):
+def test_a_wrong_key_is_reported_immediately_with_the_credential_chain(store, object_store, clock, tmp_path):
     store.write("a", b"")
     for use in (lambda: store.write("a", b""), store.names, lambda: store.get("a", tmp_path / "a")):
         with object_store.checking_keys(), pytest.raises(StoreFailed) as caught:
@@ -120,7 +120,7 @@ def test_an_error_of_the_own_disk_is_not_taken_for_one_of_the_store(store, tmp_p
         store.put(tmp_path / "nothing", "b")
 
 
-def test_the_environment_tells_the_server_and_the_region_where_the_url_does_not(monkeypatch):
+def test_the_environment_gives_server_and_region_if_the_url_does_not(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://10.0.0.1:9000")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     told = "s3://bucket/runs?endpoint_override=http://10.0.0.1:9000&region=eu-west-1"
@@ -162,7 +162,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(name, tmp_path):
         fetch(None, {name: Entry(1, 0.0)}, tmp_path / "copy")
 
 
-def test_nothing_is_written_through_a_link_that_leads_elsewhere(store, tmp_path):
+def test_nothing_is_written_through_a_link_that_leads_out(store, tmp_path):
     store.write("link/x", b"content")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "copy").mkdir()
@@ -195,7 +195,7 @@ def test_a_data_set_is_fetched_once_and_then_only_what_has_changed(object_store,
     assert data_folder(os.fspath(small_folder)) == small_folder
 
 
-def test_a_data_set_that_is_not_there_is_told(object_store, tmp_path, monkeypatch):
+def test_a_missing_data_set_is_reported(object_store, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=f"s3://{BUCKET}/data/none: is empty"):
         data_folder(object_store.url("data/none"))

@@ -43,7 +43,7 @@ def test_batch_statistics_are_averaged_too():
     torch.testing.assert_close(ema.network[1].running_mean, torch.full((3,), 0.1))
 
 
-def test_the_average_is_no_part_of_training():
+def test_the_average_is_not_trained():
     ema = Ema(network(), decay=0.9)
     assert not any(parameter.requires_grad for parameter in ema.network.parameters())
 

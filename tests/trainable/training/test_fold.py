@@ -119,7 +119,7 @@ def test_the_loop_stops_early_when_the_score_no_longer_rises(train):
     assert reports[-1].finished and reports[-1].step < 200
 
 
-def test_the_best_weights_go_by_the_metric_that_was_asked_for(train, tmp_path, scored):
+def test_the_best_weights_are_selected_by_the_given_metric(train, tmp_path, scored):
     scored(miou=[0.5, 0.4, 0.3, 0.2], dice=[0.1, 0.2, 0.4, 0.3])
     train(metric="dice", until=4)
     train(metric="dice")
@@ -128,7 +128,7 @@ def test_the_best_weights_go_by_the_metric_that_was_asked_for(train, tmp_path, s
     assert "best 0.4000 at step 6" in (tmp_path / "out/log.txt").read_text()
 
 
-def test_patience_goes_by_the_metric_that_was_asked_for(train, tmp_path, scored):
+def test_patience_uses_the_given_metric(train, tmp_path, scored):
     impatient = small_config(steps=12, evaluations=6, patience=1)  # an epoch is four steps, or almost
     scored(miou=[k / 9 for k in range(9)], dice=[0.5] * 9)
     assert train(impatient, metric="dice")[-1].step == 6
@@ -140,7 +140,7 @@ def test_patience_zero_never_stops_early(train):
     assert train(config)[-1].step == 12
 
 
-def test_a_fold_pauses_at_a_step_and_goes_on(train, tmp_path):
+def test_a_fold_pauses_at_a_step_and_resumes(train, tmp_path):
     whole = train(folder=tmp_path / "whole")
     first = train(until=4)
     assert [report.step for report in first] == [2, 4] and not first[-1].finished
@@ -149,7 +149,7 @@ def test_a_fold_pauses_at_a_step_and_goes_on(train, tmp_path):
     assert [r.scores for r in first + second[1:]] == [r.scores for r in whole]
 
 
-def test_a_finished_fold_only_says_its_last_report_again(train, tmp_path):
+def test_a_finished_fold_only_repeats_its_last_report(train, tmp_path):
     last = train()[-1]
     files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.pt")}
     assert train() == [last]
@@ -164,14 +164,14 @@ def test_a_caller_that_stops_listening_loses_nothing(small_data, small_folds, tm
     assert train()[0] == first
 
 
-def test_keep_going_is_asked_after_every_step(train):
+def test_keep_going_is_called_after_every_step(train):
     asked = []
     assert [r.step for r in train(keep_going=lambda step: asked.append(step) or step < 3)] == [2]
     assert asked == [1, 2, 3]
     assert [r.step for r in train()] == [2, 4, 6, 8]
 
 
-def test_a_loss_that_is_no_number_ends_the_fold_with_its_step(train, tmp_path, monkeypatch):
+def test_a_nan_loss_ends_the_fold_with_its_step(train, tmp_path, monkeypatch):
     real = trial.segmentation_loss
     calls = []
 
@@ -221,7 +221,7 @@ def test_a_checkpoint_of_something_else_is_refused_and_left_alone(train, tmp_pat
     assert (tmp_path / "out/last.pt").read_bytes() == before
 
 
-def test_a_checkpoint_that_does_not_say_what_it_goes_by_goes_on_by_miou(train, tmp_path, scored):
+def test_a_checkpoint_without_a_metric_resumes_by_miou(train, tmp_path, scored):
     scored(miou=[0.5, 0.6, 0.3, 0.2], dice=[0.1, 0.2, 0.4, 0.3])
     train(until=2)
     state = checkpoint.load(tmp_path / "out/last.pt")

@@ -1,5 +1,5 @@
-"""What a training step asks of its device, on torch's ``meta`` device: it has shapes and no numbers, as the host sees
-a GPU that it does not wait for. Asking for a number is an error there, and so is mixing tensors of two devices."""
+"""A training step never waits for its device. On torch's ``meta`` device, tensors have shapes and no values: reading a
+value is an error there, and so is mixing tensors of two devices."""
 
 import pytest
 import torch

@@ -27,7 +27,7 @@ def test_warm_up_climbs_evenly_and_the_cosine_takes_the_rest():
     assert learning_rate(60, config) == pytest.approx(0.5)
 
 
-def test_a_horizon_that_is_all_warm_up_is_no_division_by_zero():
+def test_a_horizon_of_only_warm_up_does_not_divide_by_zero():
     assert math.isfinite(learning_rate(5, make_config({"steps": 5, "warmup_steps": 5})))
 
 

@@ -1,4 +1,4 @@
-"""Killed at any step or in the middle of any write, a fold goes on to the very same bits."""
+"""A fold that is killed at any step or during any write resumes with bit-identical results."""
 
 import multiprocessing
 import os
@@ -119,7 +119,7 @@ def test_killed_between_the_renames_of_a_checkpoint_it_ends_the_same(
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "empty", "text"])
-def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
+def test_a_damaged_last_checkpoint_falls_back_to_the_previous_one(
     small_data, small_folds, tmp_path, undisturbed, damage, caplog
 ):
     run(small_data, small_folds, tmp_path, until=5, checkpoint_seconds=0.0)
@@ -184,7 +184,7 @@ def test_a_disk_that_is_full_is_an_error_and_what_was_saved_stays(small_data, sm
     assert 8 in run(small_data, small_folds, tmp_path)
 
 
-def test_running_out_of_memory_is_told_apart(small_folder, small_folds, tmp_path):
+def test_out_of_memory_is_recognised(small_folder, small_folds, tmp_path):
     """The address space is limited to what is in use and a little; a step at this size needs gigabytes."""
     import resource
 
