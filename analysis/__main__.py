@@ -1,7 +1,5 @@
 """``python -m analysis``: the command line of the analysis."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

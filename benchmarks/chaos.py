@@ -7,8 +7,6 @@ Its outcome is compared with that of the same search without faults. Finished se
 interrupted, running it again continues with the remaining ones.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import random

@@ -3,8 +3,6 @@
 python benchmarks/corrected.py --count 500
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

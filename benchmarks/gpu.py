@@ -14,8 +14,6 @@ speed      ms per step of the naive loop, the fold loop and its accelerations; s
 reproduce  five folds of the known best configuration with the fastest loop, their ensemble, masks
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

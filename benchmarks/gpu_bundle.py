@@ -9,8 +9,6 @@ training split at 480x352 (JPEG), so that it fits, and the splits to predict as 
 --results of benchmarks/gpu.py, by default in the folder's results/.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ Each check returns what it measured and whether that is within its bound. A chec
 the checks after it still run.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

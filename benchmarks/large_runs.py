@@ -6,8 +6,6 @@ The run is generated, not trained: every fold trial has full length, as in a gri
 process, like the command itself. The page is opened in Chromium, if it is installed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

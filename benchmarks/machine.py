@@ -1,7 +1,5 @@
 """The machine and the commit of a measurement, which every result file contains."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -7,8 +7,6 @@ interrupted, running it again within an hour measures only the missing parts. Ra
 so that it spends no time on unused files; the engine runs as a user launches it, with every record synced to disk.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -8,8 +8,6 @@ explain the fold race show a replay on it. Check the pictures before committing:
 of the data.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import subprocess

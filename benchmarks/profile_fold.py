@@ -8,8 +8,6 @@ synthetic set of the real one's size is used. On a GPU the profiler waits for ea
 there the parts add up to more than a step takes.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

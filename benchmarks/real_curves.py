@@ -8,8 +8,6 @@ Each repeat uses another order of configs and folds, the same for all schedulers
 the machine, so the table contains smoothed ones: the time of a step is the median over all steps of its batch size.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

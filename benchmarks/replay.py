@@ -3,8 +3,6 @@
 python benchmarks/replay.py --count 200 --baselines 40
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

@@ -9,8 +9,6 @@ limited by --minutes; run again, it resumes, and the seconds of all sessions are
 benchmarks/results/NAME.json, NAME_masks.zip and NAME_masks_flips.zip.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

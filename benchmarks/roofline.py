@@ -8,8 +8,6 @@ the step. Caches and fused operations can make a step faster than its memory tra
 arithmetic.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -3,8 +3,6 @@
 python benchmarks/samplers.py --seeds 6
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 import sys

@@ -9,8 +9,6 @@ plus, for each record, the time of a sync, measured beforehand on the disk of th
 process and is saved once it ends. ``--exact`` compares a race of this many configs with one evaluated at every report.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

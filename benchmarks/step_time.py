@@ -10,8 +10,6 @@ first step, which a fold trial must make up for. The lower bounds are the bytes 
 write over the measured bandwidth, and its arithmetic over the measured rate. Without DATA, a synthetic set is used.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

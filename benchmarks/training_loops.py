@@ -6,8 +6,6 @@ Prints ``ready`` after the warm-up, waits for a line on stdin, measures, prints 
 training until the next line, so that no loop has the device to itself while others are still measured.
 """
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import json

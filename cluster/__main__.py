@@ -1,7 +1,5 @@
 """``python -m cluster``: deployment files, capacity planning and health checks."""
 
-from __future__ import annotations
-
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path

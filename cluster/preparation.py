@@ -1,7 +1,5 @@
 """Preparing a cluster for fold trials: their data in the object store, and their memory measured on each GPU type."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

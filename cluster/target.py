@@ -1,7 +1,5 @@
 """Opening the target of a run: a local Ray, or an existing cluster whose nodes can fetch the data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

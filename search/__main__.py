@@ -1,7 +1,5 @@
 """``python -m search``: the command line of the search."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from functools import partial
@@ -31,8 +29,7 @@ def plan(
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
     slots: Annotated[
-        int | None,
-        typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here)."),
+        int | None, typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here).")
     ] = None,
     output: Output = Format.table,
 ) -> None:
@@ -72,8 +69,7 @@ def launch(
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
     address: Annotated[
-        str | None,
-        typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto."),
+        str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto.")
     ] = None,
     plain: Plain = False,
     dashboard: Annotated[

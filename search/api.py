@@ -1,7 +1,5 @@
 """The Python API of the search: launching a space and opening a run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path

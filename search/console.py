@@ -1,7 +1,5 @@
 """The ``scribble-search`` script: ``scribble-search search launch ...`` is ``python -m search launch ...``."""
 
-from __future__ import annotations
-
 import sys
 from runpy import run_module
 

@@ -1,7 +1,5 @@
 """The values that a policy and its driver exchange; they have no behaviour."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias

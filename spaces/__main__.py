@@ -1,7 +1,5 @@
 """``python -m spaces``: check a space file, show its configs, list the shipped spaces and every key of a space file."""
 
-from __future__ import annotations
-
 import random
 import shlex
 from typing import Annotated
@@ -17,10 +15,7 @@ from trainable.exit_codes import WRONG, Version, run
 from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
 
 

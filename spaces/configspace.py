@@ -5,8 +5,6 @@ which conditions and exclusions can name. Each of them is therefore rewritten in
 alternatives, each of which lists the values that some parameters may have.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import random

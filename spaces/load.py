@@ -1,7 +1,5 @@
 """Load a space from a file and overrides, or report all of its problems at once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path

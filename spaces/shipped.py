@@ -1,7 +1,5 @@
 """The spaces that ship with the project, which can be given by name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from trainable.errors import UserError, did_you_mean

@@ -1,7 +1,5 @@
 """A summary of a space for the terminal, and its configs and problems as rows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from spaces.schema.parameters import Condition

@@ -60,13 +60,7 @@ FLOORS = {
         {"fit", "ray_trial"},
         {"__main__"},
     ],
-    "spaces": [
-        {"shipped", "yaml_file"},
-        {"schema"},
-        {"space"},
-        {"configspace", "load", "summary"},
-        {"__main__"},
-    ],
+    "spaces": [{"shipped", "yaml_file"}, {"schema"}, {"space"}, {"configspace", "load", "summary"}, {"__main__"}],
     "search": [
         {"messages"},
         {"race"},
@@ -78,21 +72,8 @@ FLOORS = {
         {"commands"},
         {"__main__", "api", "console"},
     ],
-    "cluster": [
-        {"deployment"},
-        {"connection"},
-        {"capacity"},
-        {"preparation", "doctor"},
-        {"target"},
-        {"__main__"},
-    ],
-    "analysis": [
-        {"statistics"},
-        {"answer"},
-        {"ensembles"},
-        {"exports", "report"},
-        {"__main__"},
-    ],
+    "cluster": [{"deployment"}, {"connection"}, {"capacity"}, {"preparation", "doctor"}, {"target"}, {"__main__"}],
+    "analysis": [{"statistics"}, {"answer"}, {"ensembles"}, {"exports", "report"}, {"__main__"}],
 }
 MAX_FILES = 12  # per folder
 SPACES_IMPORT = {"exit_codes", "config", "errors", "files", "metrics", "printing"}  # modules of trainable

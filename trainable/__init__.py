@@ -3,6 +3,7 @@
 The names below are loaded on first use, so that the pure parts (config, folds, metrics) load without torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,20 +16,7 @@ __all__ = ["folds_of", "make_config", "open_data", "train_fold"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "make_config":
-        from trainable.config import make_config
-
-        return make_config
-    if name == "open_data":
-        from trainable.data.decoded_images import open_data
-
-        return open_data
-    if name == "folds_of":
-        from trainable.data.folds import folds_of
-
-        return folds_of
-    if name == "train_fold":
-        from trainable.training.fold import train_fold
-
-        return train_fold
+    sources = {"make_config": "config", "open_data": "data.decoded_images", "folds_of": "data.folds"}
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.{sources.get(name, 'training.fold')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

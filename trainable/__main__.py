@@ -1,7 +1,5 @@
 """``python -m trainable``: check a data set, make one, look at augmentation, train one fold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +10,7 @@ from trainable.exit_codes import Version, run
 from trainable.printing import Format, say
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
 
 

@@ -1,7 +1,5 @@
 """A config: every hyperparameter of training a fold, with its type, range and default."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -99,12 +97,7 @@ def describe() -> list[dict[str, Any]]:
     """Every hyperparameter with its default, what is allowed and what it does."""
     schema = Config.model_json_schema()["properties"]
     return [
-        {
-            "name": name,
-            "default": field.get_default(),
-            "allowed": allowed(schema[name]),
-            "meaning": field.description,
-        }
+        {"name": name, "default": field.get_default(), "allowed": allowed(schema[name]), "meaning": field.description}
         for name, field in Config.model_fields.items()
     ]
 

@@ -1,7 +1,5 @@
 """The exit codes of all programs, and errors of the user without a traceback."""
 
-from __future__ import annotations
-
 import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn

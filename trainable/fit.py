@@ -84,10 +84,7 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
     last: Report | None = None
-    with (
-        _interruptible() as stops,
-        watch(request.until or config.steps, config.batch_size, request.metric) as watcher,
-    ):
+    with _interruptible() as stops, watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
 
         def keep_going(step: int) -> bool:
             watcher.step(step)

@@ -1,7 +1,5 @@
 """Output of all commands: data on stdout as a table, JSON or CSV; messages on stderr."""
 
-from __future__ import annotations
-
 import csv
 import json
 import sys

@@ -37,11 +37,7 @@ class _Bar:
         score = report.scores[self.metric]
         self.best = max(self.best, score)
         self.progress.update(
-            self.task,
-            completed=report.step,
-            loss=f"{report.loss:.3f}",
-            score=f"{score:.4f}",
-            best=f"{self.best:.4f}",
+            self.task, completed=report.step, loss=f"{report.loss:.3f}", score=f"{score:.4f}", best=f"{self.best:.4f}"
         )
 
 

@@ -4,8 +4,6 @@ The state of a trial is in its fold's folder, so Tune keeps no checkpoint of its
 a fault resumes from the folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import faulthandler

@@ -5,8 +5,6 @@ that everything that runs fold trials can be tested with any fault and without t
 processes but are not synced: power cuts are not simulated, and syncing is slow.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import math

@@ -1,7 +1,5 @@
 """Two configs side by side: what differs between them, in parameters, on each fold and on each image."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """A picture of the images on which two configs differ most, each predicted by the fold model that held it out."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,14 +24,7 @@ from trainable.training.checkpoint import BEST, load_network
 from trainable.training.evaluate import original_probabilities
 
 MISSED, INVENTED = (70, 130, 255), (255, 140, 0)
-CAPTIONS = (
-    "image",
-    "scribble, truth outlined",
-    "truth",
-    "prediction of A",
-    "prediction of B",
-    "where they differ",
-)
+CAPTIONS = ("image", "scribble, truth outlined", "truth", "prediction of A", "prediction of B", "where they differ")
 LEGEND = "blue: false negative; orange: false positive; green: only A is right; red: only B is right"
 
 

@@ -1,7 +1,5 @@
 """The answer in machine-readable form: selection.json and the rows of summary.csv."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """The answer: the winner, the set it cannot be distinguished from, the evidence, and what the others lack."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The answer in sentences: first the winner, then how certain it is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

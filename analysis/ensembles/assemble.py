@@ -1,7 +1,5 @@
 """Build an ensemble of a run's fold models, with a manifest of its members and training data."""
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Sequence

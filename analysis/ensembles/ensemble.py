@@ -3,8 +3,6 @@
 It takes an image and its scribble as they are on disk and returns a probability per pixel; its file is all it needs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Score masks against the truth: every metric, per image and pooled."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Recognise training images by their content, even under a new name or in another file format."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor

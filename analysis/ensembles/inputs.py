@@ -1,7 +1,5 @@
 """The input of a prediction: files, a folder of images or a split, each image with its scribble."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

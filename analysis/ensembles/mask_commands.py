@@ -1,7 +1,5 @@
 """Commands that predict masks and score them, without a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

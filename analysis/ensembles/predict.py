@@ -1,7 +1,5 @@
 """Predict masks with an ensemble: streamed, batched by size, resumable; a bad image is skipped."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import defaultdict, deque

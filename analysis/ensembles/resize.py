@@ -4,8 +4,6 @@ Training images are resized by Pillow. An ensemble does the same inside the mode
 graph, for any size: the filters are one matrix per axis, computed from the size.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

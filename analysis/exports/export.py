@@ -1,7 +1,5 @@
 """Export a config as one folder to retrain it, predict with it, and verify both."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Export the ensemble as an ONNX file from bytes to probabilities of any image size, and verify it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """The README of an exported folder: the commands, step by step, and their expected results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The cost: GPU-seconds by outcome, compared with the full grid, and how to reproduce the run."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

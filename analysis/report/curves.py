@@ -1,7 +1,5 @@
 """The training: learning curves, where and why each ended, and the table of all folds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from html import escape

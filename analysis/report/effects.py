@@ -1,7 +1,5 @@
 """The effect of each parameter: its levels, pairs of parameters crossed, and its importance."""
 
-from __future__ import annotations
-
 from itertools import combinations
 from typing import Any
 

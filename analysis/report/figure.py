@@ -1,7 +1,5 @@
 """The parts of a page (sections of figures, tables and text) and the colours that figures share."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

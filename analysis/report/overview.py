@@ -1,7 +1,5 @@
 """The first screen: the answer in sentences, and the expected score of every config."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from html import escape

@@ -1,7 +1,5 @@
 """Render the page: one HTML file with its style, plotly, and the figures as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape

@@ -1,7 +1,5 @@
 """Save the figures as PNG files, drawn by the page in headless Chromium, which plotly's own exporter needs too."""
 
-from __future__ import annotations
-
 import base64
 import html
 import re

@@ -11,19 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.answer.selection import Selection
-from analysis.report.figure import (
-    INK,
-    LINE,
-    OTHER,
-    SCALE,
-    SET,
-    WINNER,
-    Figure,
-    Section,
-    axis,
-    label,
-    values_of,
-)
+from analysis.report.figure import INK, LINE, OTHER, SCALE, SET, WINNER, Figure, Section, axis, label, values_of
 from search.race.mixed_model import Array
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range

@@ -1,7 +1,5 @@
 """Write the report of a run, with summary.csv and selection.json beside it."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Callable

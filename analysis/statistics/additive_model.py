@@ -5,8 +5,6 @@ overestimates the noise on purpose, because pruning too early cannot be undone. 
 variances are estimated from the run alone, and intervals include their uncertainty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

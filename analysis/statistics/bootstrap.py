@@ -5,8 +5,6 @@ bootstrap samples of the images, the winner is selected on the sampled images an
 trained again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,10 +34,6 @@ class CorrectedScore:
     low: float
     high: float
     chosen: Array
-
-    @property
-    def optimism(self) -> float:
-        return self.naive - self.estimate
 
 
 def bias_corrected(

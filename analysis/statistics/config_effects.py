@@ -1,7 +1,5 @@
 """The expected score of each config with its interval, and the set that holds the best config."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

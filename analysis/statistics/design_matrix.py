@@ -1,7 +1,5 @@
 """Parameters as columns of a linear model, and which of their effects the configs can separate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real

@@ -4,8 +4,6 @@ The folds of a cross-validation share training images, so their differences are 
 rejects far too often. Both tests here correct the variance of the mean difference for this correlation.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

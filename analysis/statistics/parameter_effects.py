@@ -6,8 +6,6 @@ deviation from the effects of its parameters and are not independent observation
 compares them), but does not support forecast scores, and does not converge if the parameters explain all differences.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The current capacity for fold trials: polled from Ray as machines come and go, and requests to its autoscaler."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

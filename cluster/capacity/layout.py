@@ -1,7 +1,5 @@
 """The planned layout: how many fold trials fit on each machine, computed without starting any."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Any

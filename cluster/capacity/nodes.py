@@ -1,7 +1,5 @@
 """The nodes that may run fold trials: new nodes are checked first, unusable ones are excluded."""
 
-from __future__ import annotations
-
 import math
 import re
 import time

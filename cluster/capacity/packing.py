@@ -3,8 +3,6 @@
 Pure arithmetic: no Ray, no CUDA.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from trainable.errors import UserError

@@ -1,7 +1,5 @@
 """Joining a running Ray cluster and sending this project's code to its nodes."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

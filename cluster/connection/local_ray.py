@@ -1,7 +1,5 @@
 """A Ray on this machine only, with its own output silenced."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Settings that Ray has no arguments for, patched while Ray runs and restored afterwards."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A search as a job of a Ray cluster: submitted with its code, followed from here, reconnected after network errors."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import sys

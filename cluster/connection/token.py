@@ -4,8 +4,6 @@ Anyone who can connect to Ray can run code as the user who started it. Ray requi
 one that every account of the machine can read; so it is created here, before Ray looks for it.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 from contextlib import suppress

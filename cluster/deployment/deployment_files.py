@@ -1,7 +1,5 @@
 """The deployment files that ship with the project: listing and copying them."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Grafana dashboard of a run, copied to the folder where Ray also writes its own dashboards."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

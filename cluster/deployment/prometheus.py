@@ -4,8 +4,6 @@ Ray exports metrics every ten seconds and drops a gauge that has not been set fo
 long as it is valid, and the metrics of a driver that died disappear.
 """
 
-from __future__ import annotations
-
 from ray.util.metrics import Counter, Gauge
 
 FOLD, RUN = ("run", "config", "fold"), ("run",)

@@ -1,7 +1,5 @@
 """Probing all nodes of a cluster in parallel, each with an actor pinned to it and a timeout."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The rules that find problems in the facts of the nodes; no Ray."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 A check that fails does not affect the others: its error message takes the place of its result.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """The output of ``doctor``: a JSON document, and table rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any

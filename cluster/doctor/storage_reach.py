@@ -1,7 +1,5 @@
 """Whether a node can access the runs; checked before its first fold trial, whose results would otherwise be lost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Launching a space: check it, open or resume its run, and run the remaining jobs on Ray."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -206,9 +204,4 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
 def _settings(space: Space, run: Run) -> EngineSettings:
     settings = space.settings
     job = {"metric": settings.metric.name, **run.job_settings}
-    return EngineSettings(
-        folder=run.folder,
-        job=job,
-        wall=settings.budget.wall,
-        trials=settings.budget.trials,
-    )
+    return EngineSettings(folder=run.folder, job=job, wall=settings.budget.wall, trials=settings.budget.trials)

@@ -1,7 +1,5 @@
 """Options that several commands of the search share."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """Commands for existing runs, which work from any terminal: status, watch, ledger, curves, list and stop."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path
@@ -74,9 +72,7 @@ def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
 
 
 def curves(
-    run: RunName,
-    out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")],
-    root: Root = RUNS,
+    run: RunName, out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")], root: Root = RUNS
 ) -> None:
     """Write the learning curves of a run to a table: config, fold, step, score, seconds, parameters.
 

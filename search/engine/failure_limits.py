@@ -1,7 +1,5 @@
 """How often a fold trial may fail before its config is given up."""
 
-from __future__ import annotations
-
 from collections import Counter
 from enum import Enum, auto
 

@@ -1,7 +1,5 @@
 """The driver's entries in the log of each fold: jobs, verdicts and faults."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Knows nothing of Ray: the adapter asks it for jobs and hands it results, and any other backend could do the same.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 import time

@@ -1,7 +1,5 @@
 """Listeners receive the events of a run; an outcome says why it ended."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

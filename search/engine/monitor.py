@@ -3,8 +3,6 @@
 No state is kept besides the score table, so a metric may be some seconds old but never wrong.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections import Counter

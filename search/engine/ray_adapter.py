@@ -5,8 +5,6 @@ result to its scheduler, and the scheduler passes it to the feed. Tune's experim
 reads only the journal and the fold folders.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import tempfile

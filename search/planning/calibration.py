@@ -1,7 +1,5 @@
 """Measure the step times of a space's configs on this machine, or recall earlier measurements."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """The GPU memory that the fold trials of a space need, probed with all of its configs or the largest possible ones."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from typing import Any

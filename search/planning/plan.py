@@ -1,7 +1,5 @@
 """The plan of a space: usage of the full grid, expected usage under its scheduler, and the budget that ends the run."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence

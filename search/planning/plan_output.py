@@ -1,7 +1,5 @@
 """The output of a plan: lines for people, JSON or CSV for programs, and two lines and a file at a launch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Rehearse a space before anything is trained: run its policy with its configs and folds on generated worlds."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -64,11 +62,7 @@ def worlds_for(configs: int) -> int:
 
 
 def rehearse(
-    space: Space,
-    points: Sequence[Point],
-    durations: Mapping[str, Durations],
-    slots: int,
-    limits: Limits,
+    space: Space, points: Sequence[Point], durations: Mapping[str, Durations], slots: int, limits: Limits
 ) -> list[Usage]:
     """The usage of the run in each world, within its limits."""
     count = rehearsed_configs(space, len(points))

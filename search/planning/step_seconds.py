@@ -1,7 +1,5 @@
 """How long the steps of each config take, and the source of that estimate: stated, measured, remembered or assumed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

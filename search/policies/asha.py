@@ -1,7 +1,5 @@
 """Asynchronous successive halving (ASHA) with rungs that compare only scores of the same fold at the same step."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """A policy: a pure state machine that hands out jobs and judges reports. It uses neither a clock nor the cluster."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TypeVar

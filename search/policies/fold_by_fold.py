@@ -1,7 +1,5 @@
 """Trials as Optuna sees them: a config trains fold after fold, and a pruner may end it between two folds."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 docs/foldrace.md describes the whole procedure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 

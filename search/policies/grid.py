@@ -1,7 +1,5 @@
 """The full grid: all folds of all configs, fold after fold. Other policies are measured against it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from search.messages import Answer, Entrant, Job, Report

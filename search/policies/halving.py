@@ -1,7 +1,5 @@
 """Successive halving over folds: fold 0 for every config, then a fixed number of configs on each further fold."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """A priority queue of jobs that does not look at every config each time."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar

@@ -1,7 +1,5 @@
 """A baseline: Optuna's median pruner over folds, which prunes configs below the median of the complete ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from statistics import fmean, median
 

@@ -1,7 +1,5 @@
 """A baseline: all folds of a random share of the configs, which is what the same budget buys without pruning."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Iterable

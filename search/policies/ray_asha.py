@@ -3,8 +3,6 @@
 It is more lenient than Ray's: a trial's own score counts for the cutoff, and it resumes if the cutoff falls.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

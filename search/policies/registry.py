@@ -1,7 +1,5 @@
 """The policies by the names that space files and commands use."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from search.policies.asha import Asha
@@ -16,12 +14,7 @@ from search.policies.wilcoxon import Wilcoxon
 from spaces.space import Space
 from trainable.errors import UserError, did_you_mean
 
-SCHEDULERS: dict[str, Callable[..., Policy]] = {
-    "grid": Grid,
-    "asha": Asha,
-    "halving": Halving,
-    "foldrace": FoldRace,
-}
+SCHEDULERS: dict[str, Callable[..., Policy]] = {"grid": Grid, "asha": Asha, "halving": Halving, "foldrace": FoldRace}
 BASELINES: dict[str, Callable[..., Policy]] = {
     "ray-asha": RayAsha,
     "median": Median,

@@ -1,7 +1,5 @@
 """A baseline: Optuna's Wilcoxon pruner over folds, which prunes configs significantly worse than the best."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import cache
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The winner, and the configs that it cannot be distinguished from."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

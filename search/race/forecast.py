@@ -1,7 +1,5 @@
 """Forecasts of full-length scores for folds that paused at a rung, from the gains that other configs made after it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from search.race.mixed_model import Array, Prior, Table, Variances, fit

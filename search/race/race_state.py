@@ -3,8 +3,6 @@
 It depends on a score matrix and the rules alone. docs/foldrace.md describes the whole procedure.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The facts that every policy decides from; nothing here is derived by a policy."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Expected means over all folds, and each config's chance to beat the leader."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Compare schedulers on the same recorded studies: their cost, and how often they find the winner of the full grid."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed

@@ -1,7 +1,5 @@
 """Generated worlds to replay policies on: configs differ a little, folds differ more, and learning curves cross."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

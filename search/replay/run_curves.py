@@ -1,7 +1,5 @@
 """The learning curves of a run as a table: one row per report, with the parameters of its config."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A simulated cluster: a clock, a heap of events, and workers that read recorded curves instead of training."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Schedules jobs on slots and computes their total usage up to the limits of a budget."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Iterable, Sequence

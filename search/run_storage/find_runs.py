@@ -1,7 +1,5 @@
 """Find a run by its name, its folder or its URL."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from search.runs.run_folder import SPACE, Run

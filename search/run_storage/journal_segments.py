@@ -3,8 +3,6 @@
 The last segment is rewritten as it grows; once it is large enough it stays as it is and a new one begins.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A run in an object store and its local copy, which holds only the files that were needed so far."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager

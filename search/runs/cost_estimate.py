@@ -3,8 +3,6 @@
 Remaining steps are assumed to take as long as the config's earlier steps, or as the average step before it has trained.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

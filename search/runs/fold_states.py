@@ -1,7 +1,5 @@
 """The state of every fold trial according to the journal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

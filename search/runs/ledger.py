@@ -6,8 +6,6 @@ caught up, is *lost*. Everything else (starting a worker, opening the data, wait
 are whole microseconds, so that the parts add up exactly.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

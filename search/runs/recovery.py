@@ -3,8 +3,6 @@
 They lack the verdicts, which a policy derives again from the configs and the reports.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

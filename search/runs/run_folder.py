@@ -1,7 +1,5 @@
 """The run folder: the space, the environment it was launched in, and all results."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from collections.abc import Mapping

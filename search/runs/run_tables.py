@@ -1,7 +1,5 @@
 """A run as tables, whether it is finished, still running or damaged."""
 
-from __future__ import annotations
-
 import gc
 import math
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 ``status``, ``list``, ``watch`` and the live view are all based on it.
 """
 
-from __future__ import annotations
-
 import math
 from statistics import fmean, stdev
 from typing import Any

@@ -1,7 +1,5 @@
 """A study: a policy whose every step is recorded in a journal before it takes effect, and restored from it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any

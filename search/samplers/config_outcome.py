@@ -3,8 +3,6 @@
 docs/samplers.md explains why the two differ.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """A study that adds configs while it runs: whenever a worker is free and no existing config should train first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from search.messages import Finished, Job, Wait

@@ -4,8 +4,6 @@ The two are separate because a finished trial in a storage cannot change, while 
 change: samplers get an in-memory study of the current state, and the storage is updated from the journal.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import time

@@ -4,8 +4,6 @@ A proposal depends only on the space, the seed and the facts in the score table,
 proposals as an uninterrupted one.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Container, Iterable
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The table of the live view: as many columns as fit, with the same widths in every frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

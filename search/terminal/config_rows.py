@@ -1,7 +1,5 @@
 """The configs that the live view shows, at most a dozen: the best, the running and the most recently stopped ones."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass

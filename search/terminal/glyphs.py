@@ -1,7 +1,5 @@
 """The symbols of the live view: states differ by shape, not only by colour."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size

@@ -1,7 +1,5 @@
 """The output of the ledger in seconds: tables, CSV rows and a JSON document."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

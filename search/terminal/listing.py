@@ -1,7 +1,5 @@
 """The output of ``status`` and ``list``: a JSON document, rows and a summary line."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

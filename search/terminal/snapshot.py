@@ -4,8 +4,6 @@ Ranks, reasons and estimates take time to compute and are kept in a ``Snapshot``
 the clock several times a second.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

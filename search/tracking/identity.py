@@ -1,7 +1,5 @@
 """``tracking.json`` in the run folder: the run's id for trackers, and the last step and state of each closed trial."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from pathlib import Path

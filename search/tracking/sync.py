@@ -4,8 +4,6 @@ The journal is the truth and a tracker a copy of it. Each launch first logs what
 point is logged twice and none stays missing after a crash, after an outage, or if tracking is enabled late.
 """
 
-from __future__ import annotations
-
 import math
 import queue
 import threading

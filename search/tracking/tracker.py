@@ -1,7 +1,5 @@
 """The interface of trackers, and the trackers that a space names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module

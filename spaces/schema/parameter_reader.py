@@ -1,7 +1,5 @@
 """Read ``parameters`` and ``forbid``, and check every value against the trainable that will receive it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The searched parameters of a space: choices and ranges, each with an optional condition."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Mapping

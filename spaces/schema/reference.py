@@ -1,7 +1,5 @@
 """Every key of a space file, generated from the declarations that check it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,45 +9,29 @@ from spaces.schema.settings import VARIANTS, Settings
 from trainable.config import allowed
 
 Row = dict[str, str]
+KEYS = ("key", "default", "allowed", "meaning")
 # The trainable's rules check parameters, so these rows are the only ones that are not generated.
-PARAMETERS: tuple[Row, ...] = (
-    {
-        "key": "parameters.NAME",
-        "default": "its default",
-        "allowed": "a value",
-        "meaning": "a fixed value",
-    },
-    {"key": "parameters.NAME.values", "default": "", "allowed": "a list", "meaning": "the values to search"},
-    {
-        "key": "parameters.NAME.min, .max",
-        "default": "",
-        "allowed": "numbers",
-        "meaning": "a range, both ends included",
-    },
-    {
-        "key": "parameters.NAME.distribution",
-        "default": "uniform",
-        "allowed": "uniform, log_uniform, int",
-        "meaning": "distribution of samples from the range; int draws whole numbers",
-    },
-    {
-        "key": "parameters.NAME.log",
-        "default": "false",
-        "allowed": "true, false",
-        "meaning": "draw whole numbers uniformly on a log scale",
-    },
-    {
-        "key": "parameters.NAME.when",
-        "default": "",
-        "allowed": "{OTHER: value or list}",
-        "meaning": "search it only when other parameters have these values; otherwise it keeps its default",
-    },
-    {
-        "key": "forbid",
-        "default": "",
-        "allowed": "a list of {NAME: value or list, ...}",
-        "meaning": "exclude configs that have all of these values",
-    },
+PARAMETERS: tuple[Row, ...] = tuple(
+    dict(zip(KEYS, row, strict=True))
+    for row in (
+        ("parameters.NAME", "its default", "a value", "a fixed value"),
+        ("parameters.NAME.values", "", "a list", "the values to search"),
+        ("parameters.NAME.min, .max", "", "numbers", "a range, both ends included"),
+        (
+            "parameters.NAME.distribution",
+            "uniform",
+            "uniform, log_uniform, int",
+            "distribution of samples from the range; int draws whole numbers",
+        ),
+        ("parameters.NAME.log", "false", "true, false", "draw whole numbers uniformly on a log scale"),
+        (
+            "parameters.NAME.when",
+            "",
+            "{OTHER: value or list}",
+            "search it only when other parameters have these values; otherwise it keeps its default",
+        ),
+        ("forbid", "", "a list of {NAME: value or list, ...}", "exclude configs that have all of these values"),
+    )
 )
 
 

@@ -1,7 +1,5 @@
 """The ``sampler`` section of a space: where configs come from."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 

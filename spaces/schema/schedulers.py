@@ -1,7 +1,5 @@
 """The ``scheduler`` section of a space: which policy prunes, and its settings."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """All sections of a space except its parameters, with their types and ranges."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -108,9 +106,7 @@ class Resources(Section):
         json_schema_extra=AMOUNT,
     )
     cpu: Annotated[Amount, AfterValidator(_positive)] = Field(
-        default="auto",
-        description="cores per fold trial; auto divides the available cores",
-        json_schema_extra=AMOUNT,
+        default="auto", description="cores per fold trial; auto divides the available cores", json_schema_extra=AMOUNT
     )
 
 

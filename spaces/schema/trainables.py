@@ -3,8 +3,6 @@
 To add a kind of fold trial, add an entry to ``TRAINABLES`` with the class of its configs.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +67,4 @@ class Trainable:
         return None if field is None else field.get_default()
 
 
-TRAINABLES = {
-    "fold": Trainable(Config, needs_data=True),
-    "scripted": Trainable(ScriptedConfig, needs_data=False),
-}
+TRAINABLES = {"fold": Trainable(Config, needs_data=True), "scripted": Trainable(ScriptedConfig, needs_data=False)}

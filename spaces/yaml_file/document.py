@@ -1,7 +1,5 @@
 """A space file with its overrides: its tree, the source of every key, and its problems."""
 
-from __future__ import annotations
-
 import math
 import pathlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Problems of a space file, each with its location, key path, value and the rule it breaks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

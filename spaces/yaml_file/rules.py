@@ -1,7 +1,5 @@
 """Pydantic's errors as rules in this project's terms, with suggestions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -3,8 +3,6 @@
 Scalars follow YAML 1.2: ``1e-3`` is a number; ``no``, ``12:30`` and ``2026-01-01`` are text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field

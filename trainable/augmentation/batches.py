@@ -4,8 +4,6 @@ Samples are drawn from one endless sequence of shuffled epochs, so no image is d
 configs with different batch sizes see the same samples with the same augmentation in the same order.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

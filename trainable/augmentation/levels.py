@@ -4,8 +4,6 @@ Mask and scribble are one packed byte (see ``decoded_images.pack``) whose 0 mean
 that fills with 0 and moves labels by nearest neighbour can therefore never create a false scribble.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from typing import Any

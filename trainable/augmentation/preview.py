@@ -1,7 +1,5 @@
 """A picture of the augmentation levels: samples with their scribbles and the outline of the mask."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

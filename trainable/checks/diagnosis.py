@@ -1,7 +1,5 @@
 """The result of checking a data set, as text for people and as JSON."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping

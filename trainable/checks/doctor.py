@@ -1,7 +1,5 @@
 """Finds every problem of a data set, each with its file."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Duplicate images: the same pixels, or the same scene re-encoded, resized, brightened, cropped or mirrored."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator, Sequence

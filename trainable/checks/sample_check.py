@@ -1,7 +1,5 @@
 """Checking one sample of a data set: problems of its files, and the sums for the statistics."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -6,8 +6,6 @@ Labels are packed in one byte per pixel, so that one nearest-neighbour warp move
 cannot get out of step.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -57,11 +57,7 @@ def folds_of(data: Data, count: int, seed: int) -> Folds:
 
 
 def make_folds(
-    shares: Mapping[str, float],
-    count: int,
-    seed: int,
-    data_hash: str,
-    groups: Mapping[str, str] | None = None,
+    shares: Mapping[str, float], count: int, seed: int, data_hash: str, groups: Mapping[str, str] | None = None
 ) -> Folds:
     """Distribute the images so that each quantile bin of the foreground share is spread over all folds."""
     if count < 2:

@@ -1,7 +1,5 @@
 """Synthetic scribbles that resemble those of people, for augmentation and synthetic data sets."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Data for nodes that do not see the data folder: sent once, cached there and verified by a hash."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import tarfile

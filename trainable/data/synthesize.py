@@ -1,7 +1,5 @@
 """Synthetic data sets in the format of real ones; the same arguments give the same bytes."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

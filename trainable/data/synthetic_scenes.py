@@ -1,7 +1,5 @@
 """Synthetic scenes of textured objects in which only the scribbles show which objects are foreground."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Where a run is executed, and the resources that one fold trial gets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """The device a fold runs on: selection by name, settings for training, and detection of out-of-memory errors."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 

@@ -1,7 +1,5 @@
 """The processors and GPUs of this machine, without torch, which takes seconds to load and some GPU memory."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

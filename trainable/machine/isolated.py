@@ -1,7 +1,5 @@
 """Running a function in a new process, whose modules and memory are released at the end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context

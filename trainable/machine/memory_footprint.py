@@ -1,7 +1,5 @@
 """The GPU memory of a fold trial, and which configs of a space need the most; no measurement."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The code that a process runs: interpreter, the packages that scores depend on, and a hash of each room."""
 
-from __future__ import annotations
-
 import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version

@@ -1,7 +1,5 @@
 """Encoders by name: those of segmentation-models-pytorch and every model of timm."""
 
-from __future__ import annotations
-
 import segmentation_models_pytorch as smp
 import timm
 

@@ -3,8 +3,6 @@
 Without a network the client would retry for half a minute, so the hub is first contacted once, with a short time limit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

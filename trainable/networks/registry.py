@@ -1,7 +1,5 @@
 """Networks by name: the core of each architecture, and the network built around it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 

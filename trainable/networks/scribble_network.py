@@ -1,7 +1,5 @@
 """The wrapper of every network: bytes in, one logit per pixel out."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The U-Net of segmentation-models-pytorch, with an encoder by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import segmentation_models_pytorch as smp

@@ -1,7 +1,5 @@
 """Boundary F1: how well the outline of a mask follows the true outline."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

@@ -3,8 +3,6 @@
 Losses are computed in float32 at any network precision: sums over 170,000 pixels are too large for bf16.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch.nn.functional as F

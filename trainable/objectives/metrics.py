@@ -1,7 +1,5 @@
 """Metrics as pure functions of per-image counts, so that any of them can be computed without training again."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -3,8 +3,6 @@
 The time of a step does not depend on the content of images, so generated ones are used if the data are elsewhere.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Iterator

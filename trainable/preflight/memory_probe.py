@@ -4,8 +4,6 @@ Every measurement runs in a new process, so that nothing is left for the next on
 memory. It assumes that no other process uses the GPU. Results are cached with the decoded images.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import subprocess

@@ -4,8 +4,6 @@ This needs torch, which takes seconds and half a gigabyte to load, so it runs in
 device; successful builds are cached with the decoded images.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool

@@ -1,7 +1,5 @@
 """Measured times of a training step, cached with the decoded images, and what they depend on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Atomic writes: a file is written to a temporary name, synced and renamed, so it is either complete or absent."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 A copy carries the modification time of its object, so a listing is enough to see what must be fetched.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor

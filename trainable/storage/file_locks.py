@@ -1,7 +1,5 @@
 """Locks between processes of one machine; the system releases a lock when its holder dies."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

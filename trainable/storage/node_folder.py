@@ -6,8 +6,6 @@ process that dies leaves its folder; the next job of the fold on this node resum
 continued the fold.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Setting up pyarrow's S3 client, and classifying its errors."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import cache

@@ -1,24 +1,34 @@
 """Faster ways to take the same training step: the network compiled, or the whole step replayed as one CUDA graph."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainable.config import Config
+from trainable.data.decoded_images import Data
 from trainable.errors import UserError
-
-if TYPE_CHECKING:
-    from trainable.training.trial import FoldTrial
+from trainable.training.ema import Ema
 
 COMPILED = "compiled"  # folder of compiled code, beside the decoded images
 WARMUP = 3  # updates before a capture: they allocate every buffer and let cuDNN choose its algorithms
 
 Step = Callable[[Tensor, Tensor], Tensor]
+
+
+class Trainee(Protocol):
+    """What takes steps: a fold trial."""
+
+    config: Config
+    data: Data
+    device: torch.device
+    network: nn.Module
+    ema: Ema
+    optimizer: torch.optim.Optimizer
+
+    def update(self, images: Tensor, labels: Tensor) -> Tensor: ...
 
 
 def chosen(config: Config, device: torch.device) -> str:
@@ -30,7 +40,7 @@ def chosen(config: Config, device: torch.device) -> str:
     return "none" if config.acceleration == "auto" else config.acceleration
 
 
-def step_function(trial: FoldTrial) -> Step:
+def step_function(trial: Trainee) -> Step:
     """The function that takes a trial's steps from its current state on. It returns the loss without waiting for it."""
     mode = chosen(trial.config, trial.device)
     if mode == "compile":
@@ -38,7 +48,7 @@ def step_function(trial: FoldTrial) -> Step:
     return GraphStep(trial) if mode == "graph" else trial.update
 
 
-def _compiled(trial: FoldTrial) -> Step:
+def _compiled(trial: Trainee) -> Step:
     """The usual step with a compiled network, whose dropout draws the same numbers as the network itself."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(trial.data.entry.parent / COMPILED))
     trial.network.compile(dynamic=False, options={"fallback_random": True})
@@ -70,7 +80,7 @@ class GraphStep:
     On a device without CUDA graphs, the same step runs uncaptured.
     """
 
-    def __init__(self, trial: FoldTrial) -> None:
+    def __init__(self, trial: Trainee) -> None:
         self.update = trial.update
         self.graph: torch.cuda.CUDAGraph | None = None
         cuda = trial.device.type == "cuda"
@@ -93,7 +103,7 @@ class GraphStep:
         self.graph.replay()
         return self.loss.clone()
 
-    def _capture(self, trial: FoldTrial) -> None:
+    def _capture(self, trial: Trainee) -> None:
         """Warm up and capture; afterwards weights, averages and the optimizer's state are what they were before."""
         before = [tensor.clone() for tensor in _tensors(trial)]
         known = set(trial.optimizer.state)
@@ -125,7 +135,7 @@ def plain_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return state
 
 
-def _tensors(trial: FoldTrial, parameters: set[Any] | None = None) -> list[Tensor]:
+def _tensors(trial: Trainee, parameters: set[Any] | None = None) -> list[Tensor]:
     """All tensors that a step changes; of the optimizer's state, that of these parameters (default: all it has)."""
     found = [*trial.network.state_dict(keep_vars=True).values()]
     if trial.config.ema:

@@ -4,8 +4,6 @@
 with ``weights_only=True``, so a checkpoint cannot run code, and their checksums are verified first.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import zipfile

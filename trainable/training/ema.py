@@ -1,7 +1,5 @@
 """Exponential moving average of the weights and batch statistics."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

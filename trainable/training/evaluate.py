@@ -1,7 +1,5 @@
 """Scoring a network on held-out images: counts at working size or at the images' original size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -42,12 +40,7 @@ def evaluate(
     losses: list[Tensor] = []
     for logits, truth in _forward(network, data, indices, config.batch_size, device, autocast):
         predicted, positive = logits.float().sigmoid() > config.tau, truth > 0
-        sums = [
-            (predicted & positive),
-            (predicted & ~positive),
-            (~predicted & positive),
-            (~predicted & ~positive),
-        ]
+        sums = [(predicted & positive), (predicted & ~positive), (~predicted & positive), (~predicted & ~positive)]
         rows.append(torch.stack([mask.flatten(1).sum(1) for mask in sums], dim=1))
         losses.append(segmentation_loss(logits, truth, config) * len(logits))
     total = float(torch.stack(losses).sum())
@@ -55,12 +48,7 @@ def evaluate(
 
 
 def original_probabilities(
-    network: nn.Module,
-    data: Data,
-    indices: npt.NDArray[np.int64],
-    batch: int,
-    device: torch.device,
-    autocast: Autocast,
+    network: nn.Module, data: Data, indices: npt.NDArray[np.int64], batch: int, device: torch.device, autocast: Autocast
 ) -> Iterator[tuple[int, npt.NDArray[np.float32], dataset.Pixels]]:
     """Image by image: its index, the foreground probability at its original size, and its original mask."""
     position = iter(indices.tolist())
@@ -89,12 +77,7 @@ def _sent(batch: Tensor, device: torch.device) -> Tensor:
 
 
 def _forward(
-    network: nn.Module,
-    data: Data,
-    indices: npt.NDArray[np.int64],
-    batch: int,
-    device: torch.device,
-    autocast: Autocast,
+    network: nn.Module, data: Data, indices: npt.NDArray[np.int64], batch: int, device: torch.device, autocast: Autocast
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and truth (both B, 1, H, W) of the images, in evaluation mode, batch by batch."""
     was_training = network.training

@@ -1,7 +1,5 @@
 """The results of a finished fold: counts of every held-out image, scores at both sizes, the best weights."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

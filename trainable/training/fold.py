@@ -10,8 +10,6 @@ The folder contains everything: called again with the same arguments, the loop r
 on a CPU the weights, scores and reports are bit-identical to those of an uninterrupted run.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Iterator

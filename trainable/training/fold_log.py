@@ -1,7 +1,5 @@
 """The log of a fold: lines for people, written by the fold loop and the driver."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from pathlib import Path
 

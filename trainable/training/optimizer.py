@@ -1,7 +1,5 @@
 """AdamW and its learning-rate schedule, a pure function of the config and the step."""
 
-from __future__ import annotations
-
 import math
 
 import torch

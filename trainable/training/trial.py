@@ -1,7 +1,5 @@
 """The state of a fold trial: network, optimizer and best weights; taking a step, saving and restoring it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable
@@ -196,11 +194,7 @@ class FoldTrial:
 
     def save_best(self, folder: Path) -> None:
         """Save the best weights in a file that is sufficient to predict."""
-        state = self._identity() | {
-            "step": self.best.step,
-            "score": self.best.score,
-            "weights": self.best.weights,
-        }
+        state = self._identity() | {"step": self.best.step, "score": self.best.score, "weights": self.best.weights}
         checkpoint.save(state, folder / checkpoint.BEST)
 
     def restore(self, state: checkpoint.State, source: Path) -> None:

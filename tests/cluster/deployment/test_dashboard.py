@@ -76,13 +76,7 @@ def test_the_metrics_match_the_journal(searches):
     metrics = samples(search)
     reports = [line.fields for line in read_journal(search.run / "journal.jsonl") if line.kind == "report"]
     states = {key[1:]: value for key, value in metrics.items() if key[0] == "state"}
-    assert states == {
-        (killed, "0"): 3,
-        (killed, "1"): 3,
-        (nan, "0"): 4,
-        (held, "0"): 1,
-        (held, "1"): 1,
-    }
+    assert states == {(killed, "0"): 3, (killed, "1"): 3, (nan, "0"): 4, (held, "0"): 1, (held, "1"): 1}
     final = {str(report["fold"]): report for report in reports if report["config"] == killed and report["step"] == 2}
     for fold, report in final.items():
         assert metrics["score", killed, fold] == pytest.approx(report["score"])

@@ -168,12 +168,7 @@ def test_foldrace_resumes_a_paused_config_when_the_leader_falls():
             trained_after.add(job.config)
         if job.config == "c00" and job.fold == 1:
             fallen = True
-        train(
-            policy,
-            job,
-            score(job.config, job.fold),
-            max(policy.score_table.curve(job.config, job.fold), default=0),
-        )
+        train(policy, job, score(job.config, job.fold), max(policy.score_table.curve(job.config, job.fold), default=0))
     assert paused_before & trained_after
     assert policy.answer().winner == "c01"
 

@@ -123,11 +123,7 @@ MISTAKES = [  # text of the small space, its replacement, and the problem
     ),
     ("[1, 2, 3]}", "[1], when: iou}", "5: parameters.pc.when = 'iou': must be a mapping of parameters to values"),
     ("[1, 2, 3]}", "[1], when: {loss: []}}", "5: parameters.pc.when.loss = []: must be a value or a list of values"),
-    (
-        "[1, 2, 3]}",
-        "[1], when: {pc: 1}}",
-        "5: parameters.pc.when = {pc: 1}: is part of a cycle of",
-    ),
+    ("[1, 2, 3]}", "[1], when: {pc: 1}}", "5: parameters.pc.when = {pc: 1}: is part of a cycle of"),
     ("data:", "forbid: {loss: iou}\ndata:", "2: forbid = {loss: 'iou'}: must be a list"),
     ("data:", "forbid:\n  - {}\ndata:", "3: forbid.0 = {}: must be a mapping of parameters to values"),
     ("data:", "forbid:\n  - {pc: 1}\n  - {pc: 9}\ndata:", "4: forbid.1.pc = 9: can never hold: pc is 1, 2, 3"),
@@ -142,10 +138,7 @@ def test_a_mistake_is_reported_with_its_line(problems, old, new, message):
 
 RANGES = [
     ("learning_rate: {min: 0, max: 1e-2, distribution: log_uniform}", "learning_rate.min = 0: must be greater than 0"),
-    (
-        "weight_decay: {min: 0, max: 1e-2, distribution: log_uniform}",
-        "weight_decay.min = 0: must be greater than 0 on",
-    ),
+    ("weight_decay: {min: 0, max: 1e-2, distribution: log_uniform}", "weight_decay.min = 0: must be greater than 0 on"),
     ("ema: {min: 0.5, max: 1}", "ema.max = 1: must be less than 1"),
     ("ema: {min: 0.5, max: 0.5}", "ema.max = 0.5: must be greater than min, which is 0.5"),
     ("ema: {min: '0', max: 0.5}", "ema.min = '0': must be a number"),

@@ -144,10 +144,7 @@ def test_more_pictures_than_one_block_of_rows_holds(monkeypatch: pytest.MonkeyPa
     assert (
         found(*pictures, *copies)
         == whole
-        == [
-            Duplicate(2, 10, exact=False),
-            Duplicate(9, 11, exact=False, mirrored=True),
-        ]
+        == [Duplicate(2, 10, exact=False), Duplicate(9, 11, exact=False, mirrored=True)]
     )
 
 

@@ -90,8 +90,7 @@ def test_folds_of_other_data_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"version": 99}, {"assignment": {"a": 0}}, {"assignment": ["a"]}, {"folds": "many"}, {"seed": None}],
+    "change", [{"version": 99}, {"assignment": {"a": 0}}, {"assignment": ["a"]}, {"folds": "many"}, {"seed": None}]
 )
 def test_a_broken_folds_file_is_refused_by_name(tmp_path, change):
     path = tmp_path / "folds.json"
