@@ -33,6 +33,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.gpu_bundle import NOTE as DATA_NOTE
 from benchmarks.gpu_checks import Bench, checks_on, driver, run_checks
 from benchmarks.machine import commit, cpu_name
 from benchmarks.roofline import SECONDS, rate
@@ -87,7 +88,14 @@ class Run:
             "commit": commit(),
             "seconds": round(time.monotonic() - self.began, 1),
         }
-        write_json(self.path, {"card": self.card, "runs": [*self.runs, this], "stages": self.stages})
+        document = {"card": self.card, "data": self.data_note, "runs": [*self.runs, this], "stages": self.stages}
+        write_json(self.path, document)
+
+    @property
+    def data_note(self) -> Any:
+        """What was done to the data before they came here."""
+        note = self.options.data / DATA_NOTE
+        return json.loads(note.read_text()) if note.exists() else "as they are"
 
     def recall(self) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):

@@ -13,9 +13,9 @@ from search.runs.run_tables import RunTables
 def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
     """The document of selection.json."""
     winner = selection.winner
-    winner = None
+    chosen = None
     if winner is not None:
-        winner = {
+        chosen = {
             "id": winner.config,
             "config": full_config(tables, winner.config),
             "values": dict(winner.values),
@@ -28,7 +28,7 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "run": tables.run.name,
         "state": tables.status.state,
         "metric": tables.metric,
-        "winner": winner,
+        "winner": chosen,
         "set": [_member(tables, selection, config) for config in selection.peers],
         "corrected": _corrected_document(selection.corrected),
         "comparisons": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.comparisons],

@@ -24,9 +24,13 @@ class Trainee(Protocol):
     config: Config
     data: Data
     device: torch.device
-    network: nn.Module
     ema: Ema
-    optimizer: torch.optim.Optimizer
+
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer: ...
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor: ...
 

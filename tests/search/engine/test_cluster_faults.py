@@ -1,4 +1,4 @@
-"""Searches survive faults of a Ray cluster: lost workers, nodes and drivers, hangs, full disks, wrong clocks.
+"""Searches survive faults of a Ray cluster: lost workers and nodes, hangs, wrong clocks.
 
 All tests share one cluster; a test that removes nodes adds others.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from cluster_search import PATIENCE, SPACE, Search
 from fake_cluster import FakeCluster, kill_process
-from run_outcome import outcome_of
 
 from search.engine.job_feed import NODE_LEFT
 from search.runs.ledger import ledger
@@ -91,30 +90,6 @@ def test_idle_workers_of_a_draining_node_get_no_other_job(launched, machines):
     assert workers and workers.isdisjoint((search.started_jobs() - before).elements()) and not search.faults()
     machines.kill(leaving)
     machines.add()
-
-
-def test_the_driver_is_killed_and_the_same_command_resumes(launched):
-    search = launched()
-    search.until(search.workers)
-    search.process.kill()
-    search.process.wait()
-    before = outcome_of(search.run).reports
-    search.launch()
-    search.wait()
-    search.check()
-    assert outcome_of(search.run).reports > before > 0
-
-
-def test_a_full_disk_on_one_node_ends_the_run_and_the_same_command_resumes(launched):
-    search = launched(
-        "fault={values: [disk_full], when: {quality: 0.72}}", "fault_step=3", "fault_folds={values: [[0]]}"
-    )
-    stderr = search.wait(2)
-    assert "cannot be written (No space left on device); fix this and launch again" in stderr
-    assert "Traceback" not in stderr
-    search.launch()
-    search.wait()
-    search.check()
 
 
 def test_a_hanging_fold_trial_and_a_node_clock_an_hour_behind_change_nothing(launched, machines, slow_clock):

@@ -41,14 +41,18 @@ def root(object_store):
 
 
 @pytest.fixture
-def launch(start, tmp_path, root):
-    """Launch the demo on a machine with its own disk and Ray; ``fate`` says how and when the driver dies."""
+def launch(start, cluster, tmp_path, root):
+    """Launch the demo on a machine with its own disk; ``fate`` says how and when the driver dies."""
     (tmp_path / "demo.yaml").write_text(SPACE)
 
     def begin(machine, *fate):
-        own = {"SCRIBBLE_SEARCH_CACHE": str(tmp_path / machine), "RAY_ADDRESS": "", **CREDENTIALS}
+        own = {"SCRIBBLE_SEARCH_CACHE": str(tmp_path / machine), **CREDENTIALS}
+        workers = {
+            "RAY_ADDRESS": cluster,
+            "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"env_vars": own}}),
+        }
         program = [FAILING_DRIVER, *fate] if fate else ["-m", "search"]
-        return start(*program, "launch", "demo.yaml", "--runs", root, **own)
+        return start(*program, "launch", "demo.yaml", "--runs", root, **own, **workers)
 
     return begin
 
