@@ -99,7 +99,7 @@ def scored_config(tables: RunTables, name: str) -> str:
     known = [str(config) for config in tables.configs["config"]]
     found = [config for config in known if config.startswith(name)]
     if len(found) != 1:
-        raise UserError(f"config {name!r}: {len(found) or 'no'} ids in {tables.run.folder} start with it")
+        raise UserError(f"config {name!r}: {len(found) or 'no'} configs of {tables.run.folder} start with it")
     return found[0]
 
 

@@ -35,6 +35,10 @@ class CorrectedScore:
     high: float
     chosen: Array
 
+    @property
+    def optimism(self) -> float:
+        return self.naive - self.estimate
+
 
 def bias_corrected(
     counts: NDArray[np.int64], folds: NDArray[np.int64], metric: str, seed: int = 0, draws: int = DRAWS

@@ -39,6 +39,16 @@ class Tree:
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own shape)
+    depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        """Limit the depth here, because composing is recursive; ``_Builder`` reports lesser depths with their line."""
+        if self.depth > 2 * DEEPEST:
+            raise TreeError(TOO_DEEP)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 _NUMBER = list("-+.0123456789")

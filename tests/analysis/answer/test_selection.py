@@ -42,7 +42,9 @@ def test_the_highest_mean_of_the_complete_configs_wins(tmp_path):
 def test_a_better_config_that_lacks_a_fold_does_not_win(tmp_path):
     _, selection, (iou, dice) = select_from(tmp_path, LOSSES, [(EVEN, 1.0), ([0.9, 0.9, None], 1.0)])
     assert selection.winner.config == iou
-    assert [(each.config, each.folds, each.missing) for each in selection.incomplete] == [(dice, 2, "fold 2 not begun")]
+    assert [(each.config, each.folds, each.missing) for each in selection.incomplete] == [
+        (dice, 2, "fold 2 not started")
+    ]
 
 
 def test_of_equal_means_the_cheaper_one_wins(tmp_path):
@@ -68,9 +70,9 @@ def test_missing_folds_of_incomplete_configs_are_described(tmp_path):
     scores = [(EVEN, 1.0), ([0.9, (0.5,), None], 1.0), ([0.9, NAN, None], 1.0), ([None] * 3, 1.0)]
     _, selection, (_, paused, failed, never) = select_from(tmp_path, parameters, scores)
     told = {each.config: each.missing for each in selection.incomplete}
-    assert told[paused] == "fold 1 paused at step 1 of 2 (paused: too far behind); fold 2 not begun"
+    assert told[paused] == "fold 1 paused at step 1 of 2 (paused: too far behind); fold 2 not started"
     assert told[failed] == "failed in fold 1: a score is not a number"
-    assert told[never] == "folds 0, 1, 2 not begun"
+    assert told[never] == "folds 0, 1, 2 not started"
 
 
 def test_a_failed_config_cannot_win_though_all_its_folds_were_scored(tmp_path):
@@ -101,7 +103,7 @@ def test_a_config_is_named_by_the_start_of_its_id(tmp_path):
     run, (iou, _) = scored_run(tmp_path, LOSSES, [(EVEN, 1.0), (EVEN, 1.0)])
     tables = read_run(run)
     assert scored_config(tables, iou[:6]) == iou
-    with pytest.raises(UserError, match=r"'nothing': no configs of .* have such an id"):
+    with pytest.raises(UserError, match=r"'nothing': no configs of .* start with it"):
         scored_config(tables, "nothing")
     with pytest.raises(UserError, match="2 configs"):
         scored_config(tables, "")
@@ -136,7 +138,7 @@ def test_without_a_complete_config_best_names_the_command_to_resume(tmp_path):
     assert f"python -m search launch {run.folder}/space.yaml" in done.stdout and "Next:" not in done.stderr
     told = json.loads(program("best", run.folder, "--format", "json").stdout)
     assert told["winner"] is None and len(told["incomplete"]) == 2
-    with pytest.raises(UserError, match=r"no winner yet; python -m search launch .*space\.yaml goes on"):
+    with pytest.raises(UserError, match=r"no winner yet; python -m search launch .*space\.yaml resumes"):
         program("ensemble", run.folder)
 
 
@@ -165,7 +167,7 @@ def test_ensemble_takes_the_winner_another_config_or_the_best_few(small_run, tmp
     [
         (("--tta", "twice"), "allowed are none and flips"),
         (("--top", 3), "only 2 configs have all 3 folds"),
-        (("--top", 1, "--config", "a"), "give one of them"),
+        (("--top", 1, "--config", "a"), "exclude each other"),
         (("--config", "nothing"), "no configs of"),
     ],
 )

@@ -113,7 +113,7 @@ def test_an_interrupted_prediction_resumes_identically(analysis, ensemble, small
     assert analysis(*words, "--out", "parts").exit_code == 130
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert "2 masks written to parts, 1 were there already" in analysis(*words, "--out", "parts").stderr
+    assert "2 masks written to parts, 1 existed already" in analysis(*words, "--out", "parts").stderr
     for path in (tmp_path / "whole").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
 
@@ -125,7 +125,7 @@ def test_masks_of_other_options_are_not_mixed_in(analysis, ensemble, small_folde
         analysis(*words, "--respect-scribbles")
     (tmp_path / "pictures").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "pictures/mine.png")
-    with pytest.raises(UserError, match="not this program's"):
+    with pytest.raises(UserError, match="that this program did not write"):
         analysis(*words[:-1], "pictures")
 
 
@@ -173,7 +173,7 @@ def test_evaluation_pools_and_lists_images_worst_first(analysis, small_folder, t
 
 @pytest.mark.parametrize(
     ("masks", "message"),
-    [("nowhere", "no such folder"), ("empty", "holds no mask"), ("strangers", "no mask there has")],
+    [("nowhere", "no such folder"), ("empty", "contains no mask"), ("strangers", "no mask there has")],
 )
 def test_masks_without_truths_are_an_error(analysis, small_folder, tmp_path, masks, message):
     (tmp_path / "empty").mkdir()

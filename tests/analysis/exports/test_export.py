@@ -128,7 +128,7 @@ def test_an_export_can_be_repeated_but_overwrites_nothing_else(exported, small_r
     assert "ensemble.onnx" not in (folder / "README.md").read_text()
     assert {path.name for path in folder.iterdir()} == EVERYTHING - {"ensemble.onnx", "predict_onnx.py"} | {"notes.txt"}
     other = next(each for each in read_run(small_run).complete() if each != winner)
-    with pytest.raises(UserError, match=f"no export of {other}"):
+    with pytest.raises(UserError, match=f"not an export of {other}"):
         program("export", small_run.folder, "--out", folder, "--config", other, "--no-onnx")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("")

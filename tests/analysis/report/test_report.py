@@ -69,7 +69,7 @@ def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
     run = write_run(tmp_path / "part", GRID, folds=3, until=until)
     tables, selection, text, _ = made(run)
     grid = 3 * len(tables.configs)
-    assert f"{grid - len(tables.trials):,} never begun" in text
+    assert f"{grid - len(tables.trials):,} not started" in text
     if selection.winner is None:
         assert "there is no winner" in text and f"search launch {run.folder}/space.yaml" in text
 
