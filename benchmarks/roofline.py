@@ -53,15 +53,15 @@ def _bytes(values: Any) -> int:
 
 def rate(work: Callable[[], Any], amount: float, seconds: float = SECONDS) -> float:
     """The best rate per second at which calls of ``work`` process this amount."""
-    best = 0.0
-    end = time.perf_counter() + seconds
     work()
     synchronize()
-    while time.perf_counter() < end:
-        start = time.perf_counter()
+    best = 0.0
+    end = time.perf_counter() + seconds
+    while not best or time.perf_counter() < end:
+        began = time.perf_counter()
         work()
         synchronize()
-        best = max(best, amount / (time.perf_counter() - start))
+        best = max(best, amount / (time.perf_counter() - began))
     return best
 
 

@@ -23,6 +23,43 @@ def pytest_xdist_auto_num_workers(config: Any) -> int:
     return cores + cores // 2
 
 
+# The files that take longest, which are started first, so that no worker is left with one of them at the end.
+LONG = [
+    "search/commands/test_launch",
+    "search/engine/test_ray_adapter",
+    "search/engine/test_cluster_faults",
+    "search/run_storage/test_stored_run",
+    "test_benchmarks",
+    "search/engine/test_joining_nodes",
+    "cluster/connection/test_submission",
+    "cluster/doctor/test_doctor",
+    "search/engine/test_network_partitions",
+    "search/engine/test_driver_crashes",
+    "trainable/training/test_resume",
+    "trainable/test_commands",
+    "trainable/training/test_fold",
+    "test_extending",
+    "cluster/deployment/test_dashboard",
+    "analysis/report/test_report_browser",
+    "compatibility/test_first_version",
+    "test_tour",
+    "search/run_storage/test_stored_training",
+    "analysis/ensembles/test_ensemble",
+    "search/terminal/test_watch",
+    "trainable/training/test_acceleration",
+    "analysis/exports/test_export",
+    "trainable/storage/test_node_folder",
+    "test_python_api",
+    "cluster/connection/test_security",
+]
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    home = Path(__file__).parent
+    rank = {home / f"{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path, len(LONG)))
+
+
 SMALL_SPACE = """
 name: small
 data: {data}

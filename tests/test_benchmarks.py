@@ -88,14 +88,14 @@ def test_a_profile_lists_every_part_of_a_fold(run, small_folder, tmp_path):
 
 def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path):
     words = f"{small_folder} --device cpu --tiny --results results --out folds"
-    run("gpu", f"{words} --stages facts,correct --minutes 5")
+    run("gpu", f"{words} --stages facts,correct --minutes 9")
     (path,) = tmp_path.glob("results/gpu_*.json")
     stages = json.loads(path.read_text())["stages"]
     assert stages["facts"]["copy_gb_per_second"] > 0
     checks = stages["correct"]["checks"]
     assert {"first losses", "losses of a graph", "resume in mid-epoch", "predictions", "onnx"} <= checks.keys()
     assert stages["correct"]["failed"] == [] and checks["resume in mid-epoch, graph"]["identical"]
-    run("gpu", f"{words} --resume --minutes 5")
+    run("gpu", f"{words} --resume --minutes 9")
     document = json.loads(path.read_text())
     assert len(document["runs"]) == 2 and document["stages"]["facts"] == stages["facts"], "what is finished is kept"
     loops = document["stages"]["speed"]["loops"]

@@ -98,6 +98,11 @@ MISTAKES = [  # text of the small space, its replacement, and the problem
         "[iou, dise]",
         "4: parameters.loss.values.1 = 'dise': must be 'dice' or 'iou'. Did you mean 'dice'?",
     ),
+    (
+        "pc: {values: [1, 2, 3]}",
+        "acceleration: {values: [none, graph]}",
+        "5: parameters.acceleration = {values: ['none', 'graph']}: must be one value: it does not decide a score",
+    ),
     ("[1, 2, 3]", "[1, 2, 0]", "5: parameters.pc.values.2 = 0: must be greater than 0"),
     ("[1, 2, 3]", "[1, true]", "5: parameters.pc.values.1 = true: must be number > 0"),
     ("[1, 2, 3]", "[1, .inf]", "5: parameters.pc.values.1 = inf: must be a finite number"),

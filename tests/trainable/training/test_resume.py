@@ -55,7 +55,7 @@ def assert_same(folder: Path, expected: Path):
     assert len(metrics[0]) == len(metrics[1]) == 4
 
 
-@pytest.mark.parametrize("step", range(1, 8))
+@pytest.mark.parametrize("step", (1, 2, 5, 7))
 def test_killed_at_any_step_it_ends_the_same(small_data, small_folds, tmp_path, undisturbed, step):
     # An epoch is 3.75 steps, so most of these are in the middle of one; odd steps lie between two reports.
     options = {"checkpoint_seconds": 0.0 if step % 3 else 1e9}
