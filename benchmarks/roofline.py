@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,23 @@ from trainable.config import make_config, parse_assignments
 from trainable.data.decoded_images import unpack
 
 SECONDS = 2.0
+MOST = 12  # names of operations in the result
 
 
 class BytesMoved(TorchDispatchMode):
-    """Add up the bytes that operations read and write; views move none."""
+    """Add up the bytes that operations read and write, and count operations by name; views are neither."""
 
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
+        self.operations: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         returned = func._schema.returns
         if not any(each.alias_info and not each.alias_info.is_write for each in returned):
             self.total += _bytes((args, kwargs or {})) + _bytes(result)
+            self.operations[func.__name__] += 1
         return result
 
 
@@ -101,6 +105,8 @@ def main() -> None:
         "tflops": speed / 1e12,
         "flop_ms": flop_ms,
         "image_ms": max(bytes_ms, flop_ms) / config.batch_size,
+        "operations": moved.operations.total(),
+        "most_frequent": dict(moved.operations.most_common(MOST)),
     }
     print(json.dumps(result))
 

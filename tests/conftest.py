@@ -66,7 +66,7 @@ data: {data}
 folds: 3
 parameters:
   learning_rate: {{values: [1e-3, 1e-2]}}
-  encoder: mobilenetv3_small_050
+  encoder: test_resnet
   attention: none
   batch_size: 4
   steps: 2
@@ -142,7 +142,7 @@ def small_config(**values: Any) -> Any:
     """A config with a tiny encoder: a step of 4 images takes a fraction of a second on one core."""
     from trainable.config import make_config
 
-    defaults = {"encoder": "mobilenetv3_small_050", "batch_size": 4, "steps": 8, "evaluations": 4, "attention": None}
+    defaults = {"encoder": "test_resnet", "batch_size": 4, "steps": 8, "evaluations": 4, "attention": None}
     return make_config({**defaults, **values})
 
 

@@ -99,7 +99,7 @@ def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path
     document = json.loads(path.read_text())
     assert len(document["runs"]) == 2 and document["stages"]["facts"] == stages["facts"], "what is finished is kept"
     loops = document["stages"]["speed"]["loops"]
-    assert {"naive x 1", "fold x 1", "graph x 1"} < loops.keys() and len(loops) == 4
+    assert loops.keys() == {"naive x 1", "graph x 1", "graph x 2"}
     assert loops["naive x 1"]["times_naive"] == 1 and min(row["images_per_second"] for row in loops.values()) > 0
     assert document["stages"]["speed"]["floor"]["gigabytes"] > 0
     folds = json.loads((tmp_path / "results" / document["stages"]["reproduce"]["result"]).read_text())

@@ -13,24 +13,27 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT = 150.0  # seconds for a program on a busy machine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def cluster():
-    """The address of a Ray with two cores and a declared GPU, which is enough for scripted trials."""
+    """A Ray of two cores and a declared GPU, which is all that scripted trials need; returns its address.
+
+    Tests of one process share it. Tests that connect to a Ray of their own shut it down, and it is started again.
+    """
     import ray
 
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
-        environment.setenv("CUDA_VISIBLE_DEVICES", "0")
-        ray.init(
-            "local",
-            num_cpus=2,
-            num_gpus=1,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
-        yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
+    if not ray.is_initialized():
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+            environment.setenv("CUDA_VISIBLE_DEVICES", "0")
+            ray.init(
+                "local",
+                num_cpus=2,
+                num_gpus=1,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+    return ray.get_runtime_context().gcs_address
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from trainable import exit_codes
 from trainable.__main__ import app
 
-FAST = ["--set", "encoder=mobilenetv3_small_050", "--set", "batch_size=4", "--set", "attention=none"]
+FAST = ["--set", "encoder=test_resnet", "--set", "batch_size=4", "--set", "attention=none"]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_fit_trains_a_fold_and_ends_with_its_scores(run, small_folder, tmp_path)
         "folds.json",
     }
     assert {path.name for path in folder.iterdir()} == files
-    assert json.loads((folder / "config.json").read_text())["encoder"] == "mobilenetv3_small_050"
+    assert json.loads((folder / "config.json").read_text())["encoder"] == "test_resnet"
 
 
 @pytest.mark.parametrize("output", ["json", "csv"])

@@ -115,9 +115,7 @@ def test_best_as_json_keeps_its_contract(small_run):
     winner = winner_of(read_run(small_run))
     assert set(told["winner"]) >= {"id", "config", "mean", "sd", "folds"} and {"set", "incomplete"} <= set(told)
     assert told["winner"]["id"] == winner.config and told["winner"]["mean"] == pytest.approx(winner.mean)
-    assert told["winner"]["config"]["encoder"] == "mobilenetv3_small_050", (
-        "every hyperparameter, not only those searched"
-    )
+    assert told["winner"]["config"]["encoder"] == "test_resnet", "every hyperparameter, not only those searched"
     assert told["set"][0]["id"] == winner.config and told["incomplete"] == []
     assert told["corrected"]["estimate"] <= told["corrected"]["naive"] + 1e-9
     assert "Next: python -m analysis ensemble" in done.stderr

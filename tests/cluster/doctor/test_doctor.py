@@ -38,6 +38,7 @@ def address():
             for _ in range(2):
                 nodes.add_node(**small, num_gpus=int(GPUS))
             nodes.wait_for_nodes()
+            ray.shutdown()  # of tests that ran before in this process
             ray.init(nodes.address, log_to_driver=False, logging_level=logging.CRITICAL)
             yield nodes.address
         finally:

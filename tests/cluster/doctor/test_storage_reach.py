@@ -19,6 +19,7 @@ def nodes():
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1, env_vars={"DISK": "other"})
+    ray.shutdown()  # of tests that ran before in this process
     ray.init(cluster.address, log_to_driver=False)
     yield
     ray.shutdown()

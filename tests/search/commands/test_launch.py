@@ -22,9 +22,9 @@ parameters:
   quality: {values: [0.70, 0.72, 0.74, 0.76]}
   steps: 6
   evaluations: 6
-  step_seconds: 0.1
+  step_seconds: 0.05
 scheduler: foldrace
-resources: {gpu: 0, cpu: 1}
+resources: {gpu: 0, cpu: 2}
 """
 OWN_RAY = {"RAY_ADDRESS": ""}
 

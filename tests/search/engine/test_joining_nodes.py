@@ -40,7 +40,7 @@ def add_node_without(machines):
 TRAINING = """
 name: real
 folds: 2
-parameters: {encoder: mobilenetv3_small_050, attention: null, batch_size: 4, steps: 4, evaluations: 2}
+parameters: {encoder: test_resnet, attention: null, batch_size: 4, steps: 4, evaluations: 2}
 resources: {gpu: 0, cpu: 1}
 """
 

@@ -32,7 +32,7 @@ def run(cluster, tmp_path):
         policy = SCHEDULERS[scheduler]([], FOLDS, budget=settings.pop("gpu_seconds", None))
         replay_lines(policy, read_journal(tmp_path / "journal.jsonl"))
         values = {f"c{k}": script for k, script in enumerate(scripts)}
-        capacity = Capacity(1.0, settings.pop("gpu", 0.0), None)
+        capacity = Capacity(settings.pop("cpu", 2.0), settings.pop("gpu", 0.0), None)  # one fold trial at a time
         settings = {"retries": 2, "hang_seconds": 60.0, **settings}
         with Journal(tmp_path / "journal.jsonl") as journal:
             study = Study(policy, journal)
@@ -128,7 +128,7 @@ class ExclusivityCheck:
             self.running.remove(cell)
 
 
-SHARED = [{"gpu": 0.5}, {"gpu": 0.0}]
+SHARED = [{"cpu": 1.0, "gpu": 0.5}, {"cpu": 1.0}]
 
 
 @pytest.mark.parametrize("resources", SHARED, ids=["half a GPU each", "a core each"])

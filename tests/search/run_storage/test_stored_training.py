@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 SPACE = """
 name: real
 folds: 2
-parameters: {encoder: mobilenetv3_small_050, attention: null, batch_size: 4, steps: 4, evaluations: 2}
+parameters: {encoder: test_resnet, attention: null, batch_size: 4, steps: 4, evaluations: 2}
 resources: {gpu: 0, cpu: 1}
 """
 
