@@ -10,7 +10,7 @@ from analysis.ensembles.mask_commands import Device
 from search.commands.options import RUNS, Output, Root, RunName
 from trainable.exit_codes import Version
 from trainable.exit_codes import run as run_program
-from trainable.printing import Format, print_csv, print_json, print_rows, print_table, say, talk
+from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -83,7 +83,7 @@ def report(
         figures = [figure for each in sections for figure in each.figures]
         with talk.status("rendering"):
             write_pngs(path, [figure.name for figure in figures], png)
-        say(f"{len(figures)} figures written to {png}")
+        say(f"{plural(len(figures), 'figure')} written to {png}")
     for note in selection.notes:
         say(f"note: {note}")
     print(path)
@@ -124,7 +124,7 @@ def ensemble(
         print_csv(rows)
     else:
         print_table(rows, "out-of-fold scores of the members")
-    say(f"{folder}: {len(rows)} models, averaged as probability maps, threshold {manifest['tau']:g}")
+    say(f"{folder}: {plural(len(rows), 'model')}, averaged as probability maps, threshold {manifest['tau']:g}")
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 

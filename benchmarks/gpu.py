@@ -40,7 +40,7 @@ from benchmarks.roofline import SECONDS, rate
 from benchmarks.step_time import run_loops
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED, WRONG
-from trainable.machine.device import pick_device
+from trainable.machine.device import pick_device, release_memory
 from trainable.machine.hardware import cores
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
@@ -319,6 +319,7 @@ def main() -> int:
         say(f"{stage} ({run.left / 60:.1f} of {options.minutes:g} minutes left)")
         if not work(run, run.until(stage)):
             say(f"{stage} is not finished; add --resume to the same command to continue")
+        release_memory()  # for the processes of the next stage
     say(f"results: {run.path}")
     return 0 if all(run.finished(stage) for stage in options.stages) else INTERRUPTED
 

@@ -15,6 +15,7 @@ from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 from trainable.objectives.metrics import COLUMNS, scores
+from trainable.printing import plural
 
 WINNER, DEFAULT = "winner", "default"
 
@@ -95,7 +96,7 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
         yield f"They differ in {named}."
     tested = compared.tested
     if not math.isnan(tested.difference):
-        folds = "1 fold" if tested.folds == 1 else f"{tested.folds} folds"
+        folds = plural(tested.folds, "fold")
         yield f"On {folds} that both have, the mean difference is {tested.difference:+.4f}."
     if tested.folds > 1:
         yield f"Corrected t-test: 95 % interval {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p:.3f}."
@@ -111,8 +112,8 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
         better = int((compared.images["difference"] > 0).sum())
         worse = int((compared.images["difference"] < 0).sum())
         yield (
-            f"Of {count} images that both held out, by their best weights and at their own size, A is better on "
-            f"{better} and B on {worse}."
+            f"Of {plural(count, 'image')} that both held out, by their best weights and at original size, A is better "
+            f"on {better} and B on {worse}."
         )
 
 

@@ -23,6 +23,7 @@ from search.runs.run_folder import Run
 from search.runs.run_tables import RunTables
 from trainable.data.dataset import find_splits
 from trainable.errors import UserError
+from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST
@@ -41,7 +42,7 @@ def chosen(tables: RunTables, config: str | None, top: int | None) -> list[str]:
         return [scored_config(tables, config)]
     complete = tables.complete()
     if top is not None and top > len(complete):
-        raise UserError(f"--top {top}: only {len(complete)} configs have all {tables.folds} folds")
+        raise UserError(f"--top {top}: only {plural(len(complete), 'config')} with all {tables.folds} folds")
     winner = needs_a_winner(tables, winner_of(tables)).config
     means = tables.full().loc[complete].mean(axis=1)
     others = sorted((each for each in complete if each != winner), key=lambda each: -means[each])

@@ -7,7 +7,7 @@ import typer
 
 from search.commands.options import Output
 from trainable.errors import UserError
-from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
+from trainable.printing import Format, plural, print_csv, print_json, print_table, progress_bar, say
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 SOME_FAILED = 1
@@ -46,7 +46,7 @@ def predict(
         done = run_prediction(request, progress)
     _tell_problems(done.problems)
     kept = f", {done.kept} existed already" if done.kept else ""
-    say(f"{done.written} masks written to {out}{kept}; {len(done.problems)} images left out")
+    say(f"{plural(done.written, 'mask')} written to {out}{kept}; {plural(len(done.problems), 'image')} left out")
     if done.seen:
         say(f"{len(done.seen)} of these images were trained on; masks of new images will be worse")
     raise typer.Exit(SOME_FAILED if done.problems else 0)

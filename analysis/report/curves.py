@@ -167,7 +167,7 @@ def _stops(tables: RunTables) -> Figure | Markup:
     of = int(tables.trials["of"].max())
     if len(counted) == 1:
         step, number = counted.index[0], len(stopped)
-        return sentence(f"All {number} stopped fold trials were stopped at step {step} of {of}.")
+        return sentence(f"Fold trials stopped early: {number}, all at step {step} of {of}.")
     traces = [
         {
             "type": "bar",

@@ -25,6 +25,7 @@ from search.runs.run_tables import RunTables
 from trainable.data import dataset
 from trainable.data.dataset import Split
 from trainable.errors import UserError
+from trainable.printing import plural
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST
 
@@ -215,6 +216,6 @@ def _calibration(images: list[Predicted]) -> Figure:
     title = f"Predicted probabilities deviate by {apart:.3f} on average"
     caption = (
         f"Expected calibration error over {BINS} bins, single fold models on held-out images, scribbled pixels "
-        f"included. n = {len(images)} images spread evenly from worst to best, {len(predicted):,} pixels."
+        f"included. n = {plural(len(images), 'image')} spread evenly from worst to best, {len(predicted):,} pixels."
     )
     return Figure("calibration", title, caption, [ideal, dots], layout, 380, half=True)

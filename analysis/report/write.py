@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.answer.document import document, summary_rows
-from analysis.answer.selection import Selection, how_to_complete
+from analysis.answer.selection import Selection
 from analysis.report import costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section
 from analysis.report.page import page
@@ -54,7 +54,7 @@ def sections(tables: RunTables, selection: Selection) -> list[Section]:
 def following(tables: RunTables, selection: Selection) -> str:
     """The next command."""
     if selection.winner is None:
-        return how_to_complete(tables).removesuffix(" resumes the run")
+        return tables.run.resume_command
     return f"python -m analysis ensemble {tables.run.address}"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainable.config import Config
 from trainable.data.decoded_images import Data
 from trainable.errors import UserError
+from trainable.machine.device import is_out_of_memory
 from trainable.training.ema import Ema
 
 COMPILED = "compiled"  # folder of compiled code, beside the decoded images
@@ -109,7 +110,7 @@ class GraphStep:
 
     def _capture(self, trial: Trainee) -> None:
         """Warm up and capture; afterwards weights, averages and the optimizer's state are what they were before."""
-        before = [tensor.clone() for tensor in _tensors(trial)]
+        before = [tensor.detach().clone() for tensor in _tensors(trial)]
         known = set(trial.optimizer.state)
         aside = torch.cuda.Stream(trial.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
@@ -118,9 +119,13 @@ class GraphStep:
                 self.update(self.images, self.labels)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        # The thread that pins batches may call CUDA during the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self.loss = self.update(self.images, self.labels)
+        try:
+            # The thread that pins batches may call CUDA during the capture.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.loss = self.update(self.images, self.labels)
+        except RuntimeError as error:  # ending a capture that failed raises another error
+            cause = error.__context__
+            raise cause if cause is not None and is_out_of_memory(cause) else error from None
         with torch.no_grad():
             for parameter, state in trial.optimizer.state.items():
                 if parameter not in known:  # the warm-up created it

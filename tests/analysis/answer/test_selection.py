@@ -164,7 +164,7 @@ def test_ensemble_takes_the_winner_another_config_or_the_best_few(small_run, tmp
     ("words", "problem"),
     [
         (("--tta", "twice"), "allowed are none and flips"),
-        (("--top", 3), "only 2 configs have all 3 folds"),
+        (("--top", 3), "only 2 configs with all 3 folds"),
         (("--top", 1, "--config", "a"), "exclude each other"),
         (("--config", "nothing"), "no configs of"),
     ],

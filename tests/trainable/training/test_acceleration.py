@@ -1,13 +1,13 @@
 """Accelerated steps train the same fold: bit for bit as a graph, within a tolerance when compiled."""
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
 from conftest import small_config
 from torch import nn
 
-from trainable.errors import UserError
+from trainable.errors import FoldFailed, UserError
 from trainable.networks.registry import ARCHITECTURES
 from trainable.training import acceleration, checkpoint
 from trainable.training.fold import train_fold
@@ -74,6 +74,23 @@ def test_a_captured_step_starts_from_the_state_before_its_warm_up(
     resumed = run(small_data, small_folds, tmp_path, "graph")
     assert resumed == {step: usual[0][step] for step in resumed} and 8 in resumed
     assert same(weights(tmp_path), usual[1])
+
+
+def test_out_of_memory_during_a_capture_is_reported_as_such(
+    small_data, small_folds, tmp_path, graphs_on_the_host, monkeypatch
+):
+    @contextmanager
+    def failing_capture(*_, **__):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+            yield
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(torch.cuda, "graph", failing_capture)
+    with pytest.raises(FoldFailed) as failed:
+        run(small_data, small_folds, tmp_path, "graph")
+    assert failed.value.reason == "out_of_memory"
 
 
 def test_a_fold_resumes_with_another_acceleration(small_data, small_folds, tmp_path, usual):
