@@ -45,4 +45,4 @@ def test_of_too_many_kinds_those_with_the_largest_batches_are_probed():
 
 def test_a_shape_names_what_a_person_can_change():
     config = small_config(batch_size=12)
-    assert str(shape_of(config, (480, 352))) == "encoder mobilenetv3_small_050, batch_size 12, size 480x352"
+    assert str(shape_of(config, (480, 352))) == "encoder test_resnet, batch_size 12, size 480x352"
