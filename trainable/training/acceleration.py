@@ -13,6 +13,7 @@ from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory
 from trainable.training.ema import Ema
 
+CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 COMPILED = "compiled"  # folder of compiled code, beside the decoded images
 WARMUP = 3  # updates before a capture: they allocate every buffer and let cuDNN choose its algorithms
 
@@ -55,9 +56,13 @@ def step_function(trial: Trainee) -> Step:
 
 def _compiled(trial: Trainee) -> Step:
     """The usual step with a compiled network, whose dropout draws the same numbers as the network itself."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(trial.data.entry.parent / COMPILED))
-    trial.network.compile(dynamic=False, options={"fallback_random": True})
     from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    # Torch sets the variable to its default, below /tmp, while it is loaded; a user's own value is kept.
+    if os.environ.get(CACHE_DIR, default_cache_dir()) == default_cache_dir():
+        os.environ[CACHE_DIR] = str(trial.data.entry.parent / COMPILED)
+    trial.network.compile(dynamic=False, options={"fallback_random": True})
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
         try:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from conftest import small_config
 from torch import nn
+from torch._dynamo.utils import counters
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from trainable.errors import FoldFailed, UserError
 from trainable.networks.registry import ARCHITECTURES
@@ -114,9 +116,10 @@ def tiny_network(monkeypatch):
 
 @pytest.fixture
 def new_compiler(monkeypatch):
-    """Forget what was compiled in this process."""
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    """Forget what was compiled in this process; the variable is as torch leaves it when it has been loaded."""
+    monkeypatch.setenv(acceleration.CACHE_DIR, default_cache_dir())
     torch._dynamo.reset()
+    counters.clear()
     yield
     torch._dynamo.reset()
 
@@ -130,6 +133,22 @@ def test_a_compiled_network_gives_the_same_scores(small_data, small_folds, tmp_p
     assert any((small_data.entry.parent / "compiled").iterdir()), "compiled code is kept beside the decoded images"
 
 
+def test_the_next_fold_trial_of_a_kind_reuses_the_compiled_code(
+    small_data, small_folds, tmp_path, tiny_network, new_compiler
+):
+    run(small_data, small_folds, tmp_path / "first", "compile", until=1)
+    torch._dynamo.reset()  # as in a new process, only the files are left
+    counters.clear()
+    run(small_data, small_folds, tmp_path / "second", "compile", until=1)
+    assert counters["inductor"]["fxgraph_cache_hit"] > 0 and not counters["inductor"]["fxgraph_cache_miss"]
+
+
+def test_a_cache_folder_of_the_user_is_kept(small_data, small_folds, tmp_path, tiny_network, new_compiler, monkeypatch):
+    monkeypatch.setenv(acceleration.CACHE_DIR, str(tmp_path / "mine"))
+    run(small_data, small_folds, tmp_path / "fold", "compile", until=1)
+    assert any((tmp_path / "mine").iterdir())
+
+
 def test_a_network_that_cannot_be_compiled_is_reported(
     small_data, small_folds, tmp_path, tiny_network, new_compiler, monkeypatch
 ):
@@ -137,7 +156,6 @@ def test_a_network_that_cannot_be_compiled_is_reported(
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", refuse)
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     with pytest.raises(UserError, match=r"acceleration = compile: .*no compiler.* use acceleration=none"):
         run(small_data, small_folds, tmp_path, "compile")
 
