@@ -34,12 +34,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.gpu_bundle import NOTE as DATA_NOTE
-from benchmarks.gpu_checks import Bench, checks_on, driver, run_checks
-from benchmarks.machine import commit, cpu_name
+from benchmarks.gpu_checks import Bench, checks_on, run_checks
+from benchmarks.machine import commit, cpu_name, driver
 from benchmarks.roofline import SECONDS, rate
 from benchmarks.step_time import run_loops
 from trainable.errors import UserError
-from trainable.exit_codes import INTERRUPTED, WRONG
+from trainable.exit_codes import INTERRUPTED
+from trainable.exit_codes import run as run_program
 from trainable.machine.device import pick_device, release_memory
 from trainable.machine.hardware import cores
 from trainable.printing import print_table, say
@@ -325,8 +326,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(WRONG)
+    run_program(main)

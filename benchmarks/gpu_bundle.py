@@ -26,7 +26,7 @@ from benchmarks.machine import COMMIT, commit
 from trainable.data import dataset
 from trainable.data.dataset import Split, open_split
 from trainable.errors import UserError
-from trainable.exit_codes import WRONG
+from trainable.exit_codes import run
 from trainable.printing import progress_bar, say
 from trainable.storage.atomic_files import write_json
 
@@ -130,8 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(WRONG)
+    run(main)

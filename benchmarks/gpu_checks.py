@@ -4,7 +4,6 @@ Each check returns what it measured and whether that is within its bound. A chec
 the checks after it still run.
 """
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -253,16 +252,6 @@ def _test_images(bench: Bench) -> Iterator[tuple[Any, Any]]:
         scribble = bench.folder / "test1/scribbles" / f"{path.stem}.png"
         image = read_image(path)
         yield image, read_scribble(scribble) if scribble.exists() else np.full(image.shape[:2], UNLABELLED, np.uint8)
-
-
-def driver() -> str | None:
-    """The version of the GPU's driver."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
 
 
 EVERYWHERE: dict[str, Callable[[Bench], dict[str, Any]]] = {

@@ -18,6 +18,16 @@ def machine(*packages: str) -> dict[str, str | int]:
     return {"cpu": cpu_name(), "python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def driver() -> str | None:
+    """The version of the GPU's driver."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
+
+
 COMMIT = "COMMIT"  # a file beside this one if the sources were copied without their history
 
 

@@ -25,6 +25,7 @@ from search.replay.recorded_study import RecordedStudy
 from search.replay.run_curves import curve_table
 from search.run_storage.find_runs import find_run
 from trainable.errors import UserError
+from trainable.exit_codes import run
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -109,8 +110,4 @@ def shuffled(table: Path, seed: int) -> RecordedStudy:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(2)
+    run(main)

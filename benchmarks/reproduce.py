@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.machine import commit, cpu_name
 from trainable.config import Config, make_config, parse_assignments
 from trainable.errors import UserError
-from trainable.exit_codes import INTERRUPTED, WRONG
+from trainable.exit_codes import INTERRUPTED, run
 from trainable.machine.hardware import accelerators
 from trainable.objectives.metrics import METRICS
 from trainable.printing import print_table, progress_bar, say
@@ -248,8 +248,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        say(f"error: {error}")
-        sys.exit(WRONG)
+    run(main)

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from trainable.training.fold import train_fold
 
 __all__ = ["folds_of", "make_config", "open_data", "train_fold"]
+SOURCES = {
+    "folds_of": "data.folds",
+    "make_config": "config",
+    "open_data": "data.decoded_images",
+    "train_fold": "training.fold",
+}
 
 
 def __getattr__(name: str) -> Any:
-    sources = {"make_config": "config", "open_data": "data.decoded_images", "folds_of": "data.folds"}
-    if name in __all__:
-        return getattr(import_module(f"{__name__}.{sources.get(name, 'training.fold')}"), name)
+    if name in SOURCES:
+        return getattr(import_module(f"{__name__}.{SOURCES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

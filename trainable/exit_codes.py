@@ -1,6 +1,7 @@
 """The exit codes of all programs, and errors of the user without a traceback."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, NoReturn
 
@@ -23,10 +24,10 @@ Version = Annotated[
 ]
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run a program's command line; typer itself exits with 2 for wrong options and 130 for Ctrl-C."""
+def run(program: Callable[[], int | None]) -> NoReturn:
+    """Run a program and exit with its code; typer itself exits with 2 for wrong options and 130 for Ctrl-C."""
     try:
-        app()
+        code = program()
     except UserError as error:
         say(f"error: {error}")
         sys.exit(WRONG)
@@ -35,4 +36,4 @@ def run(app: typer.Typer) -> NoReturn:
             raise
         say(f"error: {error.filename}: {error.strerror}")
         sys.exit(WRONG)
-    sys.exit(0)
+    sys.exit(code)

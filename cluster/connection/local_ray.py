@@ -14,17 +14,13 @@ from cluster.connection.token import ensure_token
 from cluster.deployment.grafana import dashboard_provided
 from trainable.printing import say
 
-# Ray starts a worker per core in advance, but jobs with a runtime environment, as here, never use these.
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0"}
-
 
 @contextmanager
 def local_ray(dashboard: bool) -> Iterator[None]:
     """Start Ray on this machine and shut it down afterwards; workers can import this project from any folder."""
     home = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
     with patched_ray(), loopback_only(), dashboard_provided() if dashboard else nullcontext():
         # Port 0 picks a free port, so that several launches can share a machine.

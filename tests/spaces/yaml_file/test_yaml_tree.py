@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,17 @@ def test_text_that_is_not_a_tree_of_plain_values_is_refused_with_its_position(te
     assert caught.value.line == line
     if column is not None:
         assert caught.value.column == column
+
+
+def test_the_limit_of_the_depth_does_not_depend_on_the_recursion_limit():
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # as some libraries do
+    try:
+        with pytest.raises(TreeError) as caught:
+            read_tree("[" * 700)
+    finally:
+        sys.setrecursionlimit(before)
+    assert "nested deeper than 40 levels" in caught.value.rule
 
 
 @given(st.text())
