@@ -215,7 +215,7 @@ def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str)
     except NoPictures as error:
         say(f"no pictures: {error}")
     else:
-        say(f"{path}: the {count} images on which they differ most")
+        say(f"{path}: {plural(count, 'image')}, those on which they differ most")
 
 
 if __name__ == "__main__":

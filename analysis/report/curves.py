@@ -108,7 +108,8 @@ def _curves(tables: RunTables, selection: Selection) -> Figure:
     drawn = (
         f"{len(shown):,} of {began:,} curves are drawn, the winner's and the set's first" if len(shown) < began else ""
     )
-    caption = f"Each line is a fold trial; marks show config and reason. n = {plural(began, 'fold trial')}. {drawn}"
+    what = "Each line is a fold trial; hover over a mark for its config and reason"
+    caption = f"{what}. n = {plural(began, 'fold trial')}. {drawn}"
     steps = axis("training steps", rangemode="tozero")
     return Figure(
         "curves", title, caption, traces, {"xaxis": steps, "yaxis": axis(f"{tables.metric} of the fold")}, 440

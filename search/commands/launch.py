@@ -71,12 +71,12 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
     if space.trainable.needs_data:
         check_networks(memory_candidates(space))
     if options.rebuild:
-        say(f"{run.journal}: rebuilt from the fold folders with {recover(run, space)} reports")
+        say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal:
         policy = policy_of(space)
         replay_lines(policy, run.lines())
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
-            say(f"{run.address}: its fold folders were {ahead} reports ahead of its journal")
+            say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
         record_launch(run, space, data_hash)
         shipment = None if data is None else _shipment(space, run, data)
         show_first(run.folder, space, options.plan)

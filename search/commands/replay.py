@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from search.commands.options import RUNS, Root
 from trainable.errors import UserError, did_you_mean
-from trainable.printing import Format, print_csv, print_json, print_table, talk
+from trainable.printing import Format, plural, print_csv, print_json, print_table, talk
 
 if TYPE_CHECKING:
     from search.replay.comparison import Source
@@ -71,7 +71,7 @@ def replay(
     elif format is Format.csv:
         print_csv(rows)
     else:
-        print_table(rows, f"{len(found[names[0]])} replays with {workers} workers")
+        print_table(rows, f"{plural(len(found[names[0]]), 'replay')} with {plural(workers, 'worker')}")
 
 
 def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str) -> list[Source]:

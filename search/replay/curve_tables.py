@@ -13,7 +13,7 @@ from search.replay.run_curves import curve_table
 from search.run_storage.find_runs import all_runs, find_run, is_run
 from search.runs.run_folder import Run
 from trainable.errors import UserError, did_you_mean
-from trainable.printing import say
+from trainable.printing import plural, say
 from trainable.storage.urls import is_url
 
 SUFFIXES = (".parquet", ".csv")
@@ -58,7 +58,7 @@ def read_table(path: Path) -> RecordedStudy:
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{reason}")
     if study.incomplete:
         say(
-            f"{path}: replays only the {len(study.entrants)} complete configs; "
+            f"{path}: replays only {plural(len(study.entrants), 'complete config')}; "
             f"skipped as incomplete: {'; '.join(study.incomplete)}"
         )
     if max(study.means().values()) == float("-inf"):

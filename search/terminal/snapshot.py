@@ -16,6 +16,7 @@ from search.runs.status import Status
 from search.terminal.columns import Parameter, header, layout_of, parameters_of, plain, row
 from search.terminal.config_rows import ConfigTable, config_table
 from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
+from trainable.printing import plural
 
 MAX_CONFIGS = 12
 OTHER_LINES = 9  # lines above and below the configs
@@ -106,7 +107,8 @@ def _title(snapshot: Snapshot, elapsed: float, width: int, glyphs: Glyphs, notic
         time += f" {glyphs.dot} {_remaining(snapshot.estimate, snapshot.workers)} left"
     state = fit(notice or snapshot.state, max(0, width - cell_len(time) - 2), glyphs)
     room = width - cell_len(state) - cell_len(time) - 4
-    left = fit(f"{snapshot.title}, {len(snapshot.values)} configs {glyphs.times} {snapshot.folds} folds", room, glyphs)
+    size = f"{plural(len(snapshot.values), 'config')} {glyphs.times} {plural(snapshot.folds, 'fold')}"
+    left = fit(f"{snapshot.title}, {size}", room, glyphs)
     gap = " " * (width - cell_len(left) - cell_len(state) - cell_len(time) - 2)
     return _cropped(Text.assemble((left, "bold"), gap, (state, style), "  ", time), width)
 

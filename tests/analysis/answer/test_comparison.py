@@ -108,7 +108,7 @@ def test_images_are_scored_by_the_fold_that_held_them_out(small_run, pair):
 def test_the_picture_shows_what_the_counts_counted(small_run, pair, program, tmp_path):
     """The tile of A is orange and blue on as many pixels as A's counts have false positives and negatives."""
     done = program(small_run.folder, *pair, "--out", tmp_path / "sheet.png", "--worst", 2)
-    assert "the 2 images on which they differ most" in done.stderr
+    assert "2 images, those on which they differ most" in done.stderr
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape[1] == len(CAPTIONS) * (TILE + GAP) - GAP
     row = compare_configs(read_run(small_run), *pair).images.iloc[0]
