@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from trainable.data import dataset, synthesize, synthetic_scenes
-from trainable.data.synthetic_scenes import make_sample
+from trainable.data import dataset, scribbles
+from trainable.data.synthetic import scenes, synthesize
+from trainable.data.synthetic.scenes import make_sample
 from trainable.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
@@ -79,7 +81,7 @@ def test_there_is_no_test_split_by_default(tmp_path: Path) -> None:
 def test_scribbles_lie_on_their_class_and_mark_both(width: int, height: int) -> None:
     for seed in range(25):
         _, scribble, mask = make_sample(np.random.default_rng(seed), width, height)
-        foreground, background = scribble == 1, scribble == 2
+        foreground, background = scribble == scribbles.FOREGROUND, scribble == scribbles.BACKGROUND
         assert foreground.any() and background.any()
         assert np.all(mask[foreground] == 1) and np.all(mask[background] == 0)
 
@@ -116,7 +118,7 @@ def test_scribbles_cover_about_as_much_as_real_ones() -> None:
 def test_some_background_object_is_of_a_foreground_kind() -> None:
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        things = synthetic_scenes._lay_out(rng, 0.2, synthetic_scenes._colour(rng), WIDTH, HEIGHT)
+        things = scenes._lay_out(rng, 0.2, scenes._colour(rng), WIDTH, HEIGHT)
         wanted = [thing.kind for thing in things if thing.foreground]
         others = [thing.kind for thing in things if not thing.foreground]
         assert 1 <= len(wanted) <= 3 and len(others) >= 2
@@ -144,6 +146,29 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(tmp_path: P
     assert first == again
     assert first.keys() == other.keys()
     assert all(first[name] != other[name] for name in first)
+
+
+def test_two_classes_are_drawn_as_in_the_first_version(tmp_path: Path) -> None:
+    """By labels and mean colours: the bytes of files also depend on the versions of the libraries."""
+    expected = {
+        "test1/images/test1_00000.jpg": (70.05, 108.66, 145.75),
+        "test1/scribbles/test1_00000.png": "3a34d243bfdf2426",
+        "train/ground_truth/train_00000.png": "a52f27d85a3eb8ee",
+        "train/ground_truth/train_00001.png": "53a4fa65968fc118",
+        "train/images/train_00000.jpg": (171.79, 154.51, 171.60),
+        "train/images/train_00001.jpg": (136.38, 182.42, 157.53),
+        "train/scribbles/train_00000.png": "94e1c46c7b19d6f0",
+        "train/scribbles/train_00001.png": "df3fbaa457f7b4c0",
+    }
+    folder = make(tmp_path / "data", 2, 1, seed=7)
+    assert contents(folder).keys() == expected.keys()
+    for name, drawn in expected.items():
+        with Image.open(folder / name) as image:
+            pixels = np.asarray(image)
+        if isinstance(drawn, str):
+            assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == drawn, name
+        else:
+            assert pixels.mean(axis=(0, 1)) == pytest.approx(drawn, abs=0.1), name
 
 
 def test_a_larger_set_begins_with_the_smaller_one(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _lay_out(rng: Rng, share: float, ground: Points, width: int, height: int) ->
         tries = rng.uniform(0.08, 0.92, (6, 2)) * (width, height)
         gaps = [min((math.dist(place, thing.centre) for thing in things), default=0.0) for place in tries]
         # Stretched with the image, so that it fits any aspect ratio.
-        outline = _outline(rng, kinds[chosen[k]].shape) * math.sqrt(size) * (width, height)
+        outline = random_outline(rng, kinds[chosen[k]].shape) * math.sqrt(size) * (width, height)
         centre = tries[int(np.argmax(gaps))]
         region = np.zeros((height, width), np.uint8)
         cv2.fillPoly(region, [np.rint((outline + centre) * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
@@ -101,7 +101,7 @@ def _kind(rng: Rng, ground: Points) -> Kind:
     return Kind(str(rng.choice(SHAPES)), str(rng.choice(list(PATTERNS))), colours, rng.uniform(0.03, 0.09))
 
 
-def _outline(rng: Rng, shape: str) -> Points:
+def random_outline(rng: Rng, shape: str) -> Points:
     """A closed outline around the origin, of area 1."""
     count = {"polygon": int(rng.integers(3, 7)), "star": 2 * int(rng.integers(4, 8))}.get(shape, 72)
     angles = 2 * np.pi * np.arange(count) / count
@@ -151,7 +151,7 @@ def _paint(rng: Rng, things: list[Thing], ground: Points, width: int, height: in
     angle = rng.uniform(0, 2 * np.pi)
     light = (math.cos(angle), math.sin(angle))
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    canvas = _ground(rng, ground, x, y, side)
+    canvas = draw_ground(rng, ground, x, y, side)
     for thing in things:
         left, top, box_width, box_height = cv2.boundingRect(thing.region)
         reach = math.ceil(0.06 * side)
@@ -159,14 +159,20 @@ def _paint(rng: Rng, things: list[Thing], ground: Points, width: int, height: in
         columns = slice(max(0, left - reach), left + box_width + reach)
         dx, dy = (x[rows, columns] - thing.centre[0]), (y[rows, columns] - thing.centre[1])
         _put(rng, canvas[rows, columns], thing, thing.region[rows, columns], dx, dy, light, side)
+    return photograph(rng, canvas, x, y, light)
+
+
+def photograph(rng: Rng, canvas: Floats, x: Floats, y: Floats, light: tuple[float, float]) -> Pixels:
+    """Uneven light, a slight blur and camera noise."""
+    height, width = x.shape
     slope = (x / width - 0.5) * light[0] + (y / height - 0.5) * light[1]
     canvas *= 1 + rng.uniform(0, 0.25) * slope[..., None]
-    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.3 + rng.uniform(0, 0.0015) * side)
+    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.3 + rng.uniform(0, 0.0015) * math.sqrt(width * height))
     canvas += rng.uniform(2, 9) * rng.standard_normal(canvas.shape, dtype=np.float32)
     return np.asarray(np.clip(np.rint(canvas), 0, 255), np.uint8)
 
 
-def _ground(rng: Rng, colour: Points, x: Floats, y: Floats, side: float) -> Floats:
+def draw_ground(rng: Rng, colour: Points, x: Floats, y: Floats, side: float) -> Floats:
     """One texture, or two that meet at a wavy horizon."""
     patches = _noise(rng, x.shape, rng.uniform(0.1, 0.4) * side)[..., None]
     canvas = _rgb(colour) + patches * (_rgb(rng.normal(colour, 14)) - _rgb(colour))
@@ -196,10 +202,10 @@ def _put(
     away = np.array([[1, 0, -0.02 * side * light[0]], [0, 1, -0.02 * side * light[1]]])
     shadow = cv2.GaussianBlur(cv2.warpAffine(soft, away, soft.shape[::-1]), (0, 0), 0.012 * side)
     canvas *= 1 - rng.uniform(0.2, 0.5) * shadow[..., None]
-    canvas += soft[..., None] * (_surface(rng, thing.kind, x / side, y / side, side) * shade[..., None] - canvas)
+    canvas += soft[..., None] * (surface(rng, thing.kind, x / side, y / side, side) * shade[..., None] - canvas)
 
 
-def _surface(rng: Rng, kind: Kind, x: Floats, y: Floats, side: float) -> Floats:
+def surface(rng: Rng, kind: Kind, x: Floats, y: Floats, side: float) -> Floats:
     """The pattern of the kind, rotated and tinted for this object."""
     turn, wave = rng.uniform(0, np.pi), 2 * np.pi / kind.period
     u = wave * (x * math.cos(turn) + y * math.sin(turn))
