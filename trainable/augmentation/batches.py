@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainable.augmentation.levels import Augmentation
 from trainable.config import Config
-from trainable.data.decoded_images import Data
+from trainable.data.decoded_images import SCRIBBLES, Data
+from trainable.data.packed_labels import without_mask
 
 PREFETCHED = 4  # batches that each worker prepares in advance
 SHARED_MEMORY = Path("/dev/shm")
@@ -27,14 +28,20 @@ ORDER, SAMPLE = 1, 2  # separate random streams for shuffling and augmentation
 
 
 class BatchStream(Dataset[tuple[Tensor, Tensor]]):
-    """Item k is the whole batch of step k: images (B, H, W, 3) and packed labels (B, H, W), both uint8."""
+    """Item k is the whole batch of step k: images (B, H, W, C) and packed labels (B, H, W), both uint8.
+
+    Where supervision is by scribbles, masks are removed from the labels before anything else is done with them.
+    """
 
     def __init__(self, data: Data, indices: npt.NDArray[np.int64], config: Config, fold: int) -> None:
         self.data = data
         self.indices = indices
         self.batch_size = config.batch_size
         self.key = (config.seed, fold)
-        self.augmentation = Augmentation(config.augmentation, data.size)
+        self.supervision = config.supervision
+        self.augmentation = Augmentation(
+            config.augmentation, data.size, len(data.task.classes), config.supervision, config.inputs != "image"
+        )
         self.order: tuple[int, npt.NDArray[np.int64]] = (-1, indices)
 
     def samples(self, step: int) -> list[tuple[int, int]]:
@@ -45,11 +52,14 @@ class BatchStream(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         width, height = self.data.size
-        images = np.empty((self.batch_size, height, width, 3), np.uint8)
+        images = np.empty((self.batch_size, height, width, self.data.channels), np.uint8)
         labels = np.empty((self.batch_size, height, width), np.uint8)
         for row, (epoch, image) in enumerate(self.samples(step)):
             key = (SAMPLE, *self.key, epoch, image)
-            images[row], labels[row] = self.augmentation(self.data.images[image], self.data.labels[image], key)
+            packed = self.data.labels[image]
+            if self.supervision == SCRIBBLES:
+                packed = without_mask(packed)
+            images[row], labels[row] = self.augmentation(self.data.images[image], packed, key)
         return torch.from_numpy(images), torch.from_numpy(labels)
 
     def _shuffled(self, epoch: int) -> npt.NDArray[np.int64]:
@@ -93,7 +103,7 @@ def workers_that_fit(stream: BatchStream, workers: int) -> int:
     Half of the free memory is left to other processes; a worker that runs out of it is killed by the system.
     """
     width, height = stream.data.size
-    batch = stream.batch_size * width * height * 4  # three colours and the labels, one byte each
+    batch = stream.batch_size * width * height * (stream.data.channels + 1)  # channels and labels, one byte each
     if not workers or not SHARED_MEMORY.is_dir():
         return workers
     return min(workers, shutil.disk_usage(SHARED_MEMORY).free // (2 * PREFETCHED * batch))

@@ -1,6 +1,6 @@
 """Augmentation: one table lists the transforms of each level; a sample's random stream depends on the sample alone.
 
-Mask and scribble are one packed byte (see ``decoded_images.pack``) whose 0 means "background, unlabelled". A transform
+Mask and scribble are one packed byte (see ``packed_labels``) whose 0 means "background, unlabelled". A transform
 that fills with 0 and moves labels by nearest neighbour can therefore never create a false scribble.
 """
 
@@ -15,21 +15,27 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import BaseTransformInitSchema
 
-from trainable.data.dataset import Pixels
-from trainable.data.decoded_images import MASK_BIT, repack, unpack
-from trainable.data.scribbles import synthetic_scribble
+from trainable.data.dataset import IGNORED, Pixels
+from trainable.data.decoded_images import MASKS, SCRIBBLES
+from trainable.data.packed_labels import repack, unpack
+from trainable.data.scribbles import BACKGROUND, synthetic_scribble
+from trainable.data.synthetic.class_scribbles import synthetic_class_scribble
 
 SYNTHETIC_SCRIBBLES = 0.5
 
 
 class ForegroundCrop(A.RandomResizedCrop):
-    """A random crop that contains some foreground with probability ``bias``, resized to full size."""
+    """A random crop that contains some foreground with probability ``bias``, resized to full size.
+
+    Foreground is what the mask shows of any class but the first, or the scribbles if ``supervision`` is by scribbles.
+    """
 
     class InitSchema(BaseTransformInitSchema):
         size: tuple[int, int]
         scale: tuple[float, float]
         ratio: tuple[float, float]
         bias: float
+        supervision: str
 
     def __init__(
         self,
@@ -37,14 +43,19 @@ class ForegroundCrop(A.RandomResizedCrop):
         scale: tuple[float, float] = (0.4, 1.0),
         ratio: tuple[float, float] = (0.75, 1.333),
         bias: float = 0.75,
+        supervision: str = MASKS,
         p: float = 1.0,
     ) -> None:
         super().__init__(size=size, scale=scale, ratio=ratio, p=p)
-        self.bias = bias
+        self.bias, self.supervision = bias, supervision
+
+    def is_foreground(self, labels: Pixels) -> Any:
+        scribble, mask = unpack(labels)
+        return scribble > BACKGROUND if self.supervision == SCRIBBLES else (mask > 0) & (mask < IGNORED)
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         left, top, right, bottom = super().get_params_dependent_on_data(params, data)["crop_coords"]
-        foreground = np.flatnonzero(data["mask"] & MASK_BIT)
+        foreground = np.flatnonzero(self.is_foreground(data["mask"]))
         if self.py_random.random() < self.bias and foreground.size:
             height, width = params["shape"][:2]
             y, x = divmod(int(foreground[self.py_random.randrange(foreground.size)]), width)
@@ -77,7 +88,7 @@ class SmoothElastic(A.ElasticTransform):
         return {"map_x": x + dx, "map_y": y + dy}
 
 
-def levels(size: tuple[int, int]) -> dict[str, list[Any]]:
+def levels(size: tuple[int, int], supervision: str = MASKS) -> dict[str, list[Any]]:
     """The transforms of each level, in order. Every level includes the one before it."""
     width, height = size
     low = [
@@ -86,7 +97,7 @@ def levels(size: tuple[int, int]) -> dict[str, list[Any]]:
         A.VerticalFlip(p=0.2),
         A.Affine(rotate=(-15, 15), translate_percent=(-0.1, 0.1), scale=(0.85, 1.15), balanced_scale=True, p=0.8),
     ]
-    medium = [*low, ForegroundCrop((height, width), scale=(0.4, 1.0), bias=0.75, p=0.5)]
+    medium = [*low, ForegroundCrop((height, width), scale=(0.4, 1.0), bias=0.75, supervision=supervision, p=0.5)]
     high = [
         *medium,
         SmoothElastic(alpha=5, sigma=32, p=0.3),
@@ -97,11 +108,17 @@ def levels(size: tuple[int, int]) -> dict[str, list[Any]]:
 
 
 class Augmentation:
-    """One level at one size. ``image`` is (H, W, 3), ``labels`` (H, W) packed; both are returned in the same form."""
+    """One level at one size. ``image`` is (H, W, C), ``labels`` (H, W) packed; both are returned in the same form.
 
-    def __init__(self, level: str, size: tuple[int, int]) -> None:
-        self.synthetic = 0.0 if level == "none" else SYNTHETIC_SCRIBBLES
-        transforms = levels(size)[level]
+    Scribbles are synthesized from masks, so only where masks may be used and the network sees scribbles.
+    """
+
+    def __init__(
+        self, level: str, size: tuple[int, int], classes: int = 2, supervision: str = MASKS, scribbled: bool = True
+    ) -> None:
+        self.classes = classes
+        self.synthetic = SYNTHETIC_SCRIBBLES if level != "none" and supervision == MASKS and scribbled else 0.0
+        transforms = levels(size, supervision)[level]
         self.compose = A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST) if transforms else None
 
     def __call__(self, image: Pixels, labels: Pixels, key: tuple[int, ...]) -> tuple[Pixels, Pixels]:
@@ -111,11 +128,17 @@ class Augmentation:
         rng = np.random.default_rng(key)
         if rng.random() < self.synthetic:
             scribble, mask = unpack(labels)
-            labels = repack(synthetic_scribble(mask, scribble, rng), mask)
+            labels = repack(self._synthetic(mask, scribble, rng), mask)
         # One stream for all transforms: albumentations' own seeds repeat over epochs and workers.
         self.compose.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         moved = self.compose(image=image, mask=labels)
-        return moved["image"], moved["mask"]
+        return moved["image"].reshape(image.shape), moved["mask"]
+
+    def _synthetic(self, mask: Pixels, scribble: Pixels, rng: np.random.Generator) -> Pixels:
+        if self.classes == 2 and mask.max(initial=0) < IGNORED:
+            return synthetic_scribble(mask, scribble, rng)
+        drawn: Pixels = synthetic_class_scribble(mask, scribble, rng, self.classes)
+        return drawn
 
 
 def _window_around(centre: int, length: int, limit: int, rng: random.Random) -> tuple[int, int]:

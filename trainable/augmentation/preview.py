@@ -9,12 +9,15 @@ import numpy as np
 from trainable.augmentation.batches import SAMPLE
 from trainable.augmentation.levels import Augmentation
 from trainable.data import scribbles
-from trainable.data.dataset import Pixels
-from trainable.data.decoded_images import Data, unpack
+from trainable.data.class_colours import COLOURS, coloured
+from trainable.data.dataset import IGNORED, Pixels
+from trainable.data.decoded_images import Data
+from trainable.data.packed_labels import unpack
 from trainable.storage.atomic_files import write_atomically
 
 LEVELS = ("none", "low", "medium", "high")
 FOREGROUND_COLOUR, BACKGROUND_COLOUR, OUTLINE = (60, 220, 60), (235, 60, 50), (255, 220, 0)
+WHITE = (255, 255, 255)
 TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
 
 
@@ -24,14 +27,16 @@ def draw_samples(data: Data, count: int, seed: int) -> Pixels:
     The two rows of a sample are two epochs.
     """
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
-    augmentations = {level: Augmentation(level, data.size) for level in LEVELS}
+    classes, scribbled = len(data.task.classes), bool(data.scribbled.any())
+    augmentations = {level: Augmentation(level, data.size, classes, scribbled=scribbled) for level in LEVELS}
     rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in LEVELS)])]
     for index in sorted(chosen.tolist()):
         for epoch in range(2):
             tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3
             for augmentation in augmentations.values():
                 key = (SAMPLE, seed, 0, epoch, index)
-                tiles.append(tile(overlay(*augmentation(data.images[index], data.labels[index], key))))
+                augmented = augmentation(data.images[index], data.labels[index], key)
+                tiles.append(tile(overlay(*augmented, classes)))
             rows.append(join(tiles, axis=1))
     return join(rows, axis=0)
 
@@ -42,10 +47,16 @@ def save_samples(data: Data, path: Path, count: int, seed: int) -> None:
     write_atomically(path, lambda file: file.write(encoded.tobytes()))
 
 
-def overlay(image: Pixels, labels: Pixels) -> Pixels:
-    """The image with its scribbles in green and red and its mask outlined in yellow."""
+def overlay(image: Pixels, labels: Pixels, classes: int = 2) -> Pixels:
+    """The image with its scribbles and the outline of its mask.
+
+    Of two classes, scribbles are green and red and the outline is yellow; of more, both have the colour of their class,
+    and background scribbles are white.
+    """
     scribble, mask = unpack(labels)
-    drawn = np.array(image)
+    drawn = three_channels(image)
+    if classes > 2:
+        return _overlay_of_classes(drawn, scribble, mask, classes)
     outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     for where, colour in (
         (outline > 0, OUTLINE),
@@ -56,8 +67,32 @@ def overlay(image: Pixels, labels: Pixels) -> Pixels:
     return drawn
 
 
+def three_channels(image: Pixels) -> Pixels:
+    """A copy with three channels, also of a grey image."""
+    planes = image if image.ndim == 3 else image[..., None]
+    return np.repeat(planes, 3 // planes.shape[2], axis=2)
+
+
+def _overlay_of_classes(drawn: Pixels, scribble: Pixels, mask: Pixels, classes: int) -> Pixels:
+    across, down = mask[:, 1:] != mask[:, :-1], mask[1:] != mask[:-1]
+    edges = np.zeros(mask.shape, bool)
+    edges[:, 1:] |= across
+    edges[:, :-1] |= across
+    edges[1:] |= down
+    edges[:-1] |= down
+    edges &= (mask > 0) & (mask < IGNORED)  # the outline lies inside a structure, so that it has its colour
+    drawn[edges] = coloured(mask)[edges]
+    for label in range(classes):
+        drawn[scribble == label + 1] = COLOURS[label] if label else WHITE
+    return drawn
+
+
 def _plain(data: Data, index: int) -> list[Pixels]:
-    image, (scribble, mask) = np.array(data.images[index]), unpack(data.labels[index])
+    image, (scribble, mask) = three_channels(np.array(data.images[index])), unpack(data.labels[index])
+    if not data.task.binary:
+        strokes = np.where((scribble > 0)[..., None], coloured(scribble - 1), np.uint8(40))
+        strokes[scribble == 1] = WHITE
+        return [tile(picture) for picture in (image, strokes, coloured(mask))]
     strokes = np.full_like(image, 40)
     strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_COLOUR
     strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_COLOUR

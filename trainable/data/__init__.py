@@ -1,1 +1,1 @@
-"""What a data set is: reading it, decoding it once, its folds, sending it to other machines, synthetic ones."""
+"""What a data set is: reading it, decoding it once, its folds, sending it elsewhere, synthetic and imported ones."""

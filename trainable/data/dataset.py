@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from trainable.data.task import FILE as TASK_FILE
+from trainable.data.task import IGNORE_LABEL, MOST, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError, did_you_mean
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURES = (".avif", ".bmp", ".gif", ".heic", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
 BACKGROUND, FOREGROUND, UNLABELLED = 0, 1, 255
-MEANING = {BACKGROUND: "background", FOREGROUND: "foreground", UNLABELLED: "unlabelled"}
+IGNORED = 15  # of a mask in memory: pixels that count for nothing
 IMAGES, SCRIBBLES, TRUTH = "images", "scribbles", "ground_truth"
 
 
@@ -50,6 +52,7 @@ class Split:
     scribbles: Mapping[str, Path]
     truth: Mapping[str, Path]
     clashes: tuple[Path, ...] = ()
+    task: Task = TWO_CLASSES
 
     @property
     def name(self) -> str:
@@ -63,12 +66,26 @@ class Split:
     def stems(self) -> list[str]:
         return sorted(self.images)
 
+    @cached_property
+    def volumes_file(self) -> Path | None:
+        """Which slices form volumes, if the data set is one of volumes."""
+        path = self.root / self.task.volumes
+        return path if self.task.declared and path.exists() else None
+
     def missing_partners(self) -> list[BadFile]:
-        """Every file that lacks its counterpart in the other folders."""
+        """Every file that lacks its counterpart in the other folders.
+
+        Where a ``dataset.yaml`` declares the data set, images without scribbles or masks are allowed.
+        """
         folders = {IMAGES: self.images, SCRIBBLES: self.scribbles}
         if self.labelled:
             folders[TRUTH] = self.truth
         found: list[BadFile] = []
+        if self.task.declared:
+            for stem in sorted((self.scribbles.keys() | self.truth.keys()) - self.images.keys()):
+                present = self.scribbles.get(stem) or self.truth[stem]
+                found.append(BadFile(present, f"has no partner {stem}.* in {IMAGES}.{did_you_mean(stem, self.images)}"))
+            return found
         for stem in sorted(set().union(*folders.values())):
             lacking = [folder for folder, files in folders.items() if stem not in files]
             if lacking:
@@ -82,6 +99,9 @@ class Split:
     def hash(self) -> str:
         """A hash of every name and byte of the split: equal hashes mean equal data."""
         digest = hashlib.sha256()
+        if self.task.declared:
+            digest.update(repr((self.task.classes, self.task.ignore)).encode())
+            digest.update(self.volumes_file.read_bytes() if self.volumes_file else b"")
         for folder, files in ((IMAGES, self.images), (SCRIBBLES, self.scribbles), (TRUTH, self.truth)):
             for stem in sorted(files):
                 digest.update(f"{folder}/{stem}\0".encode())
@@ -89,12 +109,13 @@ class Split:
         return digest.hexdigest()
 
 
-def find_splits(folder: Path) -> dict[str, Split]:
-    """Every split below a data set's folder, by name."""
+def find_splits(folder: Path, task: Task | None = None) -> dict[str, Split]:
+    """Every split below a data set's folder, by name; ``task`` takes the place of the one that the folder declares."""
     if not folder.is_dir():
         hint = f"python -m trainable synthesize {folder} makes one to try things out"
         raise UserError(f"{folder}: no such folder; a data set is a folder with splits such as train/images ({hint})")
-    splits = {path.name: _list_split(path) for path in sorted(folder.iterdir()) if (path / IMAGES).is_dir()}
+    asked = task or read_task(folder)
+    splits = {path.name: _list_split(path, asked) for path in sorted(folder.iterdir()) if (path / IMAGES).is_dir()}
     if not splits:
         hint = (
             f" (it looks like a split itself: give its parent, {folder.resolve().parent})"
@@ -106,7 +127,7 @@ def find_splits(folder: Path) -> dict[str, Split]:
 
 
 def open_split(folder: Path, name: str = "train") -> Split:
-    """A labelled split to train on; files without a counterpart are an error."""
+    """A split to train on; files without a counterpart are an error."""
     splits = find_splits(folder)
     if name not in splits:
         raise UserError(f"{folder}: has no split {name!r}, only {', '.join(splits)}.{did_you_mean(name, splits)}")
@@ -120,6 +141,8 @@ def open_split(folder: Path, name: str = "train") -> Split:
     if problems:
         more = f" (and {len(problems) - 1} more: python -m trainable doctor {folder})" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}")
+    if not split.truth and not split.scribbles:
+        raise UserError(f"{split.root}: has neither masks nor scribbles, so nothing can be trained or scored on it")
     return split
 
 
@@ -130,7 +153,7 @@ def unread(folder: Path) -> list[BadFile]:
     return [BadFile(path, text) for path in pictures if not path.name.startswith(".")]
 
 
-def _list_split(root: Path) -> Split:
+def _list_split(root: Path, task: Task) -> Split:
     clashes: list[Path] = []
 
     def by_stem(folder: str) -> dict[str, Path]:
@@ -146,13 +169,25 @@ def _list_split(root: Path) -> Split:
                 files[path.stem] = path
         return files
 
-    return Split(root, by_stem(IMAGES), by_stem(SCRIBBLES), by_stem(TRUTH), tuple(clashes))
+    return Split(root, by_stem(IMAGES), by_stem(SCRIBBLES), by_stem(TRUTH), tuple(clashes), task)
 
 
-def read_image(path: Path) -> Pixels:
-    """Height x width x 3, whatever the file's mode."""
+def read_image(path: Path, mode: str = "RGB") -> Pixels:
+    """Height x width x 3, whatever the file's mode; with the mode "L", height x width of grey."""
     image = _open(path)
-    return _pixels((_stretched(image) if is_deep(image) else image).convert("RGB"))
+    return _pixels((_stretched(image) if is_deep(image) else image).convert(mode))
+
+
+def is_grey(path: Path) -> bool:
+    """Whether an image has no colour, by its mode or by equal channels."""
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("1", "L", "LA") or is_deep(image):
+                return True
+    except (OSError, UnidentifiedImageError):
+        return False
+    pixels = read_image(path)
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -170,19 +205,31 @@ def _stretched(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(np.clip((values - low) / max(high - low, 1.0), 0, 1) * 255).astype(np.uint8))
 
 
-def read_scribble(path: Path) -> Pixels:
-    """Height x width of 0 background, 1 foreground, 255 unlabelled."""
-    return _labels(path, {label: label for label in MEANING}, ", ".join(f"{k} {word}" for k, word in MEANING.items()))
+def read_scribble(path: Path, task: Task = TWO_CLASSES) -> Pixels:
+    """Height x width of classes, 255 where unlabelled."""
+    allowed = _allowed(task, "unlabelled")
+    classes = {label: label for label in range(len(task.classes))}
+    return _labels(path, {**classes, UNLABELLED: UNLABELLED}, allowed, task)
 
 
-def read_mask(path: Path) -> Pixels:
-    """Height x width of 0 and 1; masks drawn with 255 are read as 1."""
-    mask = _labels(path, {0: 0, 1: 1, 255: 255}, "0 and 1 (or 255)")
+def read_mask(path: Path, task: Task = TWO_CLASSES) -> Pixels:
+    """Height x width of classes, 15 where ignored; of two classes, masks drawn with 255 are read as 1."""
+    classes = {label: label for label in range(len(task.classes))}
+    if task.ignore:
+        return _labels(path, {**classes, IGNORE_LABEL: IGNORED}, _allowed(task, "ignored"), task)
+    if not task.binary:
+        return _labels(path, classes, _allowed(task), task)
+    mask = _labels(path, {**classes, 255: 255}, "0 and 1 (or 255)", task)
     white = mask == 255
     if white.any() and (mask == 1).any():
         raise BadFile(path, 'contains both 1 and 255; a mask has one value for foreground and none for "unknown"')
     mask[white] = 1
     return mask
+
+
+def _allowed(task: Task, other: str = "") -> str:
+    words = [f"{label} {name}" for label, name in enumerate(task.classes)]
+    return ", ".join([*words, *([f"255 {other}"] if other else [])])
 
 
 def _open(path: Path) -> Image.Image:
@@ -200,7 +247,7 @@ def _pixels(image: Any) -> Pixels:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
+def _labels(path: Path, meaning: Mapping[int, int], allowed: str, task: Task) -> Pixels:
     image = _open(path)
     stored = image.format
     if image.mode == "1":
@@ -210,17 +257,26 @@ def _labels(path: Path, meaning: Mapping[int, int], allowed: str) -> Pixels:
     values = _pixels(image)
     if values.ndim == 3:
         if not (np.array_equal(values[..., 0], values[..., 1]) and np.array_equal(values[..., 0], values[..., 2])):
-            raise BadFile(path, "has different channels; labels are one channel, or three equal ones")
+            raise BadFile(path, "has different channels; labels are one channel of class indices, or three equal ones")
         values = values[..., 0]
     strange = sorted(set(np.unique(values).tolist()) - set(meaning))
     if strange:
         shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
         lossy = "; JPEG changes pixel values, save labels as PNG" if stored == "JPEG" else ""
-        raise BadFile(path, f"contains the labels {shown}; allowed are {allowed}{lossy}")
+        raise BadFile(path, f"contains the labels {shown}; allowed are {allowed}{lossy or _remedy(strange, task)}")
     table = np.zeros(256, np.uint8)
     for value, label in meaning.items():
         table[value] = label
     return table[values]
+
+
+def _remedy(strange: Sequence[int], task: Task) -> str:
+    """What a data set could declare, if such values are meant."""
+    if IGNORE_LABEL in strange:
+        return f"; ignore_label: {IGNORE_LABEL} in {TASK_FILE} ignores 255"
+    if not task.declared and strange[-1] < MOST:
+        return f"; list more classes in {TASK_FILE} beside the splits"
+    return ""
 
 
 def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, int]:

@@ -2,8 +2,7 @@
 
 An entry is a folder named by the data's hash and the size. It is built under a temporary name and renamed, so it is
 complete or absent; a lock lets one process build while others wait, and without working locks the rename decides.
-Labels are packed in one byte per pixel, so that one nearest-neighbour warp moves mask and scribble together and they
-cannot get out of step.
+Mask and scribble share one byte per pixel (see ``packed_labels``).
 """
 
 import fcntl
@@ -11,10 +10,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,27 @@ import numpy.typing as npt
 from PIL import Image
 
 from trainable.config import STRIDE
-from trainable.data import dataset, scribbles
-from trainable.data.dataset import BadFile, Pixels, Split
+from trainable.data import dataset
+from trainable.data.dataset import IGNORED, BadFile, Pixels, Split
+from trainable.data.groups import read_volumes
+from trainable.data.packed_labels import pack
+from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.printing import Progress
 from trainable.storage.atomic_files import cache_folder
 
-VERSION = 2  # of the format of an entry
-MASK_BIT, SCRIBBLE_SHIFT = 1, 1
+VERSION = 3  # of the format of an entry
+MASKS, SCRIBBLES = "masks", "scribbles"
 
 
 @dataclass(frozen=True)
 class Data:
-    """A split at working size. ``images`` is (N, H, W, 3), ``labels`` (N, H, W) as packed by ``pack``."""
+    """A split at working size. ``labels`` is (N, H, W) as packed by ``pack``.
+
+    ``images`` is (N, H, W, 3), or (N, H, W, 1) if a declared data set is all grey. ``shares`` has a column per class:
+    its share of the mask, or of the scribbled pixels if no image has a mask. ``masked`` and ``scribbled`` tell which
+    images have such a file.
+    """
 
     entry: Path
     split: Split
@@ -47,14 +55,48 @@ class Data:
     shares: npt.NDArray[np.float64]
     channel_sums: npt.NDArray[np.float64]
     channel_squares: npt.NDArray[np.float64]
+    masked: npt.NDArray[np.bool_]
+    scribbled: npt.NDArray[np.bool_]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as a path: another process maps the same files."""
         return (_reopen, (self.entry, self.split, self.hash, self.size))
 
     @property
+    def task(self) -> Task:
+        return self.split.task
+
+    @property
+    def channels(self) -> int:
+        return int(self.images.shape[3])
+
+    @property
+    def scored_on(self) -> str:
+        """What held-out images are scored on: masks, or scribbled pixels if no image has a mask."""
+        return MASKS if self.masked.any() else SCRIBBLES
+
+    @property
+    def ignoring(self) -> bool:
+        """Whether some masks have pixels that count for nothing."""
+        return self.task.ignore or not self.masked.all()
+
+    @cached_property
+    def volumes(self) -> dict[str, str] | None:
+        """The volume of each slice, if the data set is one of volumes."""
+        path = self.split.volumes_file
+        if path is None:
+            return None
+        places = read_volumes(path, self.stems)
+        return {stem: places[stem].volume if stem in places else stem for stem in self.stems}
+
+    @property
     def foreground_shares(self) -> dict[str, float]:
-        return dict(zip(self.stems, self.shares.tolist(), strict=True))
+        return dict(zip(self.stems, self.shares[:, 1:].sum(axis=1).tolist(), strict=True))
+
+    @property
+    def class_shares(self) -> dict[str, list[float]]:
+        """The shares of all classes but the first."""
+        return dict(zip(self.stems, self.shares[:, 1:].tolist(), strict=True))
 
     def indices(self, stems: Sequence[str]) -> npt.NDArray[np.int64]:
         position = {stem: index for index, stem in enumerate(self.stems)}
@@ -68,24 +110,14 @@ class Data:
         return mean.tolist(), np.sqrt(np.maximum(variance, 1.0)).tolist()
 
 
-def pack(scribble: Pixels, mask: Pixels) -> Pixels:
-    """One byte per pixel of a scribble file's labels and a mask; 0 is "unlabelled, background", safe to fill with."""
-    code = np.zeros(256, np.uint8)
-    code[dataset.FOREGROUND] = scribbles.FOREGROUND << SCRIBBLE_SHIFT
-    code[dataset.BACKGROUND] = scribbles.BACKGROUND << SCRIBBLE_SHIFT
-    packed: Pixels = code[scribble] | mask
-    return packed
-
-
-def repack(scribble: Pixels, mask: Pixels) -> Pixels:
-    """The inverse of ``unpack``."""
-    packed: Pixels = np.left_shift(scribble, np.uint8(SCRIBBLE_SHIFT)) | mask
-    return packed
-
-
-def unpack(labels: Any) -> tuple[Any, Any]:
-    """The scribble (0 unlabelled, 1 foreground, 2 background) and the mask (0, 1) of an array or a tensor."""
-    return labels >> SCRIBBLE_SHIFT, labels & MASK_BIT
+def label_facts(data: Data) -> dict[str, Any]:
+    """What scores of a data set are about, apart from what is usual: two classes, images, masks."""
+    facts: dict[str, Any] = {"classes": list(data.task.classes)} if data.task.declared else {}
+    if data.volumes is not None:
+        facts["volumes"] = True
+    if data.scored_on != MASKS:
+        facts["scored_on"] = data.scored_on
+    return facts
 
 
 def open_data(
@@ -97,8 +129,6 @@ def open_data(
 ) -> Data:
     """Open a split at working size; a missing or damaged cache entry is built first."""
     files = dataset.open_split(Path(folder), split)
-    if not files.labelled:
-        raise UserError(f"{files.root}: has no {dataset.TRUTH}/ folder, so there is nothing to train on")
     content = files.hash
     width, height = dataset.auto_size(files, STRIDE) if isinstance(size, str) else size
     entry = (cache or cache_folder()) / f"v{VERSION}-{content[:20]}-{width}x{height}"
@@ -124,14 +154,17 @@ def _open(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Dat
         stems = tuple(meta["stems"])
         sound = (
             meta["hash"] == content
-            and images.shape == (len(stems), height, width, 3)
+            and images.shape in [(len(stems), height, width, channels) for channels in (1, 3)]
             and labels.shape == (len(stems), height, width)
             and meta["checksums"] == [_checksum(images), _checksum(labels)]
         )
-        tables = [np.array(meta[key], np.float64) for key in ("shares", "channel_sums", "channel_squares")]
+        shares, sums, squares = (np.array(meta[k], np.float64) for k in ("shares", "channel_sums", "channel_squares"))
+        masked, scribbled = (np.array(meta[key], np.bool_) for key in ("masked", "scribbled"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Data(entry, files, content, size, stems, images, labels, *tables) if sound else None
+    if not sound:
+        return None
+    return Data(entry, files, content, size, stems, images, labels, shares, sums, squares, masked, scribbled)
 
 
 def _reopen(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Data:
@@ -144,17 +177,19 @@ def _reopen(entry: Path, files: Split, content: str, size: tuple[int, int]) -> D
 def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progress: Progress | None) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
-    count = len(files.stems)
+    count, classes = len(files.stems), len(files.task.classes)
+    channels = 1 if files.task.declared and all(dataset.is_grey(path) for path in files.images.values()) else 3
     building = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
-        _reserve(building, count * width * height * 4)
-        images = np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, (count, height, width, 3))
+        _reserve(building, count * width * height * (channels + 1))
+        images = np.lib.format.open_memmap(building / "images.npy", "w+", np.uint8, (count, height, width, channels))
         labels = np.lib.format.open_memmap(building / "labels.npy", "w+", np.uint8, (count, height, width))
-        shares, sums, squares = np.zeros(count), np.zeros((count, 3)), np.zeros((count, 3))
+        shares, sums, squares = np.zeros((count, classes)), np.zeros((count, channels)), np.zeros((count, channels))
 
         def decode(index: int) -> None:
-            images[index], labels[index], shares[index] = _decode(files, files.stems[index], size)
-            values = images[index].reshape(-1, 3).astype(np.int64)
+            image, labels[index], shares[index] = _decode(files, files.stems[index], size, channels)
+            images[index] = image.reshape(height, width, channels)
+            values = images[index].reshape(-1, channels).astype(np.int64)
             sums[index], squares[index] = values.sum(0), (values**2).sum(0)
 
         with ThreadPoolExecutor() as pool:
@@ -170,6 +205,8 @@ def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progr
             "shares": shares.tolist(),
             "channel_sums": sums.tolist(),
             "channel_squares": squares.tolist(),
+            "masked": [stem in files.truth for stem in files.stems],
+            "scribbled": [stem in files.scribbles for stem in files.stems],
             "checksums": [_checksum(images), _checksum(labels)],
         }
         (building / "meta.json").write_text(json.dumps(meta))
@@ -185,17 +222,41 @@ def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progr
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _decode(files: Split, stem: str, size: tuple[int, int]) -> tuple[Pixels, Pixels, float]:
-    image = dataset.read_image(files.images[stem])
-    scribble = dataset.read_scribble(files.scribbles[stem])
-    mask = dataset.read_mask(files.truth[stem])
-    for path, labels in ((files.scribbles[stem], scribble), (files.truth[stem], mask)):
-        if labels.shape != image.shape[:2]:
-            found, expected = (f"{shape[1]}x{shape[0]}" for shape in (labels.shape, image.shape))
-            raise BadFile(path, f"is {found}, its image {files.images[stem].name} is {expected}")
+def _decode(
+    files: Split, stem: str, size: tuple[int, int], channels: int
+) -> tuple[Pixels, Pixels, npt.NDArray[np.float64]]:
+    """The image and its packed labels at working size, and the share of each class."""
+    image = dataset.read_image(files.images[stem], "L" if channels == 1 else "RGB")
+    scribble, mask = (
+        _read_labels(path, reader, files, stem, image.shape[:2], missing)
+        for path, reader, missing in (
+            (files.scribbles.get(stem), dataset.read_scribble, dataset.UNLABELLED),
+            (files.truth.get(stem), dataset.read_mask, IGNORED),
+        )
+    )
     packed = Image.fromarray(pack(scribble, mask)).resize(size, Image.Resampling.NEAREST)
     resized = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(resized), np.asarray(packed), float(mask.mean())
+    known = (mask[mask != IGNORED] if files.truth else scribble[scribble != dataset.UNLABELLED]).reshape(-1)
+    shares = np.bincount(known, minlength=len(files.task.classes)) / max(len(known), 1)
+    return np.asarray(resized), np.asarray(packed), shares
+
+
+def _read_labels(
+    path: Path | None,
+    reader: Callable[[Path, Task], Pixels],
+    files: Split,
+    stem: str,
+    shape: tuple[int, ...],
+    missing: int,
+) -> Pixels:
+    """The labels of an image, or those of an image that has no such file."""
+    if path is None:
+        return np.full(shape, missing, np.uint8)
+    labels = reader(path, files.task)
+    if labels.shape != shape:
+        found, expected = (f"{each[1]}x{each[0]}" for each in (labels.shape, shape))
+        raise BadFile(path, f"is {found}, its image {files.images[stem].name} is {expected}")
+    return labels
 
 
 def _reserve(folder: Path, needed: int) -> None:

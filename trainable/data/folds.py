@@ -1,26 +1,26 @@
-"""Folds: made once per data set and seed, stratified by foreground share, never splitting a group."""
+"""Folds: made once per data set and seed, stratified by the shares of classes, never splitting a group."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainable.errors import UserError, did_you_mean
+from trainable.data.groups import GROUPS, read_groups
+from trainable.errors import UserError
+from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 
 if TYPE_CHECKING:
     from trainable.data.decoded_images import Data
 
 VERSION = 1
-GROUPS = "groups.csv"
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,73 @@ class Folds:
 
 
 def folds_of(data: Data, count: int, seed: int) -> Folds:
-    """The folds of a split; images of one group, if it has a groups.csv, stay together."""
+    """The folds of a split; images of one group, or else of one volume, stay together."""
     path = data.split.root / GROUPS
-    groups = read_groups(path, data.stems) if path.exists() else None
-    return make_folds(data.foreground_shares, count, seed, data.hash, groups)
+    groups = read_groups(path, data.stems) if path.exists() else data.volumes
+    _check_volumes(data, groups or {})
+    if data.task.binary:
+        return make_folds(data.foreground_shares, count, seed, data.hash, groups)
+    return make_class_folds(data.class_shares, count, seed, data.hash, groups or {})
+
+
+def _check_volumes(data: Data, groups: Mapping[str, str]) -> None:
+    """A volume whose slices were in several folds could not be scored."""
+    seen: dict[str, str] = {}
+    for stem, volume in (data.volumes or {}).items():
+        group = groups.get(stem, stem)
+        if seen.setdefault(volume, group) != group:
+            raise UserError(
+                f"{data.split.root / GROUPS}: volume {volume!r} is in the groups {seen[volume]!r} and {group!r}; "
+                "all slices of a volume must be in one group"
+            )
 
 
 def make_folds(
     shares: Mapping[str, float], count: int, seed: int, data_hash: str, groups: Mapping[str, str] | None = None
 ) -> Folds:
     """Distribute the images so that each quantile bin of the foreground share is spread over all folds."""
+    _check_count(shares, count)
+    rng = np.random.default_rng((seed, count))
+    assignment = _deal(shares, count, rng) if groups is None else _deal_groups(shares, groups, count, rng)
+    return Folds(count, seed, data_hash, assignment)
+
+
+def make_class_folds(
+    shares: Mapping[str, Sequence[float]], count: int, seed: int, data_hash: str, groups: Mapping[str, str]
+) -> Folds:
+    """Distribute groups of images so that the folds have equal shares of every class and equally many images.
+
+    ``shares`` are those of the classes but the first. The largest groups come first. Each goes to the fold in which it
+    leaves the folds most equal, rare classes counting as much as frequent ones, among folds that are not too large.
+    """
+    _check_count(shares, count)
+    members = _members(shares, groups, count)
+    rng = np.random.default_rng((seed, count))
+    amounts = {name: np.sum([(1.0, *shares[stem]) for stem in stems], axis=0) for name, stems in members.items()}
+    total = np.maximum(np.sum(list(amounts.values()), axis=0), 1e-12)
+    shuffled = [list(members)[k] for k in rng.permutation(len(members))]
+    names = sorted(shuffled, key=lambda name: (-amounts[name][0], -(amounts[name] / total)[1:].sum()))
+    limit = -(-len(shares) // count) + (int(amounts[names[0]][0]) - 1) // 2
+    filled = np.zeros((count, len(total)))
+    assignment: dict[str, int] = {}
+    for name in names:
+        after = filled + amounts[name]
+        # The sum of squares over all folds grows least where a fold has least of what the group has.
+        growth = ((after / total) ** 2 - (filled / total) ** 2).sum(axis=1)
+        full = after[:, 0] > max(limit, after[:, 0].min())
+        fold = int(np.argmin(np.where(full, np.inf, growth)))
+        filled[fold] = after[fold]
+        assignment.update(dict.fromkeys(members[name], fold))
+    return Folds(count, seed, data_hash, assignment)
+
+
+def _check_count(shares: Mapping[str, object], count: int) -> None:
     if count < 2:
         raise UserError(f"folds = {count}: at least 2 are needed")
     if len(shares) < count:
         raise UserError(
             f"folds = {count}: the data set has only {len(shares)} labelled images, fewer than one per fold"
         )
-    rng = np.random.default_rng((seed, count))
-    assignment = _deal(shares, count, rng) if groups is None else _deal_groups(shares, groups, count, rng)
-    return Folds(count, seed, data_hash, assignment)
 
 
 def _deal(shares: Mapping[str, float], count: int, rng: np.random.Generator) -> dict[str, int]:
@@ -85,11 +133,7 @@ def _deal_groups(
     shares: Mapping[str, float], groups: Mapping[str, str], count: int, rng: np.random.Generator
 ) -> dict[str, int]:
     """Large groups first, each to the fold with the fewest images in the group's bins of foreground share."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for stem in sorted(shares):
-        members[f"group {groups[stem]}" if stem in groups else f"image {stem}"].append(stem)
-    if len(members) < count:
-        raise UserError(f"folds = {count}: {GROUPS} leaves only {len(members)} groups, which are never split")
+    members = _members(shares, groups, count)
     ordered = sorted(shares, key=lambda stem: (shares[stem], stem))
     bins = max(1, min(5, len(shares) // count))
     bin_of = {stem: position * bins // len(ordered) for position, stem in enumerate(ordered)}
@@ -108,25 +152,14 @@ def _deal_groups(
     return assignment
 
 
-def read_groups(path: Path, stems: Sequence[str]) -> dict[str, str]:
-    """The group of each image in a groups.csv (columns stem, group); images that are not listed form no group."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if rows and not {"stem", "group"} <= set(rows[0]):
-        raise UserError(f"{path}: needs the columns stem and group, has {', '.join(map(str, rows[0]))}")
-    groups: dict[str, str] = {}
-    for line, row in enumerate(rows, 2):
-        stem, group = row["stem"], row["group"]
-        if not stem or not group:
-            raise UserError(f"{path}, line {line}: stem and group must both be given")
-        if stem not in stems:
-            raise UserError(f"{path}, line {line}: no image has the stem {stem!r}.{did_you_mean(stem, stems)}")
-        if groups.setdefault(stem, group) != group:
-            raise UserError(f"{path}, line {line}: {stem!r} is in two groups, {groups[stem]!r} and {group!r}")
-    return groups
+def _members(stems: Iterable[str], groups: Mapping[str, str], count: int) -> dict[str, list[str]]:
+    """The images of each group, and each other image alone."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for stem in sorted(stems):
+        members[f"group {groups[stem]}" if stem in groups else f"image {stem}"].append(stem)
+    if len(members) < count:
+        raise UserError(f"folds = {count}: the images form only {plural(len(members), 'group')}, which are never split")
+    return members
 
 
 def save_folds(folds: Folds, path: Path) -> None:

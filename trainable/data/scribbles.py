@@ -12,8 +12,8 @@ Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
-# Unlabelled is 0 here, unlike in files, so that pixels filled in by a warp carry no label.
-UNLABELLED, FOREGROUND, BACKGROUND = 0, 1, 2
+# A class is its index plus 1 here, unlike in files, so that pixels filled in by a warp carry no label.
+UNLABELLED, BACKGROUND, FOREGROUND = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _draw_background(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.rand
     if regions:
         areas = np.array([width * height for _, _, width, height in regions], float)
         region = regions[rng.choice(len(regions), p=areas / areas.sum())]
-        if draw_stroke(drawn, _curve_across(region, rng, thickness), thickness, BACKGROUND, outside):
+        if draw_stroke(drawn, curve_across(region, rng, thickness), thickness, BACKGROUND, outside):
             return
     drawn[((scribble == BACKGROUND).view(np.uint8) & outside) > 0] = BACKGROUND
 
@@ -120,7 +120,7 @@ def curve_inside(area: Pixels, rng: np.random.Generator, strokes: Strokes, short
     return curves[best] if lengths[best] >= shortest else None
 
 
-def _curve_across(region: Box, rng: np.random.Generator, thickness: int) -> Points:
+def curve_across(region: Box, rng: np.random.Generator, thickness: int) -> Points:
     """A curve along the longer side of a region, far enough from its border for the whole stroke to fit."""
     left, top, width, height = region
     along = np.array([rng.uniform(0.0, 0.35), rng.uniform(0.3, 0.7), rng.uniform(0.65, 1.0)])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainable.data.dataset import Split, find_splits
 from trainable.data.folds import Folds
+from trainable.data.task import FILE as TASK_FILE
 from trainable.errors import UserError
 from trainable.storage.atomic_files import cache_folder
 from trainable.storage.file_locks import locked
@@ -24,31 +25,46 @@ Fetch = Callable[[], Iterable[bytes]]
 class Shipment:
     """What the fold trials of a run are trained on: the folds and the split that they divide.
 
-    ``fetch`` downloads the split's files on a node that does not see its folder.
+    ``fetch`` downloads the split's files on a node that does not see its folder. Finished models are also scored on
+    the split ``validation``.
     """
 
     folds: Folds
     folder: Path
     split: str
     fetch: Fetch | None = None
+    validation: str | None = None
+
+    @property
+    def splits(self) -> list[str]:
+        return [self.split] if self.validation is None else [self.split, self.validation]
 
     def place(self) -> Path:
         """The folder with the data on this machine."""
         return located(self.folder, self.split, self.folds.data_hash, self.fetch)
 
 
-def parts_of(split: Split) -> Iterator[bytes]:
-    """The files of a split as independent tar archives."""
-    files = [path for folder in (split.images, split.scribbles, split.truth) for path in folder.values()]
+def parts_of(*splits: Split) -> Iterator[bytes]:
+    """The files of splits as independent tar archives."""
     buffer, archive = _archive()
-    for path in files:
-        archive.add(path, str(path.relative_to(split.root.parent)))
+    for path in dict.fromkeys(path for split in splits for path in _files(split)):
+        archive.add(path, str(path.relative_to(splits[0].root.parent)))
         if buffer.tell() >= PART:
             archive.close()
             yield buffer.getvalue()
             buffer, archive = _archive()
     archive.close()
     yield buffer.getvalue()
+
+
+def _files(split: Split) -> Iterator[Path]:
+    """Everything that the content of a split depends on."""
+    for folder in (split.images, split.scribbles, split.truth):
+        yield from folder.values()
+    if split.task.declared:
+        yield split.root.parent / TASK_FILE
+    if split.volumes_file:
+        yield split.volumes_file
 
 
 def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from trainable.data import decoded_images as cache_module
 from trainable.data.dataset import read_image, read_mask
-from trainable.data.decoded_images import open_data, pack, repack, unpack
+from trainable.data.decoded_images import open_data
+from trainable.data.packed_labels import pack, repack, unpack
 from trainable.errors import UserError
 
 
@@ -32,7 +33,7 @@ def test_pixels_are_resized_as_promised(small_folder, small_data):
 def test_labels_are_packed_without_loss():
     scribble, mask = np.array([[255, 1, 0]], np.uint8), np.array([[1, 1, 0]], np.uint8)
     packed = pack(scribble, mask)
-    assert [part.tolist() for part in unpack(packed)] == [[[0, 1, 2]], [[1, 1, 0]]]
+    assert [part.tolist() for part in unpack(packed)] == [[[0, 2, 1]], [[1, 1, 0]]]
     assert np.array_equal(repack(*unpack(packed)), packed)
     assert pack(np.array([[255]], np.uint8), np.array([[0]], np.uint8)).item() == 0
 

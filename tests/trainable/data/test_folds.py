@@ -60,7 +60,7 @@ def test_groups_still_give_folds_of_like_size():
 
 
 def test_too_few_groups_is_a_clear_error():
-    with pytest.raises(UserError, match="leaves only 2 groups"):
+    with pytest.raises(UserError, match="the images form only 2 groups,"):
         make_folds(SHARES, 5, 0, "h", {stem: str(k % 2) for k, stem in enumerate(SHARES)})
 
 

@@ -41,7 +41,7 @@ def test_nothing_is_fetched_if_the_folder_is_visible(elsewhere, small_folder, sm
 
 
 def test_another_folder_under_the_same_path_is_not_taken_for_it(elsewhere, small_folder, small_folds):
-    from trainable.data.synthesize import synthesize
+    from trainable.data.synthetic.synthesize import synthesize
 
     synthesize(elsewhere / "data", images=4, test_images=0, width=96, height=80, seed=9)
     parts = list(parts_of(open_split(small_folder)))

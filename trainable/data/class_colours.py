@@ -1,0 +1,40 @@
+"""The colours of classes in masks, pictures and reports."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from trainable.data.dataset import IGNORED, Pixels
+
+# Distinguishable by people with colour blindness as far as fifteen colours can be; the first is the background.
+COLOURS = (
+    *((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
+    *((204, 121, 167), (146, 108, 214), (120, 200, 80), (255, 140, 160), (0, 200, 200), (160, 90, 40)),
+    *((200, 200, 200), (255, 90, 220)),
+)
+IGNORED_COLOUR = (90, 90, 90)
+
+
+def palette(classes: int) -> list[int]:
+    """A palette for PNG files whose values are classes; 255 is grey."""
+    colours = [*COLOURS[:classes], *[(0, 0, 0)] * (255 - classes), IGNORED_COLOUR]
+    return [value for colour in colours for value in colour]
+
+
+def palette_image(mask: Pixels, classes: int) -> Image.Image:
+    """A mask as a picture that stores its classes and shows their colours."""
+    picture = Image.fromarray(mask)
+    picture.putpalette(palette(classes))
+    return picture
+
+
+def coloured(mask: Pixels) -> Pixels:
+    """Height x width x 3 of the colours of a mask in memory, whose ignored pixels are grey."""
+    table = np.array([*COLOURS, IGNORED_COLOUR], np.uint8)
+    return np.asarray(table[np.minimum(mask, IGNORED)])
+
+
+def names_with_colours(classes: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
+    """For a legend: every class but the first."""
+    return list(zip(classes[1:], COLOURS[1:], strict=False))
