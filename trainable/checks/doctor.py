@@ -1,47 +1,89 @@
 """Finds every problem of a data set, each with its file."""
 
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from trainable.checks import duplicates
-from trainable.checks.diagnosis import ERRORS, WARNINGS, Diagnosis, Problem, SplitFacts, relative_to
+from trainable.checks.class_facts import class_facts, class_problems, empty_masks
+from trainable.checks.diagnosis import ERRORS, WARNINGS, Diagnosis, Problem, Size, SplitFacts, by
+from trainable.checks.leaks import duplicate_images, shared_groups
+from trainable.checks.listing import listing
+from trainable.checks.memberships import Membership, membership, mistakes
 from trainable.checks.sample_check import Sample, look_at_all, statistics
+from trainable.checks.volume_check import volume_problems
 from trainable.config import STRIDE
 from trainable.data import dataset
-from trainable.data.dataset import IMAGES, SCRIBBLES, SUFFIXES, TRUTH, Split, unread
-from trainable.data.folds import GROUPS, read_groups
-from trainable.errors import UserError, did_you_mean
+from trainable.data.dataset import IMAGES, Split
+from trainable.data.task import FILE as TASK_FILE
+from trainable.data.task import Task, read_task
+from trainable.errors import UserError
 from trainable.printing import Progress, plural
-
-# Other image suffixes: such a file was probably meant to be read, unlike a Thumbs.db.
 
 
 def examine(folder: Path, split: str = "train", progress: Progress | None = None) -> Diagnosis:
-    """Check every file of every split; ``split`` is the one to train on."""
-    found = dataset.find_splits(folder)
+    """Check every file of every split; ``split`` is the one to train on.
+
+    Without a valid ``dataset.yaml`` nothing is known about labels, so then no image is opened.
+    """
+    task, problems = _task(folder)
+    sound = not problems
+    found = dataset.find_splits(folder, task)
     splits = sorted(found.values(), key=lambda one: (one.name != split, one.name))
-    samples = look_at_all(splits, progress)
-    groups, problems = _groups(found.get(split))
-    problems += _listing(folder, splits, split)
+    members = {one.name: membership(one) for one in splits if task.declared or one.name == split}
+    groups = {name: one.groups for name, one in members.items()}
+    problems += [problem for one in members.values() for problem in one.problems]
+    problems += listing(folder, splits, split, task)
+    samples = look_at_all(splits, progress) if sound else []
     problems += [problem for sample in samples for problem in sample.problems]
-    problems += _duplicates(samples, split, groups)
-    working_size = None
-    sizes = [sample.size for sample in samples if sample.size and sample.split.name == split]
-    try:
-        working_size = dataset.working_size(sizes, STRIDE) if sizes else None
-    except UserError as error:
-        problems.append(Problem(found[split].root, "working size", str(error)))
-    facts = tuple(SplitFacts(one.name, len(one.images), one.labelled, _hash(one)) for one in splits)
+    problems += duplicate_images(samples, split, groups)
+    training = [sample for sample in samples if sample.split.name == split]
+    classes = class_facts(task, training) if sound else ()
+    size, size_problems = _working_size(training)
+    problems += size_problems
+    if task.declared:
+        problems += shared_groups(splits, groups)
+        problems += class_problems(found[split], classes) if split in found else ()
+        problems += _volumes(splits, members, samples)
     order = {kind: k for k, kind in enumerate(ERRORS + WARNINGS)}
-    return Diagnosis(
+    facts = tuple(_facts(one, members.get(one.name, Membership()), sound) for one in splits)
+    diagnosis = Diagnosis(
         folder,
         facts,
-        tuple(sorted(problems, key=lambda problem: (order[problem.kind], problem.file, problem.text))),
+        tuple(sorted(problems, key=lambda one: (order[one.kind], one.file, _line(one.text), one.text))),
         next((one.hash for one in facts if one.name == split), None),
         Counter(sorted(sample.size for sample in samples if sample.size)),
-        working_size=working_size,
-        **statistics([sample for sample in samples if sample.split.labelled]),
+        working_size=size,
+        task=task,
+        classes=classes,
+        empty_masks=empty_masks(task, training),
+        **statistics(training if task.declared else [sample for sample in samples if sample.split.labelled]),
+    )
+    return _in_grey(diagnosis) if task.declared and all(sample.grey for sample in training) else diagnosis
+
+
+def _task(folder: Path) -> tuple[Task, list[Problem]]:
+    """What the data set declares; a declared one that is known by nothing else if its file has mistakes."""
+    try:
+        return read_task(folder), []
+    except UserError as error:
+        return Task(declared=True), mistakes(folder / TASK_FILE, "dataset", error)
+
+
+def _facts(split: Split, members: Membership, sound: bool) -> SplitFacts:
+    volumes = len({place.volume for place in members.slices.values()})
+    groups = len(set(members.groups.values()))
+    return SplitFacts(
+        split.name,
+        len(split.images),
+        split.labelled,
+        _hash(split) if sound else None,  # what a data set declares is part of its hash
+        len(split.truth),
+        len(split.scribbles),
+        volumes,
+        groups,
     )
 
 
@@ -53,61 +95,38 @@ def _hash(split: Split) -> str | None:
         return None
 
 
-def _listing(folder: Path, splits: Sequence[Split], training: str) -> list[Problem]:
-    """Problems that are visible from names of files and folders."""
-    problems = []
-    names = [one.name for one in splits]
-    if training not in names:
-        text = f"has no split {training!r} to train on, only {', '.join(names)}.{did_you_mean(training, names)}"
-        problems.append(Problem(folder, "split", text))
-    for one in splits:
-        if not one.images:
-            problems.append(Problem(one.root / IMAGES, "split", f"contains no image ({', '.join(SUFFIXES)})"))
-        if one.name == training and not one.labelled:
-            problems.append(Problem(one.root, "split", f"has no {TRUTH} folder, there is nothing to train on"))
-        files = {IMAGES: one.images, SCRIBBLES: one.scribbles, TRUTH: one.truth}
-        for path in one.clashes:
-            kept = files[path.parent.name][path.stem].name
-            problems.append(
-                Problem(path, "shared stem", f"shares its stem with {kept}; only one file of a stem is read")
-            )
-        problems += [Problem(bad.file, "missing partner", bad.problem) for bad in one.missing_partners()]
-        problems += [Problem(bad.file, "not read", bad.problem) for name in files for bad in unread(one.root / name)]
-    if (folder / GROUPS).exists():
-        problems.append(Problem(folder / GROUPS, "not read", f"is ignored here; move it to {training}/{GROUPS}"))
-    for path in folder.iterdir():
-        if path.name not in names and any((path / name).is_dir() for name in (SCRIBBLES, TRUTH)):
-            problems.append(Problem(path, "not read", f"is not a split: it has no folder {IMAGES}"))
-    return problems
+def _line(text: str) -> int:
+    """The line of a mistake, so that line 5 is listed before line 11, and what has no line after both."""
+    found = re.match(r"line (\d+):", text)
+    return int(found[1]) if found else sys.maxsize
 
 
-def _groups(split: Split | None) -> tuple[dict[str, str], list[Problem]]:
-    if split is None or not (path := split.root / GROUPS).exists():
-        return {}, []
+def _working_size(training: Sequence[Sample]) -> tuple[Size | None, list[Problem]]:
+    sizes = [sample.size for sample in training if sample.size]
+    if not sizes:
+        return None, []
+    split = training[0].split
     try:
-        groups = read_groups(path, split.stems)
+        size = dataset.working_size(sizes, STRIDE)
     except UserError as error:
-        return {}, [Problem(path, "groups", str(error).removeprefix(str(path)).lstrip(":, "))]
-    alone = [stem for stem in split.stems if stem not in groups]
-    if not alone:
-        return groups, []
-    shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
-    text = f"lists no group for {plural(len(alone), 'image')} ({shown}); each forms its own group"
-    return groups, [Problem(path, "ungrouped", text)]
+        return None, [Problem(split.root, "working size", str(error))]
+    count = len(set(sizes))
+    if count == 1 or not split.task.declared:
+        return size, []
+    text = f"has images of {plural(count, 'size')}; all are resized to {by(size)}"
+    return size, [Problem(split.root / IMAGES, "mixed sizes", text)]
 
 
-def _duplicates(samples: Sequence[Sample], training: str, groups: Mapping[str, str]) -> Iterator[Problem]:
-    seen = [(one, one.digest, one.thumbnail) for one in samples if one.digest and one.thumbnail is not None]
-    for pair in duplicates.find_duplicates([item[1] for item in seen], [item[2] for item in seen]):
-        first, second = seen[pair.first][0], seen[pair.second][0]
-        within = first.split.name == second.split.name
-        if within and first.split.name == training and groups.get(first.stem, "") == groups.get(second.stem):
-            continue  # folds never split a group, so this is not a leak
-        text = "has exactly the pixels of " if pair.exact else "shows the same picture as "
-        text += relative_to(first.split.images[first.stem], first.split.root.parent)
-        text += ", mirrored" if pair.mirrored else ""
-        if not within:
-            text += f": a leak between {first.split.name} and {second.split.name}"
-        elif first.split.name == training:
-            text += f": a leak between folds, unless {GROUPS} puts both in one group"
-        yield Problem(second.split.images[second.stem], "duplicate", text)
+def _volumes(
+    splits: Sequence[Split], members: Mapping[str, Membership], samples: Sequence[Sample]
+) -> Iterator[Problem]:
+    for one in splits:
+        sizes = {sample.stem: sample.size for sample in samples if sample.split.name == one.name and sample.size}
+        if one.volumes_file:
+            yield from volume_problems(one.volumes_file, members[one.name].slices, sizes)
+
+
+def _in_grey(diagnosis: Diagnosis) -> Diagnosis:
+    """With one value for the channel that grey images have."""
+    mean, std = diagnosis.mean, diagnosis.std
+    return replace(diagnosis, mean=mean and mean[:1], std=std and std[:1])

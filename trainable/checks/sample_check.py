@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from PIL import Image
 from trainable.checks import duplicates
 from trainable.checks.diagnosis import Problem, Size, by
 from trainable.data import dataset
-from trainable.data.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels, Split
+from trainable.data.dataset import BACKGROUND, IGNORED, UNLABELLED, BadFile, Pixels, Split
 from trainable.printing import Progress, plural
 
 # Scribbles cover a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
 DENSE = 0.5
 ORIENTATION = 0x0112
+
+Counts = npt.NDArray[np.int64]  # pixels of each class, then those of none
 
 
 @dataclass
@@ -32,8 +35,11 @@ class Sample:
     stem: str
     problems: list[Problem] = field(default_factory=list)
     size: Size | None = None
-    tally: Counter[str] = field(default_factory=Counter)
+    pixels: int = 0  # of the image, if it can be read
     colour: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, 3)))
+    grey: bool = True
+    mask: Counts | None = None
+    scribble: Counts | None = None
     digest: str | None = None
     thumbnail: Pixels | None = None
 
@@ -55,9 +61,10 @@ def look_at_all(splits: Sequence[Split], progress: Progress | None) -> list[Samp
 
 def _look(split: Split, stem: str) -> Sample:
     sample = Sample(split, stem)
+    task = split.task
     image, image_size = _read(split.images.get(stem), dataset.read_image, sample)
-    scribble, scribble_size = _read(split.scribbles.get(stem), dataset.read_scribble, sample)
-    mask, mask_size = _read(split.truth.get(stem), dataset.read_mask, sample)
+    scribble, scribble_size = _read(split.scribbles.get(stem), partial(dataset.read_scribble, task=task), sample)
+    mask, mask_size = _read(split.truth.get(stem), partial(dataset.read_mask, task=task), sample)
     sample.size = image_size
     known = image_size or scribble_size
     for folder, size in ((split.scribbles, scribble_size), (split.truth, mask_size)):
@@ -73,9 +80,10 @@ def _look(split: Split, stem: str) -> Sample:
     if mask is not None:
         _measure_mask(mask, split.truth[stem], sample)
     if scribble is not None and mask is not None and scribble.shape == mask.shape:
-        wrong = int(np.count_nonzero((scribble != mask) & (scribble <= FOREGROUND)))
+        wrong = int(np.count_nonzero((scribble != mask) & (scribble != UNLABELLED) & (mask != IGNORED)))
         if wrong:
-            text = f"{plural(wrong, 'scribbled pixel lies', 'scribbled pixels lie')} on the other class of the truth"
+            other = "the other" if task.binary else "another"
+            text = f"{plural(wrong, 'scribbled pixel lies', 'scribbled pixels lie')} on {other} class of the truth"
             sample.problems.append(Problem(split.scribbles[stem], "contradiction", text))
     return sample
 
@@ -97,10 +105,10 @@ def _read(path: Path | None, reader: Callable[[Path], Pixels], sample: Sample) -
 
 
 def _measure_image(image: Pixels, path: Path, sample: Sample) -> None:
-    pixels = image.shape[0] * image.shape[1]
+    sample.pixels = pixels = image.shape[0] * image.shape[1]
     mean, std = (value[:, 0] for value in cv2.meanStdDev(image))
-    sample.tally["coloured"] = pixels
     sample.colour[:] = mean * pixels, (mean**2 + std**2) * pixels
+    sample.grey = bool((image == image[..., :1]).all())
     sample.digest, sample.thumbnail = duplicates.digest(image), duplicates.thumbnail(image)
     sample.problems += [Problem(path, "colours", text) for text in _lost(path)]
 
@@ -119,45 +127,61 @@ def _lost(path: Path) -> Iterator[str]:
 
 
 def _measure_scribble(scribble: Pixels, path: Path, sample: Sample) -> None:
-    count = {"foreground": int((scribble == FOREGROUND).sum()), "background": int((scribble == BACKGROUND).sum())}
-    sample.tally.update({f"scribbled {name}": pixels for name, pixels in count.items()})
-    sample.tally["scribbled over"] = scribble.size
-    absent = [name for name, pixels in count.items() if not pixels]
-    if absent:
-        text = f"has no {absent[0]} scribble" if len(absent) == 1 else "has no scribble at all"
-        sample.problems.append(Problem(path, "scribble", text))
-    if sum(count.values()) > DENSE * scribble.size:
-        share = sum(count.values()) / scribble.size
+    classes = len(sample.split.task.classes)
+    sample.scribble = counts = _counts(scribble, classes, UNLABELLED)
+    labelled = int(counts[:classes].sum())
+    if not labelled:
+        sample.problems.append(Problem(path, "scribble", "has no scribble at all"))
+    elif not sample.split.task.declared and not counts[:classes].all():
+        absent = "foreground" if counts[BACKGROUND] else "background"
+        sample.problems.append(Problem(path, "scribble", f"has no {absent} scribble"))
+    if labelled > DENSE * scribble.size:
+        share = labelled / scribble.size
         text = f"labels {share:.0%} of its pixels: unlabelled ones must be 255, 0 is a background scribble"
         sample.problems.append(Problem(path, "scribble", text))
 
 
 def _measure_mask(mask: Pixels, path: Path, sample: Sample) -> None:
-    foreground = int(mask.sum(dtype=np.int64))
-    sample.tally.update({"masked": mask.size, "foreground": foreground})
-    if foreground in (0, mask.size):
-        text = "is full: every pixel is foreground" if foreground else "is empty: no pixel is foreground"
+    task = sample.split.task
+    sample.mask = counts = _counts(mask, len(task.classes), IGNORED)
+    shown = np.flatnonzero(counts[:-1]).tolist()
+    text = None
+    if not shown:
+        text = "is ignored everywhere: no pixel has a class"
+    elif len(shown) == 1 and shown != [BACKGROUND]:
+        text = f"is full: every pixel is {task.classes[shown[0]]}"
+    elif shown == [BACKGROUND] and not task.declared:
+        text = "is empty: no pixel is foreground"
+    if text:
         sample.problems.append(Problem(path, "mask", text))
+
+
+def _counts(labels: Pixels, classes: int, none: int) -> Counts:
+    return np.bincount(labels.reshape(-1), minlength=256)[[*range(classes), none]]
+
+
+def _total(counts: Sequence[Counts]) -> Counts:
+    return np.sum(counts, axis=0) if counts else np.zeros(1, np.int64)
 
 
 def statistics(samples: Sequence[Sample]) -> dict[str, Any]:
     """Pooled over pixels rather than averaged over images, so that share and ratio of the classes agree."""
-    tally = Counter[str]()
-    for sample in samples:
-        tally.update(sample.tally)
     sizes = Counter(sample.size for sample in samples if sample.size)
+    pixels = sum(sample.pixels for sample in samples)
+    masks = _total([sample.mask for sample in samples if sample.mask is not None])
+    scribbles = _total([sample.scribble for sample in samples if sample.scribble is not None])
     mean = std = coverage = None
-    if tally["coloured"]:
-        first, second = np.sum([sample.colour for sample in samples], axis=0) / tally["coloured"]
+    if pixels:
+        first, second = np.sum([sample.colour for sample in samples], axis=0) / pixels
         mean = tuple((first / 255).tolist())
         std = tuple((np.sqrt(np.maximum(second - first**2, 0)) / 255).tolist())
-    if tally["scribbled over"]:
-        classes = {k: tally[f"scribbled {k}"] / tally["scribbled over"] for k in ("foreground", "background")}
-        coverage = {"all": sum(classes.values()), **classes}
+    if scribbles.any():
+        background, foreground = (int(part.sum()) / int(scribbles.sum()) for part in (scribbles[:1], scribbles[1:-1]))
+        coverage = {"all": foreground + background, "foreground": foreground, "background": background}
     return {
         "size": sizes.most_common(1)[0][0] if sizes else None,
         "mean": mean,
         "std": std,
-        "foreground_share": tally["foreground"] / tally["masked"] if tally["masked"] else None,
+        "foreground_share": int(masks[1:-1].sum()) / int(masks[:-1].sum()) if masks[:-1].any() else None,
         "scribble_coverage": coverage,
     }

@@ -275,6 +275,18 @@ PLANTED: dict[str, tuple[Plant, str, str, str]] = {
         "not read",
         "move it to train/groups.csv",
     ),
+    "volumes that nothing declares": (
+        lambda data: (data / "train" / "volumes.csv").write_text("stem,volume,slice\np0,a,0\n"),
+        "train/volumes.csv",
+        "not read",
+        "is ignored, since no dataset.yaml beside the splits declares the data set",
+    ),
+    "a dataset.yaml in a split": (
+        lambda data: (data / "train" / "dataset.yaml").write_text("classes: [background, ring, core]\n"),
+        "train/dataset.yaml",
+        "not read",
+        "is ignored here; move it to dataset.yaml, beside the splits",
+    ),
     "a folder that is no split": (
         lambda data: (data / "test3" / "scribbles").mkdir(parents=True),
         "test3",
@@ -312,6 +324,12 @@ def test_a_mask_of_one_class_is_a_warning_and_contradicts_its_scribble(
         words,
         f"{wrong} scribbled pixels lie on the other class of the truth",
     ]
+
+
+def test_each_mistake_of_the_groups_is_a_problem_in_the_order_of_lines(data: Path) -> None:
+    rows = "".join(f"q{k},a\n" for k in range(10))
+    (data / "train" / "groups.csv").write_text(f"stem,group\n{rows}")
+    assert [one.text.split(":")[0] for one in examine(data).problems] == [f"line {k}" for k in range(2, 12)]
 
 
 def test_all_problems_are_listed_errors_first(data: Path) -> None:
@@ -355,6 +373,11 @@ def test_copies_that_a_group_keeps_together_are_no_leak(data: Path) -> None:
     assert [one.kind for one in examine(data).problems] == ["duplicate"]
     groups = {"p0": "a", "p1": "b", "p2": "c", "p3": "d", "p4": "e", "p5": "d"}
     (data / "train" / "groups.csv").write_text("stem,group\n" + "".join(f"{k},{v}\n" for k, v in groups.items()))
+    assert examine(data).problems == ()
+
+
+def test_without_a_declaration_only_the_groups_of_the_training_split_are_read(data: Path) -> None:
+    (data / "test1" / "groups.csv").write_text("stem,group\nunknown,a\n")
     assert examine(data).problems == ()
 
 
@@ -410,14 +433,30 @@ def test_images_smaller_than_the_stride_are_a_warning(tmp_path: Path) -> None:
     assert as_document(diagnosis)["working_size"] is None
 
 
-def test_a_training_split_must_be_there_and_have_a_truth(data: Path) -> None:
+def test_a_training_split_must_be_there(data: Path) -> None:
     (lacking,) = examine(data, split="trian").problems
     assert lacking.severity == "error"
     assert "only test1, train. Did you mean 'train'?" in lacking.text
+
+
+def test_without_truth_there_are_scribbles_to_train_on(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(data / TRUTH)
     diagnosis = examine(data)
-    assert problems(diagnosis) == [("train", "split", "error")]
+    assert problems(diagnosis) == [("train", "no masks", "warning")]
+    assert diagnosis.problems[0].text == (
+        "has no ground_truth folder: can be trained on with supervision=scribbles only, "
+        "and is scored on scribbled pixels"
+    )
     assert as_document(diagnosis)["mean"] is None
+    print_diagnosis(diagnosis)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Next: python -m trainable fit {data} --set supervision=scribbles --set inputs=image"
+
+
+def test_without_truth_and_scribbles_there_is_nothing_to_train_on(data: Path) -> None:
+    shutil.rmtree(data / TRUTH)
+    shutil.rmtree(data / SCRIBBLE)
+    assert ("train", "split", "error") in problems(examine(data))
 
 
 def test_a_folder_without_splits_is_a_users_error(tmp_path: Path) -> None:
