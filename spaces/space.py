@@ -142,7 +142,7 @@ class Space:
             resolved = self.trainable.config.model_validate({**self.constants, **values})
         except ValidationError as error:
             rules = "; ".join(
-                f"{problem['loc'][0] if problem['loc'] else ''}: {rule_of(problem)}" for problem in error.errors()
+                ": ".join([*map(str, problem["loc"][:1]), rule_of(problem)]) for problem in error.errors()
             )
             raise UserError(f"{shown(dict(values))}: {rules}") from None
         return Point(resolved.id, values, resolved)

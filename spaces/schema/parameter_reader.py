@@ -10,7 +10,7 @@ from spaces.schema.trainables import Trainable
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.problems import MISSING, Path, shown
 from spaces.yaml_file.rules import one_of
-from trainable.config import UNSCORED
+from trainable.config import UNSCORED, conditions_of
 from trainable.errors import did_you_mean
 
 PARAMETERS = "parameters"
@@ -42,6 +42,9 @@ class ParameterReader:
                 when = self._read_condition((PARAMETERS, name, "when"))
                 self.searched[name] = replace(self.searched[name], when=when)
         self._order_by_condition()
+        for name in [*self.constants, *self.searched]:
+            for choice, allowed in conditions_of(self.trainable.config, name).items():
+                self._check_existence(name, choice, allowed)
         forbidden = self.document.find(["forbid"])
         if isinstance(forbidden, list):
             self.forbid = [self._read_condition(("forbid", index)) for index in range(len(forbidden))]
@@ -165,6 +168,24 @@ class ParameterReader:
             hint = did_you_mean(str(value), map(str, parameter.values)) if isinstance(parameter, Choice) else ""
             self.document.add_problem(path, f"can never hold: {name} is {parameter}.{hint}")
         return value
+
+    def _check_existence(self, name: str, choice: str, allowed: list[str]) -> None:
+        """Report a hyperparameter that configs would set though it does not exist beside their value of a choice."""
+        parameter, chooser = self.searched.get(name), self.searched.get(choice)
+        possible: tuple[Any, ...] = (self.constants.get(choice, self.trainable.default(choice)),)
+        if isinstance(chooser, Choice):
+            possible = (*chooser.values, *(possible if chooser.when else ()))
+        if parameter is not None and parameter.when.get(choice):
+            possible = parameter.when[choice]
+        fitting = [value for value in possible if value in allowed]
+        rule = f"belongs to {choice} = {' or '.join(allowed)}"
+        if not fitting:
+            rule += f"; here {choice} is {' or '.join(map(str, possible))}, so leave it out"
+            self.document.add_problem((PARAMETERS, name), rule)
+        elif len(fitting) < len(possible):
+            value = "" if parameter is not None else f"values: [{shown(self.constants[name])}], "
+            rule += f" alone: write {{{value}when: {{{choice}: [{', '.join(fitting)}]}}}}"
+            self.document.add_problem((PARAMETERS, name), rule)
 
     def _order_by_condition(self) -> None:
         """Sort parameters after those that their conditions name, otherwise as in the file."""

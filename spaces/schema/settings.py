@@ -12,7 +12,7 @@ from spaces.schema.schedulers import Grid, Scheduler, Section, from_list
 from spaces.schema.trainables import TRAINABLES
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.objectives.metrics import METRICS
+from trainable.objectives.metrics import METRICS, OF_VOLUMES, may_be_metric
 
 SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 PARAMETER_KEYS = ("parameters", "forbid")  # read separately, because their rules come from the trainable
@@ -33,6 +33,13 @@ def _one_of_names(names: Collection[str], kind: str) -> AfterValidator:
         return name
 
     return AfterValidator(check)
+
+
+def _metric(name: str) -> str:
+    """Which classes there are is known only from the data; a launch looks there."""
+    if not may_be_metric(name):
+        raise ValueError(one_of(name, [*METRICS, OF_VOLUMES], "metric"))
+    return name
 
 
 def _seconds(value: Any) -> Any:
@@ -71,10 +78,10 @@ AMOUNT: dict[str, Any] = {"allowed": "auto, a fraction such as 0.25, or a whole 
 
 
 class Metric(Section):
-    name: Annotated[str, _one_of_names(METRICS, "metric")] = Field(
+    name: Annotated[str, AfterValidator(_metric)] = Field(
         default="miou",
         description="score that configs are compared by",
-        json_schema_extra={"allowed": ", ".join(METRICS)},
+        json_schema_extra={"allowed": f"{', '.join(METRICS)}; of more classes also iou_CLASS, dice_CLASS, dice_volume"},
     )
     goal: Literal["maximize"] = Field(default="maximize", description="higher is better for every metric")
 
@@ -113,6 +120,9 @@ class Resources(Section):
 class Settings(Section):
     name: Annotated[str, AfterValidator(_folder_name)] = Field(description="name of the run and its folder in --runs")
     data: str | None = Field(None, min_length=1, description="folder of the data set, or s3://bucket/folder")
+    validation: str | None = Field(
+        None, min_length=1, description="a labelled split that finished models are also scored on, never selected by"
+    )
     folds: int = Field(5, ge=2, description="number of folds; each is held out once")
     fold_seed: int = Field(0, ge=0, description="seed of the split into folds")
     metric: Metric = Metric()

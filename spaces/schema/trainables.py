@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.config import Config, describe
+from trainable.config import ALONE, Config, as_text, describe
 
 
 class ScriptedConfig(Config):
@@ -49,17 +49,17 @@ class Trainable:
         return None
 
     def normalize(self, name: str, value: Any) -> Any:
-        """Return the value in its usual form: ``none`` as None where that is allowed, a size as WIDTHxHEIGHT."""
+        """The value as usually written: ``none`` as None where allowed, a size as WIDTHxHEIGHT, weights as 1,3."""
         if self.broken_rule(name, value):
             return None if value == "none" and not self.broken_rule(name, None) else value
         parsed = self._parse(name, value)
         if isinstance(parsed, tuple):
-            return "x".join(map(str, parsed))
+            return as_text(parsed)
         return parsed if isinstance(value, str) else value
 
     def _parse(self, name: str, value: Any) -> Any:
         """The value after pydantic has parsed it."""
-        return getattr(self.config.model_validate({name: value}), name)
+        return getattr(self.config.model_validate({name: value}, context=ALONE), name)
 
     def default(self, name: str) -> Any:
         """The hyperparameter's default; None if it is undeclared."""

@@ -99,7 +99,13 @@ def test_csv_has_exact_numbers_and_a_table_rounded_ones(run, write):
 
 def test_list_names_the_shipped_spaces(run):
     code, out, _ = run("list", "--format", "json")
-    assert code == 0 and {row["name"] for row in json.loads(out)} == {"full_grid", "encoders", "quickstart", "beyond"}
+    assert code == 0 and [row["name"] for row in json.loads(out)] == [
+        "beyond",
+        "cardiac_masks",
+        "encoders",
+        "full_grid",
+        "quickstart",
+    ]
     assert "full_grid" in run("list")[1]
 
 

@@ -75,6 +75,13 @@ def test_a_number_in_quotes_is_that_number_and_a_size_has_one_form(load):
     assert space.parameters["pc"].values == (1, 2) and space.parameters["size"].values == ("96x64", "64x64")
 
 
+def test_class_weights_have_one_form_whether_fixed_or_searched(load):
+    space = load(text(["class_weights: {values: [none, '1,3,3', [1, 3.0, 3], [1, 0.1, 2]]}"]))
+    assert space.parameters["class_weights"].values == (None, "1,3,3", "1,0.1,2")
+    assert [point.config.class_weights for point in space.configs()] == [None, (1, 3, 3), (1, 0.1, 2)]
+    assert load(text(["class_weights: [1, 2]"])).constants == {"class_weights": "1,2"}
+
+
 def test_a_plain_value_is_fixed_and_not_searched(load):
     space = load(
         text(["loss: dice", "attention: none", "augmentation: none", "size: [96, 64]", "pc: {values: [1, 2]}"])
@@ -271,3 +278,26 @@ def test_a_huge_grid_is_refused_but_can_be_sampled(problems, load):
     ]
     assert "is a grid of more than 50,000 configs" in problems(text(parameters))[0]
     assert load(text(parameters, "sampler: {name: random, count: 3}")).size is None
+
+
+def test_a_hyperparameter_that_only_some_configs_have_needs_a_condition(load, problems):
+    """The loss on masks does not exist where supervision is by scribbles."""
+    supervision = "supervision: {values: [masks, scribbles]}"
+    assert problems(text([supervision, "loss: {values: [iou, dice]}", "lambda_bce: 0.5"])) == [
+        "5: parameters.loss = {values: ['iou', 'dice']}: belongs to supervision = masks alone: "
+        "write {when: {supervision: [masks]}}",
+        "6: parameters.lambda_bce = 0.5: belongs to supervision = masks alone: "
+        "write {values: [0.5], when: {supervision: [masks]}}",
+    ]
+    when = "when: {supervision: [masks]}"
+    lines = [supervision, f"loss: {{values: [iou, dice], {when}}}", f"lambda_bce: {{values: [0.5], {when}}}"]
+    assert load(text(lines)).size == 3
+    assert load(text(["supervision: masks", "loss: {values: [iou, dice]}"])).size == 2
+
+
+def test_a_hyperparameter_that_no_config_has_is_refused(problems):
+    rule = "belongs to supervision = masks; here supervision is scribbles, so leave it out"
+    assert problems(text(["supervision: scribbles", "loss: dice"])) == [f"5: parameters.loss = 'dice': {rule}"]
+    conditional = "loss: {values: [iou, dice], when: {supervision: scribbles}}"
+    (problem,) = problems(text(["supervision: {values: [masks, scribbles]}", conditional]))
+    assert problem.endswith(rule)

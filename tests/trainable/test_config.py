@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.config import Config, make_config, parse_assignments
+from trainable.config import Config, describe, make_config, parse_assignments
 from trainable.errors import UserError
 
 
@@ -93,3 +93,72 @@ def test_half_of_a_horizon_is_reported_for_every_even_number_of_evaluations():
     # 100 reports over 12,000 steps: one each 120 steps, the 50th at 6,000.
     assert 6_000 in Config().report_steps(12_000)
     assert Config().report_steps(360) == [120, 240, 360]
+
+
+def test_hyperparameters_added_after_the_first_version_leave_ids_and_files_as_they_were():
+    """The ids are those that the first version gave."""
+    assert Config().id == "35e0bc92533f"
+    other = {"loss": "dice", "augmentation": "high", "attention": None, "batch_size": 3, "ema": 0.0, "pc": 1.5}
+    assert make_config(other).id == "1e71d81c3123"
+    defaults = {"supervision": "masks", "inputs": "image+scribble", "class_weights": None}
+    assert make_config(defaults).id == Config().id
+    for dump in (Config().model_dump(), Config().model_dump(mode="json"), make_config(defaults).model_dump()):
+        assert not defaults.keys() & dump.keys() and "pc" in dump
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("supervision", "scribbles", "scribbles"),
+        ("inputs", "image", "image"),
+        ("class_weights", "1,3,3,3", [1.0, 3.0, 3.0, 3.0]),
+    ],
+)
+def test_added_hyperparameters_are_part_of_id_and_files_where_they_differ(name, value, stored):
+    config = make_config({name: value})
+    dump = config.model_dump(mode="json")
+    assert dump[name] == stored and config.id != Config().id
+    assert make_config(dump) == config and make_config(dump).id == config.id
+
+
+def test_class_weights_are_read_in_two_ways():
+    expected = (1.0, 3.0, 3.0, 0.5)
+    assert make_config({"class_weights": "1,3, 3,.5"}).class_weights == expected
+    assert make_config({"class_weights": [1, 3, 3, 0.5]}).class_weights == expected
+    assert make_config({"class_weights": "none"}).class_weights is None
+    (described,) = [each for each in describe() if each["name"] == "class_weights"]
+    assert described["allowed"] == "a weight per class, as in 1,3,3 or none" and described["default"] is None
+
+
+@pytest.mark.parametrize("weights", ["", "1", "a,b", "1;2", "1,-2", "0,0", "1,nan", "nan,1", "1,inf", 3, [1], {"a": 1}])
+def test_weights_that_are_no_weights_are_refused(weights):
+    with pytest.raises(UserError, match="class_weights"):
+        make_config({"class_weights": weights})
+
+
+@pytest.mark.parametrize("values", [{"loss": "dice"}, {"loss": "iou"}, {"lambda_region": 0.5}, {"lambda_bce": 1.0}])
+def test_what_does_not_exist_beside_another_value_is_refused(values):
+    (name,) = values
+    rule = f"^{name}: belongs to supervision = masks; here supervision is scribbles, so leave it out$"
+    with pytest.raises(UserError, match=rule):
+        make_config({"supervision": "scribbles", **values})
+    (described,) = [each for each in describe() if each["name"] == name]
+    assert described["only_with"] == "supervision = masks"
+
+
+def test_files_of_configs_leave_out_what_does_not_exist_and_give_the_same_config():
+    config = make_config({"supervision": "scribbles", "pc": 1})
+    dumped = config.model_dump(mode="json")
+    assert "loss" not in dumped and "lambda_bce" not in dumped
+    assert make_config(dumped).id == config.id != make_config({"pc": 1}).id
+
+
+def test_pc_beside_class_weights_is_refused():
+    with pytest.raises(UserError, match=r"^pc: without effect where class_weights are given; leave the default"):
+        make_config({"class_weights": "1,2", "pc": 2})
+    assert make_config({"class_weights": "1,2", "pc": 3}).class_weights == (1, 2)
+
+
+def test_a_supervision_that_does_not_exist_is_refused_with_a_suggestion():
+    with pytest.raises(UserError, match=r"supervision = 'scribble'.*Did you mean 'scribbles'"):
+        make_config({"supervision": "scribble"})

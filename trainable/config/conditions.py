@@ -1,0 +1,29 @@
+"""Hyperparameters that exist only with some values of another one: an encoder only in networks that have one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+KEY = "only_with"
+
+
+def only_with(**choices: tuple[str, ...]) -> dict[str, Any]:
+    """For a field's ``json_schema_extra``: the values of other hyperparameters with which this one exists."""
+    return {KEY: {name: list(values) for name, values in choices.items()}}
+
+
+def conditions_of(model: type[BaseModel], name: str) -> dict[str, list[str]]:
+    """The values of other hyperparameters with which this one exists; empty if it always does."""
+    field = model.model_fields.get(name)
+    extra = None if field is None else field.json_schema_extra
+    conditions: Any = extra.get(KEY, {}) if isinstance(extra, dict) else {}
+    return dict(conditions)
+
+
+def unmet(model: type[BaseModel], name: str, values: Mapping[str, Any]) -> str | None:
+    """The rule that a hyperparameter breaks by being set beside these values of the others, or None."""
+    for choice, allowed in conditions_of(model, name).items():
+        if values[choice] not in allowed:
+            return f"belongs to {choice} = {' or '.join(allowed)}; here {choice} is {values[choice]}, so leave it out"
+    return None

@@ -1,0 +1,86 @@
+"""Configs from values as a user writes them, and what every hyperparameter allows."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from trainable.config.conditions import conditions_of
+from trainable.config.hyperparameters import Config
+from trainable.errors import UserError, did_you_mean
+
+
+def make_config(values: Mapping[str, Any]) -> Config:
+    """A config of these values and defaults for the rest; all mistakes are listed in one error.
+
+    The words ``none`` and ``null`` stand for None where a hyperparameter may be None.
+    """
+    try:
+        return Config.model_validate({name: _value(name, value) for name, value in values.items()})
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _value(name: str, value: Any) -> Any:
+    field = Config.model_fields.get(name)
+    optional = field is not None and type(None) in get_args(field.annotation)
+    return None if optional and isinstance(value, str) and value.lower() in ("none", "null") else value
+
+
+def describe() -> list[dict[str, Any]]:
+    """Every hyperparameter with its default, what is allowed and what it does."""
+    schema = Config.model_json_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "default": field.get_default(),
+            "allowed": allowed(schema[name]),
+            "meaning": field.description,
+            "only_with": "; ".join(
+                f"{key} = {' or '.join(values)}" for key, values in conditions_of(Config, name).items()
+            ),
+        }
+        for name, field in Config.model_fields.items()
+    ]
+
+
+def allowed(schema: Mapping[str, Any]) -> str:
+    """What a field's JSON schema allows, as text."""
+    if "allowed" in schema:
+        return str(schema["allowed"])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(allowed(part) for part in schema["anyOf"]))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
+    words = {"array": "WIDTHxHEIGHT", "null": "none", "number": "number", "integer": "integer", "string": "name"}
+    limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema]
+    return " ".join([words[schema["type"]], ", ".join(bounds)]).strip()
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Read ``key=value`` words as a command line gives them."""
+    values: dict[str, str] = {}
+    for word in assignments:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {word!r}: write key=value, as in --set batch_size=8")
+        values[key.strip()] = value.strip()
+    return values
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"][:1])
+    if problem["type"] == "extra_forbidden":
+        known = Config.model_fields
+        hint = did_you_mean(key, known) or f" Known: {', '.join(known)}."
+        return f"unknown hyperparameter {key!r}.{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:
+        return str(message)
+    hint = ""
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        hint = did_you_mean(
+            problem["input"], problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        )
+    return f"{key} = {problem['input']!r}: {message[:1].lower()}{message[1:]}.{hint}"
