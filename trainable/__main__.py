@@ -1,4 +1,4 @@
-"""``python -m trainable``: check a data set, make one, look at augmentation, train one fold."""
+"""``python -m trainable``: check a data set, make or import one, look at augmentation, train one fold."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ app = typer.Typer(
 
 @app.callback()
 def trainable(version: Version = False) -> None:
-    """Check a data set, make a synthetic one, preview its augmentation, train one fold of one config."""
+    """Check a data set, make or import one, preview its augmentation, train one fold of one config."""
 
 
 DataFolder = Annotated[
@@ -62,12 +62,23 @@ def synthesize(
     test: Annotated[int, typer.Option(help="Images without truth, in test1/.")] = 0,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images.")] = "500x375",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    classes: Annotated[
+        int, typer.Option(help="2 to 15, with the background; more than 2 draw structures that touch and nest.")
+    ] = 2,
+    volumes: Annotated[
+        int | None, typer.Option(help="Divide the labelled images into this many volumes of consecutive slices.")
+    ] = None,
+    grey: Annotated[
+        bool, typer.Option("--grey", help="Grey PNG images; with more than 2 classes or with volumes.")
+    ] = False,
 ) -> None:
     """Make a synthetic data set in the format of a real one.
 
     Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
+
+    Example: `python -m trainable synthesize data/hearts --images 60 --classes 4 --volumes 6 --grey --size 160x128`
     """
-    from trainable.data.synthesize import synthesize as make
+    from trainable.data.synthetic.synthesize import synthesize as make
     from trainable.printing import progress_bar
 
     try:
@@ -75,9 +86,108 @@ def synthesize(
     except ValueError:
         raise UserError(f"--size {size!r}: write WIDTHxHEIGHT, as in 500x375") from None
     with progress_bar("drawing images") as progress:
-        make(folder, images, test, width, height, seed, lambda done: progress(done, images + test))
+        make(
+            folder,
+            images,
+            test,
+            width,
+            height,
+            seed,
+            lambda done: progress(done, images + test),
+            classes=classes,
+            volumes=volumes,
+            grey=grey,
+        )
     say(f"{folder}: {images} labelled images" + (f" and {test} without truth" if test else ""))
     say(f"Next: python -m trainable doctor {folder}")
+
+
+@app.command("import")
+def import_(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="acdc-h5, nifti or voc.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The folder with data in that format.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set to create or to add a split to.")],
+    split: Annotated[str, typer.Option(help="The split that is written.")] = "train",
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|FILE",
+            help="2 to 15 classes by value, the background first, or a text file with one per line. acdc-h5: "
+            "background,RV,MYO,LV by default. voc: the classes to keep; others become background.",
+        ),
+    ] = None,
+    scribbles: Annotated[
+        str | None,
+        typer.Option(help="nifti: a folder or pattern (default: scribbles/). voc: a folder of PNGs, 255 = unlabelled."),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN", help="nifti: a folder, or a pattern such as images/{id}_DE.nii.gz (default: images/)."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="nifti: the masks, as for --images (default: labels/).")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="MM", help="nifti: resample slices to square pixels of this size.")
+    ] = None,
+    crop: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="nifti: crop or pad slices around their centre.")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH", help="nifti: percentiles of a volume that become black and white (default: 0.5,99.5)."
+        ),
+    ] = None,
+    axis: Annotated[int | None, typer.Option(min=0, max=2, help="nifti: the slice axis (default: 2).")] = None,
+    unlabelled: Annotated[
+        int | None,
+        typer.Option(help="nifti: the value of unlabelled pixels in scribbles (default: the number of classes)."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="nifti: the part of an id that names its group (default: the whole id)."),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="voc: the names of mask values, one per line (default: VOC's 21)."),
+    ] = None,
+    image_set: Annotated[
+        str | None, typer.Option(help="voc: the list in ImageSets/Segmentation (default: the name of the split).")
+    ] = None,
+) -> None:
+    """Turn data of another format into a split of a data set. After an interruption, the same command continues.
+
+    NIfTI volumes are cut along the slice axis, and each slice is transposed: the first of the two other axes
+    of the array goes right, the second one down. Labels belong to an image if their name is the image's, optionally
+    followed by something like `_manual`, or if both have the same {id}.
+
+    Example: `python -m trainable import acdc-h5 ACDC data/acdc`
+    """
+    from trainable.data.importers.command import Request, import_data
+
+    import_data(
+        Request(
+            form=form,
+            source=source,
+            folder=folder,
+            split=split,
+            classes=classes,
+            images=images,
+            labels=labels,
+            scribbles=scribbles,
+            pixel_size=pixel_size,
+            crop=crop,
+            window=window,
+            axis=axis,
+            unlabelled=unlabelled,
+            group=group,
+            names=names,
+            image_set=image_set,
+        )
+    )
 
 
 @app.command()
@@ -142,6 +252,9 @@ def fit(
         bool, typer.Option("--probabilities", help="Keep the probability maps of the held-out images.")
     ] = False,
     split: SplitName = "train",
+    validation: Annotated[
+        str | None, typer.Option(help="A labelled split that the finished model is scored on too.")
+    ] = None,
     cache: CacheFolder = None,
     output: Output = Format.table,
 ) -> None:
@@ -166,6 +279,7 @@ def fit(
         checkpoint_seconds=checkpoint_seconds,
         probabilities=probabilities,
         split=split,
+        validation=validation,
         cache=cache,
     )
     raise typer.Exit(fit_fold(request, output))

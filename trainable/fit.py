@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.config import Config, make_config, parse_assignments
-from trainable.data.decoded_images import Data, open_data
+from trainable.data.dataset import open_split
+from trainable.data.decoded_images import SCRIBBLES, Data, open_data
 from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.errors import FoldFailed
 from trainable.exit_codes import INTERRUPTED
-from trainable.objectives.metrics import METRICS, known_metric
+from trainable.objectives.metrics import OF_VOLUMES, known_metric, main_metrics, metrics_of
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
+from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input, open_validation
 
 if TYPE_CHECKING:
     from trainable.training.trial import Report
@@ -44,29 +46,39 @@ class Request:
     checkpoint_seconds: float
     probabilities: bool
     split: str
+    validation: str | None
     cache: Path | None
 
 
 def fit_fold(request: Request, output: Format) -> int:
     """Train, print the scores and return the exit code."""
     config = make_config(parse_assignments(list(request.assignments)))
-    known_metric(request.metric)
+    files = open_split(request.data, request.split)
+    known_metric(request.metric, files.task, files.volumes_file is not None)
+    check_labels(config, files)
+    if request.validation is not None:
+        check_validation(files, request.validation)
     with progress_bar("decoding images") as progress:
         data = open_data(request.data, config.size, request.split, request.cache, progress)
+        validation = open_validation(data, request.validation, request.cache, progress)
     folds = folds_of(data, request.folds, request.fold_seed)
     folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
     say(
-        f"{config.encoder} {config.architecture}, {config.loss} loss, augmentation {config.augmentation}, "
+        f"{config.encoder} {config.architecture}, {_loss(config)}, augmentation {config.augmentation}, "
         f"{data.size[0]}x{data.size[1]}: fold {request.fold} of {folds.count}, "
         f"{len(folds.training(request.fold))} images to train on, {len(folds.held_out(request.fold))} held out"
     )
+    if copies_its_input(config):
+        say(f"warning: {COPIES}")
+    if data.scored_on == SCRIBBLES:
+        say(f"{data.split.root}: has no masks, so scores are of the scribbled pixels of held-out images")
     try:
-        last, interrupted = _train(request, config, data, folds, folder)
+        last, interrupted = _train(request, config, data, folds, folder, validation)
     except FoldFailed as failure:
         say(f"error: {failure.message} ({failure.reason}); see also {folder / 'error.json'}")
         return 1
     if last is not None and last.finished:
-        _print_scores(folder, output)
+        _print_scores(folder, output, data, request.metric)
         say(f"The results of this fold are in {folder}")
         return 0
     say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To resume:")
@@ -74,7 +86,13 @@ def fit_fold(request: Request, output: Format) -> int:
     return INTERRUPTED if interrupted else 0
 
 
-def _train(request: Request, config: Config, data: Data, folds: Folds, folder: Path) -> tuple[Report | None, bool]:
+def _loss(config: Config) -> str:
+    return "cross-entropy on scribbles" if config.supervision == SCRIBBLES else f"{config.loss} loss"
+
+
+def _train(
+    request: Request, config: Config, data: Data, folds: Folds, folder: Path, validation: Data | None
+) -> tuple[Report | None, bool]:
     from trainable.training.checkpoint import LAST
     from trainable.training.fold import (
         train_fold,
@@ -103,6 +121,7 @@ def _train(request: Request, config: Config, data: Data, folds: Folds, folder: P
             keep_going=keep_going,
             checkpoint_seconds=request.checkpoint_seconds,
             keep_probabilities=request.probabilities,
+            validation=validation,
         )
         for last in reports:
             watcher.report(last)
@@ -129,18 +148,24 @@ def _interruptible() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _print_scores(folder: Path, output: Format) -> None:
+def _print_scores(folder: Path, output: Format, data: Data, metric: str) -> None:
     from trainable.training.finish import SCORES_FILE
 
     summary = json.loads((folder / SCORES_FILE).read_text())
     if output is Format.json:
         print_json(summary)
         return
-    rows = [
-        {"weights": weights, "step": sizes["step"], "size": size, **{name: sizes[size][name] for name in METRICS}}
+    found = [
+        ({"weights": weights, "step": sizes["step"], "size": size}, sizes[size])
         for weights, sizes in summary.items()
-        for size in ("original", "working")
+        for size in ("original", "working", "validation")
+        if size in sizes
     ]
+    if output is Format.csv:
+        metrics = metrics_of(data.task, data.volumes is not None)
+    else:  # a validation split need not be one of volumes
+        metrics = main_metrics(data.task, all(OF_VOLUMES in scores for _, scores in found), metric)
+    rows = [facts | {name: scores.get(name) for name in metrics} for facts, scores in found]
     if output is Format.csv:
         print_csv(rows)
     else:

@@ -215,6 +215,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     from trainable.data.decoded_images import open_data
     from trainable.machine.device import is_out_of_memory, limit_memory, pick_device
     from trainable.training.fold import train_fold
+    from trainable.training.labels import open_validation
 
     torch.set_num_threads(job["threads"])
     try:
@@ -232,6 +233,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     data = open_data(shipment.place(), config.size, shipment.split)
     if data.hash != shipment.folds.data_hash:
         raise UserError(f"{data.split.root}: the data have changed since the search was launched")
+    validation = open_validation(data, shipment.validation)
     folder = Path(job["folder"])
     fold, until, metric = job["fold"], job["until"], job["metric"]
     reports = train_fold(
@@ -245,6 +247,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
         device=str(device),
         workers=workers,
         keep_going=alive,
+        validation=validation,
     )
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:

@@ -86,7 +86,7 @@ def test_data_goes_to_stdout_and_talk_to_stderr(run, small_folder, output):
         (["fit", "DATA", "--fold", "5"], "error: fold 5: there are 5 folds, 0 to 4"),
         (["fit", "DATA", "--folds", "21"], "error: folds = 21: the data set has only 20 labelled images"),
         (["fit", "DATA", "--set", "encoder=resnet81"], "error: encoder = 'resnet81': unknown to smp and timm"),
-        (["fit", "DATA", "--split", "test1"], "test1: has no ground_truth/ folder"),
+        (["fit", "DATA", "--split", "test1", "--folds", "2"], "/test1 has no ground_truth/; use supervision=scribbles"),
         (["fit", "DATA", "--out", "/proc/nothing"], "error: /proc/nothing"),
         (["fit", "DATA", "--device", "gpu"], "error: device = 'gpu': cannot be used here"),
         (["synthesize", "DATA"], "exists and is not empty"),
@@ -227,7 +227,7 @@ def test_parameters_lists_every_hyperparameter(run):
     assert all(row["meaning"] and row["allowed"] for row in rows)
 
 
-@pytest.mark.parametrize("command", ["doctor", "synthesize", "show", "fit", "parameters"])
+@pytest.mark.parametrize("command", ["doctor", "synthesize", "import", "show", "fit", "parameters"])
 def test_help_contains_an_example(run, command):
     done = run(command, "--help")
     assert done.returncode == 0 and f"python -m trainable {command}" in done.stdout

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import Config
+from trainable.config import SCRIBBLED, Config
 
 GIB = 2**30
 
@@ -45,11 +45,13 @@ class Shape:
     precision: str
     averaged: bool
     acceleration: str = "auto"
+    inputs: str = SCRIBBLED
+    classes: int = 2
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Configs of one kind have the same network, so their memory grows with the batch alone."""
-        return (self.architecture, self.encoder, self.attention)
+        return (self.architecture, self.encoder, self.attention, self.inputs)
 
     @property
     def load(self) -> tuple[int, bool]:
@@ -62,7 +64,7 @@ class Shape:
         return f"encoder {self.encoder}, batch_size {self.batch_size}, size {width}x{height}"
 
 
-def shape_of(config: Config, size: tuple[int, int]) -> Shape:
+def shape_of(config: Config, size: tuple[int, int], classes: int = 2) -> Shape:
     """``size`` is the working size, since a config may say "auto"."""
     return Shape(
         config.architecture,
@@ -73,14 +75,18 @@ def shape_of(config: Config, size: tuple[int, int]) -> Shape:
         config.precision,
         config.ema > 0,
         config.acceleration,
+        config.inputs,
+        classes,
     )
 
 
-def heaviest(configs: Iterable[Config], size_of: Callable[[Config], tuple[int, int]], most: int) -> dict[Shape, Config]:
+def heaviest(
+    configs: Iterable[Config], size_of: Callable[[Config], tuple[int, int]], most: int, classes: int = 2
+) -> dict[Shape, Config]:
     """The config with the largest batches of each kind, for at most ``most`` kinds."""
     largest: dict[tuple[Any, ...], tuple[Shape, Config]] = {}
     for config in configs:
-        shape = shape_of(config, size_of(config))
+        shape = shape_of(config, size_of(config), classes)
         if shape.kind not in largest or shape.load > largest[shape.kind][0].load:
             largest[shape.kind] = (shape, config)
     ordered = sorted(largest.values(), key=lambda pair: pair[0].load, reverse=True)

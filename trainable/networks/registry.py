@@ -10,20 +10,25 @@ from torch import nn
 from trainable.config import Config
 from trainable.errors import UserError
 from trainable.networks.hub import cache_alone_if_silent
-from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.networks.scribble_network import Channels, ScribbleNetwork, channels_of
 from trainable.networks.unet import unet
 
 # A new architecture is a file here, its entry in this table and its name in Config.architecture.
-ARCHITECTURES: dict[str, Callable[[Config], nn.Module]] = {"unet": unet}
+ARCHITECTURES: dict[str, Callable[[Config, Channels], nn.Module]] = {"unet": unet}
 
 
-def build_network(config: Config, mean: list[float], std: list[float], seed: int | None = None) -> ScribbleNetwork:
-    """Build the network of a config; its initial weights depend on ``seed`` alone."""
+def build_network(
+    config: Config, mean: list[float], std: list[float], seed: int | None = None, classes: int = 2
+) -> ScribbleNetwork:
+    """Build the network of a config; its initial weights depend on ``seed`` alone.
+
+    ``mean`` and ``std`` have a value per channel of the image.
+    """
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        core = _build_core(config)
-    return ScribbleNetwork(core, mean, std).to(memory_format=torch.channels_last)
+        core = _build_core(config, channels_of(config.inputs, len(mean), classes))
+    return ScribbleNetwork(core, mean, std, classes, config.inputs).to(memory_format=torch.channels_last)
 
 
 def fetch_weights(configs: Iterable[Config]) -> None:
@@ -33,10 +38,10 @@ def fetch_weights(configs: Iterable[Config]) -> None:
         build_network(config, [0.0] * 3, [1.0] * 3)
 
 
-def _build_core(config: Config) -> nn.Module:
+def _build_core(config: Config, channels: Channels) -> nn.Module:
     try:
         with cache_alone_if_silent() if config.encoder_weights else nullcontext():
-            return ARCHITECTURES[config.architecture](config)
+            return ARCHITECTURES[config.architecture](config, channels)
     except UserError:
         raise
     except Exception as error:

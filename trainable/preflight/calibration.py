@@ -16,7 +16,7 @@ from trainable.augmentation.batches import PREFETCHED, default_workers, training
 from trainable.config import Config
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import folds_of
-from trainable.data.synthesize import SIDES, synthesize
+from trainable.data.synthetic.synthesize import SIDES, synthesize
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.machine.hardware import cpu_name

@@ -41,8 +41,9 @@ def largest_footprint(
     """
     run = run or _in_fresh_process
     configs = list(configs)
-    sizes = {size: open_data(data, size).size for size in dict.fromkeys(config.size for config in configs)}
-    shapes = heaviest(configs, lambda config: sizes[config.size], MOST)
+    opened = {size: open_data(data, size) for size in dict.fromkeys(config.size for config in configs)}
+    classes = len(next(iter(opened.values())).task.classes)
+    shapes = heaviest(configs, lambda config: opened[config.size].size, MOST, classes)
     card: Card = run(card_here)
     found: dict[Shape, Footprint] = {}
     with progress_bar(f"measuring memory on {card.name}") as progress:
@@ -87,7 +88,9 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
         except FoldFailed as failure:  # a NaN loss is no problem: the memory has been measured by then
             if failure.reason == "out_of_memory":
                 peak = torch.cuda.max_memory_reserved()
-                raise UserError(_too_large(shape_of(config, data.size), card, peak, others)) from None
+                raise UserError(
+                    _too_large(shape_of(config, data.size, len(data.task.classes)), card, peak, others)
+                ) from None
     context = _used() - torch.cuda.memory_reserved() - others
     return Footprint(torch.cuda.max_memory_reserved(), max(0, context), card)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from trainable.config import Config
+from trainable.config import SCRIBBLED, Config
 from trainable.storage.atomic_files import cache_folder, write_json
 
 FILE, VERSION = "step_times.json", 1
@@ -25,6 +25,8 @@ class Shape:
     precision: str
     augmentation: str
     acceleration: str = "auto"
+    inputs: str = SCRIBBLED
+    classes: int = 2
 
     @property
     def volume(self) -> int:
@@ -53,7 +55,7 @@ class StepTime:
     at: str
 
 
-def shape_of(config: Config, size: tuple[int, int], augmentation: str) -> Shape:
+def shape_of(config: Config, size: tuple[int, int], augmentation: str, classes: int = 2) -> Shape:
     return Shape(
         config.architecture,
         config.encoder,
@@ -63,6 +65,8 @@ def shape_of(config: Config, size: tuple[int, int], augmentation: str) -> Shape:
         config.precision,
         augmentation,
         config.acceleration,
+        config.inputs,
+        classes,
     )
 
 
@@ -84,7 +88,8 @@ def remember(place: Place, shape: Shape, took: StepTime) -> None:
 
 
 def _key(place: Place, shape: Shape) -> dict[str, Any]:
-    return asdict(place) | asdict(shape)
+    usual = {"inputs": SCRIBBLED, "classes": 2}  # left out, so that older measurements are found
+    return asdict(place) | {k: value for k, value in asdict(shape).items() if usual.get(k) != value}
 
 
 def _read() -> Sequence[Any]:

@@ -101,7 +101,7 @@ class GraphStep:
         if has_graphs(trial.device):
             width, height = trial.data.size
             batch = (trial.config.batch_size, height, width)
-            self.images = torch.zeros((*batch, 3), dtype=torch.uint8, device=trial.device)
+            self.images = torch.zeros((*batch, trial.data.channels), dtype=torch.uint8, device=trial.device)
             self.labels = torch.zeros(batch, dtype=torch.uint8, device=trial.device)
             self._capture(trial)
 

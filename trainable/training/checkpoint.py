@@ -7,6 +7,7 @@ with ``weights_only=True``, so a checkpoint cannot run code, and their checksums
 import logging
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from trainable.config import Config, make_config
+from trainable.data.task import TWO_CLASSES
 from trainable.errors import StorageFull, UserError
 from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import ScribbleNetwork
@@ -96,14 +98,20 @@ def load_network(path: Path, device: str = "cpu") -> tuple[ScribbleNetwork, Conf
         raise UserError(str(error)) from None
     config = config_of(state)
     weights = state["weights"]
-    network = empty_network(config)
+    network = empty_network(config, weights["mean"].numel(), classes_of(state))
     network.load_state_dict(weights)
     return network.to(device).eval(), config, state
 
 
-def empty_network(config: Config) -> ScribbleNetwork:
-    """A network to load weights into; nothing is downloaded for it."""
-    return build_network(config.model_copy(update={"encoder_weights": None}), [0.0] * 3, [1.0] * 3)
+def classes_of(state: State) -> tuple[str, ...]:
+    """The classes that a state's network tells apart; states of two usual classes do not list them."""
+    return tuple(state.get("classes", TWO_CLASSES.classes))
+
+
+def empty_network(config: Config, channels: int = 3, classes: Sequence[str] = TWO_CLASSES.classes) -> ScribbleNetwork:
+    """A network to load weights into, for images of that many channels; nothing is downloaded for it."""
+    bare = config.model_copy(update={"encoder_weights": None})
+    return build_network(bare, [0.0] * channels, [1.0] * channels, classes=len(classes))
 
 
 def cpu_copy(network: nn.Module) -> dict[str, torch.Tensor]:

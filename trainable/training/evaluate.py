@@ -12,16 +12,20 @@ from torch import Tensor, nn
 
 from trainable.config import Config
 from trainable.data import dataset
-from trainable.data.decoded_images import Data, unpack
-from trainable.objectives.losses import segmentation_loss
+from trainable.data.dataset import IGNORED, Pixels, Split
+from trainable.data.decoded_images import SCRIBBLES, Data
+from trainable.data.packed_labels import unpack
+from trainable.networks.scribble_network import probabilities_of
+from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import Counts, count
 
 Autocast = Callable[[], AbstractContextManager[object]]
+Probability = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``counts`` has a row per image, in the order of the indices."""
+    """``counts`` has a confusion matrix per image, in the order of the indices."""
 
     counts: Counts
     loss: float
@@ -38,30 +42,79 @@ def evaluate(
     """Counts and loss at working size; waits for the device once, at the end."""
     rows: list[Tensor] = []
     losses: list[Tensor] = []
-    for logits, truth in _forward(network, data, indices, config.batch_size, device, autocast):
-        predicted, positive = logits.float().sigmoid() > config.tau, truth > 0
-        sums = [(predicted & positive), (predicted & ~positive), (~predicted & positive), (~predicted & ~positive)]
-        rows.append(torch.stack([mask.flatten(1).sum(1) for mask in sums], dim=1))
-        losses.append(segmentation_loss(logits, truth, config) * len(logits))
+    classes = len(data.task.classes)
+    for logits, labels in _forward(network, data, indices, config.batch_size, device, autocast):
+        truth = _truth(labels, data)
+        if classes == 2:
+            rows.append(_binary_counts(probabilities_of(logits)[:, 0] > config.tau, truth))
+        else:
+            rows.append(_confusion(logits.argmax(dim=1), truth, classes))
+        losses.append(training_loss(logits, labels, config, data.ignoring) * len(logits))
     total = float(torch.stack(losses).sum())
     return Evaluation(torch.cat(rows).cpu().numpy().astype(np.int64), total / len(indices))
 
 
 def original_probabilities(
     network: nn.Module, data: Data, indices: npt.NDArray[np.int64], batch: int, device: torch.device, autocast: Autocast
-) -> Iterator[tuple[int, npt.NDArray[np.float32], dataset.Pixels]]:
-    """Image by image: its index, the foreground probability at its original size, and its original mask."""
+) -> Iterator[tuple[int, Probability, Pixels]]:
+    """Image by image: its index, its probabilities at original size, and what it is scored on.
+
+    Probabilities are (H, W) of the foreground of two classes, else (K, H, W).
+    """
     position = iter(indices.tolist())
     for logits, _ in _forward(network, data, indices, batch, device, autocast):
-        for probability in logits.float().sigmoid():
+        for probability in probabilities_of(logits):
             index = next(position)
-            truth = dataset.read_mask(data.split.truth[data.stems[index]])
+            truth = original_truth(data, data.stems[index])
             enlarged = F.interpolate(probability[None], size=truth.shape, mode="bilinear", align_corners=False)
-            yield index, enlarged[0, 0].cpu().numpy(), truth
+            found = enlarged[0, 0] if len(probability) == 1 else enlarged[0]
+            yield index, found.cpu().numpy(), truth
 
 
-def original_counts(probability: npt.NDArray[np.float32], truth: dataset.Pixels, tau: float) -> Counts:
-    return count(probability > tau, truth > 0)
+def original_truth(data: Data, stem: str) -> Pixels:
+    """What an image is scored on, at its original size."""
+    return true_labels(data.split, stem, data.scored_on == SCRIBBLES)
+
+
+def true_labels(split: Split, stem: str, on_scribbles: bool) -> Pixels:
+    """The mask of an image, or its scribbled pixels if the data are scored on those."""
+    if not on_scribbles:
+        return dataset.read_mask(split.truth[stem], split.task)
+    scribble = dataset.read_scribble(split.scribbles[stem], split.task)
+    scribble[scribble == dataset.UNLABELLED] = IGNORED
+    return scribble
+
+
+def original_counts(probability: Probability, truth: Pixels, tau: float, classes: int = 2) -> Counts:
+    return count(classified(probability, tau), truth, classes)
+
+
+def classified(probability: Probability, tau: float) -> Pixels:
+    """The class of each pixel; ``tau`` is the threshold of two classes."""
+    found = probability > tau if probability.ndim == 2 else probability.argmax(axis=0)
+    return found.astype(np.uint8)
+
+
+def _truth(labels: Tensor, data: Data) -> Tensor:
+    """(B, H, W) classes; values beyond the classes are not scored."""
+    scribble, mask = unpack(labels)
+    # 0, "no scribble", wraps around to 255.
+    truth: Tensor = scribble - 1 if data.scored_on == SCRIBBLES else mask
+    return truth
+
+
+def _binary_counts(predicted: Tensor, truth: Tensor) -> Tensor:
+    positive, negative = truth == 1, truth == 0
+    sums = [~predicted & negative, predicted & negative, ~predicted & positive, predicted & positive]
+    return torch.stack([where.flatten(1).sum(1) for where in sums], dim=1).view(-1, 2, 2)
+
+
+def _confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """A confusion matrix per image, without waiting for the device; pixels that are not scored go to a further row."""
+    places = truth.clamp(max=classes).long() * classes + predicted
+    sums = torch.zeros(len(places), (classes + 1) * classes, dtype=torch.int64, device=places.device)
+    sums.scatter_add_(1, places.flatten(1), torch.ones_like(places).flatten(1))
+    return sums.view(-1, classes + 1, classes)[:, :classes]
 
 
 @torch.inference_mode()
@@ -79,14 +132,13 @@ def _sent(batch: Tensor, device: torch.device) -> Tensor:
 def _forward(
     network: nn.Module, data: Data, indices: npt.NDArray[np.int64], batch: int, device: torch.device, autocast: Autocast
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and truth (both B, 1, H, W) of the images, in evaluation mode, batch by batch."""
+    """Logits (B, C, H, W) and packed labels of the images, in evaluation mode, batch by batch."""
     was_training = network.training
     network.eval()
     try:
         for start in range(0, len(indices), batch):
             rows = indices[start : start + batch]
             images, labels = (_sent(torch.from_numpy(array[rows]), device) for array in (data.images, data.labels))
-            scribble, mask = unpack(labels)
-            yield _predict(network, images, scribble, autocast), mask.unsqueeze(1).float()
+            yield _predict(network, images, unpack(labels)[0], autocast), labels
     finally:
         network.train(was_training)

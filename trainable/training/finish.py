@@ -1,64 +1,96 @@
 """The results of a finished fold: counts of every held-out image, scores at both sizes, the best weights."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
-from trainable.objectives.metrics import COLUMNS, Counts, scores
+from trainable.data.decoded_images import Data
+from trainable.objectives.metrics import Counts, Scores, scores, to_columns
 from trainable.storage.atomic_files import write_atomically, write_json
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_counts, original_probabilities
+from trainable.training.labels import scored, volumes_of
 from trainable.training.trial import FoldTrial
 
 IMAGES_FILE, SCORES_FILE, PROBABILITIES = "images.parquet", "scores.json", "probabilities"
+VALIDATION, VALIDATION_FILE = "validation", "validation.parquet"
+
+Indices = npt.NDArray[np.int64]
 
 
-def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> None:
+def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, validation: Data | None = None) -> None:
     """Evaluate the best and the last weights and write ``images.parquet``, ``scores.json`` and ``best.pt``.
 
-    Scores during training are at working size; final scores are at the images' original size. Both are kept.
+    Scores during training are at working size; final scores are at the images' original size. Both are kept. A
+    ``validation`` split, on which nothing is selected, is scored by the best weights at original size.
     """
-    best = checkpoint.empty_network(trial.config).to(trial.device)
+    best = checkpoint.empty_network(trial.config, trial.data.channels, trial.data.task.classes).to(trial.device)
     best.load_state_dict(trial.best.weights)
     steps = {"best": trial.best.step, "last": trial.step}
     counts = {"best": _both_sizes(trial, best, folder / PROBABILITIES if keep_probabilities else None)}
     same = trial.best.step == trial.step
     counts["last"] = counts["best"] if same else _both_sizes(trial, trial.ema.network, None)
     tables = [
-        _table(trial, rows).assign(weights=weights, size=size, step=steps[weights])
+        _table(rows, trial.data, trial.held_out).assign(
+            fold=trial.fold, weights=weights, size=size, step=steps[weights]
+        )
         for weights, sizes in counts.items()
         for size, rows in sizes.items()
     ]
-    buffer = io.BytesIO()
-    pd.concat(tables, ignore_index=True).to_parquet(buffer)
-    write_atomically(folder / IMAGES_FILE, lambda file: file.write(buffer.getvalue()))
+    _write_table(tables, folder / IMAGES_FILE)
     summary: dict[str, Any] = {
-        weights: {"step": steps[weights], **{size: scores(rows) for size, rows in sizes.items()}}
+        weights: {
+            "step": steps[weights],
+            **{size: _scores(rows, trial.data, trial.held_out) for size, rows in sizes.items()},
+        }
         for weights, sizes in counts.items()
     }
+    if validation is not None:
+        indices = np.flatnonzero(scored(validation)).astype(np.int64)
+        rows = _original(trial, best, validation, indices, None)
+        _write_table([_table(rows, validation, indices).assign(fold=trial.fold)], folder / VALIDATION_FILE)
+        summary["best"][VALIDATION] = _scores(rows, validation, indices)
     write_json(folder / SCORES_FILE, summary)
     trial.save_best(folder)
 
 
 def _both_sizes(trial: FoldTrial, network: nn.Module, probabilities: Path | None) -> dict[str, Counts]:
+    working = evaluate(network, trial.data, trial.held_out, trial.config, trial.device, trial.autocast)
+    return {"working": working.counts, "original": _original(trial, network, trial.data, trial.held_out, probabilities)}
+
+
+def _original(trial: FoldTrial, network: nn.Module, data: Data, indices: Indices, probabilities: Path | None) -> Counts:
+    """Counts at original size; probability maps are written to the folder ``probabilities``, if given."""
     config = trial.config
-    working = evaluate(network, trial.data, trial.held_out, config, trial.device, trial.autocast)
     rows: list[Counts] = []
     for index, probability, truth in original_probabilities(
-        network, trial.data, trial.held_out, config.batch_size, trial.device, trial.autocast
+        network, data, indices, config.batch_size, trial.device, trial.autocast
     ):
-        rows.append(original_counts(probability, truth, config.tau))
+        rows.append(original_counts(probability, truth, config.tau, len(data.task.classes)))
         if probabilities is not None:
             half = probability.astype(np.float16)
-            path = probabilities / f"{trial.data.stems[index]}.npy"
+            path = probabilities / f"{data.stems[index]}.npy"
             write_atomically(path, lambda file, half=half: np.save(file, half))  # type: ignore[misc]
-    return {"working": working.counts, "original": np.stack(rows)}
+    return np.stack(rows)
 
 
-def _table(trial: FoldTrial, rows: Counts) -> pd.DataFrame:
-    stems = [trial.data.stems[index] for index in trial.held_out]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).assign(stem=stems, fold=trial.fold)
+def _scores(rows: Counts, data: Data, indices: Indices) -> Scores:
+    return scores(rows, data.task, volumes_of(data, indices))
+
+
+def _table(rows: Counts, data: Data, indices: Indices) -> pd.DataFrame:
+    table = pd.DataFrame(to_columns(rows)).assign(stem=[data.stems[index] for index in indices])
+    volumes = volumes_of(data, indices)
+    return table if volumes is None else table.assign(volume=volumes)
+
+
+def _write_table(tables: Iterable[pd.DataFrame], path: Path) -> None:
+    buffer = io.BytesIO()
+    pd.concat(tables, ignore_index=True).to_parquet(buffer)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))

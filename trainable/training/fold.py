@@ -13,6 +13,7 @@ on a CPU the weights, scores and reports are bit-identical to those of an uninte
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from trainable.augmentation.batches import SHARED_MEMORY, default_workers, training_batches, workers_that_fit
@@ -45,13 +46,15 @@ def train_fold(
     keep_going: Callable[[int], bool] = lambda step: True,
     checkpoint_seconds: float = 120.0,
     keep_probabilities: bool = False,
+    validation: Data | None = None,
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
     ``metric`` decides early stopping and the best weights; all metrics are reported. The first report after resuming
     repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
-    or when ``keep_going``, called after each step, returns False. Raises ``FoldFailed`` if the loss is not finite or
-    memory runs out, after writing the reason to ``error.json``.
+    or when ``keep_going``, called after each step, returns False. A finished model is also scored on the split
+    ``validation``. Raises ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to
+    ``error.json``.
     """
     _prepare(folder)
     trial: FoldTrial | None = None
@@ -68,7 +71,8 @@ def train_fold(
         if trial.report is not None:
             yield trial.report
         if not trial.finished:
-            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, keep_probabilities)
+            finish = partial(write_results, keep_probabilities=keep_probabilities, validation=validation)
+            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, finish)
     except FoldFailed as failed:
         _write_failure(folder, failed)
         raise
@@ -88,7 +92,7 @@ def _train(
     workers: int | None,
     keep_going: Callable[[int], bool],
     checkpoint_seconds: float,
-    keep_probabilities: bool,
+    finish: Callable[[FoldTrial, Path], None],
 ) -> Iterator[Report]:
     end = trial.config.steps if until is None else min(until, trial.config.steps)
     reports_at = set(trial.config.report_steps(end))
@@ -102,7 +106,7 @@ def _train(
     try:
         for images, labels in training_batches(trial.stream, trial.step, end, trial.device, workers):
             trial.train_step(images, labels)
-            report = _report(trial, folder, keep_probabilities) if trial.step in reports_at else None
+            report = _report(trial, folder, finish) if trial.step in reports_at else None
             if trial.finished or time.monotonic() - saved[1] > checkpoint_seconds:
                 trial.save(folder)
                 saved = (trial.step, time.monotonic())
@@ -130,13 +134,13 @@ def _prepare(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
 
 
-def _report(trial: FoldTrial, folder: Path, keep_probabilities: bool) -> Report:
+def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], None]) -> Report:
     """Evaluate and record the report; after the last report, write the results of the fold."""
     report = trial.evaluate()
     append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
     note(folder, f"step {report.step}: loss {report.loss:.4f}, {trial.metric} {report.scores[trial.metric]:.4f}")
     if report.finished:
-        write_results(trial, folder, keep_probabilities)
+        finish(trial, folder)
         note(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
     return report
 

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from trainable.augmentation.batches import BatchStream
 from trainable.config import UNSCORED, Config
-from trainable.data.decoded_images import Data, unpack
+from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
+from trainable.data.packed_labels import unpack
 from trainable.errors import FoldFailed, UserError
 from trainable.networks.registry import build_network
-from trainable.objectives.losses import segmentation_loss
+from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
 from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.ema import Ema
 from trainable.training.evaluate import evaluate
+from trainable.training.labels import check_labels, scored, supervised, usable, volumes_of
 from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
@@ -88,9 +90,11 @@ class FoldTrial:
         self, config: Config, data: Data, folds: Folds, fold: int, device: torch.device, metric: str = SELECTION
     ) -> None:
         self.config, self.data, self.folds, self.fold, self.device = config, data, folds, fold, device
-        self.metric = known_metric(metric)
-        self.training = data.indices(folds.training(fold))
-        self.held_out = data.indices(folds.held_out(fold))
+        self.metric = known_metric(metric, data.task, data.volumes is not None)
+        check_labels(config, data.split)
+        self.training = usable(data.indices(folds.training(fold)), supervised(config, data), fold, "to train on")
+        self.held_out = usable(data.indices(folds.held_out(fold)), scored(data), fold, "held out to score on")
+        self.volumes = volumes_of(data, self.held_out)
         if config.batch_size > len(self.training):
             raise UserError(
                 f"batch_size = {config.batch_size}: larger than fold {fold}, which has {len(self.training)} images"
@@ -98,7 +102,8 @@ class FoldTrial:
         if config.size not in ("auto", data.size):
             raise UserError(f"size = {config.size}: the data was opened at {data.size[0]}x{data.size[1]}")
         mean, std = data.statistics(self.training)
-        self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS)).to(device)
+        classes = len(data.task.classes)
+        self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS), classes=classes).to(device)
         self.ema = Ema(self.network, config.ema)
         self.optimizer = make_optimizer(self.network, config)
         self.stream = BatchStream(data, self.training, config, fold)
@@ -133,10 +138,9 @@ class FoldTrial:
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
         """Forward, backward, optimizer and average; returns the loss as a tensor that has not been waited for."""
-        scribble, mask = unpack(labels)
         with self.autocast():
-            logits = self.network(images, scribble)
-        loss = segmentation_loss(logits, mask.unsqueeze(1), self.config)
+            logits = self.network(images, unpack(labels)[0])
+        loss = training_loss(logits, labels, self.config, self.data.ignoring)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_clip:
@@ -152,7 +156,7 @@ class FoldTrial:
         result = evaluate(self.ema.network, self.data, self.held_out, config, self.device, self.autocast)
         if not math.isfinite(result.loss):
             raise FoldFailed("nan", f"the validation loss is {result.loss} at step {self.step}", self.step)
-        values = scores(result.counts)
+        values = scores(result.counts, self.data.task, self.volumes)
         if values[self.metric] > self.best.score:
             self.best = Best(values[self.metric], self.step, checkpoint.cpu_copy(self.ema.network))
         waited = (self.step - self.best.step) * config.batch_size / len(self.training)
@@ -222,10 +226,10 @@ class FoldTrial:
             "metric": self.metric,
             "size": [width, height],
             "trained_on": self.folds.training(self.fold),
-        }
+        } | ({"classes": list(self.data.task.classes)} if self.data.task.declared else {})
 
     def _refuse_foreign(self, state: checkpoint.State, source: Path) -> None:
-        theirs, ours = checkpoint.config_of(state).model_dump(), self.config.model_dump()
+        theirs, ours = dict(checkpoint.config_of(state)), dict(self.config)
         decisive = [key for key in ours if key not in UNSCORED and theirs[key] != ours[key]]
         differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in decisive]
         if state["data_hash"] != self.data.hash:

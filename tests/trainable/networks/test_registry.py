@@ -70,7 +70,7 @@ def test_the_core_sees_normalised_colours_and_signed_scribbles_in_channels_last(
     network.core = nn.Module()
     network.core.forward = lambda channels: seen.append(channels) or channels[:, :1]
     image = torch.tensor([120, 171, 38], dtype=torch.uint8).expand(1, 2, 3, 3).contiguous()
-    scribble = torch.tensor([[[0, 1, 2], [0, 0, 1]]], dtype=torch.uint8)
+    scribble = torch.tensor([[[0, 2, 1], [0, 0, 2]]], dtype=torch.uint8)
     network(image, scribble)
     (channels,) = seen
     assert channels.shape == (1, 4, 2, 3) and channels.is_contiguous(memory_format=torch.channels_last)

@@ -5,11 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from trainable.config import Config, make_config
-from trainable.objectives.losses import REGION_LOSSES, cross_entropy, dice, iou, segmentation_loss
+from trainable.objectives.losses import REGION_LOSSES, binary_cross_entropy, dice, iou, segmentation_loss
 
 # A 4x4 image whose probabilities sum to 4.0, of which 3.2 lie on the 5 pixels of the truth.
 PROBABILITIES = torch.tensor([[0.9, 0.8, 0.1, 0.1], [0.8, 0.5, 0.2, 0.0], [0.2, 0.1, 0.1, 0.1], [0.1, 0.0, 0.0, 0.0]])
 TRUTH = torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+
+
+def weighted(logits, truth, pc):
+    return binary_cross_entropy(logits, truth, make_config({"pc": pc})).mean()
 
 
 def test_the_example_is_valid():
@@ -54,14 +58,14 @@ def test_an_empty_mask_predicted_empty_costs_nothing_and_has_finite_gradients(lo
 def test_cross_entropy_weights_foreground():
     logits, truth = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     # Both pixels cost log 2; the foreground one three times: (3 + 1) / 2 * log 2.
-    assert cross_entropy(logits, truth, 3.0).item() == pytest.approx(2 * math.log(2))
+    assert weighted(logits, truth, 3.0).item() == pytest.approx(2 * math.log(2))
 
 
 def test_cross_entropy_agrees_with_the_library_also_far_out():
     logits = torch.tensor([[-100.0, -3.0, 0.1, 5.0, 100.0], [100.0, 3.0, -0.1, -5.0, -100.0]])
     truth = torch.tensor([[1.0, 0, 1, 0, 1], [1, 0, 1, 0, 1]])
     expected = F.binary_cross_entropy_with_logits(logits, truth, pos_weight=torch.tensor(3.8))
-    torch.testing.assert_close(cross_entropy(logits, truth, 3.8), expected)
+    torch.testing.assert_close(weighted(logits, truth, 3.8), expected)
 
 
 @pytest.mark.parametrize("loss", ["dice", "iou"])
@@ -70,7 +74,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(loss):
     logits, truth = torch.randn(3, 1, 8, 8), (torch.rand(3, 1, 8, 8) > 0.7).float()
     config = make_config({"loss": loss, "lambda_region": 0.7, "lambda_bce": 0.3, "pc": 2})
     region = REGION_LOSSES[loss](logits.sigmoid(), truth).mean()
-    expected = 0.7 * region + 0.3 * cross_entropy(logits, truth, 2.0)
+    expected = 0.7 * region + 0.3 * weighted(logits, truth, 2.0)
     torch.testing.assert_close(segmentation_loss(logits, truth, config), expected)
 
 

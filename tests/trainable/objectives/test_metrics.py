@@ -9,12 +9,12 @@ from trainable.objectives.metrics import METRICS, count, scores
 def test_counts_of_a_small_mask_worked_out_by_hand():
     predicted = np.array([[1, 1], [0, 0]], bool)
     truth = np.array([[1, 0], [1, 0]], bool)
-    assert count(predicted, truth).tolist() == [1, 1, 1, 1]
+    assert count(predicted, truth).tolist() == [[1, 1], [1, 1]]
 
 
 def test_pooled_and_per_image_miou_differ_on_the_same_masks():
     # Image A: 8 of 10 foreground pixels hit, nothing else wrong; image B: 1 of 2 hit, 1 false.
-    counts = np.array([[8, 0, 2, 90], [1, 1, 1, 97]])
+    counts = np.array([[[90, 0], [2, 8]], [[97, 1], [1, 1]]])
     # Pooled: foreground 9 / (9 + 1 + 3) = 9/13, background 187 / (187 + 4) = 187/191.
     pooled = (9 / 13 + 187 / 191) / 2
     # Per image: A (8/10 + 90/92) / 2, B (1/3 + 97/99) / 2.
@@ -29,15 +29,15 @@ def test_pooled_and_per_image_miou_differ_on_the_same_masks():
 
 
 def test_an_absent_class_that_is_not_predicted_is_a_full_hit():
-    assert scores(np.array([[0, 0, 0, 100]])) == dict.fromkeys(METRICS, 1.0)
-    assert scores(np.array([[100, 0, 0, 0]])) == dict.fromkeys(METRICS, 1.0)
+    assert scores(np.array([[[100, 0], [0, 0]]])) == dict.fromkeys(METRICS, 1.0)
+    assert scores(np.array([[[0, 0], [0, 100]]])) == dict.fromkeys(METRICS, 1.0)
 
 
 def test_an_absent_class_that_is_predicted_is_a_miss():
-    assert scores(np.array([[0, 10, 0, 90]]))["iou_foreground"] == 0.0
+    assert scores(np.array([[[90, 10], [0, 0]]]))["iou_foreground"] == 0.0
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (3, 3), (4,)])
+@pytest.mark.parametrize("shape", [(0, 2, 2), (3, 3, 3), (2, 2), (4, 4)])
 def test_counts_of_a_wrong_shape_are_refused(shape):
     with pytest.raises(ValueError, match="shape"):
         scores(np.zeros(shape, np.int64))

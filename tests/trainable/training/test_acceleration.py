@@ -78,6 +78,15 @@ def test_a_captured_step_starts_from_the_state_before_its_warm_up(
     assert same(weights(tmp_path), usual[1])
 
 
+def test_a_captured_step_of_grey_images_and_several_classes_has_the_same_bits(
+    class_data, class_folds, tmp_path, graphs_on_the_host
+):
+    for mode in ("none", "graph"):
+        config = small_config(**CONFIG, acceleration=mode, supervision="scribbles", steps=2, evaluations=1)
+        list(train_fold(config, class_data, class_folds, 0, tmp_path / mode))
+    assert same(weights(tmp_path / "graph"), weights(tmp_path / "none"))
+
+
 def test_out_of_memory_during_a_capture_is_reported_as_such(
     small_data, small_folds, tmp_path, graphs_on_the_host, monkeypatch
 ):
@@ -107,8 +116,13 @@ def test_a_fold_resumes_with_another_acceleration(small_data, small_folds, tmp_p
 def tiny_network(monkeypatch):
     """A network that is compiled in seconds."""
 
-    def build(config):
-        first = [nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(config.dropout)]
+    def build(config, channels):
+        first = [
+            nn.Conv2d(channels.inputs, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout2d(config.dropout),
+        ]
         return nn.Sequential(*first, nn.Conv2d(8, 1, 1))
 
     monkeypatch.setitem(ARCHITECTURES, "unet", build)

@@ -11,7 +11,7 @@ from trainable.data.dataset import read_mask
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import make_folds
 from trainable.errors import FoldFailed, UserError
-from trainable.objectives.metrics import COLUMNS, METRICS, count, scores
+from trainable.objectives.metrics import METRICS, count, from_columns, scores
 from trainable.training import checkpoint, trial
 from trainable.training.fold import train_fold
 
@@ -34,7 +34,7 @@ def scored(monkeypatch):
     def script(**curves):
         told = iter([dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)])
         real = trial.scores
-        monkeypatch.setattr(trial, "scores", lambda counts: real(counts) | next(told))
+        monkeypatch.setattr(trial, "scores", lambda *given: real(*given) | next(told))
 
     return script
 
@@ -77,8 +77,9 @@ def test_results_of_the_held_out_images_are_kept_for_best_and_last_at_both_sizes
     summary = json.loads((tmp_path / "out/scores.json").read_text())
     for (weights, size), rows in table.groupby(["weights", "size"]):
         assert sorted(rows["stem"]) == small_folds.held_out(0)
-        assert (rows[list(COLUMNS)].sum(axis=1) == (96 * 64 if size == "working" else 96 * 80)).all()
-        assert scores(rows[list(COLUMNS)].to_numpy()) == pytest.approx(summary[weights][size])
+        counts = from_columns(rows, 2)
+        assert (counts.sum(axis=(1, 2)) == (96 * 64 if size == "working" else 96 * 80)).all()
+        assert scores(counts) == pytest.approx(summary[weights][size])
     assert summary["last"]["working"] == pytest.approx(reports[-1].scores)
     best = max(reports, key=lambda report: report.scores["miou"])
     assert summary["best"]["step"] == best.step
@@ -172,16 +173,16 @@ def test_keep_going_is_called_after_every_step(train):
 
 
 def test_a_nan_loss_ends_the_fold_with_its_step(train, tmp_path, monkeypatch):
-    real = trial.segmentation_loss
+    real = trial.training_loss
     calls = []
 
-    def poisoned(logits, truth, config):
-        loss = real(logits, truth, config)
+    def poisoned(logits, *rest):
+        loss = real(logits, *rest)
         if logits.requires_grad:
             calls.append(1)
         return loss * math.nan if len(calls) == 3 and logits.requires_grad else loss
 
-    monkeypatch.setattr(trial, "segmentation_loss", poisoned)
+    monkeypatch.setattr(trial, "training_loss", poisoned)
     with pytest.raises(FoldFailed, match="the training loss is nan at step 3") as failure:
         train()
     assert (failure.value.reason, failure.value.step) == ("nan", 3)
@@ -237,7 +238,7 @@ def test_a_metric_that_is_unknown_is_refused(train):
 
 
 def test_a_checkpoint_of_other_data_is_refused(train, tmp_path):
-    from trainable.data.synthesize import synthesize
+    from trainable.data.synthetic.synthesize import synthesize
 
     train(until=2)
     synthesize(tmp_path / "other", images=20, test_images=0, width=96, height=80, seed=2)

@@ -1,10 +1,15 @@
 """A training step never waits for its device. On torch's ``meta`` device, tensors have shapes and no values: reading a
 value is an error there, and so is mixing tensors of two devices."""
 
+import shutil
+
+import numpy as np
 import pytest
 import torch
 from conftest import small_config
+from PIL import Image
 
+from trainable.data.decoded_images import open_data
 from trainable.training import trial
 from trainable.training.trial import FoldTrial
 
@@ -13,8 +18,8 @@ from trainable.training.trial import FoldTrial
 def elsewhere(small_data, small_folds):
     """A fold trial on a device that is not the host's."""
 
-    def make(**values):
-        found = FoldTrial(small_config(precision="float32", **values), small_data, small_folds, 0, torch.device("meta"))
+    def make(data=small_data, folds=small_folds, **values):
+        found = FoldTrial(small_config(precision="float32", **values), data, folds, 0, torch.device("meta"))
         for group in found.optimizer.param_groups:
             group.update(fused=False, foreach=True)  # the fused kernel wants a device that can calculate
         return found
@@ -29,6 +34,14 @@ CONFIGS = [
     {"gradient_clip": 0.0},
     {"attention": "scse"},
     {"encoder": "efficientnet-b2", "dropout": 0.5},
+    {"supervision": "scribbles"},
+    {"class_weights": "1,2"},
+]
+OF_CLASSES = [
+    {},
+    {"loss": "dice", "class_weights": "1,2,3,4"},
+    {"supervision": "scribbles"},
+    {"supervision": "scribbles", "inputs": "image", "class_weights": "1,2,3,4"},
 ]
 
 
@@ -41,17 +54,48 @@ def test_a_step_is_taken_without_asking_the_device_for_a_number(elsewhere, value
     assert [loss.device.type for loss in found._losses] == ["meta", "meta"]
 
 
+@pytest.mark.parametrize("values", OF_CLASSES, ids=str)
+def test_a_step_of_several_classes_is_taken_without_asking_the_device_for_a_number(
+    elsewhere, class_data, class_folds, values
+):
+    found = elsewhere(class_data, class_folds, **values)
+    for step in range(2):
+        found.train_step(*found.stream[step])
+    assert [loss.device.type for loss in found._losses] == ["meta", "meta"]
+
+
+@pytest.mark.parametrize("part", ["ground_truth", "dataset.yaml"])
+def test_a_step_with_ignored_pixels_is_taken_without_asking_the_device_for_a_number(
+    elsewhere, class_folder, class_folds, tmp_path, part
+):
+    """Of four classes, of which a mask is missing, and of two that ignore pixels."""
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    if part == "ground_truth":
+        (folder / f"train/ground_truth/{class_folds.held_out(0)[0]}.png").unlink()
+    else:
+        (folder / part).write_text("classes: [background, foreground]\nignore_label: 255\n")
+        for path in (*folder.glob("train/ground_truth/*"), *folder.glob("train/scribbles/*")):
+            labels = np.array(Image.open(path))
+            labels[(labels > 1) & (labels < 255)] = 1
+            Image.fromarray(labels).save(path)
+    data = open_data(folder, cache=tmp_path / "cache")
+    assert data.ignoring
+    found = elsewhere(data, class_folds)
+    found.train_step(*found.stream[0])
+    assert found._losses[0].device.type == "meta"
+
+
 def test_a_loss_that_looks_at_its_value_would_be_noticed(elsewhere, monkeypatch):
-    real = trial.segmentation_loss
-    monkeypatch.setattr(trial, "segmentation_loss", lambda *given: real(*given) * (1 if real(*given) > 0 else 2))
+    real = trial.training_loss
+    monkeypatch.setattr(trial, "training_loss", lambda *given: real(*given) * (1 if real(*given) > 0 else 2))
     found = elsewhere()
     with pytest.raises(RuntimeError, match="meta"):
         found.train_step(*found.stream[0])
 
 
 def test_a_tensor_left_on_the_host_would_be_noticed(elsewhere, monkeypatch):
-    real = trial.segmentation_loss
-    monkeypatch.setattr(trial, "segmentation_loss", lambda *given: real(*given) * torch.ones(1, device="cpu"))
+    real = trial.training_loss
+    monkeypatch.setattr(trial, "training_loss", lambda *given: real(*given) * torch.ones(1, device="cpu"))
     found = elsewhere()
     with pytest.raises(RuntimeError, match="device"):
         found.train_step(*found.stream[0])

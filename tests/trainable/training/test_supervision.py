@@ -1,0 +1,196 @@
+"""Learning from scribbles alone never reads a training mask, and works for data without any mask."""
+
+import json
+import math
+import shutil
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import small_config
+from PIL import Image
+
+from trainable.data.dataset import read_scribble
+from trainable.data.decoded_images import open_data
+from trainable.data.folds import folds_of
+from trainable.data.packed_labels import unpack
+from trainable.errors import UserError
+from trainable.objectives.metrics import count, from_columns, metrics_of, scores
+from trainable.training import checkpoint
+from trainable.training.evaluate import original_probabilities
+from trainable.training.fold import train_fold
+from trainable.training.trial import FoldTrial
+
+CPU = torch.device("cpu")
+BY_SCRIBBLES = {"supervision": "scribbles", "augmentation": "high", "steps": 3, "evaluations": 1}
+INPUTS = ("image+scribble", "image")
+
+
+def noise(path, rng):
+    shape = np.asarray(Image.open(path)).shape
+    classes = 4 if "volume" in path.name else 2
+    Image.fromarray(rng.integers(0, classes, shape).astype(np.uint8)).save(path)
+
+
+def altered(source, target, folds, how):
+    """A copy of a data set whose training masks of fold 0 are noise or gone; held-out masks stay."""
+    folder = shutil.copytree(source, target)
+    rng = np.random.default_rng(0)
+    for stem in folds.training(0):
+        path = folder / f"train/ground_truth/{stem}.png"
+        if how == "noise":
+            noise(path, rng)
+        else:
+            path.unlink()
+    return folder
+
+
+def weights_after_training(data, folds, folder, **values):
+    reports = list(train_fold(small_config(**values), data, folds, 0, folder))
+    state = checkpoint.load(folder / "last.pt")
+    return [(report.loss, report.scores) for report in reports], state["weights"]
+
+
+@pytest.fixture(scope="module")
+def untouched(class_data, class_folds, tmp_path_factory):
+    """Reports and weights of training with the true masks in their place."""
+    return {
+        inputs: weights_after_training(
+            class_data, class_folds, tmp_path_factory.mktemp("untouched"), **BY_SCRIBBLES, inputs=inputs
+        )
+        for inputs in INPUTS
+    }
+
+
+@pytest.mark.parametrize("how", ["noise", "gone"])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_training_masks_are_never_read(class_folder, class_data, class_folds, untouched, tmp_path, how, inputs):
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, how), cache=tmp_path / "cache")
+    assert other.hash != class_data.hash and other.scored_on == "masks"
+    reports, weights = untouched[inputs]
+    others, changed = weights_after_training(other, class_folds, tmp_path / "other", **BY_SCRIBBLES, inputs=inputs)
+    assert all(torch.equal(changed[name], tensor) for name, tensor in weights.items())
+    assert others == reports, "held-out images are still scored by their masks"
+
+
+def test_training_masks_of_two_classes_are_never_read(small_folder, small_data, small_folds, tmp_path):
+    other = open_data(altered(small_folder, tmp_path / "data", small_folds, "noise"), cache=tmp_path / "cache")
+    one, changed = (
+        weights_after_training(data, small_folds, tmp_path / name, **BY_SCRIBBLES)
+        for name, data in (("one", small_data), ("other", other))
+    )
+    assert all(torch.equal(changed[1][name], tensor) for name, tensor in one[1].items()) and changed[0] == one[0]
+
+
+def test_noise_in_training_masks_would_be_noticed(class_folder, class_data, class_folds, tmp_path):
+    """The same comparison with supervision by masks."""
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), cache=tmp_path / "cache")
+    by_masks = {**BY_SCRIBBLES, "supervision": "masks"}
+    weights, changed = (
+        weights_after_training(data, class_folds, tmp_path / name, **by_masks)[1]
+        for name, data in (("one", class_data), ("other", other))
+    )
+    assert not all(torch.equal(changed[name], tensor) for name, tensor in weights.items())
+
+
+@pytest.fixture(scope="module")
+def unmasked(class_folder, tmp_path_factory):
+    """The data set without any mask."""
+    folder = shutil.copytree(class_folder, tmp_path_factory.mktemp("unmasked") / "data")
+    shutil.rmtree(folder / "train/ground_truth")
+    return open_data(folder, cache=folder.parent / "cache")
+
+
+def test_without_any_mask_a_fold_is_trained_and_scored_on_scribbled_pixels(unmasked, tmp_path):
+    folds = folds_of(unmasked, 3, 0)
+    config = small_config(**BY_SCRIBBLES, inputs="image")
+    reports = list(train_fold(config, unmasked, folds, 0, tmp_path, metric="dice_volume"))
+    assert set(reports[-1].scores) == set(metrics_of(unmasked.task, volumes=True))
+    assert all(math.isfinite(report.validation_loss) for report in reports)
+    table = pd.read_parquet(tmp_path / "images.parquet").query("weights == 'best'")
+    network, config, _ = checkpoint.load_network(tmp_path / "best.pt")
+    held_out = unmasked.indices(folds.held_out(0))
+    working, original = [], []
+    with torch.inference_mode():
+        for index in held_out:
+            scribble, _ = unpack(unmasked.labels[index])
+            logits = network(torch.from_numpy(unmasked.images[[index]]), torch.from_numpy(scribble[None]))
+            drawn = scribble > 0
+            working.append(count(logits[0].argmax(0).numpy()[drawn], scribble[drawn] - 1, 4))
+            scribble = read_scribble(unmasked.split.scribbles[unmasked.stems[index]], unmasked.task)
+            (probability,) = [
+                found
+                for _, found, _ in original_probabilities(network, unmasked, np.array([index]), 1, CPU, nullcontext)
+            ]
+            drawn = scribble != 255
+            original.append(count(probability.argmax(0)[drawn], scribble[drawn], 4))
+    summary = json.loads((tmp_path / "scores.json").read_text())["best"]
+    volumes = [unmasked.volumes[unmasked.stems[index]] for index in held_out]
+    for size, counts in (("working", np.stack(working)), ("original", np.stack(original))):
+        rows = table[table["size"] == size]
+        assert np.abs(from_columns(rows, 4) - counts).sum() <= 2, "but for rounding in batches of other sizes"
+        assert summary[size] == pytest.approx(scores(counts, unmasked.task, volumes), abs=0.02)
+        assert 0 < counts.sum() < 8 * 96 * 64 / 4
+
+
+def test_two_classes_without_any_mask_are_scored_on_scribbled_pixels(small_folder, tmp_path):
+    folder = shutil.copytree(small_folder, tmp_path / "data")
+    shutil.rmtree(folder / "train/ground_truth")
+    (folder / "dataset.yaml").write_text("classes: [background, foreground]\n")
+    data = open_data(folder, cache=tmp_path / "cache")
+    folds = folds_of(data, 4, 0)
+    list(train_fold(small_config(**BY_SCRIBBLES), data, folds, 0, tmp_path / "out"))
+    table = pd.read_parquet(tmp_path / "out/images.parquet").query("size == 'original' and weights == 'last'")
+    for stem, counts in zip(table["stem"], from_columns(table, 2), strict=True):
+        scribble = read_scribble(data.split.scribbles[stem], data.task)
+        assert counts.sum(axis=1).tolist() == [(scribble == 0).sum(), (scribble == 1).sum()]
+
+
+@pytest.mark.parametrize(
+    ("missing", "values", "message"),
+    [
+        ("ground_truth", {}, "supervision = masks: .*/train has no ground_truth/; use supervision=scribbles"),
+        ("scribbles", {"supervision": "scribbles", "inputs": "image"}, "has no scribbles/; use supervision=masks"),
+        ("scribbles", {}, "inputs = image.scribble: .*/train has no scribbles/; use inputs=image"),
+    ],
+)
+def test_what_the_labels_do_not_allow_is_refused_in_one_line(class_folder, tmp_path, missing, values, message):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    shutil.rmtree(folder / "train" / missing)
+    data = open_data(folder, cache=tmp_path / "cache")
+    with pytest.raises(UserError, match=message) as error:
+        list(train_fold(small_config(**values), data, folds_of(data, 3, 0), 0, tmp_path / "out"))
+    assert "\n" not in str(error.value)
+
+
+def test_everything_that_the_labels_do_not_allow_is_listed(class_folder, tmp_path):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    shutil.rmtree(folder / "train/scribbles")
+    data = open_data(folder, cache=tmp_path / "cache")
+    config = small_config(supervision="scribbles", class_weights="1,2")
+    with pytest.raises(UserError, match=r"supervision = .*; inputs = .*; class_weights: 2 weights for 4 classes"):
+        FoldTrial(config, data, folds_of(data, 3, 0), 0, CPU)
+
+
+def test_images_without_scribbles_are_not_trained_on_but_scored(class_folder, class_folds, tmp_path):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    gone = [class_folds.training(0)[0], class_folds.held_out(0)[0]]
+    for stem in gone:
+        (folder / f"train/scribbles/{stem}.png").unlink()
+    data = open_data(folder, cache=tmp_path / "cache")
+    trial = FoldTrial(small_config(**BY_SCRIBBLES), data, class_folds, 0, CPU)
+    assert len(trial.training) == 15 and len(trial.held_out) == 8
+    assert not set(data.indices(gone[:1])) & set(trial.training)
+    reports = list(train_fold(small_config(**BY_SCRIBBLES), data, class_folds, 0, tmp_path / "out"))
+    assert all(math.isfinite(report.validation_loss) for report in reports)
+
+
+def test_a_network_of_images_alone_learns_from_scribbles(class_folder, small_cache, class_folds, tmp_path):
+    data = open_data(class_folder, (64, 64), cache=small_cache)
+    values = {"supervision": "scribbles", "inputs": "image", "augmentation": "none", "ema": 0.9, "learning_rate": 1e-2}
+    config = small_config(**values, steps=60, evaluations=4)
+    first, *_, last = train_fold(config, data, class_folds, 0, tmp_path)
+    assert last.loss < first.loss / 1.5
+    assert last.scores["dice"] > 0.25, last.scores

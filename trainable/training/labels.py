@@ -1,0 +1,91 @@
+"""Which images of a data set can be trained on and scored, and whether its labels fit a config."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trainable.config import SCRIBBLED, Config
+from trainable.data.dataset import SCRIBBLES as SCRIBBLE_FOLDER
+from trainable.data.dataset import TRUTH, Split, open_split
+from trainable.data.decoded_images import MASKS, SCRIBBLES, Data, open_data
+from trainable.errors import UserError
+from trainable.printing import Progress
+
+COPIES = (
+    "with supervision=scribbles and inputs=image+scribble a network sees what its loss asks for and may only copy it; "
+    "inputs=image is the usual choice"
+)
+
+
+def check_labels(config: Config, split: Split) -> None:
+    """Raise one error that lists everything of a config that the labels of a data set do not allow."""
+    classes, root = len(split.task.classes), split.root
+    problems = []
+    if config.supervision == MASKS and not split.truth:
+        problems.append(f"supervision = masks: {root} has no {TRUTH}/; use supervision=scribbles")
+    if config.supervision == SCRIBBLES and not split.scribbles:
+        problems.append(f"supervision = scribbles: {root} has no {SCRIBBLE_FOLDER}/; use supervision=masks")
+    if config.inputs == SCRIBBLED and not split.scribbles:
+        problems.append(f"inputs = image+scribble: {root} has no {SCRIBBLE_FOLDER}/; use inputs=image")
+    if config.class_weights is not None and len(config.class_weights) != classes:
+        given = len(config.class_weights)
+        problems.append(f"class_weights: {given} weights for {classes} classes ({', '.join(split.task.classes)})")
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def supervised(config: Config, data: Data) -> npt.NDArray[np.bool_]:
+    """The images that have what a config learns from."""
+    return data.masked if config.supervision == MASKS else data.scribbled
+
+
+def scored(data: Data) -> npt.NDArray[np.bool_]:
+    """The images that have what the data set is scored on."""
+    return data.masked if data.scored_on == MASKS else data.scribbled
+
+
+def volumes_of(data: Data, indices: npt.NDArray[np.int64]) -> list[str] | None:
+    """The volumes of images, if the data set is one of volumes."""
+    return None if data.volumes is None else [data.volumes[data.stems[index]] for index in indices]
+
+
+def check_validation(split: Split, name: str) -> None:
+    """Raise an error if the data set has no split of that name that models of ``split`` can be scored on."""
+    if name == split.name:
+        raise UserError(f"validation = {name}: is the split that is trained on")
+    named = open_split(split.root.parent, name)
+    if not named.truth:
+        raise UserError(f"validation = {name}: {named.root} has no {TRUTH}/, so nothing can be scored on it")
+
+
+def open_validation(
+    data: Data, name: str | None, cache: Path | None = None, progress: Progress | None = None
+) -> Data | None:
+    """The split of that name at the size of the training split; models of that split must be able to predict it."""
+    if name is None:
+        return None
+    check_validation(data.split, name)
+    validation = open_data(data.split.root.parent, data.size, name, cache, progress)
+    if validation.channels != data.channels:
+        kinds = {1: "grey", 3: "coloured"}
+        raise UserError(
+            f"validation = {validation.split.name}: its images are {kinds[validation.channels]}, "
+            f"those of {data.split.name} are {kinds[data.channels]}"
+        )
+    return validation
+
+
+def usable(
+    indices: npt.NDArray[np.int64], labelled: npt.NDArray[np.bool_], fold: int, purpose: str
+) -> npt.NDArray[np.int64]:
+    """Those of a fold's images that are labelled; it is an error if there are none."""
+    found = indices[labelled[indices]]
+    if not len(found):
+        raise UserError(f"fold {fold}: none of its {len(indices)} images {purpose} is labelled; use fewer folds")
+    return found
+
+
+def copies_its_input(config: Config) -> bool:
+    """Whether a network sees exactly what its loss asks for, and so may learn to copy scribbles only."""
+    return config.supervision == SCRIBBLES and config.inputs == SCRIBBLED
