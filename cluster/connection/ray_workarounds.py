@@ -65,6 +65,20 @@ def without_aws_credentials() -> Iterator[None]:
         class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
+@contextmanager
+def workers_short_of_memory_fail_alone() -> Iterator[None]:
+    """Make Tune treat a worker that Ray killed for lack of memory as one that died; otherwise the whole run ends."""
+    from ray.air.execution._internal import actor_manager
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    before = actor_manager.RayActorError
+    actor_manager.RayActorError = (RayActorError, OutOfMemoryError)
+    try:
+        yield
+    finally:
+        actor_manager.RayActorError = before
+
+
 def _forward_errors(data: Mapping[str, Any], *_: object, **__: object) -> None:
     """Print Ray's errors, which it writes to stdout, on stderr; the run itself reports workers that died."""
     for line in data["lines"]:

@@ -29,7 +29,7 @@ from ray.tune.search import Searcher
 from cluster.capacity.capacity import Capacity
 from cluster.capacity.nodes import NodePool
 from cluster.capacity.packing import GPU_TYPE, NODE_ID
-from cluster.connection.ray_workarounds import without_aws_credentials
+from cluster.connection.ray_workarounds import without_aws_credentials, workers_short_of_memory_fail_alone
 from cluster.deployment.prometheus import Metrics
 from cluster.target import Measure, open_target
 from search.engine.failure_limits import Failure
@@ -109,7 +109,7 @@ def drive(
                 callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor)],
             ),
         )
-        with without_aws_credentials():
+        with without_aws_credentials(), workers_short_of_memory_fail_alone():
             tuner.fit()
     feed.raise_error()
     return feed.outcome
