@@ -13,9 +13,9 @@ from trainable.errors import UserError
 from trainable.machine.memory_footprint import Footprint
 
 
-def put_data(split: Split) -> Callable[[], Iterator[bytes]]:
-    """Put the files of a split into the object store; the returned function fetches them on any node."""
-    return partial(_fetch, [ray.put(part) for part in parts_of(split)])
+def put_data(*splits: Split) -> Callable[[], Iterator[bytes]]:
+    """Put the files of splits into the object store; the returned function fetches them on any node."""
+    return partial(_fetch, [ray.put(part) for part in parts_of(*splits)])
 
 
 def _fetch(parts: list[Any]) -> Iterator[bytes]:

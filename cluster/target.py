@@ -31,7 +31,9 @@ def open_target(
             nodes = NodePool(partial(start_check, target.runs), check_runs(target.runs))
         measure_on: Callable[[str], Footprint] | None = None
         if target.address and shipment is not None:
-            shipment = replace(shipment, fetch=put_data(open_split(shipment.folder, shipment.split)))
+            shipment = replace(
+                shipment, fetch=put_data(*(open_split(shipment.folder, name) for name in shipment.splits))
+            )
         if measure is not None and shipment is not None:
             local = partial(measure, shipment)
             measure_on = partial(measure_on_node, local) if target.address else lambda kind: local()

@@ -14,6 +14,7 @@ from search.engine.listeners import Listeners, Notify, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.messages import Entrant, Finished, Job
 from search.planning.gpu_memory import measure_footprint, memory_candidates
+from search.planning.label_check import check_space_labels
 from search.planning.plan import PlanOptions
 from search.planning.plan_output import show_first
 from search.policies.contract import Policy
@@ -29,7 +30,7 @@ from search.tracking.tracker import make_trackers
 from spaces.schema.parameters import Choice
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
-from trainable.data.decoded_images import Data, open_data
+from trainable.data.decoded_images import SCRIBBLES, Data, label_facts, open_data
 from trainable.data.folds import folds_of, load_folds, save_folds
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
@@ -38,6 +39,7 @@ from trainable.preflight.network_check import check_networks
 from trainable.printing import plural, progress_bar, say
 from trainable.storage.cached_copies import data_folder
 from trainable.storage.urls import is_url
+from trainable.training.labels import open_validation
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,12 @@ def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Out
 
 def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
+    for warning in check_space_labels(space, memory_candidates(space) if space.trainable.needs_data else ()):
+        say(f"warning: {warning}")
     data = _prepare_data(space)
     data_hash = None if data is None else data.hash
+    if data is not None and data.scored_on == SCRIBBLES:
+        say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
     check_run(space, run, data_hash, options.force_code)
     if space.trainable.needs_data:
         check_networks(memory_candidates(space))
@@ -77,7 +83,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
         replay_lines(policy, run.lines())
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
-        record_launch(run, space, data_hash)
+        record_launch(run, space, data_hash, {} if data is None else label_facts(data))
         shipment = None if data is None else _shipment(space, run, data)
         show_first(run.folder, space, options.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
@@ -181,6 +187,8 @@ def _prepare_data(space: Space) -> Data | None:
     folder = data_folder(str(space.settings.data))
     with progress_bar("decoding images") as progress:
         opened = [open_data(folder, size, progress=progress) for size in sizes]
+        for data in opened:
+            open_validation(data, space.settings.validation, progress=progress)
     return opened[0]
 
 
@@ -198,7 +206,12 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
     path = run.folder / FOLDS
     if not path.exists():
         save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), path)
-    return Shipment(load_folds(path, data.hash), data.split.root.parent.absolute(), data.split.name)
+    return Shipment(
+        load_folds(path, data.hash),
+        data.split.root.parent.absolute(),
+        data.split.name,
+        validation=space.settings.validation,
+    )
 
 
 def _settings(space: Space, run: Run) -> EngineSettings:

@@ -32,6 +32,7 @@ class Images:
     folder: Path | None
     count: int = 228
     size: tuple[int, int] = (480, 352)
+    classes: int = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def images_of(space: Space, points: Iterable[Point]) -> Images:
     if not folder.is_dir():
         return Images(None)
     files, auto = open_split(folder), any(isinstance(point.config.size, str) for point in points)
-    return Images(folder, len(files.stems), auto_size(files, STRIDE) if auto else Images.size)
+    size = auto_size(files, STRIDE) if auto else Images.size
+    return Images(folder, len(files.stems), size, len(files.task.classes))
 
 
 def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
@@ -133,6 +135,7 @@ def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
             point.config,
             images.size if isinstance(point.config.size, str) else point.config.size,
             point.config.augmentation,
+            images.classes,
         )
         for point in points
     }

@@ -118,9 +118,12 @@ def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -
         )
 
 
-def record_launch(run: Run, space: Space, data_hash: str | None) -> None:
-    """Write the files that describe the launch; only the driver may do so."""
-    write_json(run.folder / ENVIRONMENT, environment(data_hash))
+def record_launch(run: Run, space: Space, data_hash: str | None, labels: Mapping[str, Any] | None = None) -> None:
+    """Write the files that describe the launch; only the driver may do so.
+
+    ``labels`` are facts of the data that tables of the run are read with.
+    """
+    write_json(run.folder / ENVIRONMENT, {**environment(data_hash), **(labels or {})})
     write_json(run.folder / CONFIGSPACE, configspace(space))
     # JSON keeps the order of the parameters, which determines the order of the configs.
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")

@@ -1,10 +1,12 @@
 """A run as tables, whether it is finished, still running or damaged."""
 
 import gc
+import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,16 @@ import pandas as pd
 
 from search.policies.registry import policy_of
 from search.runs.journal import Line, Tail
-from search.runs.run_folder import Run
+from search.runs.run_folder import ENVIRONMENT, Run
 from search.runs.status import Status
 from spaces.space import Space
+from trainable.data.task import TWO_CLASSES, Task
 from trainable.errors import UserError
+from trainable.objectives.metrics import Counts, Scores, from_columns, scores, table_columns
 
 IMAGES_FILE = "images.parquet"
 CURVES = ("config", "fold", "step", "score", "seconds")
 TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
-COUNTS = ("config", "fold", "stem", "weights", "size", "tp", "fp", "fn", "tn", "step")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,28 @@ class RunTables:
         """The parameters that vary, in the order of the space."""
         return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
 
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What was recorded of the data when the run was launched (see ``label_facts``)."""
+        try:
+            return dict(json.loads((self.run.folder / ENVIRONMENT).read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def task(self) -> Task:
+        classes = self.facts.get("classes")
+        return Task(tuple(classes), declared=True) if classes else TWO_CLASSES
+
+    def scores(self, images: pd.DataFrame) -> Scores:
+        """Every metric of these rows of ``images``."""
+        volumes = images["volume"].tolist() if "volume" in images else None
+        return scores(self.counts(images), self.task, volumes)
+
+    def counts(self, images: pd.DataFrame) -> Counts:
+        """The confusion matrix of each row of ``images``."""
+        return from_columns({str(name): images[name] for name in images}, len(self.task.classes))
+
     def full(self) -> pd.DataFrame:
         """Full-length scores: a row for each config, a column for each fold, NaN where missing."""
         table = self.trials.pivot(index="config", columns="fold", values="full")
@@ -71,7 +96,8 @@ class RunTables:
         """Pixel counts of the validation images of each fold; by default those that scores are computed from."""
         frames = [frame for config in configs for frame in self._images(config)]
         if not frames:
-            return pd.DataFrame(columns=list(COUNTS))
+            counts = table_columns(len(self.task.classes))
+            return pd.DataFrame(columns=["config", "fold", "stem", "weights", "size", *counts, "step"])
         table = pd.concat(frames, ignore_index=True)
         return table[(table["weights"] == weights) & (table["size"] == size)].reset_index(drop=True)
 
