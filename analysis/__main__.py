@@ -108,9 +108,11 @@ def ensemble(
 
     Example: python -m analysis ensemble quickstart --tta flips
     """
+    from analysis.answer.score_basis import scored_on_scribbles
     from analysis.ensembles.assemble import assemble, chosen
     from search.run_storage.find_runs import find_run
     from search.runs.run_tables import read_run
+    from trainable.objectives.metrics import main_metrics
 
     flips = mask_commands.flips_named(tta)
     with talk.status("reading the run"):
@@ -118,13 +120,19 @@ def ensemble(
         folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
         tables.run.publish()
     rows = [{"config": each["config"], "fold": each["fold"], **each["out_of_fold"]} for each in manifest["members"]]
+    basis = scored_on_scribbles(tables)
     if output is Format.json:
         print_json(manifest)
     elif output is Format.csv:
         print_csv(rows)
     else:
-        print_table(rows, "out-of-fold scores of the members")
-    say(f"{folder}: {plural(len(rows), 'model')}, averaged as probability maps, threshold {manifest['tau']:g}")
+        names = main_metrics(tables.task, bool(tables.facts.get("volumes")), tables.metric)
+        shown = [{name: row[name] for name in ("config", "fold", *names)} for row in rows]
+        title = f"out-of-fold scores of the members{', of scribbled pixels only' if basis else ''}"
+        print_table(shown, title)
+    several = len(manifest.get("classes", ())) > 2
+    how = "each pixel has its most probable class" if several else f"threshold {manifest['tau']:g}"
+    say(f"{folder}: {plural(len(rows), 'model')}, averaged as probability maps, {how}")
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 

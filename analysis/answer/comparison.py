@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.answer.document import full_config
+from analysis.answer.score_basis import basis, scored_on_scribbles
 from analysis.answer.selection import default_config, needs_a_winner, scored_config, winner_of
 from analysis.statistics.config_effects import Difference, config_effects
 from analysis.statistics.expected_scores import expected_scores
 from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
-from trainable.objectives.metrics import COLUMNS, scores
+from trainable.objectives.metrics import is_of_volumes, scores
 from trainable.printing import plural
 
 WINNER, DEFAULT = "winner", "default"
@@ -48,7 +49,7 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
     return Compared(
         config,
         other,
-        _differing(full_config(tables, config), full_config(tables, other)),
+        _differing(tables, full_config(tables, config), full_config(tables, other)),
         folds,
         paired_test(full, config, other),
         _expected(tables, config, other),
@@ -77,6 +78,7 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
     return {
         "run": tables.run.name,
         "metric": tables.metric,
+        **basis(tables),
         "a": compared.config,
         "b": compared.other,
         "parameters": {name: {"a": a, "b": b} for name, (a, b) in compared.parameters.items()},
@@ -91,6 +93,7 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
 def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
     """The comparison in sentences."""
     yield f"A is {compared.config}, B is {compared.other}; differences are A's {tables.metric} minus B's."
+    yield from filter(None, [scored_on_scribbles(tables)])
     if compared.parameters:
         named = ", ".join(f"{name} {_word(a)} against {_word(b)}" for name, (a, b) in compared.parameters.items())
         yield f"They differ in {named}."
@@ -125,9 +128,11 @@ def image_rows(compared: Compared) -> list[dict[str, Any]]:
     return _plain_rows(compared.images)
 
 
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    names = dict.fromkeys([*ours, *theirs])
-    return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}
+def _differing(tables: RunTables, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Hyperparameters that a config does not record have their default."""
+    usual = {name: tables.space.trainable.default(name) for name in [*ours, *theirs]}
+    pairs = {name: (ours.get(name, usual[name]), theirs.get(name, usual[name])) for name in usual}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
 
 def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
@@ -142,8 +147,9 @@ def _images(tables: RunTables, config: str, other: str) -> pd.DataFrame:
     counts = tables.images([config, other], weights="best", size="original")
     if counts.empty:
         return pd.DataFrame(columns=["stem", "fold", "a", "b", "difference"])
-    rows = counts[list(COLUMNS)].to_numpy("int64")
-    counts["score"] = [scores(row[None])[tables.metric] for row in rows]
+    # A slice stands for itself here: which slices of a volume are better is what one wants to see.
+    alone = [""] if is_of_volumes(tables.metric) else None
+    counts["score"] = [scores(each[None], tables.task, alone)[tables.metric] for each in tables.counts(counts)]
     wide = counts.pivot(index=["stem", "fold"], columns="config", values="score").reindex(columns=[config, other])
     wide = wide.dropna().set_axis(["a", "b"], axis="columns").reset_index()
     wide["difference"] = wide["a"] - wide["b"]

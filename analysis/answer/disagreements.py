@@ -12,20 +12,36 @@ import torch
 from analysis.answer.comparison import Compared, image_rows
 from analysis.answer.document import full_config
 from search.runs.run_tables import RunTables
-from trainable.augmentation.preview import BACKGROUND_COLOUR, FOREGROUND_COLOUR, GAP, TILE, caption, join, overlay, tile
+from trainable.augmentation.preview import (
+    BACKGROUND_COLOUR,
+    FOREGROUND_COLOUR,
+    GAP,
+    TILE,
+    WHITE,
+    caption,
+    join,
+    overlay,
+    tile,
+)
 from trainable.config import make_config
-from trainable.data.dataset import Pixels, Split, read_image, read_mask, read_scribble
-from trainable.data.decoded_images import Data, open_data, pack
+from trainable.data.class_colours import coloured
+from trainable.data.dataset import IGNORED, UNLABELLED, Pixels, read_image, read_scribble
+from trainable.data.decoded_images import Data, open_data
+from trainable.data.packed_labels import pack
+from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
 from trainable.storage.atomic_files import write_atomically
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST, load_network
-from trainable.training.evaluate import original_probabilities
+from trainable.training.evaluate import classified, original_probabilities, original_truth
 
 MISSED, INVENTED = (70, 130, 255), (255, 140, 0)
 CAPTIONS = ("image", "scribble, truth outlined", "truth", "prediction of A", "prediction of B", "where they differ")
 LEGEND = "blue: false negative; orange: false positive; green: only A is right; red: only B is right"
+CLASS_LEGEND = (
+    "bright: wrong, in the colour of the predicted class (white: missed); green: only A is right; red: only B"
+)
 
 
 class NoPictures(UserError):
@@ -38,14 +54,15 @@ def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: 
     if not rows:
         raise NoPictures("no image was held out by both configs, so there is no image to show")
     place = pick_device(device)
-    split = _data(tables, compared.config).split
+    data = _data(tables, compared.config)
     ours, theirs = (_masks(tables, config, rows, place) for config in (compared.config, compared.other))
     width = len(CAPTIONS) * (TILE + GAP) - GAP
-    parts = [caption([LEGEND], width), caption(CAPTIONS)]
+    legend = LEGEND if data.task.binary else CLASS_LEGEND
+    parts = [caption([legend], width), caption(CAPTIONS)]
     for row in rows:
         stem = row["stem"]
         title = f"{stem}, fold {row['fold']}: {tables.metric} {row['a']:.3f} (A) and {row['b']:.3f} (B)"
-        parts += [caption([title], width), _drawn(split, stem, ours[stem], theirs[stem])]
+        parts += [caption([title], width), _drawn(data, stem, ours[stem], theirs[stem])]
     score_matrix = cv2.imencode(".png", cv2.cvtColor(join(parts, axis=0), cv2.COLOR_RGB2BGR))[1]
     write_atomically(path, lambda file: file.write(score_matrix.tobytes()))
     return len(rows)
@@ -67,7 +84,7 @@ def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: t
             raise NoPictures(f"{tables.space.settings.data} contains other data than {path} was trained on")
         batch = min(trained.batch_size, len(wanted))
         found = original_probabilities(network, data, data.indices(wanted), batch, device, lambda: nullcontext())
-        masks |= {data.stems[index]: (map_ > trained.tau).astype(np.uint8) for index, map_, _ in found}
+        masks |= {data.stems[index]: classified(probability, trained.tau) for index, probability, _ in found}
     return masks
 
 
@@ -78,32 +95,49 @@ def _data(tables: RunTables, config: str) -> Data:
         raise NoPictures(str(error)) from None
 
 
-def _drawn(split: Split, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
-    image, scribble = read_image(split.images[stem]), read_scribble(split.scribbles[stem])
-    truth = read_mask(split.truth[stem])
+def _drawn(data: Data, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
+    split, task = data.split, data.task
+    image, truth = read_image(split.images[stem]), original_truth(data, stem)
+    scribble = (
+        read_scribble(split.scribbles[stem], task) if stem in split.scribbles else np.full_like(truth, UNLABELLED)
+    )
+    two = np.repeat((truth == 1)[..., None] * np.uint8(255), 3, axis=2)
     pictures = [
         image,
-        overlay(image, pack(scribble, truth)),
-        np.repeat(truth[..., None] * np.uint8(255), 3, axis=2),
-        _errors(ours, truth),
-        _errors(theirs, truth),
+        overlay(image, pack(scribble, truth), len(task.classes)),
+        two if task.binary else coloured(truth),
+        _errors(ours, truth, task),
+        _errors(theirs, truth, task),
         _difference(ours, theirs, truth),
     ]
     return join([tile(picture) for picture in pictures], axis=1)
 
 
-def _errors(mask: Pixels, truth: Pixels) -> Pixels:
-    """White for true positives, blue for false negatives, orange for false positives."""
+def _errors(mask: Pixels, truth: Pixels, task: Task) -> Pixels:
+    """Of two classes, white for true positives, blue for false negatives, orange for false positives.
+
+    Of more, the colours of the predicted classes, dimmed where they are right.
+    """
+    known = truth < len(task.classes)
+    if not task.binary:
+        return np.where(((mask == truth) | ~known)[..., None], coloured(mask) // 3, _visible(mask))
     drawn = np.zeros((*truth.shape, 3), np.uint8)
-    drawn[(mask > 0) & (truth > 0)] = 255
-    drawn[(mask == 0) & (truth > 0)] = MISSED
+    drawn[(mask > 0) & (truth == 1)] = 255
+    drawn[(mask == 0) & (truth == 1)] = MISSED
     drawn[(mask > 0) & (truth == 0)] = INVENTED
+    return drawn
+
+
+def _visible(mask: Pixels) -> Pixels:
+    """The colours of classes, the background white, so that structures that were missed can be seen."""
+    drawn = coloured(mask)
+    drawn[mask == 0] = WHITE
     return drawn
 
 
 def _difference(ours: Pixels, theirs: Pixels, truth: Pixels) -> Pixels:
     """Pixels on which they disagree: green if the first is right, red if the second is."""
-    drawn = np.repeat((40 + 60 * truth)[..., None].astype(np.uint8), 3, axis=2)
+    drawn = np.repeat((40 + 60 * ((truth > 0) & (truth < IGNORED)))[..., None].astype(np.uint8), 3, axis=2)
     drawn[(ours != theirs) & (ours == truth)] = FOREGROUND_COLOUR
     drawn[(ours != theirs) & (theirs == truth)] = BACKGROUND_COLOUR
     return drawn

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from analysis.answer.score_basis import basis, validation_scores
 from analysis.answer.selection import Selection, plain
 from analysis.statistics.bootstrap import CorrectedScore
 from search.runs.run_tables import RunTables
@@ -37,7 +38,17 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "incomplete": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.incomplete],
         "gpu_seconds": float(tables.trials["seconds"].sum()),
         "notes": list(selection.notes),
-    }
+    } | _basis(tables, selection)
+
+
+def _basis(tables: RunTables, selection: Selection) -> dict[str, Any]:
+    """What scores are of, apart from masks of held-out images."""
+    found: dict[str, Any] = {**basis(tables)}
+    if tables.space.settings.validation is not None:
+        winner = selection.winner
+        scores = [] if winner is None else validation_scores(tables, winner.config)
+        found["validation"] = {"split": tables.space.settings.validation, "folds": scores}
+    return found
 
 
 def full_config(tables: RunTables, config: str) -> dict[str, Any]:

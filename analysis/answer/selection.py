@@ -14,6 +14,7 @@ from analysis.statistics.expected_scores import ExpectedScores, expected_scores
 from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
+from trainable.objectives.metrics import is_of_volumes, volume_counts
 
 TIED = 1e-9  # means closer than this are the same number
 
@@ -194,8 +195,16 @@ def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
             None,
             "some per-image counts of complete configs are missing, so the winner's score is not bias-corrected",
         )
-    counts = np.stack([grouped[config][["tp", "fp", "fn", "tn"]].to_numpy(np.int64) for config in comparable])
-    return bias_corrected(counts, reference["fold"].to_numpy(np.int64), tables.metric), ""
+    counts = np.stack([tables.counts(grouped[config]) for config in comparable])
+    folds = reference["fold"].to_numpy(np.int64)
+    if is_of_volumes(tables.metric):
+        volumes = reference["volume"].tolist()
+        fold_of = dict(zip(volumes, folds.tolist(), strict=True))  # a volume is never split between folds
+        counts = np.stack([volume_counts(each, volumes) for each in counts])
+        folds = np.array([fold_of[volume] for volume in sorted(fold_of)], np.int64)
+    if np.unique(folds, return_counts=True)[1].max() < 2:
+        return None, "every fold holds out a single unit, so the winner's score is not bias-corrected"
+    return bias_corrected(counts, folds, tables.metric, task=tables.task), ""
 
 
 def same(value: Any, usual: Any) -> bool:

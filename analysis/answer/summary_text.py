@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis.answer.document import summary_rows
+from analysis.answer.score_basis import scored_on_scribbles, validated
 from analysis.answer.selection import Selection, how_to_complete
 from search.runs.run_tables import RunTables
+from trainable.objectives.metrics import is_of_volumes
 from trainable.printing import plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
@@ -26,13 +28,15 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
         "is that of its last weights at the working size."
     )
+    yield from filter(None, (scored_on_scribbles(tables), validated(tables, winner.config)))
     if winner.tied:
         yield f"{', '.join(winner.tied)} scored the same; it was preferred because it is cheaper, simpler or earlier."
     corrected = selection.corrected
     if corrected is not None:
         yield (
             f"Corrected for being selected as the best, its score is {corrected.estimate:.4f} "
-            f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over images)."
+            f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over "
+            f"{'volumes' if is_of_volumes(metric) else 'images'})."
         )
     yield _peers(tables, selection)
     tested = [each for each in selection.comparisons if each.folds > 1]

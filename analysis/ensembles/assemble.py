@@ -19,7 +19,7 @@ from analysis.ensembles.ensemble import (
     save_ensemble,
 )
 from analysis.ensembles.fingerprints import fingerprints
-from search.runs.run_folder import Run
+from search.runs.run_folder import ENVIRONMENT, Run
 from search.runs.run_tables import RunTables
 from trainable.data.dataset import find_splits
 from trainable.errors import UserError
@@ -87,6 +87,7 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
     first = ensemble.members[0].state
     seen = sorted({stem for member in ensemble.members for stem in member.state["trained_on"]})
     images = _training_images(run)
+    facts = json.loads((run.folder / ENVIRONMENT).read_text())
     return {
         "run": run.name,
         "configs": {member.config: member.state["config"] for member in ensemble.members},
@@ -95,10 +96,12 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
         "tta": ensemble.tta,
         "data_hash": first["data_hash"],
         "folds_hash": first["folds_hash"],
-        "commit": json.loads((run.folder / "env.json").read_text())["commit"],
+        "commit": facts["commit"],
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "trained_on": fingerprints(images, seen),
         "trained_on_images": len(seen),
+        **({"classes": list(ensemble.classes), "channels": ensemble.channels} if "classes" in first else {}),
+        **{name: facts[name] for name in ("scored_on",) if name in facts},
     }
 
 

@@ -1,6 +1,7 @@
 """An ensemble: the fold models of one or several configs, averaged as probability maps at the image's own size.
 
-It takes an image and its scribble as they are on disk and returns a probability per pixel; its file is all it needs.
+It takes an image and its scribble as they are on disk and returns probabilities per pixel: that of the foreground for
+two classes, else one per class. Its file is all it needs.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.ensembles.resize import lanczos, nearest
-from trainable.config import make_config
-from trainable.data import dataset, scribbles
+from trainable.config import SCRIBBLED, make_config
+from trainable.data import dataset
+from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
-from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.networks.scribble_network import ScribbleNetwork, probabilities_of
 from trainable.training import checkpoint
+from trainable.training.evaluate import classified
 
 VERSION = 1
 FILE, MANIFEST = "ensemble.pt", "ensemble.json"
@@ -37,14 +40,26 @@ class Member:
     size: tuple[int, int]
     state: checkpoint.State
 
+    @property
+    def channels(self) -> int:
+        """Those of the image."""
+        return int(self.state["weights"]["mean"].numel())
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return checkpoint.classes_of(self.state)
+
     def network(self) -> ScribbleNetwork:
-        network = checkpoint.empty_network(checkpoint.config_of(self.state))
+        network = checkpoint.empty_network(checkpoint.config_of(self.state), self.channels, self.classes)
         network.load_state_dict(self.state["weights"])
         return network
 
 
 class Prediction(NamedTuple):
-    """The mask of one image at its original size (1 is foreground) and the probability of foreground."""
+    """The mask of one image at its original size, and the probability of foreground (H, W) or of each class (K, H, W).
+
+    Of two classes, 1 is foreground.
+    """
 
     mask: npt.NDArray[np.uint8]
     probability: npt.NDArray[np.float32]
@@ -56,58 +71,84 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[Member], tau: float, tta: Flips) -> None:
         super().__init__()
         self.members, self.tau, self.tta = tuple(members), tau, tta
+        self.classes, self.channels = same_classes(members), members[0].channels
+        self.sees_scribbles = any(checkpoint.config_of(member.state).inputs == SCRIBBLED for member in members)
         self.networks = nn.ModuleList(member.network() for member in members)
         self.eval()
 
+    @property
+    def task(self) -> Task:
+        """What the pixels of a mask and a scribble mean."""
+        return Task(self.classes, declared=True)
+
     def forward(self, pixels: Tensor) -> Tensor:
-        """``pixels`` is (B, H, W, 4) bytes, RGB and the labels of the scribble file; returns (B, H, W)."""
-        images = pixels[..., :3].to(torch.float32)
-        scribble = _codes(pixels[..., 3])
-        total = torch.zeros_like(images[..., 0])
+        """``pixels`` is (B, H, W, C + 1) bytes, the image and the labels of the scribble file.
+
+        Returns (B, H, W) of two classes, else (B, K, H, W).
+        """
+        images = pixels[..., : self.channels].to(torch.float32)
+        scribble = _codes(pixels[..., self.channels])
+        maps = []
         for size in dict.fromkeys(member.size for member in self.members):
             small, marks = lanczos(images, size), nearest(scribble, size)
             summed = torch.stack([self._probability(i, small, marks) for i in self._of_size(size)]).sum(0)
-            total = total + F.interpolate(summed, size=pixels.shape[1:3], mode="bilinear", align_corners=False)[:, 0]
-        return total / len(self.members)
+            maps.append(F.interpolate(summed, size=pixels.shape[1:3], mode="bilinear", align_corners=False))
+        averaged = torch.stack(maps).sum(0) / len(self.members)
+        return averaged[:, 0] if len(self.classes) == 2 else averaged
 
-    def predict(self, image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8]) -> Prediction:
-        """Segment one image of (H, W, 3) bytes with its scribble of (H, W): 0 background, 1 foreground, 255 nothing."""
-        _check_arrays(image, scribble)
+    def predict(self, image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8] | None = None) -> Prediction:
+        """Segment one image of (H, W, 3) bytes, or (H, W) if the ensemble was trained on grey ones.
+
+        ``scribble`` is (H, W) with a class per pixel and 255 where there is none; a model that sees the image alone
+        needs no scribble.
+        """
+        image, scribble = self._checked(image, scribble)
         pixels = torch.from_numpy(np.dstack([image, scribble])[None]).to(next(self.parameters()).device)
         with torch.inference_mode():
             probability = self(pixels)[0].cpu().numpy()
-        return Prediction((probability > self.tau).astype(np.uint8), probability)
+        return Prediction(classified(probability, self.tau), probability)
+
+    def _checked(
+        self, image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8] | None
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        if scribble is None:
+            if self.sees_scribbles:
+                raise UserError("scribble: is missing; this ensemble sees images with scribbles")
+            scribble = np.full(image.shape[:2], dataset.UNLABELLED, np.uint8)
+        if self.channels == 1 and image.ndim == 3 and (image == image[..., :1]).all():
+            image = image[..., 0]
+        _check_array("image", image, "(H, W)" if self.channels == 1 else "(H, W, 3)")
+        _check_array("scribble", scribble, "(H, W)")
+        if image.shape[:2] != scribble.shape:
+            raise UserError(f"scribble: has shape {scribble.shape}, but the image has {image.shape[:2]}")
+        allowed = {**dict(enumerate(self.classes)), dataset.UNLABELLED: "unlabelled"}
+        if wrong := sorted(set(np.unique(scribble).tolist()) - set(allowed)):
+            *first, last = [f"{label} ({name})" for label, name in allowed.items()]
+            raise UserError(f"scribble: holds {wrong[0]}; allowed are {', '.join(first)} and {last}")
+        return image, scribble
 
     def _of_size(self, size: tuple[int, int]) -> list[int]:
         return [number for number, member in enumerate(self.members) if member.size == size]
 
     def _probability(self, number: int, images: Tensor, scribble: Tensor) -> Tensor:
-        """The probability of one member at its working size, (B, 1, H, W), averaged over flips."""
+        """The probabilities of one member at its working size, (B, 1 or K, H, W), averaged over flips."""
         views = []
         for axes in FLIPS[self.tta]:
             flipped, marks = (torch.flip(each, axes) if axes else each for each in (images, scribble))
-            probability = self.networks[number](flipped, marks).float().sigmoid()
+            probability = probabilities_of(self.networks[number](flipped, marks))
             views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
         return torch.stack(views).mean(0)
 
 
-def _check_arrays(image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8]) -> None:
-    for name, array, shape in (("image", image, "(H, W, 3)"), ("scribble", scribble, "(H, W)")):
-        right = array.ndim == 2 if name == "scribble" else array.ndim == 3 and array.shape[2] == 3
-        if array.dtype != np.uint8 or not right:
-            raise UserError(f"{name}: must be a uint8 array of shape {shape}, not {array.dtype} of {array.shape}")
-    if image.shape[:2] != scribble.shape:
-        raise UserError(f"scribble: has shape {scribble.shape}, but the image has {image.shape[:2]}")
-    allowed = (dataset.BACKGROUND, dataset.FOREGROUND, dataset.UNLABELLED)
-    if wrong := sorted(set(np.unique(scribble).tolist()) - set(allowed)):
-        raise UserError(f"scribble: holds {wrong[0]}; allowed are 0 (background), 1 (foreground) and 255 (unlabelled)")
+def _check_array(name: str, array: npt.NDArray[np.uint8], shape: str) -> None:
+    right = array.ndim == 3 and array.shape[2] == 3 if shape == "(H, W, 3)" else array.ndim == 2
+    if array.dtype != np.uint8 or not right:
+        raise UserError(f"{name}: must be a uint8 array of shape {shape}, not {array.dtype} of {array.shape}")
 
 
 def _codes(labels: Tensor) -> Tensor:
     """The labels of a scribble file as the codes that networks expect."""
-    foreground = (labels == dataset.FOREGROUND).to(torch.uint8) * scribbles.FOREGROUND
-    background = (labels == dataset.BACKGROUND).to(torch.uint8) * scribbles.BACKGROUND
-    return foreground + background
+    return torch.where(labels == dataset.UNLABELLED, torch.zeros_like(labels), labels + 1)
 
 
 def read_member(config: str, fold: int, folder: Path) -> Member:
@@ -121,7 +162,7 @@ def read_member(config: str, fold: int, folder: Path) -> Member:
 
 def save_ensemble(ensemble: Ensemble, path: Path) -> None:
     """Save everything needed to predict in one file, which is loaded as weights only and cannot run code."""
-    keep = ("config", "size", "weights", "step", "score", "fold", "data_hash", "folds_hash")
+    keep = ("config", "size", "weights", "step", "score", "fold", "data_hash", "folds_hash", "classes")
     members = [
         {"id": member.config} | {key: member.state[key] for key in keep if key in member.state}
         for member in ensemble.members
@@ -154,6 +195,14 @@ def same_threshold(members: Sequence[Member]) -> float:
         raise UserError(f"the configs have different thresholds tau ({found}), so they cannot form an ensemble")
     (tau,) = thresholds
     return tau
+
+
+def same_classes(members: Sequence[Member]) -> tuple[str, ...]:
+    """The classes of all members, which must be the same."""
+    found = dict.fromkeys(member.classes for member in members)
+    if len(found) > 1:
+        raise UserError(f"the models have different classes: {' and '.join(', '.join(names) for names in found)}")
+    return members[0].classes
 
 
 def _size(state: checkpoint.State) -> tuple[int, int]:

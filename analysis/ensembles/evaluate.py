@@ -1,8 +1,10 @@
-"""Score masks against the truth: every metric, per image and pooled."""
+"""Score masks against the truth: every metric, per image, per volume and pooled, and confusion between classes."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +12,108 @@ import numpy as np
 
 from analysis.ensembles.inputs import listed
 from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile, read_mask
+from trainable.data.groups import read_volumes
+from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
-from trainable.objectives.metrics import Counts, count, scores
+from trainable.objectives.metrics import Counts, class_dices, class_ious, count, scores, volume_counts
 from trainable.printing import Progress
 
 RECORD = "predictions.json"
+BOUNDARY = "boundary_f1"
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one image."""
+    """The scores of one image; ``boundary`` has a value per class but the first, NaN where no mask shows it."""
 
     stem: str
     counts: Counts
-    boundary_f1: float
+    boundary: tuple[float, ...]
+    task: Task
 
     def row(self) -> dict[str, Any]:
-        return {"image": self.stem, **scores(self.counts[None]), "boundary_f1": self.boundary_f1}
+        """Of several classes, those that neither mask shows have no value."""
+        values: dict[str, Any] = dict(scores(self.counts[None], self.task))
+        if not self.task.binary:
+            ious, dices = class_ious(self.counts[None])[0], class_dices(self.counts[None])[0]
+            for k, name in enumerate(self.task.classes):
+                if np.isnan(ious[k]):
+                    values |= {f"iou_{name}": None} | ({f"dice_{name}": None} if k else {})
+            values["dice"] = None if np.isnan(dices[1:]).all() else values["dice"]
+        return {"image": self.stem, **values, **boundary_scores([self], self.task)}
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """All scored images, the worst first, and the problems of the others."""
+    """All scored images, the worst first, and the problems of the others; ``volumes`` has the volume of each image."""
 
     images: tuple[Scored, ...]
     problems: tuple[BadFile, ...]
+    task: Task
+    volumes: tuple[str, ...] | None
+
+    @cached_property
+    def counts(self) -> Counts:
+        return np.stack([each.counts for each in self.images])
 
     def pooled(self) -> dict[str, Any]:
         """Pooled metrics; the boundary metric is the mean over images."""
-        counts = np.stack([each.counts for each in self.images])
-        boundary = float(np.mean([each.boundary_f1 for each in self.images]))
-        return {"images": len(self.images), **scores(counts), "boundary_f1": boundary}
+        values = scores(self.counts, self.task, self.volumes)
+        return {"images": len(self.images), **values, **boundary_scores(self.images, self.task)}
+
+    def confusion(self) -> list[dict[str, Any]]:
+        """Of the pixels of each class, the share that was predicted as each."""
+        pooled = self.counts.sum(axis=0)
+        shares = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1)
+        names = self.task.classes
+        return [
+            {"truth": name, "pixels": int(pooled[k].sum()), **dict(zip(names, shares[k].tolist(), strict=True))}
+            for k, name in enumerate(names)
+        ]
+
+    def per_volume(self) -> list[dict[str, Any]]:
+        """Dice per volume and class, the worst volume first; no value for a class that neither shows."""
+        if self.volumes is None:
+            return []
+        dices = class_dices(volume_counts(self.counts, self.volumes))[:, 1:]
+        rows = []
+        for volume, values in zip(sorted(set(self.volumes)), dices.tolist(), strict=True):
+            known = [value for value in values if value == value]
+            by_class = zip(self.task.foreground, values, strict=True)
+            rows.append(
+                {
+                    "volume": volume,
+                    "slices": self.volumes.count(volume),
+                    "dice": sum(known) / len(known) if known else None,
+                    **{name: value if value == value else None for name, value in by_class},
+                }
+            )
+        return sorted(rows, key=lambda row: (1.0 if row["dice"] is None else row["dice"], row["volume"]))
 
 
-def evaluate_masks(masks: Path, truth: Path, progress: Progress) -> Evaluated:
-    """Score every mask that has a truth; images without a mask or a truth are listed as problems."""
-    predicted, known = _by_stem(masks), _by_stem(_truth_folder(truth))
+def boundary_scores(images: Sequence[Scored], task: Task) -> dict[str, Any]:
+    """The mean over images of the boundary F1, over classes and of each; None if no image shows any of a class."""
+    table = np.array([each.boundary for each in images])
+    known = np.isfinite(table)
+    means = [float(table[known[:, k], k].mean()) if known[:, k].any() else None for k in range(table.shape[1])]
+    found = [mean for mean in means if mean is not None]
+    values: dict[str, Any] = {BOUNDARY: sum(found) / len(found) if found else None}
+    if not task.binary:
+        values |= {f"{BOUNDARY}_{name}": mean for name, mean in zip(task.foreground, means, strict=True)}
+    return values
+
+
+def evaluate_masks(masks: Path, truth: Path, progress: Progress, classes: Sequence[str] = ()) -> Evaluated:
+    """Score every mask that has a truth; images without a mask or a truth are listed as problems.
+
+    The classes are those that the data set of the truth declares, unless they are given.
+    """
+    folder, split = _truth_folder(truth)
+    task = _task_of(split)
+    if classes:  # then 255 in a truth is ignored; of two classes it is usually the foreground
+        task = replace(task, classes=tuple(classes), ignore=task.ignore or len(classes) > FEWEST, declared=True)
+    predicted, known = _by_stem(masks), _by_stem(folder)
     refuse_seen(masks)
     common = sorted(predicted.keys() & known.keys())
     if not common:
@@ -57,13 +124,16 @@ def evaluate_masks(masks: Path, truth: Path, progress: Progress) -> Evaluated:
     ]
     found: list[Scored] = []
     with ThreadPoolExecutor() as pool:
-        for done, result in enumerate(pool.map(lambda stem: _score(stem, predicted[stem], known[stem]), common), 1):
+        results = pool.map(lambda stem: _score(stem, predicted[stem], known[stem], task), common)
+        for done, result in enumerate(results, 1):
             (problems if isinstance(result, BadFile) else found).append(result)  # type: ignore[arg-type]
             progress(done, len(common))
     if not found:
         raise UserError(f"{problems[0]}; no image could be scored")
-    worst_first = sorted(found, key=lambda each: (scores(each.counts[None])["miou"], each.stem))
-    return Evaluated(tuple(worst_first), tuple(problems))
+    worst_first = sorted(found, key=lambda each: (_rank(each), each.stem))
+    return Evaluated(
+        tuple(worst_first), tuple(problems), task, _volumes(split, task, [each.stem for each in worst_first])
+    )
 
 
 def refuse_seen(masks: Path) -> None:
@@ -79,22 +149,52 @@ def refuse_seen(masks: Path) -> None:
         )
 
 
-def _score(stem: str, mask: Path, truth: Path) -> Scored | BadFile:
+def _score(stem: str, mask: Path, truth: Path, task: Task) -> Scored | BadFile:
     try:
-        ours, theirs = read_mask(mask), read_mask(truth)
+        ours, theirs = read_mask(mask, task), read_mask(truth, task)
     except BadFile as problem:
         return problem
     if ours.shape != theirs.shape:
         found, expected = (f"{shape[1]}x{shape[0]}" for shape in (ours.shape, theirs.shape))
         return BadFile(mask, f"is {found}, its truth is {expected}")
-    return Scored(stem, count(ours > 0, theirs > 0), boundary_f1(ours, theirs))
+    classes = len(task.classes)
+    if ours.max(initial=0) >= classes:
+        return BadFile(mask, "contains 255; a predicted mask has a class for every pixel")
+    ours[theirs >= classes] = 0  # of ignored pixels, outlines are not compared either
+    boundary = []
+    for label in range(1, classes):
+        mine, right = (ours == label).astype(np.uint8), (theirs == label).astype(np.uint8)
+        shown = task.binary or mine.any() or right.any()
+        boundary.append(boundary_f1(mine, right) if shown else float("nan"))
+    return Scored(stem, count(ours, theirs, classes), tuple(boundary), task)
 
 
-def _truth_folder(path: Path) -> Path:
-    """A folder of masks, or a split that has one."""
+def _rank(image: Scored) -> float:
+    """What the worst images are sorted by: for several classes the mean Dice of those that are shown."""
+    row = image.row()
+    value = row["miou"] if image.task.binary else row["dice"]
+    return 1.0 if value is None else float(value)
+
+
+def _truth_folder(path: Path) -> tuple[Path, Path]:
+    """A folder of masks, and the split that it belongs to, if it does."""
     if (path / IMAGES).is_dir() and not (path / TRUTH).is_dir():
         raise UserError(f"{path}: has no {TRUTH}/ folder, so masks cannot be scored")
-    return path / TRUTH if (path / TRUTH).is_dir() else path
+    return (path / TRUTH, path) if (path / TRUTH).is_dir() else (path, path.absolute().parent)
+
+
+def _task_of(split: Path) -> Task:
+    folder = split.absolute().parent
+    return read_task(folder) if (folder / FILE).exists() else TWO_CLASSES
+
+
+def _volumes(split: Path, task: Task, stems: Sequence[str]) -> tuple[str, ...] | None:
+    path = split / task.volumes
+    if not task.declared or not path.exists():
+        return None
+    known = {stem.stem for folder in (IMAGES, TRUTH) if (split / folder).is_dir() for stem in listed(split / folder)}
+    places = read_volumes(path, sorted(known))
+    return tuple(places[stem].volume if stem in places else stem for stem in stems)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -6,45 +6,64 @@ from pathlib import Path
 
 import numpy as np
 
-from trainable.data.dataset import IMAGES, SCRIBBLES, SUFFIXES, BadFile, Pixels, read_image, read_scribble, unread
+from trainable.data.dataset import (
+    IMAGES,
+    SCRIBBLES,
+    SUFFIXES,
+    UNLABELLED,
+    BadFile,
+    Pixels,
+    read_image,
+    read_scribble,
+    unread,
+)
+from trainable.data.task import Task
 from trainable.errors import UserError
 
 
 @dataclass(frozen=True)
 class Input:
-    """The paths of an image and its scribble."""
+    """The paths of an image and its scribble, if it has one."""
 
     image: Path
-    scribble: Path
+    scribble: Path | None
 
     @property
     def stem(self) -> str:
         return self.image.stem
 
-    def read(self) -> Pixels:
-        """Read (H, W, 4): RGB and the labels of the scribble."""
-        image, scribble = read_image(self.image), read_scribble(self.scribble)
+    def read(self, task: Task, channels: int) -> Pixels:
+        """Read (H, W, channels + 1): the image and the labels of the scribble."""
+        image = read_image(self.image, "L" if channels == 1 else "RGB")
+        if self.scribble is None:
+            return np.dstack([image, np.full(image.shape[:2], UNLABELLED, np.uint8)])
+        scribble = read_scribble(self.scribble, task)
         if image.shape[:2] != scribble.shape:
             found, expected = (f"{shape[1]}x{shape[0]}" for shape in (scribble.shape, image.shape))
             raise BadFile(self.scribble, f"is {found}, its image {self.image.name} is {expected}")
         return np.dstack([image, scribble])
 
 
-def find_inputs(images: Sequence[Path], scribbles: Path | None) -> tuple[list[Input], list[BadFile]]:
-    """Match images and scribbles by stem; return the problems of images that cannot be used."""
-    files, beside = list(_files(images)), scribbles or _scribbles_of(images)
+def find_inputs(
+    images: Sequence[Path], scribbles: Path | None, needed: bool = True
+) -> tuple[list[Input], list[BadFile]]:
+    """Match images and scribbles by stem; return the problems of images that cannot be used.
+
+    Scribbles that are not ``needed`` are used where they are found.
+    """
+    files, beside = list(_files(images)), scribbles or _scribbles_of(images, needed)
     if not files:
         raise UserError(f"{images[0]}: contains no image ({', '.join(SUFFIXES)})")
-    marks = {path.stem: path for path in listed(beside)}
+    marks = {} if beside is None else {path.stem: path for path in listed(beside)}
     inputs: dict[str, Input] = {}
     problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]
     for path in files:
         if path.stem in inputs:
             problems.append(BadFile(path, f"shares its stem with {inputs[path.stem].image}"))
-        elif path.stem not in marks:
+        elif path.stem not in marks and needed:
             problems.append(BadFile(path, f"has no scribble {path.stem}.* in {beside}"))
         else:
-            inputs[path.stem] = Input(path, marks[path.stem])
+            inputs[path.stem] = Input(path, marks.get(path.stem))
     return list(inputs.values()), problems
 
 
@@ -63,12 +82,14 @@ def _images_of(folder: Path) -> Path:
     return folder / IMAGES if (folder / IMAGES).is_dir() else folder
 
 
-def _scribbles_of(images: Sequence[Path]) -> Path:
+def _scribbles_of(images: Sequence[Path], needed: bool) -> Path | None:
     """The scribble folder of a split."""
     first = images[0] if images[0].is_dir() else images[0].parent
     for place in (first / SCRIBBLES, first.parent / SCRIBBLES):
         if place.is_dir():
             return place
+    if not needed:
+        return None
     raise UserError(f"{first}: has no {SCRIBBLES}/ in it or beside it; give their folder with --scribbles DIR")
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from search.commands.options import Output
+from trainable.data.task import check_classes
 from trainable.errors import UserError
 from trainable.printing import Format, plural, print_csv, print_json, print_table, progress_bar, say
 
@@ -56,9 +57,15 @@ def evaluate(
     masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder of predicted masks.")],
     truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="A folder of true masks, or a split that has one.")],
     worst: Annotated[int, typer.Option(min=0, help="Number of images in the table, the worst first.")] = 10,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="The classes; 255 in a truth is ignored (default: as its dataset.yaml says)."
+        ),
+    ] = None,
     output: Output = Format.table,
 ) -> None:
-    """Score masks, pooled and per image, the worst first.
+    """Score masks, pooled and per image, the worst first; of several classes also per volume and class by class.
 
     Masks and truths are matched by stem. JSON contains pooled and per-image scores, CSV per-image scores.
 
@@ -66,16 +73,21 @@ def evaluate(
     """
     from analysis.ensembles.evaluate import evaluate_masks
 
+    names = check_classes([name.strip() for name in classes.split(",")]) if classes else ()
     with progress_bar("scoring") as progress:
-        found = evaluate_masks(masks, truth, progress)
+        found = evaluate_masks(masks, truth, progress, names)
     rows = [each.row() for each in found.images]
     if output is Format.json:
         problems = [{"file": str(each.file), "problem": each.problem} for each in found.problems]
-        print_json({**found.pooled(), "problems": problems, "per_image": rows})
+        more = {} if found.task.binary else {"confusion": found.confusion()}
+        more |= {"per_volume": found.per_volume()} if found.volumes else {}
+        print_json({**found.pooled(), **more, "problems": problems, "per_image": rows})
     elif output is Format.csv:
         print_csv(rows)
-    else:
+    elif found.task.binary:
         print_table([{"image": f"all {len(rows)}, pooled", **_without(found.pooled(), "images")}, *rows[:worst]])
+    else:
+        _print_classes(found, rows[:worst])
     _tell_problems(found.problems)
     raise typer.Exit(SOME_FAILED if found.problems else 0)
 
@@ -89,6 +101,26 @@ def flips_named(name: str | None) -> Any:
 def _tell_problems(problems: Any) -> None:
     for problem in problems:
         say(f"{problem}")
+
+
+def _print_classes(found: Any, rows: list[dict[str, Any]]) -> None:
+    """Several classes do not fit one table: their scores, what is confused, volumes and images."""
+    pooled, task = found.pooled(), found.task
+    columns = {"dice": "dice", "iou": "iou", "by volume": "dice_volume", "boundary F1": "boundary_f1"}
+    kept = {title: name for title, name in columns.items() if name in pooled or name == "iou"}
+    by_class = [
+        {"class": name, **{title: pooled.get(f"{metric}_{name}") for title, metric in kept.items()}}
+        for name in task.foreground
+    ]
+    mean = {title: pooled["miou" if metric == "iou" else metric] for title, metric in kept.items()}
+    print_table([{"class": "mean", **mean}, *by_class], f"{plural(pooled['images'], 'image')}, pooled")
+    print_table(found.confusion(), "share of the pixels of a true class (row) that is predicted as each class")
+    if found.volumes:
+        print_table(found.per_volume()[: len(rows)], "Dice by volume, the worst first")
+    names = [f"dice_{name}" for name in task.foreground]
+    shown = [{"image": row["image"], "dice": row["dice"], **{name: row[name] for name in names}} for row in rows]
+    if shown:
+        print_table(shown, "images, the worst first")
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

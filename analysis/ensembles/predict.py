@@ -17,11 +17,13 @@ from PIL import Image
 from analysis.ensembles.ensemble import FILE, MANIFEST, Ensemble, Flips, load_ensemble
 from analysis.ensembles.fingerprints import fingerprint
 from analysis.ensembles.inputs import Input, find_inputs
-from trainable.data.dataset import BACKGROUND, FOREGROUND, BadFile, Pixels
+from trainable.data.class_colours import palette_image
+from trainable.data.dataset import UNLABELLED, BadFile, Pixels
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.printing import Progress
 from trainable.storage.atomic_files import remove_partial, write_atomically, write_json
+from trainable.training.evaluate import classified
 
 RECORD = "predictions.json"  # beside the masks: the ensemble, the options, and which images it was trained on
 PROBABILITIES = "probabilities"
@@ -58,18 +60,18 @@ class Predicted:
 
 def predict(request: Request, progress: Progress) -> Predicted:
     """Write the missing masks."""
-    inputs, problems = find_inputs(request.images, request.scribbles)
+    ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta)
+    inputs, problems = find_inputs(request.images, request.scribbles, needed=ensemble.sees_scribbles)
     record = _Record(request)
     remove_partial(request.out)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
     done = Predicted(0, len(inputs) - len(waiting), problems, [])
-    ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta)
     trained_on = _trained_on(request.ensemble)
-    for batch in _batches(waiting, request.batch, problems):
+    for batch in _batches(waiting, request.batch, problems, ensemble):
         pixels = np.stack([image for _, image in batch])
         for (source, image), probability in zip(batch, _probabilities(ensemble, pixels), strict=True):
-            _write(request, ensemble.tau, source, image, probability)
-            if fingerprint(image[..., :3]) in trained_on:
+            _write(request, ensemble, source, image, probability)
+            if fingerprint(_as_read(image[..., :-1])) in trained_on:
                 record.seen.add(source.stem)
         record.write()
         done.written += len(batch)
@@ -92,10 +94,17 @@ def _probabilities(ensemble: Ensemble, pixels: Pixels) -> Probability:
     return np.concatenate([_probabilities(ensemble, pixels[:half]), _probabilities(ensemble, pixels[half:])])
 
 
-def _batches(inputs: Sequence[Input], size: int, problems: list[BadFile]) -> Iterator[list[tuple[Input, Pixels]]]:
+def _as_read(image: Pixels) -> Pixels:
+    """The image as fingerprints are taken of it: grey ones with three equal channels."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def _batches(
+    inputs: Sequence[Input], size: int, problems: list[BadFile], ensemble: Ensemble
+) -> Iterator[list[tuple[Input, Pixels]]]:
     """Batches of images of one size, read ahead by threads; the number of waiting images is bounded."""
     waiting: dict[tuple[int, ...], list[tuple[Input, Pixels]]] = defaultdict(list)
-    for source, image in _read_ahead(inputs, READERS + size, problems):
+    for source, image in _read_ahead(inputs, READERS + size, problems, ensemble):
         group = waiting[image.shape]
         group.append((source, image))
         crowded = sum(map(len, waiting.values())) >= PENDING * size
@@ -104,13 +113,15 @@ def _batches(inputs: Sequence[Input], size: int, problems: list[BadFile]) -> Ite
     yield from waiting.values()
 
 
-def _read_ahead(inputs: Sequence[Input], ahead: int, problems: list[BadFile]) -> Iterator[tuple[Input, Pixels]]:
+def _read_ahead(
+    inputs: Sequence[Input], ahead: int, problems: list[BadFile], ensemble: Ensemble
+) -> Iterator[tuple[Input, Pixels]]:
     queue: deque[tuple[Input, Future[Pixels]]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
         rest = iter(inputs)
         while True:
             while len(queue) < ahead and (source := next(rest, None)) is not None:
-                queue.append((source, pool.submit(source.read)))
+                queue.append((source, pool.submit(source.read, ensemble.task, ensemble.channels)))
             if not queue:
                 return
             source, future = queue.popleft()
@@ -120,16 +131,20 @@ def _read_ahead(inputs: Sequence[Input], ahead: int, problems: list[BadFile]) ->
                 problems.append(problem)
 
 
-def _write(request: Request, tau: float, source: Input, image: Pixels, probability: Probability) -> None:
+def _write(request: Request, ensemble: Ensemble, source: Input, image: Pixels, probability: Probability) -> None:
     if request.probabilities:
         values = np.round(probability * 65535).astype(np.uint16)
-        _save(Image.fromarray(values), request.out / PROBABILITIES / f"{source.stem}.png")
-    mask = (probability > tau).astype(np.uint8)
+        # Of several classes, their maps lie below each other, in the order of the classes.
+        _save(Image.fromarray(values.reshape(-1, values.shape[-1])), request.out / PROBABILITIES / f"{source.stem}.png")
+    mask = classified(probability, ensemble.tau)
     if request.respect_scribbles:
-        mask[image[..., 3] == FOREGROUND] = 1
-        mask[image[..., 3] == BACKGROUND] = 0
-    picture = Image.fromarray(mask, mode="P")
-    picture.putpalette([0, 0, 0, 255, 255, 255])  # the values are 0 and 1, displayed as black and white
+        labelled = image[..., -1] != UNLABELLED
+        mask[labelled] = image[..., -1][labelled]
+    if len(ensemble.classes) == 2:
+        picture = Image.fromarray(mask, mode="P")
+        picture.putpalette([0, 0, 0, 255, 255, 255])  # the values are 0 and 1, displayed as black and white
+    else:
+        picture = palette_image(mask, len(ensemble.classes))
     _save(picture, request.out / f"{source.stem}.png")
 
 

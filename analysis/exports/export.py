@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from analysis.answer.document import document, full_config
+from analysis.answer.score_basis import scored_on_scribbles
 from analysis.answer.selection import select
 from analysis.ensembles.assemble import assemble, chosen, needs_models
 from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
@@ -20,6 +21,7 @@ from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
 from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
+from trainable.config import as_text
 from trainable.data.folds import load_folds
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
@@ -35,7 +37,7 @@ FACTS, CONFIG, REQUIREMENTS, SELECTION, SUMS = (
 ONNX, SCRIPT, README = "ensemble.onnx", "predict_onnx.py", "README.md"
 FILES = (CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, ONNX, SCRIPT, README, SUMS)
 SAME = ("version", "run", "config", "data_hash", "folds_hash")  # the facts that identify an export
-KEPT = ("data", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
+KEPT = ("data", "validation", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
 HERE = Path(__file__).parent
 VERSION = 1
 
@@ -50,7 +52,7 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
     space = pinned(tables, config)
     facts = _facts(run, config)
     _take(folder, facts)
-    assemble(run, [config], "none", folder)
+    _, manifest = assemble(run, [config], "none", folder)
     write_text(folder / SPACE, yaml.safe_dump(space.canonical(), sort_keys=False, allow_unicode=True))
     for kept in (FOLDS, ENVIRONMENT):
         shutil.copyfile(run.folder / kept, folder / kept)
@@ -63,7 +65,9 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
         shutil.copyfile(HERE / SCRIPT, folder / SCRIPT)
     write_json(folder / FACTS, facts)
     scores = tables.full().loc[config].dropna().to_dict()
-    write_text(folder / README, readme(facts, space, {int(str(k)): v for k, v in scores.items()}, tables.metric))
+    by_fold = {int(str(k)): v for k, v in scores.items()}
+    basis = scored_on_scribbles(tables)
+    write_text(folder / README, readme(facts, space, by_fold, tables.metric, manifest, basis))
     write_text(folder / SUMS, "".join(f"{_hash(path)}  {path.name}\n" for path in sorted(_own(folder))))
     return facts
 
@@ -71,7 +75,8 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
 def pinned(tables: RunTables, config: str) -> Space:
     """The run's space with every hyperparameter of one config, so that it does not depend on defaults."""
     canonical = tables.space.canonical()
-    values = {name: _written(value) for name, value in full_config(tables, config).items()}
+    full = full_config(tables, config)
+    values = {name: as_text(value) if isinstance(value, list) else value for name, value in full.items()}
     tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
     tree |= {key: canonical[key] for key in KEPT if key in canonical}
     space = make_space(tree | {"parameters": values})
@@ -126,11 +131,6 @@ def _requirements(run: Run) -> str:
     versions = {each.metadata["Name"].lower(): each.version for each in distributions()}
     versions |= json.loads((run.folder / ENVIRONMENT).read_text())["packages"]
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "scribble-search")
-
-
-def _written(value: Any) -> Any:
-    """The value as it is written in a space: a size is WIDTHxHEIGHT."""
-    return "x".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _hash(path: Path) -> str:

@@ -38,7 +38,9 @@ def export_onnx(ensemble: Ensemble, path: Path) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         draft = Path(scratch) / path.name
         _convert(ensemble, draft)
-        difference = max(_difference(ensemble, draft, _sample(number, *size)) for number, size in enumerate(SIZES))
+        difference = max(
+            _difference(ensemble, draft, _sample(ensemble, number, *size)) for number, size in enumerate(SIZES)
+        )
         if difference > TOLERANCE:
             raise UserError(f"{path}: differs from torch by {difference:.1e}, more than {TOLERANCE:g}; not kept")
         write_atomically(path, lambda file: file.write(draft.read_bytes()))
@@ -46,7 +48,7 @@ def export_onnx(ensemble: Ensemble, path: Path) -> float:
 
 
 def _convert(ensemble: Ensemble, path: Path) -> None:
-    example = torch.from_numpy(np.stack([_sample(0, 120, 150), _sample(1, 120, 150)]))
+    example = torch.from_numpy(np.stack([_sample(ensemble, 0, 120, 150), _sample(ensemble, 1, 120, 150)]))
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
@@ -83,11 +85,12 @@ def _difference(ensemble: Ensemble, path: Path, pixels: Pixels) -> float:
     return float(np.abs(found - expected).max())
 
 
-def _sample(seed: int, height: int, width: int) -> Pixels:
-    """Noise, the hardest image for resizing, with a few scribbles."""
+def _sample(ensemble: Ensemble, seed: int, height: int, width: int) -> Pixels:
+    """Noise, the hardest image for resizing, with a scribble of every class."""
     rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
-    pixels[..., 3] = UNLABELLED
-    pixels[height // 4, : width // 2, 3] = 0
-    pixels[height // 2, width // 3 :, 3] = 1
+    pixels = rng.integers(0, 256, (height, width, ensemble.channels + 1), dtype=np.uint8)
+    pixels[..., -1] = UNLABELLED
+    pixels[height // 4, : width // 2, -1] = 0
+    for label in range(1, len(ensemble.classes)):
+        pixels[height // 2 + 2 * (label - 1), width // 3 :, -1] = label
     return pixels

@@ -40,22 +40,36 @@ The commands assume that this folder contains `code`; DATA is the folder of the 
 {scores}
 | mean | {mean:.4f} |
 
-On a CPU with the same versions the scores are bit-identical; on GPUs they differ by rounding.
+{basis}On a CPU with the same versions the scores are bit-identical; on GPUs they differ by rounding.
 
 ## Predict with it
 
 ```
-python -m analysis predict .. IMAGES --scribbles SCRIBBLES --out masks
+python -m analysis predict .. IMAGES {scribbles}--out masks
 {onnx_command}```
 """
-ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, RGB and scribble) in, \
-probability out, at most {difference:.1e} from torch; a script that uses it |
+ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, {image} and scribble) in, \
+{out} out, at most {difference:.1e} from torch; a script that uses it |
 """
-ONNX_COMMAND = "python ../predict_onnx.py IMAGE SCRIBBLE MASK.png    # needs numpy, pillow and onnxruntime only\n"
+ONNX_COMMAND = "python ../predict_onnx.py IMAGE {scribble}MASK.png    # needs numpy, pillow and onnxruntime only\n"
 
 
-def readme(facts: Mapping[str, Any], space: Space, scores: Mapping[int, float], metric: str) -> str:
+def readme(
+    facts: Mapping[str, Any],
+    space: Space,
+    scores: Mapping[int, float],
+    metric: str,
+    manifest: Mapping[str, Any],
+    basis: str,
+) -> str:
+    """``manifest`` is that of the ensemble, ``basis`` a sentence about what the scores are of."""
     onnx = "onnx_difference" in facts
+    sees_scribbles = space.constants.get("inputs") != "image"
+    classes = manifest.get("classes", ())
+    shape = {
+        "image": "grey" if manifest.get("channels") == 1 else "RGB",
+        "out": f"probability of each of {len(classes)} classes" if len(classes) > 2 else "probability",
+    }
     return TEXT.format(
         config=facts["config"],
         run=facts["run"],
@@ -69,6 +83,8 @@ def readme(facts: Mapping[str, Any], space: Space, scores: Mapping[int, float], 
         metric=metric,
         scores="\n".join(f"| {fold} | {score:.4f} |" for fold, score in sorted(scores.items())),
         mean=sum(scores.values()) / len(scores),
-        onnx_row=ONNX_ROW.format(difference=facts["onnx_difference"]) if onnx else "",
-        onnx_command=ONNX_COMMAND if onnx else "",
+        onnx_row=ONNX_ROW.format(difference=facts["onnx_difference"], **shape) if onnx else "",
+        onnx_command=ONNX_COMMAND.format(scribble="SCRIBBLE " if sees_scribbles else "") if onnx else "",
+        scribbles="--scribbles SCRIBBLES " if sees_scribbles else "",
+        basis=f"{basis} " if basis else "",
     )

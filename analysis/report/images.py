@@ -6,28 +6,28 @@ calibration uses an even sample of the images.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 
+from analysis.answer.score_basis import scored_on_scribbles
 from analysis.answer.selection import Selection
-from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, axis, sentence
+from analysis.report.figure import LINE, MUTED, SET, Figure, Section, axis, sentence
+from analysis.report.image_panels import Predicted, Probability, strips
 from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
+from trainable.augmentation.preview import three_channels
 from trainable.data import dataset
 from trainable.data.dataset import Split
 from trainable.errors import UserError
+from trainable.objectives.metrics import class_dices, class_ious, mean_over_classes
 from trainable.printing import plural
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST
+from trainable.training.evaluate import true_labels
 
 if TYPE_CHECKING:
     from analysis.ensembles.ensemble import Ensemble
@@ -35,24 +35,7 @@ if TYPE_CHECKING:
 SHOWN = 4  # best images, and as many of the worst
 SAMPLE = 24  # images behind the calibration
 BINS = 10
-WIDTH = 260  # of a picture in pixels
 TRAIN = "train"
-AMBER, BLUE, PINK = (247, 160, 75), (75, 150, 230), (200, 60, 150)
-Probability = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """One image with its scribble, truth, prediction and error."""
-
-    stem: str
-    fold: int
-    iou: float
-    image: dataset.Pixels
-    scribble: dataset.Pixels
-    truth: dataset.Pixels
-    probability: Probability
-    tau: float
 
 
 def pictures(tables: RunTables, selection: Selection) -> Section:
@@ -62,13 +45,13 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     assert selection.winner is not None
     config = selection.winner.config
     counts = tables.images([config], "best", "original")
-    counts = counts[counts["stem"].isin(why.truth)]
+    counts = counts[counts["stem"].isin(why.scribbles if tables.facts.get("scored_on") else why.truth)]
     if counts.empty:
         return Section(
             "images", "Images", [sentence("Images are not shown: the winner's per-image counts are missing.")]
         )
-    union = counts[["tp", "fp", "fn"]].sum(axis=1)
-    counts = counts.assign(iou=(counts["tp"] / union).where(union > 0, 1.0)).sort_values("iou", ignore_index=True)
+    counts = counts.assign(score=_scores(tables, counts)).dropna(subset="score")
+    counts = counts.sort_values("score", ignore_index=True)
     half = min(SHOWN, len(counts) // 2) or 1
     extremes = pd.concat([counts.head(half), counts.tail(half)]).drop_duplicates("stem")
     sample = counts.iloc[np.unique(np.linspace(0, len(counts) - 1, min(SAMPLE, len(counts))).round().astype(int))]
@@ -79,14 +62,15 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
         return Section("images", "Images", [sentence(f"Images and calibration are not shown: {error}.")])
     worst = [seen[stem] for stem in counts["stem"].head(half)]
     best = [seen[stem] for stem in counts["stem"].iloc[::-1].head(half)]
-    pooled = counts[["tp", "fp", "fn"]].sum()
-    note = f"of {len(counts)} out-of-fold images; IoU at original size, pooled {pooled['tp'] / pooled.sum():.4f}"
+    name, pooled = _pooled(tables, counts)
+    basis = ", of scribbled pixels only" if scored_on_scribbles(tables) else ""
+    note = f"of {len(counts)} out-of-fold images; {name} at original size{basis}, pooled {pooled:.4f}"
     return Section(
         "images",
         "Images that the winner was not trained on",
         [
-            _strips(f"Worst: from {worst[0].iou:.3f}", worst, note),
-            _strips(f"Best: up to {best[0].iou:.3f}", best, note),
+            strips(f"Worst: from {worst[0].score:.3f}", worst, note),
+            strips(f"Best: up to {best[0].score:.3f}", best, note),
             _calibration([seen[stem] for stem in sample["stem"]]),
         ],
     )
@@ -112,8 +96,26 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     return split if same else f"{split.root} has changed since the run was trained"
 
 
+def _scores(tables: RunTables, counts: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Per image the IoU of the foreground, or of several classes the mean Dice of those that are shown."""
+    matrices = tables.counts(counts)
+    if tables.task.binary:
+        ious = class_ious(matrices)[:, 1]
+        return np.asarray(np.where(np.isnan(ious), 1.0, ious))
+    dices = class_dices(matrices)[:, 1:]
+    shown = np.isfinite(dices).any(axis=1)
+    return np.asarray(np.where(shown, mean_over_classes(dices, tables.task), np.nan))
+
+
+def _pooled(tables: RunTables, counts: pd.DataFrame) -> tuple[str, float]:
+    if tables.task.binary:
+        return "IoU", tables.scores(counts)[f"iou_{tables.task.classes[1]}"]
+    return "mean Dice of the classes shown", tables.scores(counts)["dice"]
+
+
 def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
     from analysis.ensembles.ensemble import Ensemble, read_member, same_threshold
+    from analysis.ensembles.inputs import Input
 
     seen = {}
     for fold, rows in wanted.groupby("fold"):
@@ -121,10 +123,21 @@ def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame)
         model = Ensemble([member], same_threshold([member]), "none")
         for row in rows.itertuples():
             stem = str(row.stem)
-            image, marks = dataset.read_image(split.images[stem]), dataset.read_scribble(split.scribbles[stem])
-            probability = _probability(model, np.dstack([image, marks]))
-            truth = dataset.read_mask(split.truth[stem])
-            seen[stem] = Predicted(stem, member.fold, float(str(row.iou)), image, marks, truth, probability, model.tau)
+            pixels = Input(split.images[stem], split.scribbles.get(stem)).read(split.task, model.channels)
+            truth = true_labels(split, stem, on_scribbles=bool(tables.facts.get("scored_on")))
+            image = three_channels(pixels[..., :-1])
+            probability = _probability(model, pixels)
+            seen[stem] = Predicted(
+                stem,
+                member.fold,
+                float(str(row.score)),
+                split.task,
+                image,
+                pixels[..., -1],
+                truth,
+                probability,
+                model.tau,
+            )
     return seen
 
 
@@ -135,61 +148,19 @@ def _probability(model: Ensemble, pixels: dataset.Pixels) -> Probability:
         return np.asarray(model(torch.from_numpy(pixels[None]))[0].numpy(), np.float32)
 
 
-def _strips(title: str, images: list[Predicted], note: str) -> Markup:
-    rows = "".join(_strip(each) for each in images)
-    caption = f"n = {len(images)} {note}. Error: false positives orange, false negatives blue, true positives white."
-    return Markup(
-        f'<figure class="wide"><h3>{escape(title)}</h3><div class="images">{rows}</div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _strip(one: Predicted) -> str:
-    mask, truth = one.probability > one.tau, one.truth > 0
-    panels = {
-        "image": one.image,
-        "scribble": _scribbled(one),
-        "truth": truth.astype(np.uint8) * 255,
-        "prediction": mask.astype(np.uint8) * 255,
-        "error": _error(mask, truth),
-    }
-    cells = "".join(
-        f'<div><img alt="{name}" src="{_encode(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
-    )
-    label_text = f"{escape(one.stem)}, fold {one.fold}, IoU {one.iou:.3f}"
-    return f'<div><div class="more">{label_text}</div><div class="strip">{cells}</div></div>'
-
-
-def _scribbled(one: Predicted) -> dataset.Pixels:
-    """The image in grey under its scribble, foreground orange and background blue."""
-    grey = np.repeat((one.image.mean(axis=2, keepdims=True) * 0.6 + 60).astype(np.uint8), 3, axis=2)
-    grey[one.scribble == dataset.FOREGROUND] = AMBER
-    grey[one.scribble == dataset.BACKGROUND] = BLUE
-    return np.asarray(grey, np.uint8)
-
-
-def _error(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dataset.Pixels:
-    error = np.zeros((*mask.shape, 3), np.uint8)
-    error[mask & truth] = 255
-    error[mask & ~truth] = AMBER
-    error[~mask & truth] = BLUE
-    return error
-
-
-def _encode(panel: Any) -> str:
-    picture = Image.fromarray(panel)
-    if picture.width > WIDTH:
-        size = (WIDTH, max(1, round(picture.height * WIDTH / picture.width)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _claims(one: Predicted) -> tuple[Probability, npt.NDArray[np.bool_]]:
+    """Per pixel the probability of the foreground and whether it is one; of several classes, of the chosen class."""
+    known = one.truth < dataset.IGNORED
+    if one.task.binary:
+        return one.probability[known], one.truth[known] == 1
+    return one.probability.max(axis=0)[known], (one.probability.argmax(axis=0) == one.truth)[known]
 
 
 def _calibration(images: list[Predicted]) -> Figure:
-    """Of the pixels that were given a probability, the observed share of foreground."""
-    predicted = np.concatenate([each.probability.ravel() for each in images])
-    positive = np.concatenate([(each.truth > 0).ravel() for each in images])
+    """Of the pixels that were given a probability, the observed share of foreground, or of right classes."""
+    task = images[0].task
+    claims = [_claims(each) for each in images]
+    predicted, positive = (np.concatenate(parts) for parts in zip(*claims, strict=True))
     place = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
     pixels = np.bincount(place, minlength=BINS)
     filled = pixels > 0
@@ -209,9 +180,10 @@ def _calibration(images: list[Predicted]) -> Figure:
     }
     ideal: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "name": "ideal"}
     ideal |= {"line": {"color": MUTED, "width": 1, "dash": "dash"}, "hoverinfo": "skip"}
+    subject = ("foreground", "foreground") if task.binary else ("the predicted class", "right pixels")
     layout = {
-        "xaxis": axis("predicted probability of foreground", range=[-0.02, 1.02]),
-        "yaxis": axis("observed share of foreground", range=[-0.02, 1.04], gridcolor=LINE),
+        "xaxis": axis(f"predicted probability of {subject[0]}", range=[-0.02, 1.02]),
+        "yaxis": axis(f"observed share of {subject[1]}", range=[-0.02, 1.04], gridcolor=LINE),
     }
     title = f"Predicted probabilities deviate by {apart:.3f} on average"
     caption = (

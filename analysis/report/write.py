@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.answer.document import document, summary_rows
 from analysis.answer.selection import Selection
-from analysis.report import costs, curves, effects, images, overview, ranges
+from analysis.report import classes, costs, curves, effects, images, overview, ranges
 from analysis.report.figure import Section
 from analysis.report.page import page
 from search.runs.run_tables import RunTables
@@ -43,6 +43,7 @@ def sections(tables: RunTables, selection: Selection) -> list[Section]:
         lambda: ranges.parallel(tables, selection),
         lambda: curves.learning(tables, selection),
         lambda: curves.folds(tables, selection),
+        lambda: classes.classes(tables, selection),
         lambda: images.pictures(tables, selection),
         lambda: costs.costs(tables),
         lambda: costs.provenance(tables),

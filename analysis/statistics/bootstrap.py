@@ -5,13 +5,15 @@ bootstrap samples of the images, the winner is selected on the sampled images an
 trained again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.objectives.metrics import METRICS, class_ious
+from trainable.data.task import TWO_CLASSES, Task
+from trainable.objectives.metrics import class_dices, image_ious, is_of_volumes, known_values, metrics_of, pooled_metric
 
 Array = NDArray[np.float64]
 DRAWS = 1000
@@ -41,9 +43,16 @@ class CorrectedScore:
 
 
 def bias_corrected(
-    counts: NDArray[np.int64], folds: NDArray[np.int64], metric: str, seed: int = 0, draws: int = DRAWS
+    counts: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    metric: str,
+    seed: int = 0,
+    draws: int = DRAWS,
+    task: Task = TWO_CLASSES,
 ) -> CorrectedScore:
-    """``counts`` are configs x images x (tp, fp, fn, tn), each image predicted by the model that held it out.
+    """``counts`` are configs x images x confusion matrix, each image predicted by the model that held it out.
+
+    For a metric of volumes they are those of volumes, which are then sampled instead of images.
 
     Selection in a sample is that of the run: by the mean over folds of the metric on the fold's images. Images are
     sampled within their fold, so that every fold keeps its size. The images left out, about a third of a fold, are
@@ -54,21 +63,24 @@ def bias_corrected(
     the truth in 96 % of runs if configs differ and in 98 % if all are equal; with 100 images in 93 %
     (benchmarks/corrected.py).
     """
-    if counts.ndim != 3 or counts.shape[2] != 4 or counts.shape[1] != len(folds) or not counts.size:
-        raise ValueError(f"counts must be configs x images x 4 for {len(folds)} images, not {counts.shape}")
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r}: allowed are {', '.join(METRICS)}")
-    parts = [_parts(counts[:, folds == fold], metric) for fold in np.unique(folds)]
-    actual = _mean_over_folds([_score(part, np.ones((1, part.shape[1])), metric) for part in parts])[0]
+    if counts.ndim != 4 or counts.shape[1] != len(folds) or not counts.size:
+        raise ValueError(f"counts must be configs x images x matrix for {len(folds)} images, not {counts.shape}")
+    if metric not in metrics_of(task, volumes=True):
+        raise ValueError(f"metric {metric!r}: allowed are {', '.join(metrics_of(task, volumes=True))}")
+    parts = [_parts(counts[:, folds == fold], metric, task) for fold in np.unique(folds)]
+    metric_of = _averaged if _is_average(metric) else partial(_pooled, metric=metric, task=task)
+    actual = _mean_over_folds([_score(part, np.ones((1, part.shape[1])), metric_of) for part in parts])[0]
     winner = int(actual.argmax())
-    influences = [_influences(parts, config, metric) for config in range(len(actual))]
+    influences = [_influences(parts, config, metric_of) for config in range(len(actual))]
     deviations, left_out, chosen = [], [], []
     for drawn in _draw(parts, draws, np.random.default_rng(seed)):
-        sampled = _mean_over_folds([_score(part, times, metric) for part, times in zip(parts, drawn, strict=True)])
-        left = _mean_over_folds([_score(part, times == 0, metric) for part, times in zip(parts, drawn, strict=True)])
+        sampled = _mean_over_folds([_score(part, times, metric_of) for part, times in zip(parts, drawn, strict=True)])
+        left = _mean_over_folds([_score(part, times == 0, metric_of) for part, times in zip(parts, drawn, strict=True)])
         picked = sampled.argmax(axis=1)
         rows = np.arange(len(picked))
-        deviations.append((sampled[:, winner] - actual[winner]) / np.maximum(_error(influences[winner], drawn), TINY))
+        deviation, error = sampled[:, winner] - actual[winner], _error(influences[winner], drawn)
+        usable = (error > TINY) | (deviation == 0)  # of few units, a draw of one alone tells nothing of its error
+        deviations.append(deviation[usable] / np.maximum(error[usable], TINY))
         left_out.append(np.stack([left[rows, picked], left.mean(axis=1)], axis=1))
         chosen.append(picked)
     unseen = np.concatenate(left_out)
@@ -78,52 +90,59 @@ def bias_corrected(
     share = np.bincount(np.concatenate(chosen), minlength=len(counts)) / draws
     once = [np.ones((1, part.shape[1])) for part in parts]
     errors = np.array([_error(each, once)[0] for each in influences])
-    error = float(np.sqrt(share @ (errors**2 + (actual - share @ actual) ** 2)))
-    low, high = estimate - error * np.percentile(np.concatenate(deviations), [100 - tail, tail])
+    spread = float(np.sqrt(share @ (errors**2 + (actual - share @ actual) ** 2)))
+    low, high = estimate - spread * np.percentile(np.concatenate(deviations), [100 - tail, tail])
     return CorrectedScore(winner, float(actual[winner]), estimate, float(low), float(high), share)
 
 
-def _parts(counts: NDArray[np.int64], metric: str) -> Array:
-    """Configs x images x the values summed over images: counts, or the score of the image."""
-    if metric != "miou_image":
-        return counts.astype(np.float64)
-    return np.asarray(class_ious(counts.reshape(-1, 4)).mean(axis=1).reshape(*counts.shape[:2], 1))
+def _is_average(metric: str) -> bool:
+    """Whether a metric is an average over images or volumes, not one of pooled pixels."""
+    return metric == "miou_image" or is_of_volumes(metric)
 
 
-def _score(parts: Array, times: NDArray[np.float64] | NDArray[np.bool_], metric: str) -> Array:
+def _parts(counts: NDArray[np.int64], metric: str, task: Task) -> Array:
+    """Configs x images x the values that are summed over images.
+
+    They are counts, or the scores to be averaged and which of them are known.
+    """
+    configs, images = counts.shape[:2]
+    if metric == "miou_image":
+        values = image_ious(counts, task)[..., None]
+        known = np.isfinite(values).astype(np.float64)
+        return np.concatenate([np.nan_to_num(values), known], axis=-1)
+    if is_of_volumes(metric):
+        return np.concatenate(known_values(class_dices(counts), metric, task), axis=-1)
+    return counts.reshape(configs, images, -1).astype(np.float64)
+
+
+def _score(parts: Array, times: NDArray[np.float64] | NDArray[np.bool_], metric_of: Callable[[Array], Array]) -> Array:
     """Draws x configs: the metric of a fold's images, each counted ``times`` times; NaN where none is counted."""
     weights = times.astype(np.float64)
     configs, images, columns = parts.shape
     sums = (weights @ parts.transpose(1, 0, 2).reshape(images, -1)).reshape(len(weights), configs, columns)
-    counted = weights.sum(axis=1)[:, None]
-    values = sums[:, :, 0] / np.maximum(counted, 1) if metric == "miou_image" else _pooled(sums, metric)
-    return np.where(counted > 0, values, np.nan)
+    return np.where(weights.sum(axis=1)[:, None] > 0, metric_of(sums), np.nan)
 
 
-def _pooled(sums: Array, metric: str) -> Array:
-    tp, fp, fn, tn = np.moveaxis(sums, 2, 0)
-    background, foreground = _ratio(tn, tn + fp + fn), _ratio(tp, tp + fp + fn)
-    pooled = {
-        "miou": (background + foreground) / 2,
-        "iou_background": background,
-        "iou_foreground": foreground,
-        "dice": _ratio(2 * tp, 2 * tp + fp + fn),
-        "pixel_accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-    }
-    return pooled[metric]
+def _averaged(sums: Array) -> Array:
+    """The mean over classes of the sum of scores by the number of known ones."""
+    values, known = np.split(sums, 2, axis=-1)
+    means = np.where(known > 0, values / np.maximum(known, TINY), np.nan)
+    numbers = np.isfinite(means).sum(axis=-1)
+    return np.where(numbers > 0, np.nan_to_num(means).sum(axis=-1) / np.maximum(numbers, 1), 1.0)
 
 
-def _ratio(hits: Array, total: Array) -> Array:
-    return np.where(total > 0, hits / np.maximum(total, 1), 1.0)
+def _pooled(sums: Array, metric: str, task: Task) -> Array:
+    classes = len(task.classes)
+    return pooled_metric(sums.reshape(*sums.shape[:-1], classes, classes), metric, task)
 
 
-def _influences(parts: list[Array], config: int, metric: str) -> list[Array]:
+def _influences(parts: list[Array], config: int, metric_of: Callable[[Array], Array]) -> list[Array]:
     """The influence of each image on a config's score of its fold, by the jackknife, fold by fold."""
     influences = []
     for part in parts:
         images = part.shape[1]
-        whole = _score(part[[config]], np.ones((1, images)), metric)
-        without = _score(part[[config]], 1.0 - np.eye(images), metric)
+        whole = _score(part[[config]], np.ones((1, images)), metric_of)
+        without = _score(part[[config]], 1.0 - np.eye(images), metric_of)
         influences.append(np.nan_to_num((images - 1) * (whole - without))[:, 0])
     return influences
 

@@ -11,7 +11,7 @@ from analysis.ensembles.assemble import assemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
 from analysis.exports.onnx_export import export_onnx
 from trainable.data.dataset import read_image, read_scribble
-from trainable.data.decoded_images import unpack
+from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, scores
 from trainable.training.checkpoint import load_network

@@ -1,0 +1,45 @@
+"""What scores are of: masks or scribbled pixels, and the split on which nothing was selected."""
+
+import json
+from collections.abc import Iterator
+
+from search.runs.run_tables import RunTables
+from trainable.data.decoded_images import SCRIBBLES
+
+SCORES_FILE = "scores.json"
+
+
+def scored_on_scribbles(tables: RunTables) -> str:
+    """A sentence about scores of data without masks; empty for all other data."""
+    if tables.facts.get("scored_on") != SCRIBBLES:
+        return ""
+    return "The data have no masks: scores are of the scribbled pixels of held-out images only."
+
+
+def basis(tables: RunTables) -> dict[str, str]:
+    """The same for JSON."""
+    return {"scored_on": SCRIBBLES} if scored_on_scribbles(tables) else {}
+
+
+def validation_scores(tables: RunTables, config: str) -> list[dict[str, float]]:
+    """The scores of a config's finished fold models on the validation split, if the space names one."""
+    return list(_validation(tables, config)) if tables.space.settings.validation is not None else []
+
+
+def validated(tables: RunTables, config: str) -> str:
+    """A sentence about the validation split; empty if there is none."""
+    scores = [found[tables.metric] for found in validation_scores(tables, config) if tables.metric in found]
+    if not scores:
+        return ""
+    return (
+        f"On {tables.space.settings.validation}, which nothing was trained on or selected by, its {len(scores)} fold "
+        f"models have a mean {tables.metric} of {sum(scores) / len(scores):.4f}."
+    )
+
+
+def _validation(tables: RunTables, config: str) -> Iterator[dict[str, float]]:
+    tables.run.fetch(f"configs/{config}/*/{SCORES_FILE}")
+    for fold in range(tables.folds):
+        path = tables.folder(config, fold) / SCORES_FILE
+        if path.exists() and (found := json.loads(path.read_text())["best"].get("validation")):
+            yield found

@@ -1,0 +1,132 @@
+"""Rows of panels: an image, its scribble, the truth, the prediction and the error."""
+
+import base64
+import io
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from analysis.report.figure import Markup
+from trainable.augmentation.preview import WHITE
+from trainable.data import dataset
+from trainable.data.class_colours import COLOURS, coloured, names_with_colours
+from trainable.data.task import Task
+from trainable.training.evaluate import classified
+
+WIDTH = 260  # of a picture in pixels
+AMBER, BLUE = (247, 160, 75), (75, 150, 230)
+Probability = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One image with its scribble, truth, prediction and error."""
+
+    stem: str
+    fold: int
+    score: float
+    task: Task
+    image: dataset.Pixels
+    scribble: dataset.Pixels
+    truth: dataset.Pixels
+    probability: Probability
+    tau: float
+
+
+def strips(title: str, images: list[Predicted], note: str) -> Markup:
+    rows = "".join(_strip(each) for each in images)
+    task = images[0].task
+    caption = f"n = {len(images)} {note}. "
+    if task.binary:
+        caption += "Error: false positives orange, false negatives blue, true positives white."
+    else:
+        caption += (
+            "Background scribbles are white. Error: wrong pixels in the colour of the predicted class, white where a "
+            "structure was missed; right pixels are dark."
+        )
+    return Markup(
+        f'<figure class="wide"><h3>{escape(title)}</h3>{_legend(task)}<div class="images">{rows}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _legend(task: Task) -> str:
+    """The colours of several classes; two classes are explained in the caption."""
+    if task.binary:
+        return ""
+    parts = [
+        f'<span style="white-space:nowrap;margin-right:1em"><span style="display:inline-block;width:0.9em;height:0.9em;'
+        f'margin-right:0.35em;background:rgb({red},{green},{blue})"></span>{escape(name)}</span>'
+        for name, (red, green, blue) in names_with_colours(task.classes)
+    ]
+    return f'<div class="more" style="margin-bottom:0.6em">{"".join(parts)}</div>'
+
+
+def _strip(one: Predicted) -> str:
+    mask = classified(one.probability, one.tau)
+    if one.task.binary:
+        truth = one.truth == 1
+        labels = {"truth": truth.astype(np.uint8) * 255, "prediction": mask * np.uint8(255)}
+        labels["error"] = _error(mask > 0, truth)
+    else:
+        labels = {"truth": _over(one.image, one.truth), "prediction": _over(one.image, mask)}
+        labels["error"] = _class_error(mask, one.truth)
+    panels = {"image": one.image, "scribble": _scribbled(one), **labels}
+    cells = "".join(
+        f'<div><img alt="{name}" src="{_encode(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
+    )
+    kind = "IoU" if one.task.binary else "mean Dice"
+    label_text = f"{escape(one.stem)}, fold {one.fold}, {kind} {one.score:.3f}"
+    return f'<div><div class="more">{label_text}</div><div class="strip">{cells}</div></div>'
+
+
+def _scribbled(one: Predicted) -> dataset.Pixels:
+    """The image in grey under its scribble.
+
+    Of two classes, foreground is orange and background blue; of more, classes have their colours and the background is
+    white.
+    """
+    grey = np.repeat((one.image.mean(axis=2, keepdims=True) * 0.6 + 60).astype(np.uint8), 3, axis=2)
+    colours = {dataset.FOREGROUND: AMBER, dataset.BACKGROUND: BLUE}
+    if not one.task.binary:
+        colours = {label: COLOURS[label] if label else WHITE for label in range(len(one.task.classes))}
+    for label, colour in colours.items():
+        grey[one.scribble == label] = colour
+    return np.asarray(grey, np.uint8)
+
+
+def _over(image: dataset.Pixels, labels: dataset.Pixels) -> dataset.Pixels:
+    """The colours of classes over the image in grey; the background shows the image alone."""
+    grey = np.repeat((image.mean(axis=2, keepdims=True) * 0.7).astype(np.uint8), 3, axis=2)
+    mixed = (0.3 * grey + 0.7 * coloured(labels)).astype(np.uint8)
+    return np.where((labels > 0)[..., None], mixed, grey)
+
+
+def _error(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dataset.Pixels:
+    error = np.zeros((*mask.shape, 3), np.uint8)
+    error[mask & truth] = 255
+    error[mask & ~truth] = AMBER
+    error[~mask & truth] = BLUE
+    return error
+
+
+def _class_error(mask: dataset.Pixels, truth: dataset.Pixels) -> dataset.Pixels:
+    wrong = (mask != truth) & (truth < dataset.IGNORED)
+    error = coloured(mask) // 4
+    error[wrong] = coloured(mask)[wrong]
+    error[wrong & (mask == 0)] = WHITE
+    return error
+
+
+def _encode(panel: Any) -> str:
+    picture = Image.fromarray(panel)
+    if picture.width > WIDTH:
+        size = (WIDTH, max(1, round(picture.height * WIDTH / picture.width)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

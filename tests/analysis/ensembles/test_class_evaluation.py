@@ -1,0 +1,205 @@
+"""Scoring masks of several classes: per class, per volume, confusion, outlines, and ignored pixels left out."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from dice_by_hand import dice, dice_of_volumes, mean_of_known
+from PIL import Image
+from typer.testing import CliRunner
+
+from analysis.__main__ import app
+from trainable.data.groups import read_volumes
+from trainable.errors import UserError
+from trainable.objectives.boundary import boundary_f1
+
+NAMES = ("ring", "core", "crescent")
+
+
+def program(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def evaluated(*words):
+    return json.loads(program("evaluate", *words, "--format", "json").stdout)
+
+
+def pixels(folder):
+    return {path.stem: np.array(Image.open(path)) for path in folder.glob("*.png")}
+
+
+@pytest.fixture(scope="module")
+def truths(class_folder):
+    return pixels(class_folder / "train/ground_truth")
+
+
+@pytest.fixture(scope="module")
+def masks(truths, tmp_path_factory):
+    """Truths moved to the right by some pixels, in one slice with two classes exchanged."""
+    folder = tmp_path_factory.mktemp("masks")
+    for number, (stem, truth) in enumerate(sorted(truths.items())):
+        mask = np.roll(truth, number % 7, axis=1)
+        if number == 0:
+            mask = np.array([0, 2, 1, 3], np.uint8)[mask]
+        Image.fromarray(mask).save(folder / f"{stem}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(masks, class_folder):
+    return evaluated(masks, class_folder / "train")
+
+
+def test_pooled_dice_and_iou_of_each_class(found, masks, truths):
+    ours, stems = pixels(masks), sorted(truths)
+    mask, truth = np.stack([ours[stem] for stem in stems]), np.stack([truths[stem] for stem in stems])
+    by_class = [dice(mask, truth, label) for label in (1, 2, 3)]
+    assert [found[f"dice_{name}"] for name in NAMES] == pytest.approx(by_class)
+    assert found["dice"] == pytest.approx(np.mean(by_class)), "the background is left out"
+    ious = [((mask == k) & (truth == k)).sum() / ((mask == k) | (truth == k)).sum() for k in range(4)]
+    assert [found[f"iou_{name}"] for name in ("background", *NAMES)] == pytest.approx(ious)
+    assert found["miou"] == pytest.approx(np.mean(ious)) and found["images"] == 24
+    assert found["pixel_accuracy"] == pytest.approx((mask == truth).mean())
+
+
+def test_volumes_are_scored_as_whole_and_listed_worst_first(found, masks, truths, class_folder):
+    places = read_volumes(class_folder / "train/volumes.csv", sorted(truths))
+    volume_of = {stem: place.volume for stem, place in places.items()}
+    expected = dice_of_volumes(pixels(masks), truths, volume_of, (1, 2, 3))
+    for label, name in enumerate(NAMES, 1):
+        assert found[f"dice_volume_{name}"] == pytest.approx(mean_of_known(v[label] for v in expected.values()))
+    assert found["dice_volume"] == pytest.approx(np.mean([found[f"dice_volume_{name}"] for name in NAMES]))
+    rows = found["per_volume"]
+    assert {row["volume"]: [row[name] for name in NAMES] for row in rows} == {
+        volume: [pytest.approx(values[label]) if values[label] is not None else None for label in (1, 2, 3)]
+        for volume, values in expected.items()
+    }
+    assert [row["dice"] for row in rows] == sorted(row["dice"] for row in rows)
+    assert [row["dice"] for row in rows] == pytest.approx([mean_of_known([row[n] for n in NAMES]) for row in rows])
+    assert {row["slices"] for row in rows} == {4}
+
+
+def test_confusion_is_the_share_of_each_true_class_that_is_predicted_as_each(found, masks, truths):
+    ours, stems = pixels(masks), sorted(truths)
+    mask, truth = np.stack([ours[stem] for stem in stems]), np.stack([truths[stem] for stem in stems])
+    for label, row in enumerate(found["confusion"]):
+        own = mask[truth == label]
+        assert row["truth"] == ("background", *NAMES)[label] and row["pixels"] == own.size
+        shares = [(own == other).mean() for other in range(4)]
+        assert [row[name] for name in ("background", *NAMES)] == pytest.approx(shares)
+    assert found["confusion"][1]["core"] > 0.005, "one slice takes the ring for the core"
+
+
+def test_images_are_listed_worst_first_without_values_of_classes_not_shown(found, masks, truths):
+    ours = pixels(masks)
+    for row in found["per_image"]:
+        mask, truth = ours[row["image"]], truths[row["image"]]
+        values = [dice(mask, truth, label) for label in (1, 2, 3)]
+        told = [row[f"dice_{name}"] for name in NAMES]
+        assert told == [None if value is None else pytest.approx(value) for value in values]
+        assert row["dice"] == pytest.approx(mean_of_known(values))
+        assert [row[f"iou_{name}"] is None for name in NAMES] == [value is None for value in values]
+    assert any(row["dice_crescent"] is None for row in found["per_image"]), "some slice must lack a class"
+    told = [row["dice"] for row in found["per_image"]]
+    assert told == sorted(told) and found["per_image"][0]["image"] == min(truths)
+
+
+def test_outlines_are_compared_class_by_class_where_they_are_shown(found, masks, truths):
+    ours, expected = pixels(masks), []
+    for label, name in enumerate(NAMES, 1):
+        shown = [stem for stem, truth in truths.items() if (truth == label).any() or (ours[stem] == label).any()]
+        values = [boundary_f1(*((m[stem] == label).astype(np.uint8) for m in (ours, truths))) for stem in shown]
+        expected.append(np.mean(values))
+        assert found[f"boundary_f1_{name}"] == pytest.approx(expected[-1])
+    assert found["boundary_f1"] == pytest.approx(np.mean(expected)) and 0 < found["boundary_f1"] < 1
+
+
+@pytest.fixture
+def ignoring(class_folder, tmp_path):
+    """The truths with the upper half ignored."""
+    folder = shutil.copytree(class_folder, tmp_path / "ignoring")
+    (folder / "dataset.yaml").write_text("classes: [background, ring, core, crescent]\nignore_label: 255\n")
+    for path in (folder / "train/ground_truth").iterdir():
+        truth = np.array(Image.open(path))
+        truth[:40] = 255
+        Image.fromarray(truth).save(path)
+    return folder / "train"
+
+
+def test_ignored_pixels_count_for_nothing(ignoring, masks, tmp_path):
+    before = evaluated(masks, ignoring)
+    assert sum(row["pixels"] for row in before["confusion"]) == 24 * 40 * 96
+    other = shutil.copytree(masks, tmp_path / "other")
+    for path in other.iterdir():
+        mask = np.array(Image.open(path))
+        mask[:39] = 3  # the row above the known half may be part of an outline
+        Image.fromarray(mask).save(path)
+    after = evaluated(other, ignoring)
+    assert {key: after[key] for key in before if "boundary" not in key and key != "per_image"} == {
+        key: value for key, value in before.items() if "boundary" not in key and key != "per_image"
+    }
+    assert after["boundary_f1"] == pytest.approx(before["boundary_f1"])
+
+
+def test_classes_can_be_given_for_truths_that_belong_to_no_data_set(ignoring, masks, found, tmp_path):
+    loose = shutil.copytree(ignoring / "ground_truth", tmp_path / "loose" / "truths")
+    told = evaluated(masks, loose, "--classes", "background, RV,MYO,LV")
+    assert told["dice_RV"] == pytest.approx(evaluated(masks, ignoring)["dice_ring"]), "255 is ignored"
+    assert "per_volume" not in told and "dice_volume" not in told and "dice_ring" not in told
+    with pytest.raises(UserError, match="no image could be scored"):
+        evaluated(masks, loose)
+
+
+def test_volumes_of_the_data_set_stay_when_its_classes_are_renamed(masks, found, class_folder):
+    told = evaluated(masks, class_folder / "train/ground_truth", "--classes", "background,RV,MYO,LV")
+    assert told["dice_volume_RV"] == pytest.approx(found["dice_volume_ring"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("background", "--classes: classes has 1 name; 2 to 15 are allowed"),
+        ("background,ring,ring,core", "--classes: class 'ring' is listed twice"),
+        ("background,r ng,core,x", "--classes: class 'r ng': use letters"),
+        (",".join(f"c{k}" for k in range(16)), "has 16 names"),
+    ],
+)
+def test_wrong_classes_are_one_line(masks, class_folder, classes, message):
+    with pytest.raises(UserError, match=message) as error:
+        evaluated(masks, class_folder / "train", "--classes", classes)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mask_with_too_many_classes_or_255_is_a_problem(masks, class_folder, ignoring, tmp_path):
+    other = shutil.copytree(masks, tmp_path / "other")
+    first, second, *_ = sorted(other.iterdir())
+    for path, value in ((first, 4), (second, 255)):
+        mask = np.array(Image.open(path))
+        mask[0, 0] = value
+        Image.fromarray(mask).save(path)
+    done = program("evaluate", other, class_folder / "train")
+    assert done.exit_code == 1 and f"{first}: contains the labels 4; allowed are 0 background, 1 ring" in done.stderr
+    done = program("evaluate", other, ignoring)
+    assert f"{second}: contains 255; a predicted mask has a class for every pixel" in done.stderr
+
+
+def test_the_tables_for_people_have_every_class_volume_and_the_confusion(masks, class_folder, found):
+    text = program("evaluate", masks, class_folder / "train").stdout
+    lines = [line.split() for line in text.splitlines()]
+    assert ["class", "dice", "iou", "by", "volume", "boundary", "F1"] in lines
+    for name in NAMES:
+        values = [found[f"{metric}_{name}"] for metric in ("dice", "iou", "dice_volume", "boundary_f1")]
+        assert [name, *(f"{value:.4f}" for value in values)] in lines
+    worst = found["per_volume"][0]
+    assert any(line[:3] == [worst["volume"], "4", f"{worst['dice']:.4f}"] for line in lines)
+    assert ["truth", "pixels", "background", *NAMES] in lines
+    rows = list(
+        csv.DictReader(io.StringIO(program("evaluate", masks, class_folder / "train", "--format", "csv").stdout))
+    )
+    assert len(rows) == 24 and float(rows[0]["dice"]) == pytest.approx(found["per_image"][0]["dice"])
