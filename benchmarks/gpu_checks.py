@@ -22,7 +22,7 @@ from trainable.config import Config, make_config
 from trainable.data.dataset import UNLABELLED, read_image, read_scribble
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import Folds, folds_of
-from trainable.data.synthesize import synthesize
+from trainable.data.synthetic.synthesize import synthesize
 from trainable.errors import FoldFailed
 from trainable.machine.isolated import in_fresh_process
 from trainable.training import checkpoint

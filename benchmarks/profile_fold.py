@@ -71,7 +71,7 @@ def profile(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     watches = Stopwatches(torch.cuda.synchronize if device.type == "cuda" else lambda: None)
     for owner, name, label in (
         (trial.network, "forward", "forward"),
-        (steps, "segmentation_loss", "loss"),
+        (steps, "training_loss", "loss"),
         (torch.Tensor, "backward", "backward"),
         (torch.nn.utils, "clip_grad_norm_", "clipping"),
         (trial.optimizer, "step", "optimizer"),
@@ -155,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.data or Path(scratch) / "data"
         if options.data is None:
-            from trainable.data.synthesize import synthesize
+            from trainable.data.synthetic.synthesize import synthesize
 
             synthesize(folder, 228, 0, 500, 375, 0)
         result = profile(options, folder, Path(scratch))

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.training_loops import fold_trial, synchronize
 from trainable.augmentation.batches import training_batches
 from trainable.config import make_config, parse_assignments
-from trainable.data.decoded_images import unpack
+from trainable.data.packed_labels import unpack
 
 SECONDS = 2.0
 MOST = 12  # names of operations in the result

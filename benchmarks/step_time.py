@@ -163,7 +163,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = options.data or Path(scratch) / "data"
         if options.data is None:
-            from trainable.data.synthesize import synthesize
+            from trainable.data.synthetic.synthesize import synthesize
 
             synthesize(data, 40, 0, 500, 375, 0)
         rounds = [one_round(options, data, Path(scratch) / "cache") for _ in range(options.rounds)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,52 @@ parameters:
 scheduler: grid
 """
 
+CLASS_SPACE = """
+name: classes
+data: {data}
+folds: 3
+metric: {{name: dice_volume}}
+parameters:
+  inputs: {{values: [image, image+scribble]}}
+  class_weights: "1,4,4,4"
+  learning_rate: 1e-2
+  encoder: test_resnet
+  attention: none
+  batch_size: 4
+  size: 64x64
+  augmentation: none
+  steps: 16
+  evaluations: 2
+  ema: 0.5
+scheduler: grid
+"""
+
+SCRIBBLE_SPACE = """
+name: scribbles
+data: {data}
+folds: 3
+validation: val
+metric: {{name: dice}}
+parameters:
+  supervision: scribbles
+  inputs: image
+  pc: {{values: [1, 3]}}
+  learning_rate: 1e-2
+  encoder: test_resnet
+  attention: none
+  batch_size: 4
+  size: 64x64
+  steps: 2
+  evaluations: 1
+  ema: 0.5
+scheduler: grid
+"""
+
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 20 labelled images of 96x80 and 3 without truth."""
-    from trainable.data.synthesize import synthesize
+    from trainable.data.synthetic.synthesize import synthesize
 
     folder = tmp_path_factory.mktemp("data") / "small"
     synthesize(folder, images=20, test_images=3, width=96, height=80, seed=1)
@@ -105,37 +147,66 @@ def small_folds(small_data: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, small_data: Any) -> Any:
-    """A finished run with real models: two tiny configs on three folds, trained by the fold loop without Ray."""
-    from search.messages import Entrant, Job, Report
-    from search.policies.registry import policy_of
-    from search.runs.journal import Journal
-    from search.runs.run_folder import FOLDS, Run, record_launch
-    from search.runs.study import Study
-    from spaces.load import load_space
-    from trainable.data.folds import folds_of, save_folds
-    from trainable.training.fold import train_fold
+def class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A declared data set of 4 classes: 24 grey slices of 96x80 in 6 volumes."""
+    from trainable.data.synthetic.synthesize import synthesize
 
-    home = tmp_path_factory.mktemp("runs")
-    (home / "small.yaml").write_text(SMALL_SPACE.format(data=small_folder))
-    space = load_space(str(home / "small.yaml"), [])
-    run = Run(home / "small")
-    folds = folds_of(small_data, space.settings.folds, space.settings.fold_seed)
-    with Journal(run.journal) as journal:
-        record_launch(run, space, small_data.hash)
-        save_folds(folds, run.folder / FOLDS)
-        study = Study(policy_of(space), journal)
-        study.begin(host="here", pid=1)
-        points = {point.id: point for point in space.configs()}
-        for point in points.values():
-            run.record_config(point)
-            study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
-        while isinstance(job := study.next(), Job):
-            folder = run.folder / "configs" / job.config / f"fold_{job.fold}"
-            for report in train_fold(points[job.config].config, small_data, folds, job.fold, folder):
-                study.report(Report(job.config, job.fold, report.step, report.scores["miou"], report.seconds))
-        journal.append("end", reason="every job is done")
-    return run
+    folder = tmp_path_factory.mktemp("data") / "classes"
+    synthesize(folder, images=24, test_images=0, width=96, height=80, seed=1, classes=4, volumes=6, grey=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def class_data(class_folder: Path, small_cache: Path) -> Any:
+    from trainable.data.decoded_images import open_data
+
+    return open_data(class_folder, cache=small_cache)
+
+
+@pytest.fixture(scope="session")
+def class_folds(class_data: Any) -> Any:
+    """Three folds of two volumes each."""
+    from trainable.data.folds import folds_of
+
+    return folds_of(class_data, 3, seed=0)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Any, small_cache: Path) -> Any:
+    """A finished run with real models: two tiny configs on three folds."""
+    from trained_run import train_run
+
+    return train_run(tmp_path_factory.mktemp("runs"), SMALL_SPACE, small_data, small_cache)
+
+
+@pytest.fixture(scope="session")
+def class_run(tmp_path_factory: pytest.TempPathFactory, class_folder: Path, small_cache: Path) -> Any:
+    """A finished run on volumes of 4 classes: one config sees images alone, the other one scribbles as well."""
+    from trained_run import train_run
+
+    from trainable.data.decoded_images import open_data
+
+    data = open_data(class_folder, (64, 64), cache=small_cache)
+    return train_run(tmp_path_factory.mktemp("runs"), CLASS_SPACE, data, small_cache)
+
+
+@pytest.fixture(scope="session")
+def scribble_run(tmp_path_factory: pytest.TempPathFactory, class_folder: Path, small_cache: Path) -> Any:
+    """A finished run on slices without masks, scored besides on slices with masks, the split ``val``."""
+    from trained_run import train_run
+
+    from trainable.data.decoded_images import open_data
+    from trainable.data.synthetic.synthesize import synthesize
+
+    folder = tmp_path_factory.mktemp("unmasked") / "data"
+    shutil.copytree(class_folder, folder)
+    shutil.rmtree(folder / "train/ground_truth")
+    other = folder.parent / "other"
+    synthesize(other, images=6, test_images=0, width=96, height=80, seed=2, classes=4, volumes=2, grey=True)
+    (other / "train").rename(folder / "val")
+    for name in ("volumes.csv", "groups.csv"):
+        (folder / "val" / name).unlink()
+    return train_run(folder.parent, SCRIBBLE_SPACE, open_data(folder, (64, 64), cache=small_cache), small_cache)
 
 
 def small_config(**values: Any) -> Any:

@@ -154,15 +154,26 @@ APPEARS_IN = {
     "ray": {"trainable/ray_trial.py", "search/engine/ray_adapter.py"},
     "optuna": {"search/samplers/optuna_adapter.py"},
     "sqlalchemy": {"search/samplers/optuna_adapter.py"},  # Optuna's storage raises its errors
+    "h5py": {"trainable/data/importers/acdc_h5.py"},
+    "nibabel": {"trainable/data/importers/nifti.py"},
 }
 
 
-def test_only_the_adapters_import_ray_and_optuna():
+def test_only_the_adapters_import_their_packages():
     for room in ("trainable", "spaces", "search"):
         for path in sources(room):
             for package, line in imports(path):
                 allowed = APPEARS_IN.get(package, {str(path.relative_to(ROOT))})
                 assert str(path.relative_to(ROOT)) in allowed, f"{path}:{line} imports {package}"
+
+
+def test_the_importers_are_above_the_rest_of_the_data():
+    modules = {module_name(path) for path in sources("trainable")}
+    importers = ROOT / "trainable/data/importers"
+    for path in sources("trainable"):
+        if not path.is_relative_to(importers) and path.name != "__main__.py":
+            for module, line in imported_modules(path, modules):
+                assert not module.startswith("trainable.data.importers"), f"{path}:{line} imports {module}"
 
 
 def test_only_importance_in_the_analysis_imports_optuna():

@@ -55,6 +55,13 @@ def test_a_fold_is_trained_without_a_search(outputs):
     assert steps == sorted(steps) and steps[-1] == 8
 
 
+def test_a_fold_of_several_classes_is_trained(outputs):
+    classes, report = outputs["classes.py"].splitlines()
+    assert classes == "('background', 'ring', 'core', 'crescent')"
+    step, by_volume, ring = report.split()
+    assert step == "4" and 0 <= float(by_volume) <= 1 and 0 <= float(ring) <= 1
+
+
 @pytest.mark.parametrize("room", ["search", "analysis", "trainable"])
 def test_an_unknown_name_of_a_package_is_an_attribute_error(room):
     package = __import__(room)
@@ -81,8 +88,10 @@ def test_invalid_arrays_are_refused_with_the_expected_shape_and_type(image, scri
     from analysis.ensembles.ensemble import Ensemble
     from trainable.errors import UserError
 
+    ensemble = Ensemble.__new__(Ensemble)  # without members, which the check of arguments does not need
+    ensemble.classes, ensemble.channels, ensemble.sees_scribbles = ("background", "foreground"), 3, True
     with pytest.raises(UserError, match=message):
-        Ensemble.predict(None, image, scribble)
+        ensemble.predict(image, scribble)
 
 
 def test_overrides_of_a_dictionary_are_refused():
