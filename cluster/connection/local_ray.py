@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from cluster.connection.ray_workarounds import loopback_only, patched_ray
+from cluster.connection.ray_workarounds import few_processes, loopback_only, patched_ray
 from cluster.connection.token import ensure_token
 from cluster.deployment.grafana import dashboard_provided
 from trainable.printing import say
@@ -22,7 +22,8 @@ def local_ray(dashboard: bool) -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     token = ensure_token()
-    with patched_ray(), loopback_only(), dashboard_provided() if dashboard else nullcontext():
+    provided = dashboard_provided() if dashboard else nullcontext()
+    with patched_ray(), loopback_only(), few_processes(dashboard), provided:
         # Port 0 picks a free port, so that several launches can share a machine.
         started = ray.init(
             "local",  # without it, Ray joins any cluster that already runs on this machine

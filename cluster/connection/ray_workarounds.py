@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ray._private import parameter, ray_constants, worker
+from ray._private import parameter, ray_constants, services, worker
 from ray.air._internal import usage
 
 from trainable.printing import say
 
 SWITCH = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+PRESTART = "RAY_prestart_worker_first_driver"
 WORKER_DIED = "A worker died or was killed while executing a task"
 
 
@@ -28,6 +29,27 @@ def patched_ray() -> Iterator[None]:
         yield
     finally:
         parameter.RayParams, worker.print_to_stdstream, usage.tag_callbacks = before
+
+
+@contextmanager
+def few_processes(dashboard: bool) -> Iterator[None]:
+    """Start a local Ray without processes that it does not need, each of which imports Ray.
+
+    There is no machine to add, no driver that reads the logs of workers, and no dashboard unless one is requested.
+    Workers are started when they are needed; Ray would start one for each core of the machine.
+    """
+    before = parameter.RayParams, services.start_api_server
+    prestart = os.environ.get(PRESTART)
+    parameter.RayParams = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    if not dashboard:
+        services.start_api_server = lambda *_, **__: ("", None)
+    os.environ.setdefault(PRESTART, "0")
+    try:
+        yield
+    finally:
+        parameter.RayParams, services.start_api_server = before
+        if prestart is None:
+            del os.environ[PRESTART]
 
 
 @contextmanager

@@ -21,8 +21,10 @@ def cluster():
     """
     import ray
 
+    from cluster.connection.ray_workarounds import few_processes
+
     if not ray.is_initialized():
-        with pytest.MonkeyPatch.context() as environment:
+        with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False):
             environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
             environment.setenv("CUDA_VISIBLE_DEVICES", "0")
             ray.init(

@@ -20,17 +20,14 @@ from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
 from cluster.connection.connect import use_token
+from cluster.connection.ray_workarounds import few_processes
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS = 0x00020000  # of sched.h: a separate mount namespace
 PREEMPTION = 2  # of autoscaler.proto's DrainNodeReason
 # Prestarted workers are never used by a driver that has its own runtime environment.
-NO_PRESTART = {
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_worker_prestart": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-QUIET = {"include_dashboard": False, "include_log_monitor": False, "dashboard_agent_listen_port": 0}
+NO_PRESTART = {"RAY_enable_worker_prestart": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+QUIET = {"include_dashboard": False, "dashboard_agent_listen_port": 0}
 
 Cell = tuple[str, int]
 
@@ -44,7 +41,7 @@ class FakeCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # socket paths must be short
         self.threads: list[ThreadPoolExecutor] = []
         self.environment = {**NO_PRESTART, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
-        with _environment(self.environment):
+        with _environment(self.environment), few_processes(dashboard=False):
             self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
         try:
             for _ in range(nodes):
@@ -64,7 +61,7 @@ class FakeCluster:
 
     def add(self, **environment: str) -> Any:
         """Add a node; ``environment`` applies to all its processes."""
-        with _environment({**self.environment, **environment}):
+        with _environment({**self.environment, **environment}), few_processes(dashboard=False):
             return self.ray.add_node(**self.cores, **QUIET)
 
     def add_without(self, folder: Path, **environment: str) -> Any:

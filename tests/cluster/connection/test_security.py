@@ -56,6 +56,12 @@ def test_no_process_of_a_search_can_be_reached_from_another_machine(searches):
         assert int(re.search(r":(\d+)/", metrics)[1]) in {port for _, port in endpoints}
 
 
+def test_a_search_starts_no_autoscaler_and_no_log_monitor(searches):
+    programs = b" ".join(commands(family(searches[0].process.pid)))
+    assert b"dashboard.py" in programs and b"gcs_server" in programs
+    assert b"monitor.py" not in programs
+
+
 def test_only_the_owner_can_read_the_token_file(searches, token_file):
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     for search in searches:

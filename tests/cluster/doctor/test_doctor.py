@@ -25,9 +25,10 @@ def address():
     from ray._private.authentication.authentication_token_setup import _enable_token_auth
     from ray.cluster_utils import Cluster
 
+    from cluster.connection.ray_workarounds import few_processes
     from cluster.connection.token import ensure_token
 
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False):
         environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
         environment.setenv("CUDA_VISIBLE_DEVICES", "0,1")
         ensure_token()

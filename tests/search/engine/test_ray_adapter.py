@@ -7,6 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import ray
 
 from cluster.capacity.capacity import Capacity
 from cluster.capacity.nodes import NodePool
@@ -72,6 +73,10 @@ def test_a_free_actor_takes_the_newest_pending_job():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "stranded")
         assert VerdictScheduler(feed, NodePool()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "a stranded trial is stopped"
+
+
+def test_a_local_ray_has_only_the_processes_that_it_needs(cluster):
+    assert ray._private.worker._global_node.all_processes.keys() == {"gcs_server", "raylet"}
 
 
 def test_the_winner_is_found(run, tmp_path):
