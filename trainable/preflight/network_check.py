@@ -1,10 +1,11 @@
 """Checks that the networks of a space can be built, before the first fold trial is started.
 
-This needs torch, which takes seconds and half a gigabyte to load, so it runs in a separate process, on torch's meta
-device; successful builds are cached with the decoded images.
+This needs torch, which takes seconds and half a gigabyte to load, so it runs in a separate process unless torch is
+loaded already, on torch's meta device; successful builds are cached with the decoded images.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
@@ -21,8 +22,9 @@ FILE = "networks.json"
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
 
 
-def check_networks(configs: Iterable[Config], run: Callable[..., Any] = in_fresh_process) -> None:
+def check_networks(configs: Iterable[Config], run: Callable[..., Any] | None = None) -> None:
     """Raise one error for all networks that cannot be built. ``run`` calls a function in a new process."""
+    run = run or (_here if "torch" in sys.modules else in_fresh_process)
     by_kind = {_kind(config): config for config in configs}
     built = _recall()
     new = [kind for kind in by_kind if kind not in built]
@@ -55,6 +57,10 @@ def problems(configs: list[Config]) -> list[str | None]:
         except UserError as problem:
             found.append(str(problem))
     return found
+
+
+def _here(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
 
 
 def _kind(config: Config) -> str:

@@ -1,6 +1,7 @@
 """Networks are built before anything is trained: in this process here, and once in a new one."""
 
 import os
+import sys
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -80,10 +81,19 @@ def test_a_damaged_or_old_memory_is_as_good_as_none(tried, tmp_path, written):
     assert tried.encoders == []
 
 
-def test_they_are_tried_in_a_process_of_their_own(tried):
+def test_torch_is_not_loaded_for_it(tried, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(UserError, match="resnet81"):
         check_networks(configs("resnet81"))
-    assert tried.encoders == []
+    assert "torch" not in sys.modules
+
+
+def test_no_process_is_started_if_torch_is_loaded(tried, monkeypatch):
+    import torch  # noqa: F401
+
+    monkeypatch.setattr(network_check, "in_fresh_process", lambda *_: pytest.fail("started a process"))
+    with pytest.raises(UserError, match="resnet81"):
+        check_networks(configs("resnet81"))
 
 
 def test_a_killed_process_is_reported(tried):
