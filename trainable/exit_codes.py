@@ -1,5 +1,6 @@
 """The exit codes of all programs, and errors of the user without a traceback."""
 
+import gc
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -11,6 +12,8 @@ from trainable.errors import UserError
 from trainable.printing import say
 
 WRONG, INTERRUPTED = 2, 130
+# Importing torch creates a million objects, which the default of 700 would make Python traverse again and again.
+GARBAGE_THRESHOLD = 50_000
 
 
 def _print_version(wanted: bool) -> None:
@@ -26,6 +29,7 @@ Version = Annotated[
 
 def run(program: Callable[[], int | None]) -> NoReturn:
     """Run a program and exit with its code; typer itself exits with 2 for wrong options and 130 for Ctrl-C."""
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
     try:
         code = program()
     except UserError as error:

@@ -7,6 +7,7 @@ a fault resumes from the folder.
 import contextlib
 import errno
 import faulthandler
+import gc
 import json
 import os
 import socket
@@ -47,7 +48,9 @@ class FoldTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], shipment: Shipment | None = None) -> None:
         # Imported here, so that a node without it fails to start the worker, instead of crashing the fold later.
+        gc.disable()  # it would traverse all that is imported again and again
         import_module("trainable.scripted" if shipment is None else "trainable.training.fold")
+        gc.enable()
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
         job = self.job

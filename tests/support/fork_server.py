@@ -24,10 +24,9 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-# Without ray, which reads its token at import.
 LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
 rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch
-albumentations"""
+albumentations ray"""
 
 
 class ForkServer:
@@ -131,8 +130,11 @@ class Program:
 
 
 def serve(address):
+    os.environ["RAY_AUTH_MODE"] = "token"  # Ray reads it at import; programs use a token unless they set it themselves
+    gc.disable()  # nothing of the libraries is garbage
     for library in LIBRARIES.split():
         importlib.import_module(library)
+    gc.enable()
     gc.collect()
     gc.freeze()  # otherwise garbage collection in a fork copies the pages of all modules
     listening = socket.socket(socket.AF_UNIX)
