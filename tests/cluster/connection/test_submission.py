@@ -92,6 +92,7 @@ def test_a_search_continues_without_its_submitter_and_is_found_again(submit, tmp
     deadline = time.monotonic() + PATIENCE
     while not journal.exists() or '"report"' not in journal.read_text():
         assert time.monotonic() < deadline and first.poll() is None, first.communicate()
+        time.sleep(0.1)
     first.kill()
     first.communicate()
     again = submit("long", step_seconds=0.5, steps=10)
