@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +15,11 @@ import pytest
 from trainable import exit_codes
 from trainable.__main__ import app
 
+LIMITED = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+runpy.run_module("trainable", run_name="__main__", alter_sys=True)
+"""
 FAST = ["--set", "encoder=test_resnet", "--set", "batch_size=4", "--set", "attention=none"]
 
 
@@ -23,20 +27,8 @@ FAST = ["--set", "encoder=test_resnet", "--set", "batch_size=4", "--set", "atten
 def run(tmp_path, small_cache, fork_server):
     environment = os.environ | {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def program(*words, preexec_fn=None):
-        words = ["-m", "trainable", *map(str, words)]
-        if preexec_fn is None:
-            return fork_server.run(words, tmp_path, environment)
-        return subprocess.run(
-            [sys.executable, *words],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            preexec_fn=preexec_fn,
-        )
+    def program(*words, start=("-m", "trainable")):
+        return fork_server.run([*start, *words], tmp_path, environment)
 
     program.environment = environment
     return program
@@ -136,8 +128,9 @@ def test_a_full_disk_is_one_line_and_exit_code_2(run, small_folder, tmp_path):
     words = ["fit", small_folder, "--out", "out", *FAST, "--set", "steps=2"]
     assert run(*words, "--until", 1).returncode == 0
     before = (tmp_path / "out/last.pt").read_bytes()
-    limit = (100_000, 100_000)
-    done = run(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    limited = tmp_path / "limited.py"
+    limited.write_text(LIMITED)
+    done = run(*words, start=[limited])
     assert done.returncode == 2
     assert "best.pt: cannot be written (File too large)" in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "out/last.pt").read_bytes() == before
@@ -156,16 +149,16 @@ def test_until_pauses_and_the_printed_command_resumes(run, small_folder, tmp_pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_interrupt_stops_after_the_step_and_loses_nothing(run, small_folder, tmp_path, number):
+def test_the_first_interrupt_stops_after_the_step_and_loses_nothing(run, fork_server, small_folder, tmp_path, number):
     words = ["fit", str(small_folder), "--out", "out", *FAST, "--set", "steps=4000", "--set", "evaluations=2000"]
-    command = [sys.executable, "-m", "trainable", *words]
-    with subprocess.Popen(command, env=run.environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith("step 4/"):
-                process.send_signal(number)
-        assert process.wait(60) == 130
+    process = fork_server.start(["-m", "trainable", *words], tmp_path, run.environment)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("step 4/"):
+            process.send_signal(number)
+    process.communicate()
+    assert process.returncode == 130
     assert lines[-1].split()[:4] == ["python", "-m", "trainable", "fit"]
     assert (tmp_path / "out/last.pt").exists()
     resumed = run(*words, "--until", 8)
