@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,10 +50,15 @@ def extended(tmp_path_factory):
     return home
 
 
-def run(home, tmp_path, command, *more):
-    words = [sys.executable, *shlex.split(command)[1:], *more]
-    environment = {**os.environ, "PYTHONPATH": str(home), "NO_COLOR": "1", "COLUMNS": "200", "RAY_ADDRESS": ""}
-    return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run(extended, tmp_path, fork_server):
+    """Run a command of the guide, with more options, in the copy."""
+
+    def run_command(command, *more):
+        environment = {**os.environ, "PYTHONPATH": str(extended), "NO_COLOR": "1", "COLUMNS": "200", "RAY_ADDRESS": ""}
+        return fork_server.run([*shlex.split(command)[1:], *more], tmp_path, environment)
+
+    return run_command
 
 
 def commands(section_title):
@@ -64,38 +67,38 @@ def commands(section_title):
 
 
 @pytest.mark.parametrize("command", [*commands("A loss"), *commands("An encoder")])
-def test_a_new_loss_and_a_new_network_are_trained(extended, small_folder, small_cache, tmp_path, command):
+def test_a_new_loss_and_a_new_network_are_trained(run, small_folder, small_cache, tmp_path, command):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "scribbles").symlink_to(small_folder)
     small = [word for value in SMALL for word in ("--set", value)]
     encoder = [] if "encoder" in command or "small" in command else ["--set", "encoder=test_resnet"]
-    done = run(extended, tmp_path, command, *small, *encoder, "--cache", str(small_cache), "--format", "json")
+    done = run(command, *small, *encoder, "--cache", str(small_cache), "--format", "json")
     assert done.returncode == 0, done.stderr
     assert 0 <= json.loads(done.stdout)["best"]["original"]["miou"] <= 1
 
 
-def test_a_new_policy_is_replayed_with_the_others(extended, tmp_path):
+def test_a_new_policy_is_replayed_with_the_others(run):
     (command,) = commands("A policy")
-    done = run(extended, tmp_path, command.replace("--count 20", "--count 2"), "--format", "json")
+    done = run(command.replace("--count 20", "--count 2"), "--format", "json")
     assert done.returncode == 0, done.stderr
     first, _ = json.loads(done.stdout)
     assert first["scheduler"] == "first-fold"
     assert first["cost"] == pytest.approx((72 + 5 * 4) / 360, rel=0.05), "the durations of folds differ slightly"
 
 
-def test_a_new_policy_and_sampler_are_valid_in_spaces(extended, tmp_path):
-    done = run(extended, tmp_path, "python -m spaces check beyond --set scheduler.name=first-fold")
+def test_a_new_policy_and_sampler_are_valid_in_spaces(run):
+    done = run("python -m spaces check beyond --set scheduler.name=first-fold")
     assert done.returncode == 2 and "key of scheduler first-fold" in done.stderr
-    done = run(extended, tmp_path, "python -m spaces check beyond --set sampler.name=nearby --set sampler.seed=1")
+    done = run("python -m spaces check beyond --set sampler.name=nearby --set sampler.seed=1")
     assert done.returncode == 0, done.stderr
     assert "nearby" in done.stdout
 
 
-def test_a_new_sampler_changes_one_parameter_of_the_best_config(extended, tmp_path):
+def test_a_new_sampler_changes_one_parameter_of_the_best_config(run, tmp_path):
     (command,) = commands("A sampler")
     assert shlex.split(command)[:5] == ["python", "-m", "search", "launch", "beyond"]
     (tmp_path / "nearby.yaml").write_text(SCRIPTED)
-    done = run(extended, tmp_path, "python -m search launch nearby.yaml --plain --no-dashboard")
+    done = run("python -m search launch nearby.yaml --plain --no-dashboard")
     assert done.returncode == 0, done.stderr
     journal = (tmp_path / "runs/nearby/journal.jsonl").read_text().splitlines()
     proposed = [record["parameters"] for record in map(json.loads, journal) if record["kind"] == "config"]

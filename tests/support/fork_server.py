@@ -10,6 +10,7 @@ import atexit
 import gc
 import importlib
 import json
+import multiprocessing.process
 import os
 import runpy
 import select
@@ -183,6 +184,7 @@ def become(request, outputs):
     for source in (nothing, *outputs):
         os.close(source)
     os.chdir(request["cwd"])
+    multiprocessing.process.ORIGINAL_DIR = request["cwd"]  # where the processes that it spawns start
     os.environ.clear()
     os.environ.update(request["env"])
     sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
