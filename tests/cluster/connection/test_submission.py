@@ -64,13 +64,12 @@ def address(environment):
 
 
 @pytest.fixture
-def submit(tmp_path, environment, address):
+def submit(tmp_path, environment, address, fork_server):
     def start(name, *words, **parameters):
         space = {"name": name, **SPACE, "parameters": SPACE["parameters"] | parameters}
         (tmp_path / f"{name}.yaml").write_text(json.dumps(space))
-        command = [sys.executable, "-m", "search", "submit", f"{name}.yaml", "--address", address]
-        command += ["--runs", str(tmp_path / "runs"), *words]
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        command = ["-m", "search", "submit", f"{name}.yaml", "--address", address, "--runs", tmp_path / "runs", *words]
+        return fork_server.start(command, tmp_path, environment)
 
     return start
 

@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -192,13 +190,11 @@ def test_nodes_that_hang_or_die_are_reported_and_the_others_are_examined(examine
 
 
 @pytest.fixture
-def doctor(address, tmp_path):
+def doctor(address, tmp_path, fork_server):
     def program(*words, **environment):
-        command = [sys.executable, "-m", "cluster", "doctor", "--runs", "runs", *words]
+        command = ["-m", "cluster", "doctor", "--runs", "runs", *words]
         environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "RAY_ADDRESS": address, **environment}
-        return subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=TIMEOUT
-        )
+        return fork_server.run(command, tmp_path, environ, timeout=TIMEOUT)
 
     return program
 
