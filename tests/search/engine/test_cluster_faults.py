@@ -22,14 +22,15 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def machines():
     """A head and two nodes with one GPU each, shared by two fold trials."""
-    cluster = FakeCluster(nodes=2)
+    cluster = FakeCluster(nodes=2, PYTHONPATH=str(ROOT))
     yield cluster
     cluster.close()
 
 
 @pytest.fixture
 def joined(machines):
-    return {"RAY_ADDRESS": machines.address}
+    """The nodes have the code already; sending it, as test_joining_nodes does, would start each worker twice."""
+    return {"RAY_ADDRESS": machines.address, "RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
 
 
 @pytest.fixture
