@@ -21,7 +21,7 @@ from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
 from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
-from trainable.config import as_text
+from trainable.config import as_written
 from trainable.data.folds import load_folds
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
@@ -44,9 +44,9 @@ VERSION = 1
 
 def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
     """Write the folder and return the content of export.json; options are checked before anything is written."""
-    if onnx:
-        need_onnx()
     (config,) = chosen(tables, name, None)
+    if onnx:
+        need_onnx(full_config(tables, config)["architecture"])
     run = tables.run
     needs_models(run, config)
     space = pinned(tables, config)
@@ -75,8 +75,7 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
 def pinned(tables: RunTables, config: str) -> Space:
     """The run's space with every hyperparameter of one config, so that it does not depend on defaults."""
     canonical = tables.space.canonical()
-    full = full_config(tables, config)
-    values = {name: as_text(value) if isinstance(value, list) else value for name, value in full.items()}
+    values = {name: as_written(name, value) for name, value in full_config(tables, config).items()}
     tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
     tree |= {key: canonical[key] for key in KEPT if key in canonical}
     space = make_space(tree | {"parameters": values})

@@ -14,6 +14,7 @@ import torch
 from analysis.ensembles.ensemble import Ensemble
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.errors import UserError
+from trainable.networks.registry import ARCHITECTURES
 from trainable.storage.atomic_files import write_atomically
 
 TOLERANCE = 1e-4
@@ -23,8 +24,10 @@ INPUT, OUTPUT = "pixels", "probability"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def need_onnx() -> None:
-    """Raise an error if a package is missing."""
+def need_onnx(architecture: str) -> None:
+    """Raise an error if the network cannot be exported or a package is missing."""
+    if reason := ARCHITECTURES[architecture].no_onnx:
+        raise UserError(f"architecture = {architecture}: has no ONNX export, {reason}; --no-onnx skips the file")
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(

@@ -1,9 +1,15 @@
-"""Encoders by name: those of segmentation-models-pytorch and every model of timm."""
+"""Encoders by name, those of segmentation-models-pytorch and every model of timm, and smp's networks around them."""
+
+from collections.abc import Callable
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import timm
+from torch import nn
 
+from trainable.config import Config
 from trainable.errors import UserError, did_you_mean
+from trainable.networks.scribble_network import Channels
 
 
 def encoder_name(name: str) -> str:
@@ -18,3 +24,16 @@ def encoder_name(name: str) -> str:
     raise UserError(
         f"encoder = {name!r}: unknown to smp and timm.{hint} Allowed are smp's encoders and timm.list_models()"
     )
+
+
+def with_encoder(network: Callable[..., Any], config: Config, channels: Channels, **settings: Any) -> nn.Module:
+    """A network of smp with the encoder of a config, and dropout before its last layer."""
+    core: Any = network(
+        encoder_name=encoder_name(config.encoder),
+        encoder_weights=config.encoder_weights,
+        in_channels=channels.inputs,
+        classes=channels.outputs,
+        **settings,
+    )
+    core.segmentation_head = nn.Sequential(nn.Dropout2d(config.dropout), core.segmentation_head)
+    return core  # type: ignore[no-any-return]

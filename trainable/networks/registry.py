@@ -1,20 +1,67 @@
-"""Networks by name: the core of each architecture, and the network built around it."""
+"""Networks by name: the core of each, what is particular about it, and the network built around it."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from huggingface_hub import constants
-from torch import nn
+from torch import Tensor, nn
 
-from trainable.config import Config
+from trainable.config import STRIDE, Config
 from trainable.errors import UserError
+from trainable.networks.cores import deeplabv3plus as deeplab
+from trainable.networks.cores.attention_resunet import attention_resunet
+from trainable.networks.cores.deeplabv3plus import deeplabv3plus
+from trainable.networks.cores.exmod_unet import exmod_unet
+from trainable.networks.cores.resunet import resunet
+from trainable.networks.cores.segformer import segformer
+from trainable.networks.cores.unet import unet
+from trainable.networks.cores.unet_plain import unet_plain
+from trainable.networks.cores.unetplusplus import unetplusplus
+from trainable.networks.cores.upernet import upernet
 from trainable.networks.hub import cache_alone_if_silent
 from trainable.networks.scribble_network import Channels, ScribbleNetwork, channels_of
-from trainable.networks.unet import unet
 
-# A new architecture is a file here, its entry in this table and its name in Config.architecture.
-ARCHITECTURES: dict[str, Callable[[Config, Channels], nn.Module]] = {"unet": unet}
+USUAL_SIZE = (480, 352)  # stands for the size of images that are not known yet
+
+
+@dataclass(frozen=True)
+class Network:
+    """A kind of network: how its core is built, and what is particular about it.
+
+    ``stride`` is the number that both sides of an image are padded to a multiple of. ``no_onnx`` says why the network
+    cannot be exported to ONNX, as in "because its boxes are many or few". ``loss`` takes the network, images and packed
+    labels of a step, if the network is not trained on its logits; it must not wait for the device.
+    """
+
+    build: Callable[[Config, Channels], nn.Module]
+    stride: Callable[[Config], int]
+    no_onnx: str | None = None
+    loss: Callable[[ScribbleNetwork, Tensor, Tensor], Tensor] | None = None
+
+
+def _fixed(stride: int) -> Callable[[Config], int]:
+    return lambda config: stride
+
+
+def _of_depth(config: Config) -> int:
+    stride: int = 2**config.depth
+    return stride
+
+
+# A new architecture is a file in cores/, its entry in this table and its name in Config.architecture.
+ARCHITECTURES: dict[str, Network] = {
+    "unet": Network(unet, _fixed(STRIDE)),
+    "unetplusplus": Network(unetplusplus, _fixed(STRIDE)),
+    "deeplabv3plus": Network(deeplabv3plus, _fixed(deeplab.STRIDE)),
+    "segformer": Network(segformer, _fixed(STRIDE)),
+    "upernet": Network(upernet, _fixed(STRIDE)),
+    "unet-plain": Network(unet_plain, _of_depth),
+    "resunet": Network(resunet, _of_depth),
+    "attention-resunet": Network(attention_resunet, _of_depth),
+    "exmod-unet": Network(exmod_unet, _of_depth),
+}
 
 
 def build_network(
@@ -28,7 +75,32 @@ def build_network(
         if seed is not None:
             torch.manual_seed(seed)
         core = _build_core(config, channels_of(config.inputs, len(mean), classes))
-    return ScribbleNetwork(core, mean, std, classes, config.inputs).to(memory_format=torch.channels_last)
+    stride = ARCHITECTURES[config.architecture].stride(config)
+    network = ScribbleNetwork(core, mean, std, classes, config.inputs, stride)
+    return network.to(memory_format=torch.channels_last)
+
+
+def try_network(config: Config) -> None:
+    """Raise an error if the network cannot be built or cannot run at the config's size; nothing is calculated."""
+    network = meta_network(config)
+    if ARCHITECTURES[config.architecture].loss is not None:
+        return
+    width, height = USUAL_SIZE if isinstance(config.size, str) else config.size
+    images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device="meta")
+    try:
+        network.eval()(images, images[..., 0])
+    except Exception as error:
+        raise _cannot_be_built(config, error, f" at {width}x{height}") from error
+
+
+def meta_network(config: Config) -> ScribbleNetwork:
+    """The network of a config, of two classes and RGB images, with shapes alone: torch's meta device has no values."""
+    bare, colours = config.model_copy(update={"encoder_weights": None}), ([0.0] * 3, [1.0] * 3)
+    try:
+        with torch.device("meta"):
+            return build_network(bare, *colours)
+    except UserError:  # some encoders read values while they are built
+        return build_network(bare, *colours).to("meta")
 
 
 def fetch_weights(configs: Iterable[Config]) -> None:
@@ -41,17 +113,28 @@ def fetch_weights(configs: Iterable[Config]) -> None:
 def _build_core(config: Config, channels: Channels) -> nn.Module:
     try:
         with cache_alone_if_silent() if config.encoder_weights else nullcontext():
-            return ARCHITECTURES[config.architecture](config, channels)
+            return ARCHITECTURES[config.architecture].build(config, channels)
     except UserError:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        cause = f"{type(error).__name__}: {first}"
         if config.encoder_weights is not None:
             raise UserError(
                 f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} are not available "
-                f"here ({cause}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use encoder_weights=none"
+                f"here ({_cause(error)}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use "
+                "encoder_weights=none"
             ) from error
-        raise UserError(
-            f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture} ({cause})"
-        ) from error
+        raise _cannot_be_built(config, error) from error
+
+
+def _cannot_be_built(config: Config, error: Exception, where: str = "") -> UserError:
+    if config.has("encoder"):
+        text = f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture}"
+    else:
+        text = f"architecture = {config.architecture!r}: cannot be built"
+    return UserError(f"{text}{where} ({_cause(error)})")
+
+
+def _cause(error: Exception) -> str:
+    """The first line of an error, which may have none."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -1,5 +1,6 @@
 """The wrapper of every network: bytes in, logits per pixel out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from trainable.config import SCRIBBLED
 from trainable.data import scribbles
+from trainable.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,27 +30,45 @@ class ScribbleNetwork(nn.Module):
 
     They are the normalised image and, unless the network sees the image alone, the scribbles: of two classes as one
     channel of -1 / 0 / +1, of more as a channel of 0 / 1 per class. The normalisation is part of the weights, so a
-    checkpoint is enough to predict, and the device receives bytes instead of floats, a fifth of the traffic.
+    checkpoint is enough to predict, and the device receives bytes instead of floats, a fifth of the traffic. Images
+    whose sides are no multiples of ``stride`` are padded by reflection, and the logits cropped back.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, core: nn.Module, mean: list[float], std: list[float], classes: int = 2, inputs: str = SCRIBBLED
+        self,
+        core: nn.Module,
+        mean: list[float],
+        std: list[float],
+        classes: int = 2,
+        inputs: str = SCRIBBLED,
+        stride: int = 1,
     ) -> None:
         super().__init__()
-        self.core, self.classes, self.inputs = core, classes, inputs
+        self.core, self.classes, self.inputs, self.stride = core, classes, inputs, stride
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
         """``images`` (B, H, W, C) and ``scribble`` (B, H, W) as bytes; returns logits (B, 1 or K, H, W)."""
+        logits: Tensor = self.core(self.channels(images, scribble))
+        height, width = images.shape[1:3]
+        if logits.shape[2:] != (height, width):
+            top, left = ((padded - side) // 2 for padded, side in zip(logits.shape[2:], (height, width), strict=True))
+            logits = logits[..., top : top + height, left : left + width]
+        return logits
+
+    def channels(self, images: Tensor, scribble: Tensor) -> Tensor:
+        """What the core sees, (B, C, H, W) in channels_last; both sides are multiples of the stride."""
         channels = (images.float() - self.mean) / self.std
         if self.inputs == SCRIBBLED:
             channels = torch.cat([channels, self._strokes(scribble)], dim=-1)
-        logits: Tensor = self.core(channels.permute(0, 3, 1, 2))  # a view that is channels_last already
-        return logits
+        for axis in (1, 2):
+            if channels.shape[axis] % self.stride:
+                channels = channels.index_select(axis, _reflected(channels.shape[axis], self.stride, images.device))
+        return channels.permute(0, 3, 1, 2)  # a view that is channels_last already
 
     def _strokes(self, scribble: Tensor) -> Tensor:
         if self.classes > 2:
@@ -56,6 +76,28 @@ class ScribbleNetwork(nn.Module):
         foreground = (scribble == scribbles.FOREGROUND).float()
         background = (scribble == scribbles.BACKGROUND).float()
         return (foreground - background).unsqueeze(-1)
+
+
+def _reflected(length: int, stride: int, device: torch.device) -> Tensor:
+    """The pixels of a side that is padded to a multiple of the stride at both ends, mirrored as often as it takes."""
+    padded = -(-length // stride) * stride
+    period = max(1, 2 * (length - 1))
+    places = (torch.arange(padded, device=device) - (padded - length) // 2) % period
+    return torch.minimum(places, period - places)
+
+
+def load_encoder(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Replace all tensors of an encoder; weights of another one are refused."""
+    own = encoder.state_dict()
+    wrong = [name for name in sorted(own.keys() | weights.keys()) if _shape(own, name) != _shape(weights, name)]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(f"weights of another encoder: these tensors do not match: {', '.join(wrong[:3])}{more}")
+    encoder.load_state_dict(dict(weights))
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> torch.Size | None:
+    return weights[name].shape if name in weights else None
 
 
 def probabilities_of(logits: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import small_config
@@ -6,6 +8,7 @@ from torch import nn
 from trainable.config import Config, make_config
 from trainable.errors import UserError
 from trainable.networks.registry import ARCHITECTURES, build_network
+from trainable.training.trial import FoldTrial
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 61.0, 62.0]
 
@@ -66,13 +69,10 @@ def test_initial_weights_depend_on_the_seed_alone_and_do_not_disturb_the_caller(
 
 def test_the_core_sees_normalised_colours_and_signed_scribbles_in_channels_last():
     network = build_network(small_config(), MEAN, STD, seed=0)
-    seen = []
-    network.core = nn.Module()
-    network.core.forward = lambda channels: seen.append(channels) or channels[:, :1]
+    network.stride = 1
     image = torch.tensor([120, 171, 38], dtype=torch.uint8).expand(1, 2, 3, 3).contiguous()
     scribble = torch.tensor([[[0, 2, 1], [0, 0, 2]]], dtype=torch.uint8)
-    network(image, scribble)
-    (channels,) = seen
+    channels = network.channels(image, scribble)
     assert channels.shape == (1, 4, 2, 3) and channels.is_contiguous(memory_format=torch.channels_last)
     assert channels[0, :3, 0, 0].tolist() == pytest.approx([0, 1, -1])
     assert channels[0, 3].tolist() == [[0, 1, -1], [0, 0, 1]]
@@ -88,3 +88,20 @@ def test_every_architecture_a_configuration_may_name_exists():
     from typing import get_args
 
     assert set(get_args(Config.model_fields["architecture"].annotation)) == set(ARCHITECTURES)
+
+
+def test_a_network_may_have_a_loss_of_its_own(small_data, small_folds, monkeypatch):
+    """Its logits are then not asked for in training."""
+
+    def loss(network, images, labels):
+        (image, *_), first = network.channels(images, labels >> 4), next(network.parameters())
+        return first.sum() + 0 * image.sum() + 7
+
+    monkeypatch.setitem(ARCHITECTURES, "unet", replace(ARCHITECTURES["unet"], loss=loss))
+    trial = FoldTrial(small_config(warmup_steps=0), small_data, small_folds, 0, torch.device("cpu"))
+    first = next(trial.network.parameters())
+    expected = float(first.detach().sum()) + 7
+    trial.network.forward = lambda *given: pytest.fail("the logits were asked for")
+    trial.train_step(*trial.stream[0])
+    assert float(trial._losses[0]) == pytest.approx(expected, abs=1e-4)
+    assert float(first.detach().sum()) + 7 < expected, "the step descends this loss"

@@ -1,5 +1,6 @@
 """Channels in and out of the network for several classes, for images alone, and for grey images."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import small_config
@@ -52,11 +53,8 @@ def test_a_network_of_images_alone_does_not_react_to_scribbles(classes, statisti
 
 
 def seen_by_the_core(network, image, scribble):
-    seen = []
-    network.core = nn.Module()
-    network.core.forward = lambda channels: seen.append(channels) or channels
-    network(image, scribble)
-    return seen[0]
+    network.stride = 1
+    return network.channels(image, scribble)
 
 
 def test_the_core_sees_one_channel_per_class_that_may_be_scribbled():
@@ -86,3 +84,26 @@ def test_probabilities_are_of_the_foreground_or_of_each_class():
     assert found.dtype == torch.float32 and found.shape == several.shape
     torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 4))
     torch.testing.assert_close(found, several.float().softmax(1))
+
+
+@pytest.mark.parametrize("size", [(50, 75), (64, 75), (33, 64), (20, 7), (1, 5)], ids=str)
+def test_any_size_is_padded_by_reflection_and_cropped_back(size):
+    network = build_network(small_config(), *RGB, seed=0)
+    rng = np.random.default_rng(0)
+    image, scribble = rng.integers(0, 256, (1, *size, 3), dtype=np.uint8), rng.integers(0, 3, (1, *size), np.uint8)
+    before, after = zip(*(((-side % 32) // 2, -side % 32 - (-side % 32) // 2) for side in size), strict=True)
+    sides = [(0, 0), *zip(before, after, strict=True)]
+    padded = [torch.from_numpy(np.pad(each, [*sides, (0, 0)][: each.ndim], "reflect")) for each in (image, scribble)]
+    whole = network.channels(*padded)
+    found = network.channels(torch.from_numpy(image), torch.from_numpy(scribble))
+    assert torch.equal(found, whole) and found.is_contiguous(memory_format=torch.channels_last)
+    expected = logits(network, *padded)[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]]
+    assert torch.equal(logits(network, torch.from_numpy(image), torch.from_numpy(scribble)), expected)
+
+
+def test_a_size_that_is_a_multiple_of_the_stride_is_not_touched(monkeypatch):
+    network = build_network(small_config(), *RGB, seed=0)
+    image = images(3)
+    expected = logits(network, image, SCRIBBLES[0].clamp(max=2))
+    monkeypatch.setattr("trainable.networks.scribble_network._reflected", lambda *given: pytest.fail("was padded"))
+    assert torch.equal(logits(network, image, SCRIBBLES[0].clamp(max=2)), expected)
