@@ -7,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from conftest import small_config
 
-from trainable.objectives.losses import class_loss, dice, iou, partial_cross_entropy, segmentation_loss, training_loss
+from trainable.objectives.losses import training_loss
+from trainable.objectives.mask_loss import class_loss, segmentation_loss
+from trainable.objectives.scribble_loss import partial_cross_entropy
+from trainable.objectives.terms.regions import dice, iou
 
 IGNORED = 15
 REGIONS = {"dice": dice, "iou": iou}
@@ -62,6 +65,23 @@ def test_cross_entropy_is_the_weighted_mean_over_pixels():
     assert found.item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_focal_loss_is_the_mean_over_pixels():
+    # Class 2 with p = 1/4 costs 0.7 * (3/4)^2 * log 4, class 1 with p = 3/4 costs 0.7 * (1/4)^2 * log 4/3.
+    values = {"lambda_region": 0.0, "lambda_bce": 0.0, "lambda_focal": 1.0, "focal_alpha": 0.7}
+    expected = 0.7 * (9 / 16 * math.log(4) + 1 / 16 * math.log(4 / 3)) / 2
+    assert class_loss(LOGITS, MASK, config(**values)).item() == pytest.approx(expected, abs=1e-6)
+    # A first class has the weight 0.3: the pixels cost (1/2)^2 * log 2 and (7/8)^2 * log 8.
+    first = 0.3 * (1 / 4 * math.log(2) + 49 / 64 * math.log(8)) / 2
+    assert class_loss(LOGITS, 0 * MASK, config(**values)).item() == pytest.approx(first, abs=1e-6)
+
+
+def test_dice_and_cross_entropy_of_several_classes_share_one_weight():
+    logits, mask = sample(0)
+    expected = 0.2 * F.cross_entropy(logits, mask.long()) + 0.8 * class_loss(logits, mask, region_alone("dice"))
+    torch.testing.assert_close(class_loss(logits, mask, config(loss="dice+bce", alpha=0.2)), expected)
+    torch.testing.assert_close(class_loss(logits, mask, config(loss="ce")), F.cross_entropy(logits, mask.long()))
+
+
 def test_pc_is_the_weight_of_every_class_but_the_first():
     logits, mask = sample(0)
     by_pc = class_loss(logits, mask, cross_entropy_alone(pc=2.5))
@@ -88,23 +108,26 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(loss):
     torch.testing.assert_close(both, 0.7 * region + 0.3 * cross)
 
 
-@pytest.mark.parametrize("loss", REGIONS)
+@pytest.mark.parametrize("loss", [*REGIONS, "tversky", "dice+bce", "ce"])
+@pytest.mark.parametrize("focal", [0.0, 1.0])
 @pytest.mark.parametrize("classes", [1, 4])
-def test_ignored_pixels_change_nothing_and_get_no_gradient(classes, loss):
+def test_ignored_pixels_change_nothing_and_get_no_gradient(classes, focal, loss):
+    one = config(loss=loss, lambda_focal=focal)
     logits, mask = sample(3, classes, ignored=0.4)
     if classes == 1:
         mask = torch.where(mask == IGNORED, mask, (torch.rand(mask.shape) < 0.3).to(torch.uint8))
     labels = labels_of(torch.zeros_like(mask), mask)
     hidden = (mask == IGNORED).unsqueeze(1)
     noisy = torch.where(hidden, 50 * torch.randn_like(logits), logits).requires_grad_()
-    value = training_loss(noisy, labels, config(loss=loss), ignoring=True)
-    torch.testing.assert_close(value, training_loss(logits, labels, config(loss=loss), ignoring=True))
+    value = training_loss(noisy, labels, one, ignoring=True)
+    torch.testing.assert_close(value, training_loss(logits, labels, one, ignoring=True))
     value.backward()
     assert not noisy.grad[hidden.expand_as(noisy)].any() and noisy.grad[~hidden.expand_as(noisy)].any()
 
 
+@pytest.mark.parametrize("values", [{}, {"loss": "dice+bce"}, {"loss": "tversky", "lambda_focal": 2.0}], ids=str)
 @pytest.mark.parametrize("classes", [1, 3])
-def test_the_loss_with_ignored_pixels_is_that_of_the_other_pixels(classes):
+def test_the_loss_with_ignored_pixels_is_that_of_the_other_pixels(classes, values):
     """Of one row of pixels, of which those at the end are ignored."""
     logits, mask = sample(4, classes, (1, 1, 20))
     if classes == 1:
@@ -112,7 +135,7 @@ def test_the_loss_with_ignored_pixels_is_that_of_the_other_pixels(classes):
     whole = torch.cat([mask, torch.full((1, 1, 9), IGNORED, dtype=torch.uint8)], -1)
     longer = torch.cat([logits, torch.randn(1, classes, 1, 9)], -1)
     torch.testing.assert_close(
-        training_loss(longer, whole, config(), ignoring=True), training_loss(logits, mask, config())
+        training_loss(longer, whole, config(**values), ignoring=True), training_loss(logits, mask, config(**values))
     )
 
 
@@ -155,7 +178,7 @@ def test_partial_cross_entropy_worked_by_hand():
     logits = torch.cat([LOGITS, LOGITS.flip(-1)])
     scribble = bytes_of([[[3, 0]], [[2, 1]]])
     expected = (3 * math.log(4) + (3 * math.log(4 / 3) + math.log(2)) / 2) / 2
-    assert partial_cross_entropy(logits, scribble, config(pc=3)).item() == pytest.approx(expected, abs=1e-6)
+    assert partial_cross_entropy(logits, scribble, (1, 3, 3)).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_partial_cross_entropy_is_the_mean_over_samples_of_their_scribbled_pixels():
@@ -166,19 +189,18 @@ def test_partial_cross_entropy_is_the_mean_over_samples_of_their_scribbled_pixel
         for one, marks in zip(logits, scribble.flatten(1), strict=True)
         for where in [marks > 0]
     ]
-    found = partial_cross_entropy(logits, scribble, config(class_weights="1,2,3,4"))
+    found = partial_cross_entropy(logits, scribble, (1, 2, 3, 4))
     torch.testing.assert_close(found, torch.stack(expected).mean())
 
 
-@pytest.mark.parametrize("weights", [{"pc": 2.5}, {"class_weights": "0.5,2"}, {"pc": 1}])
+@pytest.mark.parametrize("weights", [(1, 2.5), (0.5, 2), (1, 1)])
 def test_two_classes_cost_the_same_as_one_logit_and_as_two(weights):
     logits, _ = scribbled(8, 1)
     _, scribble = scribbled(8, 2)
     assert set(scribble.unique().tolist()) == {0, 1, 2}
     stacked = torch.cat([torch.zeros_like(logits), logits], 1)
     torch.testing.assert_close(
-        partial_cross_entropy(logits, scribble, config(**weights)),
-        partial_cross_entropy(stacked, scribble, config(**weights)),
+        partial_cross_entropy(logits, scribble, weights), partial_cross_entropy(stacked, scribble, weights)
     )
 
 
@@ -186,16 +208,17 @@ def test_two_classes_cost_the_same_as_one_logit_and_as_two(weights):
 def test_a_sample_without_scribbles_takes_no_part(classes):
     logits, scribble = scribbled(9, max(classes, 2), (0.3, 0.0, 0.6))
     logits = logits[:, :classes].clone().requires_grad_()
-    value = partial_cross_entropy(logits, scribble, config())
+    weights = (1, 3, 3, 3)[: max(classes, 2)]
+    value = partial_cross_entropy(logits, scribble, weights)
     value.backward()
-    torch.testing.assert_close(value, partial_cross_entropy(logits[[0, 2]], scribble[[0, 2]], config()))
+    torch.testing.assert_close(value, partial_cross_entropy(logits[[0, 2]], scribble[[0, 2]], weights))
     assert not logits.grad[1].any() and torch.isfinite(logits.grad).all() and logits.grad.any()
 
 
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_batch_without_scribbles_costs_nothing(classes):
     logits = (40 * torch.randn(2, classes, 8, 8)).requires_grad_()
-    value = partial_cross_entropy(logits, torch.zeros(2, 8, 8, dtype=torch.uint8), config())
+    value = partial_cross_entropy(logits, torch.zeros(2, 8, 8, dtype=torch.uint8), (1, 3, 3, 3)[: max(classes, 2)])
     value.backward()
     assert value.item() == 0 and not logits.grad.any()
 
@@ -205,7 +228,7 @@ def test_with_supervision_by_scribbles_neither_masks_nor_other_pixels_change_the
     logits, scribble = scribbled(10, max(classes, 2))
     logits = logits[:, :classes]
     alone = config(supervision="scribbles")
-    expected = partial_cross_entropy(logits, scribble, alone)
+    expected = partial_cross_entropy(logits, scribble, (1, 3, 3, 3)[: max(classes, 2)])
     noisy = torch.where((scribble > 0).unsqueeze(1), logits, 50 * torch.randn_like(logits))
     for mask in (torch.zeros_like(scribble), torch.randint(0, 16, scribble.shape, dtype=torch.uint8)):
         for ignoring in (False, True):

@@ -1,0 +1,1 @@
+"""Terms of training losses: pure functions of predictions, labels and images that know no config."""
