@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import BaseTransformInitSchema
 
+from trainable.augmentation.recipes import contrastive, textbook
 from trainable.data.dataset import IGNORED, Pixels
 from trainable.data.decoded_images import MASKS, SCRIBBLES
 from trainable.data.packed_labels import repack, unpack
@@ -89,7 +90,7 @@ class SmoothElastic(A.ElasticTransform):
 
 
 def levels(size: tuple[int, int], supervision: str = MASKS) -> dict[str, list[Any]]:
-    """The transforms of each level, in order. Every level includes the one before it."""
+    """The transforms of each level, in order; every level includes the one before it. Recipes stand alone."""
     width, height = size
     low = [
         A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.05, 0.05), p=0.8),
@@ -104,7 +105,14 @@ def levels(size: tuple[int, int], supervision: str = MASKS) -> dict[str, list[An
         A.GridDistortion(num_steps=5, distort_limit=(-0.2, 0.2), p=0.3),
         A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.5), p=0.2),
     ]
-    return {"none": [], "low": low, "medium": medium, "high": high}
+    return {
+        "none": [],
+        "low": low,
+        "medium": medium,
+        "high": high,
+        "contrastive": contrastive(size),
+        "textbook": textbook(size),
+    }
 
 
 class Augmentation:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from trainable.augmentation.batches import SAMPLE
-from trainable.augmentation.levels import Augmentation
+from trainable.augmentation.levels import Augmentation, levels
 from trainable.data import scribbles
 from trainable.data.class_colours import COLOURS, coloured
 from trainable.data.dataset import IGNORED, Pixels
@@ -15,21 +15,20 @@ from trainable.data.decoded_images import Data
 from trainable.data.packed_labels import unpack
 from trainable.storage.atomic_files import write_atomically
 
-LEVELS = ("none", "low", "medium", "high")
 FOREGROUND_COLOUR, BACKGROUND_COLOUR, OUTLINE = (60, 220, 60), (235, 60, 50), (255, 220, 0)
 WHITE = (255, 255, 255)
 TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
 
 
 def draw_samples(data: Data, count: int, seed: int) -> Pixels:
-    """Three columns (image, scribble, mask), then one per level; each sample has two rows.
+    """Three columns (image, scribble, mask), then one per level and recipe; each sample has two rows.
 
     The two rows of a sample are two epochs.
     """
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
     classes, scribbled = len(data.task.classes), bool(data.scribbled.any())
-    augmentations = {level: Augmentation(level, data.size, classes, scribbled=scribbled) for level in LEVELS}
-    rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in LEVELS)])]
+    augmentations = {level: Augmentation(level, data.size, classes, scribbled=scribbled) for level in levels(data.size)}
+    rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in augmentations)])]
     for index in sorted(chosen.tolist()):
         for epoch in range(2):
             tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3

@@ -8,12 +8,12 @@ import torch
 from conftest import small_config
 
 from trainable.augmentation.batches import BatchStream
-from trainable.augmentation.levels import Augmentation, ForegroundCrop
+from trainable.augmentation.levels import Augmentation, ForegroundCrop, levels
 from trainable.data.dataset import IGNORED
 from trainable.data.packed_labels import pack, repack, unpack
 
 SIZE = (96, 64)
-LEVELS = ("none", "low", "medium", "high")
+LEVELS = tuple(levels(SIZE))
 CLASSES = 5
 
 

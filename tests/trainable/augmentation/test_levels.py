@@ -6,7 +6,7 @@ from trainable.augmentation.levels import Augmentation, ForegroundCrop, SmoothEl
 from trainable.data.packed_labels import pack, unpack
 
 SIZE = (96, 64)
-LEVELS = ("none", "low", "medium", "high")
+LEVELS = tuple(levels(SIZE))
 
 
 def striped(seed):
