@@ -29,6 +29,8 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     Example: python -m analysis best quickstart
     """
     from analysis.answer.document import document, summary_rows
+    from analysis.answer.published import published_figures
+    from analysis.answer.published import rows as published_rows
     from analysis.answer.selection import select
     from analysis.answer.summary_text import lines, table
     from search.run_storage.find_runs import find_run
@@ -45,6 +47,8 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
         for line in lines(tables, selection):
             print(line)
         print_table(table(tables, selection))
+        if figures := published_figures(tables):
+            print_table(published_rows(figures), "published figures beside ours")
     for note in selection.notes:
         say(f"note: {note}")
     if selection.winner is not None:

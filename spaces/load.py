@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spaces.schema.parameter_reader import ParameterReader
-from spaces.schema.parameters import Choice, Range
+from spaces.schema.parameters import Choice, Condition, Range, holds
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.schema.schedulers import FoldRace, Halving
-from spaces.schema.settings import Settings, read_settings
+from spaces.schema.settings import PARAMETER_KEYS, Settings, read_settings
 from spaces.schema.trainables import TRAINABLES
 from spaces.shipped import find_space
 from spaces.space import LARGEST_GRID, Space
@@ -32,6 +33,8 @@ def _read(document: Document) -> Space:
     parameters = ParameterReader(document, TRAINABLES[settings.trainable])
     if "trainable" not in wrong:
         parameters.read()
+        if isinstance(document.find(["parameters"]), dict):
+            settings = _read_references(document, settings, parameters)
         _check_data(document, settings)
         if not wrong & {"sampler", "budget"}:
             _check_sampler(document, settings, parameters)
@@ -41,7 +44,49 @@ def _read(document: Document) -> Space:
     space = Space(settings, parameters.constants, parameters.searched, tuple(parameters.forbid))
     _check_grid(document, space)
     document.raise_problems()
+    space = _check_references(document, space)
+    document.raise_problems()
     return space
+
+
+def _read_references(document: Document, settings: Settings, parameters: ParameterReader) -> Settings:
+    """Read ``where`` of every reference; references that only an override made impossible are left out."""
+    listed = document.find(["references"])
+    wheres: dict[int, Condition | None] = {}
+    for index, reference in enumerate(listed if isinstance(listed, list) else []):
+        before = len(document.problems)
+        where = reference.get("where") if isinstance(reference, dict) else None
+        wheres[index] = (
+            parameters.read_where(("references", index, "where")) if isinstance(where, dict) and where else {}
+        )
+        if len(document.problems) > before and _narrowed(document):
+            del document.problems[before:]
+            wheres[index] = None
+    found = [
+        reference.model_copy(update={"where": wheres[index]})
+        for index, reference in enumerate(settings.references)
+        if wheres[index] is not None
+    ]
+    return settings.model_copy(update={"references": tuple(found)})
+
+
+def _check_references(document: Document, space: Space) -> Space:
+    """Each reference must be met by a config, as far as configs can be listed."""
+    if not space.settings.references or not space.enumerable:
+        return space
+    configs = [space.complete(point.values) for point in space.configs()]
+    kept = []
+    for index, reference in enumerate(space.settings.references):
+        if any(holds(reference.where, config) for config in configs):
+            kept.append(reference)
+        elif not _narrowed(document):
+            document.add_problem(["references", index, "where"], "no config of this space has these values together")
+    return replace(space, settings=space.settings.model_copy(update={"references": tuple(kept)}))
+
+
+def _narrowed(document: Document) -> bool:
+    """Whether an override may have excluded configs that the file has."""
+    return any(path[0] in PARAMETER_KEYS for path in document.overridden)
 
 
 def _check_data(document: Document, settings: Settings) -> None:

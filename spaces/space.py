@@ -96,9 +96,15 @@ class Space:
 
         return self.choose(value_of)
 
+    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of all parameters of a config, given those of its active ones."""
+        return self._defaults() | dict(values)
+
     def canonical(self) -> dict[str, Any]:
         """The space as JSON; reading it back gives an equal space."""
         document: dict[str, Any] = self.settings.model_dump(mode="json", exclude_none=True)
+        if not self.settings.references:
+            del document["references"]  # which spaces of earlier versions do not have
         document["parameters"] = dict(self.constants) | {name: p.canonical() for name, p in self.parameters.items()}
         document["forbid"] = [canonical_condition(condition) for condition in self.forbid]
         return document

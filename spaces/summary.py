@@ -1,12 +1,17 @@
 """A summary of a space for the terminal, and its configs and problems as rows."""
 
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from spaces.schema.parameters import Condition
 from spaces.schema.schedulers import Section
+from spaces.schema.settings import Reference
 from spaces.space import Point, Space
 from spaces.yaml_file.problems import Problem, shown
+from trainable.printing import plural
 
+WIDTH = 84  # of the text of a line
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -29,6 +34,7 @@ def summary(space: Space) -> list[tuple[str, str]]:
         ("budget", _budget(space)),
         ("resources", f"per fold trial: gpu {_number(resources.gpu)}, cpu {_number(resources.cpu)}"),
     ]
+    lines += _block("references", _references(settings.references))
     if settings.tracking:
         lines.append(("tracking", ", ".join(settings.tracking)))
     if settings.trainable != "fold":
@@ -93,6 +99,17 @@ def _budget(space: Space) -> str:
         "per GPU-hour": _number(budget.cost_per_gpu_hour),
     }
     return ", ".join(f"{amount} {unit}" for unit, amount in parts.items() if amount is not None) or "none"
+
+
+def _references(references: Sequence[Reference]) -> list[str]:
+    """A line per source: how many configs and figures of it."""
+    lines = []
+    for source in dict.fromkeys(reference.source for reference in references):
+        own = [reference for reference in references if reference.source == source]
+        figures = plural(sum(len(reference.scores) for reference in own), "published figure")
+        text = f"{figures} for {plural(len(own), 'setting')}: {source}"
+        lines.append(textwrap.shorten(text, WIDTH, placeholder="..."))
+    return lines
 
 
 def _number(value: Any) -> str | None:

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from analysis.answer.published import documents, published_figures
 from analysis.answer.score_basis import basis, validation_scores
 from analysis.answer.selection import Selection, plain
 from analysis.statistics.bootstrap import CorrectedScore
@@ -48,6 +49,8 @@ def _basis(tables: RunTables, selection: Selection) -> dict[str, Any]:
         winner = selection.winner
         scores = [] if winner is None else validation_scores(tables, winner.config)
         found["validation"] = {"split": tables.space.settings.validation, "folds": scores}
+    if tables.space.settings.references:
+        found["references"] = documents(published_figures(tables))
     return found
 
 

@@ -79,7 +79,7 @@ def select(tables: RunTables) -> Selection:
     others = [config for config in peers if config != winner.config]
     against = [*others, *([default] if default not in (None, winner.config, *others) else [])]
     comparisons = tuple(paired_test(full, winner.config, str(other)) for other in against)
-    corrected, why = _corrected(tables)
+    corrected, why = corrected_score(tables, tables.complete(), tables.metric)
     return Selection(
         winner, effects, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
     )
@@ -118,12 +118,13 @@ def how_to_complete(tables: RunTables) -> str:
     return f"{tables.run.resume_command} resumes the run"
 
 
-def winner_of(tables: RunTables) -> Winner | None:
-    """The config with the highest mean; ties are broken by cheaper steps, fewer non-default values and earlier
-    arrival.
+def winner_of(tables: RunTables, among: Sequence[str] | None = None) -> Winner | None:
+    """The complete config with the highest mean, of all or of those given.
+
+    Ties are broken by cheaper steps, fewer non-default values and earlier arrival.
     """
     full = tables.full()
-    complete = tables.complete()
+    complete = [config for config in tables.complete() if among is None or config in among]
     if not complete:
         return None
     means = full.loc[complete].mean(axis=1)
@@ -179,9 +180,8 @@ def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -
     return "; ".join(words)
 
 
-def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
-    """Corrected with the per-image counts of all complete configs, which must be of the same images."""
-    complete = tables.complete()
+def corrected_score(tables: RunTables, complete: Sequence[str], metric: str) -> tuple[CorrectedScore | None, str]:
+    """Corrected with the per-image counts of these complete configs, which must be of the same images."""
     images = tables.images(complete)
     if images.empty:
         return None, "no per-image counts are left in the fold folders, so the winner's score is not bias-corrected"
@@ -197,14 +197,14 @@ def _corrected(tables: RunTables) -> tuple[CorrectedScore | None, str]:
         )
     counts = np.stack([tables.counts(grouped[config]) for config in comparable])
     folds = reference["fold"].to_numpy(np.int64)
-    if is_of_volumes(tables.metric):
+    if is_of_volumes(metric):
         volumes = reference["volume"].tolist()
         fold_of = dict(zip(volumes, folds.tolist(), strict=True))  # a volume is never split between folds
         counts = np.stack([volume_counts(each, volumes) for each in counts])
         folds = np.array([fold_of[volume] for volume in sorted(fold_of)], np.int64)
     if np.unique(folds, return_counts=True)[1].max() < 2:
         return None, "every fold holds out a single unit, so the winner's score is not bias-corrected"
-    return bias_corrected(counts, folds, tables.metric, task=tables.task), ""
+    return bias_corrected(counts, folds, metric, task=tables.task), ""
 
 
 def same(value: Any, usual: Any) -> bool:

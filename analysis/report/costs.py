@@ -13,7 +13,12 @@ from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
 from search.terminal.ledger_table import summary
 
-NAMES = {"done": "full length", "under_way": "since the last report", "lost": "lost to faults"}
+NAMES = {
+    "done": "full length",
+    "under_way": "since the last report",
+    "lost": "lost to faults",
+    "pretraining": "pre-training",
+}
 COLOURS = {"done": SET, "failed": FAILED, "lost": FAILED}
 
 
@@ -54,7 +59,7 @@ def _dear(tables: RunTables) -> list[Markup]:
     price = tables.space.settings.budget.cost_per_gpu_hour
     if price is None:
         return []
-    hours = float(tables.trials["seconds"].sum()) / 3600
+    hours = (float(tables.trials["seconds"].sum()) + tables.status.pretraining_seconds) / 3600
     return [Markup(f"<p>At {price:g} per GPU-hour that is {hours * price:,.2f}.</p>")]
 
 

@@ -142,6 +142,14 @@ class ParameterReader:
             return {}
         return {name: self._read_condition_values((*path, name), name, values) for name, values in condition.items()}
 
+    def read_where(self, path: Path) -> Condition:
+        """Read a condition that some config must be able to meet: fixed parameters must have its values, too."""
+        condition = self._read_condition(path)
+        for name, values in condition.items():
+            if values and name in self.constants and not is_among(self.constants[name], values):
+                self.document.add_problem((*path, name), f"can never hold: {name} is {shown(self.constants[name])}")
+        return condition
+
     def _read_condition_values(self, path: Path, name: str, values: Any) -> tuple[Any, ...]:
         specs = self.document.find([PARAMETERS])
         parameter = self.searched.get(name)
@@ -177,9 +185,10 @@ class ParameterReader:
             possible = (*chooser.values, *(possible if chooser.when else ()))
         if parameter is not None and parameter.when.get(choice):
             possible = parameter.when[choice]
+        possible = tuple(value for value in possible if not self.trainable.broken_rule(choice, value))
         fitting = [value for value in possible if value in allowed]
         rule = f"belongs to {choice} = {' or '.join(allowed)}"
-        if not fitting:
+        if possible and not fitting:
             rule += f"; here {choice} is {' or '.join(map(str, possible))}, so leave it out"
             self.document.add_problem((PARAMETERS, name), rule)
         elif len(fitting) < len(possible):

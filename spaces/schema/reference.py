@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from spaces.schema.settings import VARIANTS, Settings
+from spaces.schema.settings import LISTED, VARIANTS, Settings
 from trainable.config import allowed
 
 Row = dict[str, str]
@@ -44,6 +44,7 @@ def reference() -> list[Row]:
             rows += _fields(name + ".", field.annotation)
         else:
             rows += _fields("", Settings, name)
+            rows += _fields(f"{name}.", LISTED[name]) if name in LISTED else []
         if name == "metric":
             rows += PARAMETERS
     return rows
@@ -92,7 +93,7 @@ def _fields(prefix: str, model: type[BaseModel], only: str | None = None) -> lis
 def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "required"
-    if value is None or value == ():
+    if value in (None, (), "", {}):
         return "none"
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"

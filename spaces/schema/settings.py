@@ -86,6 +86,25 @@ class Metric(Section):
     goal: Literal["maximize"] = Field(default="maximize", description="higher is better for every metric")
 
 
+class Reference(Section):
+    """Published figures; ``where`` names the configs of the space that are to be held beside them."""
+
+    source: str = Field(
+        min_length=1, description="the text that the figures are from", json_schema_extra={"allowed": "text"}
+    )
+    where: dict[str, Any] = Field(
+        {},
+        description="the configs that the figures are compared with, all by default; the best of them is shown",
+        json_schema_extra={"allowed": "{NAME: value or list, ...}"},
+    )
+    scores: dict[Annotated[str, AfterValidator(_metric)], Annotated[float, Field(ge=0, le=1)]] = Field(
+        min_length=1, description="the figures", json_schema_extra={"allowed": "{METRIC: number from 0 to 1, ...}"}
+    )
+    note: str = Field(
+        "", description="why they may differ from this run's figures", json_schema_extra={"allowed": "text"}
+    )
+
+
 class Budget(Section):
     """Limits that end a run early; ``wall`` is in seconds, ``trials`` counts fold trials."""
 
@@ -133,6 +152,11 @@ class Settings(Section):
     tracking: Annotated[tuple[Tracker, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="trackers that log each fold trial as a run", json_schema_extra={"allowed": ", ".join(TRACKERS)}
     )
+    references: Annotated[tuple[Reference, ...], BeforeValidator(from_list)] = Field(
+        (),
+        description="published figures that the report shows beside this run's; they decide nothing",
+        json_schema_extra={"allowed": "a list of {source, where, scores, note}"},
+    )
     trainable: Annotated[str, _one_of_names(TRAINABLES, "trainable")] = Field(
         "fold",
         description="what a fold trial does; scripted follows a script instead of training, for trying a search out",
@@ -146,6 +170,7 @@ def _variants(union: Any) -> dict[str, type[Section]]:
     return {name: section for section in sections for name in get_args(section.model_fields["name"].annotation)}
 
 
+LISTED: dict[str, type[Section]] = {"references": Reference}  # sections of which there may be several
 VARIANTS = {"sampler": _variants(Sampler), "scheduler": _variants(Scheduler)}
 
 
@@ -168,7 +193,7 @@ def read_settings(document: Document) -> tuple[Settings, set[str]]:
 def _add_problem(document: Document, problem: Any) -> None:
     section, *rest = problem["loc"]
     variant = rest.pop(0) if section in VARIANTS and rest else None  # pydantic adds the name of the union's member
-    path = [section, *rest]
+    path = [step for step in (section, *rest) if step != "[key]"]  # pydantic adds it where a name is wrong, not a value
     if problem["type"] == "extra_forbidden":
         document.add_problem(path, _unknown_key(path, variant))
     elif problem["type"] == "union_tag_invalid":
@@ -189,5 +214,5 @@ def _unknown_key(path: Sequence[Any], variant: str | None) -> str:
         return one_of(section, [*Settings.model_fields, *PARAMETER_KEYS], "key")
     if variant:
         return one_of(path[-1], VARIANTS[section][variant].model_fields, f"key of {section} {variant}")
-    model: Any = Settings.model_fields[section].annotation
+    model: Any = LISTED.get(section, Settings.model_fields[section].annotation)
     return one_of(path[-1], model.model_fields, f"key of {section}")

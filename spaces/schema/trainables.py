@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.config import ALONE, Config, as_text, describe
+from trainable.config import ALONE, Config, as_written, describe
 
 
 class ScriptedConfig(Config):
@@ -54,7 +54,7 @@ class Trainable:
             return None if value == "none" and not self.broken_rule(name, None) else value
         parsed = self._parse(name, value)
         if isinstance(parsed, tuple):
-            return as_text(parsed)
+            return as_written(name, parsed)
         return parsed if isinstance(value, str) else value
 
     def _parse(self, name: str, value: Any) -> Any:

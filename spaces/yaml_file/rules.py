@@ -11,6 +11,7 @@ PLAIN = {
     "string_too_short": "must not be empty",
     "model_type": "must be a mapping of keys",
     "dict_type": "must be a mapping of keys",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
 }

@@ -48,9 +48,8 @@ def test_check_lists_every_problem_and_exits_with_2(run, write):
     assert (code, out) == (2, "")
     lines = err.splitlines()
     assert lines[0] == "error: 2 problems"
-    assert lines[1].endswith(
-        "space.yaml:4: parameters.loss.values.1 = 'dise': must be 'dice' or 'iou'. Did you mean 'dice'?"
-    )
+    rule = "must be 'dice', 'iou', 'tversky', 'dice+bce' or 'ce'. Did you mean 'dice'?"
+    assert lines[1].endswith(f"space.yaml:4: parameters.loss.values.1 = 'dise': {rule}")
     assert lines[2] == "--set folds=1: folds = 1: must be greater than or equal to 2"
 
 
@@ -105,6 +104,7 @@ def test_list_names_the_shipped_spaces(run):
         "encoders",
         "full_grid",
         "quickstart",
+        "unet_family",
     ]
     assert "full_grid" in run("list")[1]
 

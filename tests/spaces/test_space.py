@@ -301,3 +301,30 @@ def test_a_hyperparameter_that_no_config_has_is_refused(problems):
     conditional = "loss: {values: [iou, dice], when: {supervision: scribbles}}"
     (problem,) = problems(text(["supervision: {values: [masks, scribbles]}", conditional]))
     assert problem.endswith(rule)
+
+
+def test_sequences_are_written_as_users_write_them_and_read_back():
+    parameters = {
+        "architecture": "deeplabv3plus",
+        "atrous_rates": {"values": ["6,12,18", [12, 24, 36]]},
+        "class_weights": [1, 3],
+        "size": [481, 355],
+    }
+    space = make_space({"name": "rates", "data": "here", "parameters": parameters})
+    canonical = space.canonical()["parameters"]
+    assert (canonical["class_weights"], canonical["size"]) == ("1,3", "481x355")
+    assert [point.config.atrous_rates for point in space.configs()] == [(6, 12, 18), (12, 24, 36)]
+    assert make_space(space.canonical()) == space
+
+
+def test_hyperparameters_of_one_network_are_searched_with_it_alone():
+    parameters = {
+        "architecture": {"values": ["unet", "unet-plain"]},
+        "encoder": {"values": ["resnet18", "resnet34"], "when": {"architecture": "unet"}},
+        "width": {"values": [16, 32], "when": {"architecture": "unet-plain"}},
+    }
+    configs = [point.config for point in make_space({"name": "two", "data": "x", "parameters": parameters}).configs()]
+    assert [dict(config.network).get("encoder", config.width) for config in configs] == ["resnet18", "resnet34", 16, 32]
+    del parameters["width"]["when"]
+    with pytest.raises(UserError, match=r"width.*architecture"):
+        make_space({"name": "two", "data": "x", "parameters": parameters})

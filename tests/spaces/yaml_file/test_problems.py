@@ -96,7 +96,7 @@ MISTAKES = [  # text of the small space, its replacement, and the problem
     (
         "[iou, dice]",
         "[iou, dise]",
-        "4: parameters.loss.values.1 = 'dise': must be 'dice' or 'iou'. Did you mean 'dice'?",
+        "4: parameters.loss.values.1 = 'dise': must be 'dice', 'iou', 'tversky', 'dice+bce' or 'ce'. Did you mean",
     ),
     (
         "pc: {values: [1, 2, 3]}",
@@ -161,7 +161,7 @@ RANGES = [
     ),
     ("steps: {min: 0, max: 9}", "steps.min = 0: must be greater than or equal to 1"),
     ("steps: {min: 1.5, max: 9}", "steps.min = 1.5: must be a valid integer"),
-    ("loss: {min: 0, max: 1}", "loss.min = 0: must be 'dice' or 'iou'"),
+    ("loss: {min: 0, max: 1}", "loss.min = 0: must be 'dice', 'iou', 'tversky', 'dice+bce' or 'ce'"),
     (
         "steps: {values: [1], when: {ema: 0.1}}\n  ema: {min: 0, max: 0.5}",
         "cannot be compared: ema is a range of real numbers",
