@@ -11,7 +11,6 @@ from cluster.connection.connect import connected
 from cluster.connection.local_ray import local_ray
 from cluster.doctor.storage_reach import check_runs, start_check
 from cluster.preparation import measure_on_node, put_data
-from trainable.data.dataset import open_split
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
@@ -31,9 +30,7 @@ def open_target(
             nodes = NodePool(partial(start_check, target.runs), check_runs(target.runs))
         measure_on: Callable[[str], Footprint] | None = None
         if target.address and shipment is not None:
-            shipment = replace(
-                shipment, fetch=put_data(*(open_split(shipment.folder, name) for name in shipment.splits))
-            )
+            shipment = replace(shipment, fetch=put_data(*shipment.files()))
         if measure is not None and shipment is not None:
             local = partial(measure, shipment)
             measure_on = partial(measure_on_node, local) if target.address else lambda kind: local()

@@ -39,6 +39,8 @@ LONG = [
     "search/engine/test_driver_crashes",
     "trainable/training/test_resume",
     "trainable/test_commands",
+    "trainable/networks/test_contract",
+    "analysis/exports/test_onnx_networks",
     "trainable/training/test_fold",
     "test_extending",
     "cluster/deployment/test_dashboard",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from search.planning.step_seconds import AUGMENTATIONS
 from search.replay.comparison import mean_row, replay_outcomes
 from search.replay.curve_tables import read_table
 
@@ -83,7 +84,7 @@ def test_a_profile_lists_every_part_of_a_fold(run, small_folder, tmp_path):
     parts = {row["part"] for row in result["parts"]}
     assert {"forward", "backward", "optimizer", "waiting for input", "an evaluation", "a checkpoint"} <= parts
     assert sum(row["share"] for row in result["parts"]) == pytest.approx(1)
-    assert result["sample_ms"].keys() == {"none", "low", "medium", "high"} and min(result["sample_ms"].values()) > 0
+    assert result["sample_ms"].keys() == set(AUGMENTATIONS) and min(result["sample_ms"].values()) > 0
 
 
 def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path):
@@ -170,3 +171,26 @@ def test_the_bytes_of_a_step_are_those_that_its_operations_read_and_write():
         z.view(10, 10).t()
         z.add_(x)
     assert moved.total == 2 * 3 * 400
+
+
+def test_networks_are_measured_beside_the_unet(run, tmp_path):
+    done = run(
+        "networks",
+        "--networks unet-plain --size 64x50 --batch 2 --steps 1 --rounds 1 --device cpu --set encoder=test_resnet "
+        "--set attention=none --set width=4 --out found.json",
+    )
+    result = json.loads((tmp_path / "found.json").read_text())
+    unet, plain = result["networks"]
+    assert (unet["network"], unet["step_ratio"], unet["peak_ratio"]) == ("unet", 1.0, 1.0)
+    assert plain["network"] == "unet-plain" and plain["million_parameters"] < unet["million_parameters"]
+    assert plain["step_ratio"] == pytest.approx(plain["step_ms"] / unet["step_ms"])
+    assert min(row[key] for row in (unet, plain) for key in ("step_ms", "image_ms", "peak_mb")) > 0
+    assert "unet-plain" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("--networks unet_plain", "Did you mean 'unet-plain'"), ("--size 16x16", "must be at least 32")],
+)
+def test_mistakes_in_the_measurement_of_networks_are_one_line(run, words, message):
+    assert message in run("networks", words, expected=2).stderr

@@ -66,12 +66,12 @@ def commands(section_title):
     return re.findall(r"```\n(python .*?)\n```", section[1])
 
 
-@pytest.mark.parametrize("command", [*commands("A loss"), *commands("An encoder")])
+@pytest.mark.parametrize("command", [*commands("A loss"), *commands("An encoder"), *commands("A network")])
 def test_a_new_loss_and_a_new_network_are_trained(run, small_folder, small_cache, tmp_path, command):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "scribbles").symlink_to(small_folder)
     small = [word for value in SMALL for word in ("--set", value)]
-    encoder = [] if "encoder" in command or "small" in command else ["--set", "encoder=test_resnet"]
+    encoder = [] if "encoder" in command or "architecture=small" in command else ["--set", "encoder=test_resnet"]
     done = run(command, *small, *encoder, "--cache", str(small_cache), "--format", "json")
     assert done.returncode == 0, done.stderr
     assert 0 <= json.loads(done.stdout)["best"]["original"]["miou"] <= 1

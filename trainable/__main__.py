@@ -1,4 +1,4 @@
-"""``python -m trainable``: check a data set, make or import one, look at augmentation, train one fold."""
+"""``python -m trainable``: check a data set, make or import one, list what a config may hold, train one fold."""
 
 from pathlib import Path
 from typing import Annotated
@@ -215,7 +215,7 @@ def show(
     with progress_bar("decoding images") as progress:
         opened = open_data(folder, working, split, cache, progress)
     save_samples(opened, out, count, seed)
-    say(f"{out}: {min(count, len(opened.stems))} images, two epochs of each level")
+    say(f"{out}: {min(count, len(opened.stems))} images, two epochs of each augmentation")
 
 
 @app.command()
@@ -228,6 +228,20 @@ def parameters(output: Output = Format.table) -> None:
     from trainable.printing import print_rows
 
     print_rows(describe(), output)
+
+
+@app.command()
+def networks(output: Output = Format.table) -> None:
+    """List every network: parameters in millions at defaults, its own hyperparameters, stride, ONNX export.
+
+    Images whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
+
+    Example: `python -m trainable networks --format csv`
+    """
+    from trainable.networks.listing import network_rows
+    from trainable.printing import print_rows
+
+    print_rows(network_rows(), output)
 
 
 @app.command()

@@ -7,19 +7,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.config import Config, make_config, parse_assignments
+from trainable.config import Config, make_config, network_name, parse_assignments
 from trainable.data.dataset import open_split
 from trainable.data.decoded_images import SCRIBBLES, Data, open_data
 from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.errors import FoldFailed
 from trainable.exit_codes import INTERRUPTED
 from trainable.objectives.metrics import OF_VOLUMES, known_metric, main_metrics, metrics_of
+from trainable.preflight.network_check import check_networks
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
@@ -64,7 +65,7 @@ def fit_fold(request: Request, output: Format) -> int:
     folds = folds_of(data, request.folds, request.fold_seed)
     folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
     say(
-        f"{config.encoder} {config.architecture}, {_loss(config)}, augmentation {config.augmentation}, "
+        f"{network_name(config.network)}, {_loss(config)}, augmentation {config.augmentation}, "
         f"{data.size[0]}x{data.size[1]}: fold {request.fold} of {folds.count}, "
         f"{len(folds.training(request.fold))} images to train on, {len(folds.held_out(request.fold))} held out"
     )
@@ -87,22 +88,73 @@ def fit_fold(request: Request, output: Format) -> int:
 
 
 def _loss(config: Config) -> str:
-    return "cross-entropy on scribbles" if config.supervision == SCRIBBLES else f"{config.loss} loss"
+    return f"{config.objective} on scribbles" if config.supervision == SCRIBBLES else f"{config.loss} loss"
 
 
 def _train(
     request: Request, config: Config, data: Data, folds: Folds, folder: Path, validation: Data | None
 ) -> tuple[Report | None, bool]:
+    # Imported here, so that mistakes are reported before torch is loaded.
+    from trainable.pretraining.shared import needs_encoder
     from trainable.training.checkpoint import LAST
-    from trainable.training.fold import (
-        train_fold,
-    )  # imported here, so that mistakes are reported before torch is loaded
 
+    check_networks([config.model_copy(update={"size": data.size})], run=lambda work, configs: work(configs))
     if not (folder / LAST).exists():
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
+    with _interruptible() as stops:
+        encoder = None
+        if needs_encoder(config, folder):
+            encoder = _pretrain(request, config, data, folds, folder, lambda step: not stops)
+            if encoder is None:
+                return None, True
+        return _train_fold(request, config, data, folds, folder, validation, encoder, stops), bool(stops)
+
+
+def _pretrain(
+    request: Request, config: Config, data: Data, folds: Folds, folder: Path, keep_going: Callable[[int], bool]
+) -> Mapping[str, Any] | None:
+    """The encoder that the fold starts from, found or made beside the folder; None if it was interrupted."""
+    from trainable.pretraining.shared import pretrained_encoder
+
+    root = Path("runs", "fit") if request.out is None else folder.parent
+    making = pretrained_encoder(
+        config,
+        data,
+        folds,
+        request.fold,
+        folder,
+        root,
+        cache=request.cache,
+        device=request.device,
+        keep_going=keep_going,
+        checkpoint_seconds=request.checkpoint_seconds,
+    )
+    with progress_bar("pre-training") as progress:
+        while True:
+            try:
+                epoch = next(making)
+            except StopIteration as end:
+                weights: Mapping[str, Any] | None = end.value
+                return weights
+            progress(epoch.number, epoch.of)
+            say(str(epoch))
+
+
+def _train_fold(
+    request: Request,
+    config: Config,
+    data: Data,
+    folds: Folds,
+    folder: Path,
+    validation: Data | None,
+    encoder: Mapping[str, Any] | None,
+    stops: list[int],
+) -> Report | None:
+    from trainable.training.fold import train_fold
+
     last: Report | None = None
-    with _interruptible() as stops, watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
+    with watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
 
         def keep_going(step: int) -> bool:
             watcher.step(step)
@@ -122,10 +174,11 @@ def _train(
             checkpoint_seconds=request.checkpoint_seconds,
             keep_probabilities=request.probabilities,
             validation=validation,
+            encoder=encoder,
         )
         for last in reports:
             watcher.report(last)
-        return last, bool(stops)
+    return last
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class FoldTrial(tune.Trainable):
             _check_machine(self.job)
             self.arrived = True
         result = self._step()
-        if "step" not in result:
+        if "step" not in result and "pretraining" not in result:
             self.cleanup()  # the actor may be idle now and must not hold memory
         return packed({**result, "node": _node()})
 
@@ -161,8 +161,9 @@ def _settled(job: Result) -> tuple[Result, Callable[[Reports], Reports]]:
     if "store" not in job:
         return job, lambda reports: reports
     from trainable.storage.node_folder import Workplace
+    from trainable.storage.object_store import Store
 
-    place = Workplace(job)
+    place = Workplace(Store(job["store"]).under("configs", job["config_id"], f"fold_{job['fold']}"))
     return {**job, "folder": str(place.folder)}, place.carry
 
 
@@ -204,10 +205,12 @@ def _logged(job: dict[str, Any], reports: Generator[Result, None, None]) -> Gene
 
 
 def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Result, None, None]:
-    from trainable.scripted import Script, run_script
+    from trainable.scripted import Script, run_script, run_stage
 
-    script = {name: value for name, value in job["values"].items() if name in Script.model_fields}
-    yield from run_script(Script(**script), job["fold"], Path(job["folder"]), job["until"], alive)
+    script = Script(**{name: value for name, value in job["values"].items() if name in Script.model_fields})
+    folder = Path(job["folder"])
+    yield from run_stage(script, job["values"], job["fold"], folder, Path(job["journal"]).parent)
+    yield from run_script(script, job["fold"], folder, job["until"], alive)
 
 
 def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:
@@ -216,7 +219,9 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     from trainable.augmentation.batches import default_workers
     from trainable.config import make_config
     from trainable.data.decoded_images import open_data
-    from trainable.machine.device import is_out_of_memory, limit_memory, pick_device
+    from trainable.machine.device import is_out_of_memory, limit_memory, pick_device, release_memory
+    from trainable.pretraining.shared import as_results, needs_encoder, pretrained_encoder
+    from trainable.storage.object_store import Store
     from trainable.training.fold import train_fold
     from trainable.training.labels import open_validation
 
@@ -239,6 +244,14 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     validation = open_validation(data, shipment.validation)
     folder = Path(job["folder"])
     fold, until, metric = job["fold"], job["until"], job["metric"]
+    encoder = None
+    if needs_encoder(config, folder):
+        root = Store(job["store"]) if "store" in job else Path(job["journal"]).parent
+        making = pretrained_encoder(
+            config, data, shipment.folds, fold, folder, root, device=str(device), keep_going=alive
+        )
+        encoder = yield from as_results(making)
+        release_memory()
     reports = train_fold(
         config,
         data,
@@ -251,6 +264,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
         workers=workers,
         keep_going=alive,
         validation=validation,
+        encoder=encoder,
     )
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:

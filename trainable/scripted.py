@@ -6,18 +6,20 @@ processes but are not synced: power cuts are not simulated, and syncing is slow.
 """
 
 import errno
+import hashlib
 import json
 import math
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainable.config import made_of
 from trainable.errors import FoldFailed
 from trainable.storage.atomic_files import TEMPORARY, append_line
 from trainable.training.fold_log import note
@@ -42,6 +44,12 @@ class Script(BaseModel):
     fault_step: int = Field(1, ge=1, description="the step at which it goes wrong")
     fault_folds: tuple[int, ...] | None = Field(None, description="the folds in which it goes wrong; none means all")
     fault_times: int = Field(1, ge=0, description="how often, after which the fold succeeds")
+    pretraining: Literal["none", "dino"] = Field("none", description="a stage before the first step")
+    pretraining_epochs: int = Field(100, ge=1, description="results of that stage")
+    pretraining_seconds: float = Field(0.0, ge=0, description="time that an epoch of it takes")
+    pretraining_fault: Literal["none", "kill"] = Field(
+        "none", description="what goes wrong in its second epoch, once per encoder"
+    )
 
     def report_steps(self, until: int) -> list[int]:
         count = min(self.evaluations, self.steps)
@@ -83,6 +91,30 @@ def run_script(
             yield state["report"]
         if not keep_going(state["step"]):
             return
+
+
+def run_stage(script: Script, values: Mapping[str, Any], fold: int, folder: Path, root: Path) -> Iterator[Any]:
+    """The results of pre-training, which all configs that agree in what decides it share; nothing without it."""
+    decisive = made_of(values)
+    if decisive is None or (folder / STATE).exists():
+        return
+    name = hashlib.sha256(json.dumps([decisive, fold], sort_keys=True).encode()).hexdigest()[:16]
+    product, progress, fault = (root / "pretraining" / name / file for file in ("made.json", "last.json", "fault"))
+    product.parent.mkdir(parents=True, exist_ok=True)
+    began, epochs = time.perf_counter(), script.pretraining_epochs
+    done = json.loads(progress.read_text()) if progress.exists() else 0
+    while not product.exists():
+        if done == 1 and script.pretraining_fault == "kill" and not fault.exists():
+            fault.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(script.pretraining_seconds)
+        done += 1
+        note(folder, f"pre-training, epoch {done} of {epochs}")
+        _write(progress if done < epochs else product, done)
+        seconds = time.perf_counter() - began
+        yield {"pretraining": {"ready": False, "epoch": done, "of": epochs, "seconds": seconds}}
+    seconds = time.perf_counter() - began if done == epochs else 0.0
+    yield {"pretraining": {"ready": True, "seconds": seconds}}
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
 from trainable.preflight.network_check import check_networks
+from trainable.pretraining.unlabelled import open_unlabelled
 from trainable.printing import plural, progress_bar, say
 from trainable.storage.cached_copies import data_folder
 from trainable.storage.urls import is_url
@@ -189,7 +190,16 @@ def _prepare_data(space: Space) -> Data | None:
         opened = [open_data(folder, size, progress=progress) for size in sizes]
         for data in opened:
             open_validation(data, space.settings.validation, progress=progress)
+            for name in _unlabelled(space):
+                open_unlabelled(data, name, progress=progress)
     return opened[0]
+
+
+def _unlabelled(space: Space) -> tuple[str, ...]:
+    """The splits whose images some config adds to pre-training."""
+    named = space.parameters.get("pretraining_data")
+    values = named.values if isinstance(named, Choice) else [space.constants.get("pretraining_data")]
+    return tuple(sorted({name for value in values if value is not None for name in str(value).split(",")}))
 
 
 def _fetch_weights(space: Space) -> None:
@@ -211,6 +221,7 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
         data.split.root.parent.absolute(),
         data.split.name,
         validation=space.settings.validation,
+        unlabelled=_unlabelled(space),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from search.engine.failure_limits import Failure, FailureLimits
 from search.engine.listeners import Listeners, Outcome
+from search.engine.stages import SharedStages
 from search.messages import Finished, Job, Report, Stop
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study
@@ -68,6 +69,7 @@ class JobFeed:
         self.exclusive_retries: list[Job] = []  # ran out of memory on a shared device: retried while no other job runs
         self.exclusive_trial: str | None = None
         self.failure_limits = FailureLimits(settings.retries)
+        self.stages = SharedStages(study, values)
         self.started_at = time.monotonic()
         self.outcome = Outcome("")
         self.ending: str | None = None  # why the run is about to end
@@ -87,9 +89,10 @@ class JobFeed:
     def _next(self, trial: str) -> dict[str, Any] | str | None:
         self._check_for_end()
         if self.ending is not None:
-            for job in self.exclusive_retries + self.retries:
-                self.study.lost(job, self.ending)
-            self.exclusive_retries, self.retries = [], []
+            for queue in (self.exclusive_retries, self.retries, self.stages.held_back):
+                for job in queue:
+                    self.study.lost(job, self.ending)
+                queue.clear()
             return None if self.jobs else "FINISHED"
         allotment = self._free_allotment()
         if allotment is None:
@@ -99,16 +102,28 @@ class JobFeed:
             if self.jobs:
                 return None
             return self._hand_out(trial, self.exclusive_retries.pop(0), allotment, exclusive=True)
-        if self.retries:
-            return self._hand_out(trial, self.retries.pop(0), allotment)
-        if self._trials_spent:
-            return None
-        answer = self.study.next()
-        if isinstance(answer, Finished):
-            self.outcome.reason = answer.reason
-            self.outcome.budget_spent = self.study.policy.score_table.exhausted
-            return "FINISHED"
-        return self._hand_out(trial, answer, allotment) if isinstance(answer, Job) else None
+        if (waiting := self._waiting_job()) is not None:
+            return self._hand_out(trial, waiting, allotment)
+        most_held = self.study.look_ahead(sum(each.slots for each in self.allotments()))
+        while len(self.stages.held_back) < most_held and not self._trials_spent:
+            answer = self.study.next()
+            if isinstance(answer, Finished):
+                self.outcome.reason = answer.reason
+                self.outcome.budget_spent = self.study.policy.score_table.exhausted
+                return "FINISHED"
+            if not isinstance(answer, Job):
+                return None
+            if not self.stages.must_wait(answer):
+                return self._hand_out(trial, answer, allotment)
+            self.stages.hold_back(answer)
+        return None
+
+    def _waiting_job(self) -> Job | None:
+        """The first job that was held back or is to be retried and can start now."""
+        for job in [job for job in self.retries if self.stages.must_wait(job)]:
+            self.retries.remove(job)
+            self.stages.hold_back(job)
+        return self.retries.pop(0) if self.retries else self.stages.take_ready()
 
     def _free_allotment(self) -> Allotment | None:
         """The first allotment that has a free slot."""
@@ -118,13 +133,19 @@ class JobFeed:
     @property
     def has_more_jobs(self) -> bool:
         """Whether another job could be handed out if there were a free slot."""
-        return self.ending is None and bool(self.retries or self.study.policy.choose() is not None)
+        if self.ending is not None:
+            return False
+        if any(not self.stages.must_wait(job) for job in self.retries + self.stages.held_back):
+            return True
+        job = self.study.policy.choose()
+        return job is not None and not self.stages.must_wait(job)
 
     def _hand_out(self, trial: str, job: Job, allotment: Allotment, exclusive: bool = False) -> dict[str, Any]:
         if exclusive:  # whole GPUs, so Ray waits until the actors of other jobs are gone
             allotment = replace(allotment, gpus=math.ceil(allotment.gpus), memory=1.0)
         self.jobs[trial], self.held[trial] = job, allotment
         self.exclusive_trial = trial if exclusive else None
+        self.stages.started(trial, job)
         self.on_event("job", {"config": job.config, "fold": job.fold, "until": job.until})
         return {
             **self.settings.job,
@@ -155,6 +176,11 @@ class JobFeed:
             if "storage" in result:
                 # Every fold would fail the same way, so the run ends until the storage is fixed.
                 raise UserError(f"{result['storage']}; fix this and launch again: everything reported so far is kept")
+            if "pretraining" in result:
+                self.failure_limits.reported((job.config, job.fold))
+                self.stages.progressed(trial, job, self._gpus(trial), result["pretraining"])
+                return self._continues(trial)
+            self.stages.ended(trial, job, self._gpus(trial))
             if result.get("failed") == OUT_OF_MEMORY:
                 self._out_of_memory(trial, job, str(result["message"]), shared=self.held[trial].crowded)
                 return False
@@ -165,7 +191,7 @@ class JobFeed:
                 self._give_back(trial, "ended early")
                 return False
             step, score, seconds = int(result["step"]), float(result["score"]), float(result["seconds"])
-            report = Report(job.config, job.fold, step, score, seconds, self.held[trial].gpus or 1.0)
+            report = Report(job.config, job.fold, step, score, seconds, self._gpus(trial))
             self.failure_limits.reported((job.config, job.fold))
             verdict = self.study.report(report)
             reason = verdict.reason if isinstance(verdict, Stop) else None
@@ -173,11 +199,20 @@ class JobFeed:
             if reason is not None:
                 del self.jobs[trial]
                 return False
-            self._check_for_end()
-            if self.ending is None:
+            if self._continues(trial):
                 return True
-            self._give_back(trial, self.ending)
         return False
+
+    def _continues(self, trial: str) -> bool:
+        """Whether a trial goes on, which it does unless the run ends."""
+        self._check_for_end()
+        if self.ending is not None:
+            self._give_back(trial, self.ending)
+        return self.ending is None
+
+    def _gpus(self, trial: str) -> float:
+        """The share of a GPU that a trial uses, or 1 if there is no GPU."""
+        return self.held[trial].gpus or 1.0
 
     def worker_failed(self, trial: str, message: str, failure: Failure) -> None:
         """The process of a trial ended: retry the job from its checkpoint, within the failure limits."""
@@ -185,6 +220,7 @@ class JobFeed:
         if job is None:
             return
         with self._errors_end_the_run():
+            self.stages.ended(trial, job, self._gpus(trial))
             last_line = message.splitlines()[-1] if message else "the worker died"
             if failure is Failure.WRONG_NODE:
                 self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": last_line})
@@ -247,6 +283,7 @@ class JobFeed:
         """An exclusive job stays exclusive."""
         queue = self.exclusive_retries if trial == self.exclusive_trial else self.retries
         queue.append(self.jobs.pop(trial))
+        self.stages.ended(trial, queue[-1], self._gpus(trial))
 
     def _fault(self, job: Job, fault: str) -> None:
         self.study.fault(job, fault)
@@ -272,6 +309,7 @@ class JobFeed:
 
     def _give_back(self, trial: str, reason: str) -> None:
         job = self.jobs.pop(trial)
+        self.stages.ended(trial, job, self._gpus(trial))
         self.study.lost(job, reason)
         self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": reason})
 
@@ -289,7 +327,7 @@ class JobFeed:
         elif wall is not None and time.monotonic() - self.started_at > wall:
             reason = f"the wall-clock budget of {wall:.0f} s is spent"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
-        elif self._trials_spent and not (self.jobs or self.exclusive_retries or self.retries):
+        elif self._trials_spent and not (self.jobs or self.exclusive_retries or self.retries or self.stages.held_back):
             reason, override = f"the budget of {plural(trials, 'fold trial')} is spent", f"budget.trials={2 * trials}"
             self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, override=override)
 

@@ -164,7 +164,7 @@ class VerdictScheduler(FIFOScheduler):
         if "storage" in values and not self.nodes.trusts(values["node"]):
             self.feed.worker_failed(trial.trial_id, values["storage"], Failure.WRONG_NODE)
             return str(TrialScheduler.STOP)
-        if "step" in values:
+        if "step" in values or "pretraining" in values:
             self.nodes.worker_reported(values["node"])
         continues = self.feed.result(trial.trial_id, values)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)

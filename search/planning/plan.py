@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from search.planning.label_check import check_space_labels
+from search.planning.pretraining import Pretraining, estimate_pretraining
 from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
 from search.planning.step_seconds import StepEstimates, estimate_steps
 from search.replay.timetable import Limits, Usage, schedule_in_order, usage
@@ -42,6 +43,7 @@ class Plan:
     estimates: StepEstimates
     slots: int
     affordable: float | None = None  # configs that an open-ended run could train in full
+    pretraining: Pretraining | None = None  # what its usages do not include
 
     @property
     def trials(self) -> int | None:
@@ -90,7 +92,8 @@ def make_plan(space: Space, options: PlanOptions) -> Plan:
     else:
         expected, worlds = rehearse(space, points, estimates.by_config, slots, limits), worlds_for(len(points))
     steps = len(folds) * sum(point.config.steps for point in points)
-    return Plan(space, len(points), steps, usage(full_grid, Limits()), tuple(expected), worlds, estimates, slots)
+    grid, before = usage(full_grid, Limits()), estimate_pretraining(space, points, estimates.by_config)
+    return Plan(space, len(points), steps, grid, tuple(expected), worlds, estimates, slots, pretraining=before)
 
 
 def planned(space: Space) -> Sequence[Point] | None:

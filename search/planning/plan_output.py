@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from search.planning.plan import Plan, PlanOptions, make_plan
+from search.planning.pretraining import Pretraining
 from search.planning.rehearsal import KINDS
 from search.planning.step_seconds import duration
 from search.replay.timetable import Usage
@@ -49,6 +50,9 @@ def document(plan: Plan) -> dict[str, Any]:
         "gpu_hours": figures["gpu_hours"],
         "cost": figures.get("cost"),
         "wall_hours": figures["wall_hours"],
+        "pretraining": None
+        if plan.pretraining is None
+        else {"encoders": plan.pretraining.encoders, "gpu_hours": plan.pretraining.seconds / 3600},
         "expected_trials": figures["trials"]["expected"],
         "share": expected / grid if grid else None,
         "slots": plan.slots,
@@ -98,6 +102,8 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         ("a step", plan.estimates.description),
         *(("", note) for note in plan.estimates.notes),
     ]
+    if plan.pretraining is not None:
+        found.insert(3, ("before", f"{_pretraining(plan.pretraining)}, in addition"))
     if not isinstance(plan.space.settings.sampler, GridSampler):
         found.append(("sampler", f"{settings['sampler']}; the plan uses randomly drawn configs in its place"))
     if budget := _budget(plan):
@@ -116,7 +122,14 @@ def brief(plan: Plan) -> list[str]:
             f"{_counts(plan)}{grid}; expected {_expected(plan)}",
             "; ".join([f"a step {plan.estimates.description}", *plan.estimates.notes]),
         ]
+    if plan.pretraining is not None and plan.estimates.source != "assumed":
+        found.insert(1, f"before: {_pretraining(plan.pretraining)}, in addition")
     return [*found, f"budget: {budget}"] if (budget := _budget(plan)) else found
+
+
+def _pretraining(found: Pretraining) -> str:
+    each = duration(found.seconds / found.encoders)
+    return f"pre-training of {plural(found.encoders, 'encoder')}, about {each} each, {hours(found.seconds)} GPU-hours"
 
 
 def hours(seconds: float) -> str:

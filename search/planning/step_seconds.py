@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 from search.planning.calibration import calibrated, remembered
 from spaces.space import Point, Space
-from trainable.config import STRIDE, Config
+from trainable.config import STRIDE
 from trainable.data.dataset import auto_size, open_split
 from trainable.errors import UserError
 from trainable.machine.hardware import accelerators
@@ -17,12 +16,13 @@ from trainable.storage.cached_copies import data_folder
 # An estimate for an A100 from the network's arithmetic and memory traffic, not a measurement.
 ASSUMED_SECONDS, ASSUMED_VOLUME = 0.016, 8 * 480 * 352
 ASSUMED = (
-    "an estimate for an A100: 16 ms at batch 8, 480x352, scaled by batch x pixels, the same for every encoder",
+    "an estimate for an A100: 16 ms at batch 8, 480x352, scaled by batch x pixels, the same for every network",
     "--calibrate measures it, --step-seconds sets it",
 )
 NO_GPU = "this machine has no GPU and is much slower: --calibrate measures it, --step-seconds sets it"
 FORWARD = 1 / 3  # of the time of a step; the backward pass takes the rest
-LEVELS = get_args(Config.model_fields["augmentation"].annotation)
+# By the time per sample on one core, measured at 480x352 and 160x128 (benchmarks/profile_fold.py).
+AUGMENTATIONS = ("none", "contrastive", "low", "medium", "high", "textbook")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _scripted_seconds(point: Point) -> float:
 
 
 def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
-    """The shape of each config; configs that differ only in augmentation get the heaviest of their levels."""
+    """The shape of each config; configs that differ only in augmentation get the slowest of them."""
     shapes = {
         point.id: shape_of(
             point.config,
@@ -142,7 +142,7 @@ def _shapes(points: Iterable[Point], images: Images) -> dict[str, Shape]:
     heaviest: dict[Shape, str] = {}
     for shape in shapes.values():
         key = replace(shape, augmentation="")
-        heaviest[key] = max(heaviest.get(key, LEVELS[0]), shape.augmentation, key=LEVELS.index)
+        heaviest[key] = max(heaviest.get(key, AUGMENTATIONS[0]), shape.augmentation, key=AUGMENTATIONS.index)
     return {
         id_: replace(shape, augmentation=heaviest[replace(shape, augmentation="")]) for id_, shape in shapes.items()
     }
@@ -166,7 +166,7 @@ def _assumed(shape: Shape) -> StepTime:
 
 def _scaled(shape: Shape, times: Mapping[Shape, StepTime], largest: Shape) -> StepTime:
     """The time of this shape, or scaled from the nearest shape with the same network, or else from the largest."""
-    same_network = [other for other in times if (other.encoder, other.attention) == (shape.encoder, shape.attention)]
+    same_network = [other for other in times if other.network == shape.network]
     nearest = min(same_network or [largest], key=lambda other: abs(other.volume - shape.volume))
     pixels = (shape.width * shape.height) / (nearest.width * nearest.height)
     time = times[nearest]

@@ -61,6 +61,10 @@ class ScoreTable:
             self.failed[report.config] = min(cell, self.failed.get(report.config, cell))
         return True
 
+    def spend(self, gpu_seconds: float) -> None:
+        """Count GPU-seconds that belong to no report, such as those of pre-training."""
+        self._spent += round(gpu_seconds * 1e6)
+
     def score(self, config: str, fold: int, step: int) -> float | None:
         curve = self._curves.get((config, fold))
         return None if curve is None else curve.get(step)
@@ -107,7 +111,7 @@ class ScoreTable:
 
     @property
     def spent(self) -> float:
-        """GPU-seconds of all fold trials."""
+        """GPU-seconds of all fold trials and their pre-training."""
         return self._spent / 1e6
 
     @property

@@ -63,6 +63,10 @@ def _job(trial: FoldState, fields: Any, horizon: int) -> None:
     trial.state, trial.reason = "running", ""
 
 
+def _held(trial: FoldState, fields: Any, horizon: int) -> None:
+    trial.state, trial.reason = "paused", "waits for the pre-trained encoder that another fold trial is making"
+
+
 def _report(trial: FoldState, fields: Any, horizon: int) -> None:
     trial.gpu_seconds += max(0.0, fields["seconds"] - trial.seconds) * fields.get("gpus", 1.0)
     trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
@@ -90,6 +94,7 @@ def _fault(trial: FoldState, fields: Any, horizon: int) -> None:
 
 _CHANGES: dict[str, Callable[[FoldState, Any, int], None]] = {
     "job": _job,
+    "held": _held,
     "report": _report,
     "stop": _stop,
     "lost": _stop,

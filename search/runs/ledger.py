@@ -1,7 +1,8 @@
 """The ledger: how the busy time of workers was used, computed from the journal alone.
 
 A worker is busy from the assignment of a job to its end, by the driver's clock. The time that the fold trial itself
-measured (training, evaluation, checkpoints) is *kept*. The time between its last report and a fault, and until it has
+measured (training, evaluation, checkpoints) is *kept*. That of *pre-training*, which other fold trials may share,
+counts for the one that did it. The time between its last report and a fault, and until it has
 caught up, is *lost*. Everything else (starting a worker, opening the data, waiting for the driver) is *overhead*. Times
 are whole microseconds, so that the parts add up exactly.
 """
@@ -15,7 +16,7 @@ from search.race.score_table import Cell
 from search.runs.fold_states import STATES, fold_states
 from search.runs.journal import Line
 
-PARTS = (*STATES, "under_way", "lost", "overhead")
+PARTS = (*STATES, "pretraining", "under_way", "lost", "overhead")
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Account:
 
     state: str = "waiting"
     kept: int = 0
+    pretraining: int = 0
     under_way: int = 0
     lost: int = 0
     overhead: int = 0
@@ -36,10 +38,10 @@ class Account:
 
     @property
     def busy(self) -> int:
-        return self.kept + self.under_way + self.lost + self.overhead
+        return self.kept + self.pretraining + self.under_way + self.lost + self.overhead
 
     def parts(self) -> dict[str, int]:
-        times = {"under_way": self.under_way, "lost": self.lost, "overhead": self.overhead, self.state: self.kept}
+        times = {part: getattr(self, part) for part in PARTS[len(STATES) :]} | {self.state: self.kept}
         return {part: times.get(part, 0) for part in PARTS}
 
 
@@ -104,6 +106,16 @@ class _TrialTimer:
             self.account.overhead += rest
         self.faulty = False
 
+    def pretrained(self, seconds: float) -> None:
+        spent = round(seconds * 1e6)
+        self.account.pretraining += spent
+        self.unattributed -= spent
+
+    def hold(self) -> None:
+        """The job was not handed out: it waits for another one."""
+        self.since = None
+        self.account.jobs -= 1
+
     def close(self) -> Account:
         account = self.account
         if self.faulty:
@@ -159,7 +171,7 @@ class _LedgerReader:
         return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown)
 
     def _apply(self, kind: str, fields: Mapping[str, Any], at: int) -> None:
-        if kind not in ("job", "report", "fault", "stop", "lost"):
+        if kind not in ("job", "report", "fault", "stop", "lost", "held", "pretraining"):
             return
         cell = (fields["config"], fields["fold"])
         trial = self.trials[cell]
@@ -171,10 +183,14 @@ class _LedgerReader:
             self.workers = max(self.workers, len(self.outstanding))
         elif kind == "report":
             trial.report(fields["seconds"])
+        elif kind == "pretraining":
+            trial.pretrained(fields["seconds"])
+        elif kind == "held":
+            trial.hold()
         elif kind == "fault":
             trial.account.faults += 1
             trial.faulty = True
-        if kind in ("stop", "lost") or "stop" in fields:
+        if kind in ("stop", "lost", "held") or "stop" in fields:
             trial.since = None
             self.outstanding.pop(cell, None)
 

@@ -20,7 +20,7 @@ CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
 CODE, DATA = "code", "data_hash"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
-CHANGEABLE = ("data", "budget", "resources", "tracking", "sampler.storage", "parameters.acceleration")
+CHANGEABLE = ("data", "budget", "resources", "tracking", "references", "sampler.storage", "parameters.acceleration")
 
 
 @dataclass(frozen=True)

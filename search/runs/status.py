@@ -9,6 +9,7 @@ from typing import Any
 
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
+from search.race.score_table import Cell
 from search.runs.fold_states import FoldStates
 from search.runs.journal import Line
 from search.runs.run_folder import Run
@@ -22,6 +23,8 @@ class Status:
         self.policy, self.score_table = policy, policy.score_table
         self.trials = FoldStates()
         self.workers = 0  # the most fold trials that this driver ran at once
+        self.encoders, self.pretraining_seconds = 0, 0.0  # that were pre-trained, and the GPU-seconds that it took
+        self._held: set[Cell] = set()  # outstanding, but waiting for one of them
         self.driven = False
         self.ended = ""
         self._began = self._last = math.nan  # times of the latest driver
@@ -33,9 +36,17 @@ class Status:
         if line.kind == "begin":
             self._before, self._began = self._recorded, line.at
             self.driven, self.ended, self.workers = True, "", 0
+            self._held.clear()
         elif line.kind == "end":
             self.ended = line.fields["reason"]
-        self.workers = max(self.workers, len(self.score_table.outstanding))
+        elif line.kind == "held":
+            self._held.add((line.fields["config"], line.fields["fold"]))
+        elif line.kind in ("job", "lost"):
+            self._held.discard((line.fields["config"], line.fields["fold"]))
+        elif line.kind == "pretraining":
+            self.encoders += line.fields["made"]
+            self.pretraining_seconds += line.fields["seconds"] * line.fields.get("gpus", 1.0)
+        self.workers = max(self.workers, len(self.score_table.outstanding) - len(self._held))
         self._last = line.at
 
     def set_driven(self, driven: bool) -> None:

@@ -10,6 +10,8 @@ from search.runs.journal import Journal, Line
 from spaces.space import Point
 from trainable.errors import UserError
 
+LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
+
 
 def entrant_of(point: Point) -> Entrant:
     return Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values))
@@ -57,6 +59,25 @@ class Study:
         """The worker died or returned the job, which may be assigned again."""
         self.journal.append("lost", config=job.config, fold=job.fold, fault=fault)
         self.policy.lost(job)
+
+    def look_ahead(self, workers: int) -> int:
+        """How many jobs may be held at once to find one that can start."""
+        return LOOK_AHEAD
+
+    def hold(self, job: Job) -> None:
+        """The job stays outstanding, but waits for what another one makes."""
+        self.journal.append("held", config=job.config, fold=job.fold)
+
+    def resume(self, job: Job) -> None:
+        """The job that was held is handed out."""
+        self.journal.append("job", **asdict(job))
+
+    def pretrained(self, job: Job, seconds: float, gpus: float, made: bool) -> None:
+        """Record what pre-training has taken in a job, and whether its product is there."""
+        share = {} if gpus == 1.0 else {"gpus": gpus}
+        fields = {"config": job.config, "fold": job.fold, "seconds": seconds, "made": made, **share}
+        self.journal.append("pretraining", **fields)
+        _pretraining(self.policy, fields)
 
     def fault(self, job: Job, description: str) -> None:
         """Record that a fold trial failed and is retried, which has no effect on the policy."""
@@ -121,6 +142,10 @@ def _release(policy: Policy, fields: Any) -> None:
     policy.release_job(fields["config"], fields["fold"])
 
 
+def _pretraining(policy: Policy, fields: Any) -> None:
+    policy.score_table.spend(fields["seconds"] * fields.get("gpus", 1.0))
+
+
 def _ignore(policy: Policy, fields: Any) -> None:
     """Ignore records that have no effect on policies."""
 
@@ -137,4 +162,5 @@ _REPLAY: dict[str, Callable[[Policy, Any], None]] = {
     "report": _note,
     "stop": _release,
     "lost": _release,
+    "pretraining": _pretraining,
 }

@@ -32,6 +32,10 @@ class GrowingStudy(Study):
             return Finished(f"{action.reason}, and {self.exhausted_reason}")
         return action
 
+    def look_ahead(self, workers: int) -> int:
+        """Few, if a sampler would have to propose a config for each without knowing the scores of the others."""
+        return super().look_ahead(workers) if self.proposals.ignores_scores else 2 * workers
+
     def add_proposals(self) -> None:
         """Add configs for as long as the policy needs new ones."""
         known, repeats = self.policy.score_table.entrants, 0

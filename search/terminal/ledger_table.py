@@ -6,7 +6,20 @@ from typing import Any
 from search.runs.ledger import PARTS, Ledger
 from trainable.printing import plural
 
-COLUMNS = ("config", "fold", "state", "kept", "under_way", "lost", "overhead", "busy", "unseen", "jobs", "faults")
+COLUMNS = (
+    "config",
+    "fold",
+    "state",
+    "kept",
+    "under_way",
+    "lost",
+    "overhead",
+    "busy",
+    "unseen",
+    "jobs",
+    "faults",
+    "pretraining",
+)
 
 
 def document(found: Ledger) -> dict[str, Any]:
@@ -37,6 +50,7 @@ def rows(found: Ledger) -> list[dict[str, Any]]:
             "unseen": account.unseen / 1e6,
             "jobs": account.jobs,
             "faults": account.faults,
+            "pretraining": account.pretraining / 1e6,
         }
         for (config, fold), account in sorted(found.accounts.items())
     ]

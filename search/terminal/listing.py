@@ -20,6 +20,7 @@ def document(status: Status) -> dict[str, Any]:
         "trials": {state: status.count(state) for state in STATES}
         | {"faults": sum(trial.faults for trial in status.trials.values())},
         "gpu_seconds": status.score_table.spent,
+        "pretraining": {"encoders": status.encoders, "gpu_seconds": status.pretraining_seconds},
         "leader": status.leader,
         "peers": list(status.policy.answer().peers) if status.leader else [],
     }
@@ -33,7 +34,10 @@ def summary(status: Status) -> str:
     if leader is not None and leader["mean"] is not None:
         best += f" with {leader['mean']:.4f} on {plural(leader['folds'], 'fold')}"
     configs = plural(len(status.score_table.entrants), "config")
-    return f"{status.state}; {configs}, fold trials: {counts}; {status.score_table.spent:.0f} s{best}"
+    spent = f"{status.score_table.spent:.0f} s"
+    if status.pretraining_seconds:
+        spent += f", {status.pretraining_seconds:.0f} s of it pre-training {plural(status.encoders, 'encoder')}"
+    return f"{status.state}; {configs}, fold trials: {counts}; {spent}{best}"
 
 
 def overview(run: Run) -> dict[str, Any]:

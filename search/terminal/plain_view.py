@@ -109,4 +109,8 @@ _FOLD_EVENTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "stop": lambda fields: str(fields["reason"]),
     "lost": lambda fields: f"job returned: {fields['fault']}",
     "fault": lambda fields: f"fault: {fields['fault']}",
+    "held": lambda fields: "waits for the encoder that another fold trial is pre-training",
+    "pretraining": lambda fields: (
+        f"{'pre-trained its encoder' if fields['made'] else 'pre-training, to be resumed'} in {fields['seconds']:.0f} s"
+    ),
 }

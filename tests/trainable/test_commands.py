@@ -57,6 +57,25 @@ def test_fit_trains_a_fold_and_ends_with_its_scores(run, small_folder, tmp_path)
     assert json.loads((folder / "config.json").read_text())["encoder"] == "test_resnet"
 
 
+DINO = ["pretraining=dino", "pretraining_epochs=2", "pretraining_batch_size=4", "projection_size=8", "local_crops=0"]
+
+
+def test_fit_pretrains_an_encoder_once_for_a_fold(run, small_folder, tmp_path):
+    words = ["fit", small_folder, "--folds", 4, *FAST, "--set", "steps=1"]
+    words += [word for value in DINO for word in ("--set", value)]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"pre-training, epoch 2 of 2: loss .*entropy .*KL ", done.stderr) and "step 1/1" in done.stderr
+    (log,) = (tmp_path / "runs/fit").glob("*/fold_0/log.txt")
+    assert "pre-training, epoch 1 of 2" in log.read_text()
+    again = run(*words, "--set", "loss=dice")
+    assert again.returncode == 0 and "pre-training, epoch" not in again.stderr, again.stderr
+    assert len(list((tmp_path / "runs/fit/pretraining").glob("*/encoder.safetensors"))) == 1
+    for assignment, problem in (("pretraining_batch_size=16", "larger than fold 0"), ("pretraining_data=x", "no such")):
+        refused = run(*words, "--set", assignment)
+        assert refused.returncode == 2 and problem in refused.stderr.splitlines()[-1], refused.stderr
+
+
 @pytest.mark.parametrize("output", ["json", "csv"])
 def test_data_goes_to_stdout_and_talk_to_stderr(run, small_folder, output):
     done = run("fit", small_folder, *FAST, "--set", "steps=1", "--format", output)
@@ -73,7 +92,7 @@ def test_data_goes_to_stdout_and_talk_to_stderr(run, small_folder, output):
     [
         (["fit", "nowhere"], "error: nowhere: no such folder"),
         (["fit", "DATA", "--set", "learning_rte=1"], "error: unknown hyperparameter 'learning_rte'. Did you mean"),
-        (["fit", "DATA", "--set", "size=100x100"], "error: size = '100x100': width and height must be multiples of 32"),
+        (["fit", "DATA", "--set", "size=100x31"], "error: size = '100x31': width and height must be at least 32"),
         (["fit", "DATA", "--set", "batch_size=17"], "error: batch_size = 17: larger than fold 0, which has 16 images"),
         (["fit", "DATA", "--fold", "5"], "error: fold 5: there are 5 folds, 0 to 4"),
         (["fit", "DATA", "--folds", "21"], "error: folds = 21: the data set has only 20 labelled images"),
@@ -220,7 +239,49 @@ def test_parameters_lists_every_hyperparameter(run):
     assert all(row["meaning"] and row["allowed"] for row in rows)
 
 
-@pytest.mark.parametrize("command", ["doctor", "synthesize", "import", "show", "fit", "parameters"])
+def test_networks_lists_every_network(run):
+    from trainable.networks.registry import ARCHITECTURES
+
+    rows = {row["network"]: row for row in json.loads(run("networks", "--format", "json").stdout)}
+    assert list(rows) == list(ARCHITECTURES)
+    assert rows["unet"]["million_parameters"] == 10.1 and rows["unet"]["stride"] == 32
+    assert rows["unet-plain"] == {
+        "network": "unet-plain",
+        "million_parameters": 31.04,  # the textbook's "about 31M"
+        "hyperparameters": "width, depth",
+        "stride": 16,
+        "onnx": "yes",
+    }
+
+
+def test_fit_names_a_network_without_encoder_and_trains_it_at_any_size(run, small_folder):
+    words = [
+        "architecture=attention-resunet",
+        "width=4",
+        "depth=2",
+        "size=50x41",
+        "steps=2",
+        "evaluations=1",
+        "batch_size=4",
+    ]
+    done = run("fit", small_folder, *(word for value in words for word in ("--set", value)))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("attention-resunet, width 4, depth 2, iou loss, augmentation low, 50x41: fold 0 of 5")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["encoder=swin_tiny_patch4_window7_224"], "cannot be the encoder of a unet at 96x64 (AssertionError: Input"),
+        (["architecture=unet-plain", "depth=7"], "depth = 7: halves images 7 times, so they must be at least 128x128"),
+    ],
+)
+def test_fit_reports_a_network_that_cannot_be_trained_in_one_line(run, small_folder, values, message):
+    done = run("fit", small_folder, *(word for value in values for word in ("--set", value)))
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["doctor", "synthesize", "import", "show", "fit", "parameters", "networks"])
 def test_help_contains_an_example(run, command):
     done = run(command, "--help")
     assert done.returncode == 0 and f"python -m trainable {command}" in done.stdout

@@ -63,7 +63,7 @@ def test_mistakes_are_found_before_anything_is_decoded(
 
 def test_a_fold_of_scribbles_names_its_loss_and_warns_of_inputs_that_show_it(fit):
     printed = fit("supervision=scribbles")
-    assert "unet, cross-entropy on scribbles, augmentation" in printed.err and "iou loss" not in printed.err
+    assert "unet, pce on scribbles, augmentation" in printed.err and "iou loss" not in printed.err
     assert "warning: with supervision=scribbles and inputs=image+scribble a network sees" in printed.err
 
 

@@ -1,9 +1,10 @@
 """Hyperparameters of training a fold: their types, ranges, defaults and conditions, and configs made of them."""
 
 from trainable.config.conditions import conditions_of
-from trainable.config.hyperparameters import ALONE, SCRIBBLED, UNSCORED, Config
+from trainable.config.hyperparameters import ALONE, SCRIBBLED, UNSCORED, Config, Network, network_name
 from trainable.config.making import allowed, describe, make_config, parse_assignments
-from trainable.config.values import STRIDE, as_text
+from trainable.config.stages import made_of
+from trainable.config.values import STRIDE, as_written
 
 __all__ = [
     "ALONE",
@@ -11,10 +12,13 @@ __all__ = [
     "STRIDE",
     "UNSCORED",
     "Config",
+    "Network",
     "allowed",
-    "as_text",
+    "as_written",
     "conditions_of",
     "describe",
+    "made_of",
     "make_config",
+    "network_name",
     "parse_assignments",
 ]

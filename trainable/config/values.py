@@ -1,11 +1,12 @@
 """Types of hyperparameters that have a form of their own, such as a size or a weight per class."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-STRIDE = 32
+STRIDE = 32  # of most networks: the smallest size, and what "auto" is a multiple of
+
+Region = Literal["dice", "iou", "tversky"]  # losses with a region term that is weighted against cross-entropy
 
 
 def parse_size(value: Any) -> Any:
@@ -17,8 +18,8 @@ def parse_size(value: Any) -> Any:
         width, height = (int(part) for part in parts)
     except (TypeError, ValueError):
         raise ValueError("must be 'auto' or WIDTHxHEIGHT, as in 480x352") from None
-    if width < STRIDE or height < STRIDE or width % STRIDE or height % STRIDE:
-        raise ValueError(f"width and height must be multiples of {STRIDE} (the encoder halves them five times)")
+    if width < STRIDE or height < STRIDE:
+        raise ValueError(f"width and height must be at least {STRIDE}")
     return (width, height)
 
 
@@ -34,12 +35,40 @@ def parse_weights(value: Any) -> Any:
     return weights
 
 
-def as_text(value: Sequence[float]) -> str:
-    """The form in which a size or weights are written in a space, as in 480x352 or 1,3,3."""
-    whole = all(isinstance(each, int) for each in value)
-    return ("x" if whole else ",").join(repr(each).removesuffix(".0") for each in value)
+def parse_rates(value: Any) -> Any:
+    """Read "12,24,36" or [12, 24, 36] as three dilations."""
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        first, second, third = (int(part) for part in parts)
+    except (TypeError, ValueError):
+        raise ValueError("must be three whole numbers, as in 12,24,36") from None
+    if min(first, second, third) < 1:
+        raise ValueError("must be at least 1")
+    return (first, second, third)
 
 
+def as_written(name: str, value: Any) -> Any:
+    """A value as a user writes it: a size as 480x352, any other sequence as 1,3,3."""
+    if not isinstance(value, (tuple, list)):
+        return value
+    return ("x" if name == "size" else ",").join(repr(each).removesuffix(".0") for each in value)
+
+
+RATES = {"allowed": "three whole numbers, as in 12,24,36"}
+Rates = Annotated[tuple[int, int, int], BeforeValidator(parse_rates)]
+
+
+def parse_names(value: Any) -> Any:
+    """Read "test1,test2" or ["test1", "test2"] as names in order, separated by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) and part.strip() for part in parts):
+        raise ValueError("must be none or names of splits, as in test1 or test1,test2")
+    return ",".join(sorted({part.strip() for part in parts}))
+
+
+Names = Annotated[
+    str, BeforeValidator(parse_names), Field(json_schema_extra={"allowed": "names of splits, as in test1,test2"})
+]
 Weights = Annotated[
     tuple[float, ...],
     BeforeValidator(parse_weights),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,14 @@ def open_split(folder: Path, name: str = "train") -> Split:
     if not split.truth and not split.scribbles:
         raise UserError(f"{split.root}: has neither masks nor scribbles, so nothing can be trained or scored on it")
     return split
+
+
+def images_alone(folder: Path, name: str) -> Split:
+    """The images of a split as a split without labels."""
+    split = find_splits(folder)[name]
+    if not split.images:
+        raise UserError(f"{split.root / IMAGES}: contains no image ({', '.join(SUFFIXES)})")
+    return replace(split, scribbles={}, truth={})
 
 
 def unread(folder: Path) -> list[BadFile]:

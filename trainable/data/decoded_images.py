@@ -129,6 +129,17 @@ def open_data(
 ) -> Data:
     """Open a split at working size; a missing or damaged cache entry is built first."""
     files = dataset.open_split(Path(folder), split)
+    return _opened(files, size, cache, progress)
+
+
+def open_images(
+    folder: Path, size: tuple[int, int], split: str, cache: Path | None = None, progress: Progress | None = None
+) -> Data:
+    """Open the images of a split alone; labels that it may have are neither read nor part of its hash."""
+    return _opened(dataset.images_alone(Path(folder), split), size, cache, progress)
+
+
+def _opened(files: Split, size: tuple[int, int] | str, cache: Path | None, progress: Progress | None) -> Data:
     content = files.hash
     width, height = dataset.auto_size(files, STRIDE) if isinstance(size, str) else size
     entry = (cache or cache_folder()) / f"v{VERSION}-{content[:20]}-{width}x{height}"

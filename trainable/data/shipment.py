@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trainable.data.dataset import Split, find_splits
+from trainable.data.dataset import Split, find_splits, images_alone, open_split
 from trainable.data.folds import Folds
 from trainable.data.task import FILE as TASK_FILE
 from trainable.errors import UserError
@@ -26,7 +26,7 @@ class Shipment:
     """What the fold trials of a run are trained on: the folds and the split that they divide.
 
     ``fetch`` downloads the split's files on a node that does not see its folder. Finished models are also scored on
-    the split ``validation``.
+    the split ``validation``; of the splits ``unlabelled``, pre-training sees the images.
     """
 
     folds: Folds
@@ -34,14 +34,18 @@ class Shipment:
     split: str
     fetch: Fetch | None = None
     validation: str | None = None
+    unlabelled: tuple[str, ...] = ()
 
-    @property
-    def splits(self) -> list[str]:
-        return [self.split] if self.validation is None else [self.split, self.validation]
+    def files(self) -> list[Split]:
+        """Everything that a node needs."""
+        labelled = [self.split] if self.validation is None else [self.split, self.validation]
+        images = [images_alone(self.folder, name) for name in self.unlabelled if name not in labelled]
+        return [open_split(self.folder, name) for name in labelled] + images
 
     def place(self) -> Path:
         """The folder with the data on this machine."""
-        return located(self.folder, self.split, self.folds.data_hash, self.fetch)
+        others = {*self.unlabelled, *([] if self.validation is None else [self.validation])}
+        return located(self.folder, self.split, self.folds.data_hash, self.fetch, tuple(sorted(others)))
 
 
 def parts_of(*splits: Split) -> Iterator[bytes]:
@@ -72,27 +76,27 @@ def _archive() -> tuple[io.BytesIO, tarfile.TarFile]:
     return buffer, tarfile.open(fileobj=buffer, mode="w", dereference=True)
 
 
-def located(original: Path, split: str, content: str, fetch: Fetch | None) -> Path:
+def located(original: Path, split: str, content: str, fetch: Fetch | None, others: tuple[str, ...] = ()) -> Path:
     """The local folder of the data: the original one if it is visible, otherwise the copy that was sent."""
-    if fetch is None or _holds(original, split, content):
+    if fetch is None or _holds(original, split, content, others):
         return original
-    kept = cache_folder() / "data" / content[:20]
+    kept = cache_folder() / "data" / "-".join([content[:20], *others])
     with locked(kept.with_name(f".{kept.name}.lock")):
-        if not _holds(kept, split, content):
+        if not _holds(kept, split, content, others):
             _unpack(kept, fetch())
             _holds.cache_clear()
-    if not _holds(kept, split, content):
+    if not _holds(kept, split, content, others):
         raise UserError(f"{kept}: this copy of {original} differs from the data that the search was launched with")
     return kept
 
 
 @lru_cache(maxsize=16)
-def _holds(folder: Path, split: str, content: str) -> bool:
+def _holds(folder: Path, split: str, content: str, others: tuple[str, ...]) -> bool:
     try:
-        found = find_splits(folder).get(split)
+        splits = find_splits(folder)
     except UserError:
         return False
-    return found is not None and found.hash == content
+    return splits.keys() >= {split, *others} and splits[split].hash == content
 
 
 def _unpack(kept: Path, parts: Iterable[bytes]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import SCRIBBLED, Config
+from trainable.config import SCRIBBLED, Config, Network, network_name
 
 GIB = 2**30
 
@@ -37,9 +37,7 @@ class Footprint:
 class Shape:
     """The part of a config that determines its memory."""
 
-    architecture: str
-    encoder: str
-    attention: str | None
+    network: Network
     size: tuple[int, int]
     batch_size: int
     precision: str
@@ -47,11 +45,12 @@ class Shape:
     acceleration: str = "auto"
     inputs: str = SCRIBBLED
     classes: int = 2
+    pretraining: tuple[int, int, int] | None = None  # batch, small views and projection of the stage before
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Configs of one kind have the same network, so their memory grows with the batch alone."""
-        return (self.architecture, self.encoder, self.attention, self.inputs)
+        """Configs of one kind have the same network and stage, so their memory grows with the batch alone."""
+        return (self.network, self.inputs, self.pretraining)
 
     @property
     def load(self) -> tuple[int, bool]:
@@ -61,15 +60,14 @@ class Shape:
 
     def __str__(self) -> str:
         width, height = self.size
-        return f"encoder {self.encoder}, batch_size {self.batch_size}, size {width}x{height}"
+        text = f"{network_name(self.network)}, batch_size {self.batch_size}, size {width}x{height}"
+        return text if self.pretraining is None else f"{text}, pretraining_batch_size {self.pretraining[0]}"
 
 
 def shape_of(config: Config, size: tuple[int, int], classes: int = 2) -> Shape:
     """``size`` is the working size, since a config may say "auto"."""
     return Shape(
-        config.architecture,
-        config.encoder,
-        config.attention,
+        config.network,
         size,
         config.batch_size,
         config.precision,
@@ -77,6 +75,9 @@ def shape_of(config: Config, size: tuple[int, int], classes: int = 2) -> Shape:
         config.acceleration,
         config.inputs,
         classes,
+        None
+        if config.pretraining == "none"
+        else (config.pretraining_batch_size, config.local_crops, config.projection_size),
     )
 
 

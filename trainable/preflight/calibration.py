@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from trainable.augmentation.batches import PREFETCHED, default_workers, training_batches
-from trainable.config import Config
+from trainable.config import Config, network_name
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import folds_of
 from trainable.data.synthetic.synthesize import SIDES, synthesize
@@ -45,7 +45,7 @@ def measure(
         if not is_out_of_memory(error):
             raise
         shape = f"batch {config.batch_size} at {size[0]}x{size[1]}"
-        raise UserError(f"encoder {config.encoder}, {shape}: does not fit in the memory of {device}") from error
+        raise UserError(f"{network_name(config.network)}, {shape}: does not fit in the memory of {device}") from error
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return name, StepTime(step, image, date.today().isoformat())
 
@@ -68,7 +68,7 @@ def _image_seconds(trial: FoldTrial) -> float:
     images = trial.held_out[: 2 * trial.config.batch_size]
     for _ in range(2):  # the first is a warm-up with the same shapes: a GPU selects algorithms per shape
         began = _now(trial.device)
-        evaluate(trial.ema.network, trial.data, images, trial.config, trial.device, trial.autocast)
+        evaluate(trial.ema.network, trial.data, images, trial.config, trial.device, trial.autocast, trial.class_weights)
     return (_now(trial.device) - began) / len(images)
 
 

@@ -72,17 +72,23 @@ def card_here() -> Card:
 
 
 def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int, device: str = "cuda") -> Footprint:
-    """Train, evaluate and write the results of a short fold, in a new process."""
+    """Pre-train for a few steps, then train, evaluate and write the results of a short fold, in a new process."""
     import torch
 
+    from trainable.machine.device import pick_device, release_memory
+    from trainable.pretraining.pretrain import first_steps
+    from trainable.pretraining.unlabelled import images_for
     from trainable.training.fold import train_fold
 
     others = _used() - _bare_context()
     data = open_data(folder, config.size)
     dealt = folds_of(data, folds, fold_seed)
-    short = config.model_copy(update={"steps": STEPS, "evaluations": 2, "patience": 0})
+    short = config.model_copy(update={"steps": STEPS, "evaluations": 2, "patience": 0, "pretraining": "none"})
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
         try:
+            if config.pretraining != "none":
+                first_steps(config, images_for(config, data, dealt, 0), 0, pick_device(device), STEPS)
+                release_memory()
             for _ in train_fold(short, data, dealt, 0, Path(scratch), device=device):
                 pass
         except FoldFailed as failure:  # a NaN loss is no problem: the memory has been measured by then
@@ -126,7 +132,7 @@ def _too_large(shape: Shape, card: Card, peak: int, others: int) -> str:
         has += f", of which other processes use {others / GIB:.1f}"
     return (
         f"one fold trial of {shape} does not fit on a GPU: it needs more than {peak / GIB:.1f} GiB, {has}. "
-        "Use a smaller batch_size or size in the space, or set resources.gpu = 1 to let such configs fail"
+        "Use smaller batches or a smaller size in the space, or set resources.gpu = 1 to let such configs fail"
     )
 
 

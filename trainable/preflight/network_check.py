@@ -1,4 +1,4 @@
-"""Checks that the networks of a space can be built, before the first fold trial is started.
+"""Checks that networks can be built and see images of their size, before the first fold trial is started.
 
 This needs torch, which takes seconds and half a gigabyte to load, so it runs in a separate process unless torch is
 loaded already, on torch's meta device; successful builds are cached with the decoded images.
@@ -44,15 +44,12 @@ def check_networks(configs: Iterable[Config], run: Callable[..., Any] | None = N
 
 def problems(configs: list[Config]) -> list[str | None]:
     """The problem of each config's network, if any, apart from its pretrained weights."""
-    import torch
-
-    from trainable.networks.registry import build_network
+    from trainable.networks.registry import try_network
 
     found: list[str | None] = []
     for config in configs:
         try:
-            with torch.device("meta"):
-                build_network(config.model_copy(update={"encoder_weights": None}), [0.0] * 3, [1.0] * 3)
+            try_network(config)
             found.append(None)
         except UserError as problem:
             found.append(str(problem))
@@ -64,7 +61,7 @@ def _here(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _kind(config: Config) -> str:
-    return f"{config.architecture} {config.encoder} {config.attention}"
+    return " ".join(str(value) for _, value in (*config.network, ("size", config.size)))
 
 
 def _recall() -> set[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from trainable.config import SCRIBBLED, Config
+from trainable.config import SCRIBBLED, Config, Network, as_written, network_name
 from trainable.storage.atomic_files import cache_folder, write_json
 
 FILE, VERSION = "step_times.json", 1
@@ -16,9 +16,7 @@ FILE, VERSION = "step_times.json", 1
 class Shape:
     """The part of a config that determines the time of its steps."""
 
-    architecture: str
-    encoder: str
-    attention: str | None
+    network: Network
     width: int
     height: int
     batch_size: int
@@ -34,7 +32,7 @@ class Shape:
         return self.batch_size * self.width * self.height
 
     def __str__(self) -> str:
-        return f"batch {self.batch_size} at {self.width}x{self.height}, {self.encoder}"
+        return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}"
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,7 @@ class StepTime:
 
 def shape_of(config: Config, size: tuple[int, int], augmentation: str, classes: int = 2) -> Shape:
     return Shape(
-        config.architecture,
-        config.encoder,
-        config.attention,
+        config.network,
         *size,
         config.batch_size,
         config.precision,
@@ -88,8 +84,12 @@ def remember(place: Place, shape: Shape, took: StepTime) -> None:
 
 
 def _key(place: Place, shape: Shape) -> dict[str, Any]:
-    usual = {"inputs": SCRIBBLED, "classes": 2}  # left out, so that older measurements are found
-    return asdict(place) | {k: value for k, value in asdict(shape).items() if usual.get(k) != value}
+    """Written as the first version did where that is possible, so that older measurements are found."""
+    facts, own = asdict(shape), {name: as_written(name, value) for name, value in shape.network}
+    del facts["network"]
+    first = {name: own.pop(name) for name in ("architecture", "encoder", "attention") if name in own}
+    usual = {"inputs": SCRIBBLED, "classes": 2, "own": {}}
+    return asdict(place) | first | {k: value for k, value in (facts | {"own": own}).items() if usual.get(k) != value}
 
 
 def _read() -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""The local folder in which a fold trial trains when its run is in an object store.
+"""The local folder in which a fold trial or its pre-training works when its run is in an object store.
 
 Its files are downloaded before the first step and uploaded every minute and at the end of the job. The checkpoint is
 uploaded last: wherever an upload is interrupted, the store holds a state that a crash could also leave on a disk. A
@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -39,9 +39,8 @@ class Overtaken(RuntimeError):
 class Workplace:
     """The folder of one job; its files are downloaded when the first report is requested."""
 
-    def __init__(self, job: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
-        self.store = Store(job["store"]).under("configs", job["config_id"], f"fold_{job['fold']}")
-        self.clock = clock
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store, self.clock = store, clock
         self.pushed_at = clock()
         root = cache_folder() / "scratch"
         place = root / self.store.address.digest

@@ -1,6 +1,6 @@
 """Scoring a network on held-out images: counts at working size or at the images' original size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -38,18 +38,20 @@ def evaluate(
     config: Config,
     device: torch.device,
     autocast: Autocast,
+    class_weights: Sequence[float] | None = None,
 ) -> Evaluation:
-    """Counts and loss at working size; waits for the device once, at the end."""
+    """Counts and loss at working size; waits for the device once, at the end. ``class_weights`` are of the loss."""
     rows: list[Tensor] = []
     losses: list[Tensor] = []
     classes = len(data.task.classes)
-    for logits, labels in _forward(network, data, indices, config.batch_size, device, autocast):
+    for logits, images, labels in _forward(network, data, indices, config.batch_size, device, autocast):
         truth = _truth(labels, data)
         if classes == 2:
             rows.append(_binary_counts(probabilities_of(logits)[:, 0] > config.tau, truth))
         else:
             rows.append(_confusion(logits.argmax(dim=1), truth, classes))
-        losses.append(training_loss(logits, labels, config, data.ignoring) * len(logits))
+        loss = training_loss(logits, labels, config, data.ignoring, images, class_weights)
+        losses.append(loss * len(logits))
     total = float(torch.stack(losses).sum())
     return Evaluation(torch.cat(rows).cpu().numpy().astype(np.int64), total / len(indices))
 
@@ -62,7 +64,7 @@ def original_probabilities(
     Probabilities are (H, W) of the foreground of two classes, else (K, H, W).
     """
     position = iter(indices.tolist())
-    for logits, _ in _forward(network, data, indices, batch, device, autocast):
+    for logits, _, _ in _forward(network, data, indices, batch, device, autocast):
         for probability in probabilities_of(logits):
             index = next(position)
             truth = original_truth(data, data.stems[index])
@@ -131,14 +133,14 @@ def _sent(batch: Tensor, device: torch.device) -> Tensor:
 
 def _forward(
     network: nn.Module, data: Data, indices: npt.NDArray[np.int64], batch: int, device: torch.device, autocast: Autocast
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits (B, C, H, W) and packed labels of the images, in evaluation mode, batch by batch."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Logits (B, C, H, W), bytes and packed labels of the images, in evaluation mode, batch by batch."""
     was_training = network.training
     network.eval()
     try:
         for start in range(0, len(indices), batch):
             rows = indices[start : start + batch]
             images, labels = (_sent(torch.from_numpy(array[rows]), device) for array in (data.images, data.labels))
-            yield _predict(network, images, unpack(labels)[0], autocast), labels
+            yield _predict(network, images, unpack(labels)[0], autocast), images, labels
     finally:
         network.train(was_training)

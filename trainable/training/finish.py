@@ -61,7 +61,9 @@ def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, vali
 
 
 def _both_sizes(trial: FoldTrial, network: nn.Module, probabilities: Path | None) -> dict[str, Counts]:
-    working = evaluate(network, trial.data, trial.held_out, trial.config, trial.device, trial.autocast)
+    working = evaluate(
+        network, trial.data, trial.held_out, trial.config, trial.device, trial.autocast, trial.class_weights
+    )
     return {"working": working.counts, "original": _original(trial, network, trial.data, trial.held_out, probabilities)}
 
 

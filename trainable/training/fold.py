@@ -12,9 +12,11 @@ on a CPU the weights, scores and reports are bit-identical to those of an uninte
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+
+from torch import Tensor
 
 from trainable.augmentation.batches import SHARED_MEMORY, default_workers, training_batches, workers_that_fit
 from trainable.config import Config
@@ -47,14 +49,15 @@ def train_fold(
     checkpoint_seconds: float = 120.0,
     keep_probabilities: bool = False,
     validation: Data | None = None,
+    encoder: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
     ``metric`` decides early stopping and the best weights; all metrics are reported. The first report after resuming
     repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
     or when ``keep_going``, called after each step, returns False. A finished model is also scored on the split
-    ``validation``. Raises ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to
-    ``error.json``.
+    ``validation``. ``encoder`` is what pre-training made, which a fold without a checkpoint starts from. Raises
+    ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to ``error.json``.
     """
     _prepare(folder)
     trial: FoldTrial | None = None
@@ -66,6 +69,10 @@ def train_fold(
         state = checkpoint.load_last(folder)
         if state is not None:
             trial.restore(state, folder / checkpoint.LAST)
+        elif encoder is not None:
+            trial.start_from(encoder)
+        elif config.pretraining != "none":
+            raise UserError(f"pretraining = {config.pretraining}: this fold has no pre-trained encoder to start from")
         _align_reports(folder / METRICS_FILE, trial.report)
         note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
         if trial.report is not None:
@@ -74,14 +81,14 @@ def train_fold(
             finish = partial(write_results, keep_probabilities=keep_probabilities, validation=validation)
             yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, finish)
     except FoldFailed as failed:
-        _write_failure(folder, failed)
+        write_failure(folder, failed)
         raise
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         step = trial.step if trial else 0
         failure = FoldFailed("out_of_memory", f"out of memory on {where} after step {step}", step)
-        _write_failure(folder, failure)
+        write_failure(folder, failure)
         raise failure from error
 
 
@@ -161,6 +168,7 @@ def _whole_lines(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def _write_failure(folder: Path, failure: FoldFailed) -> None:
+def write_failure(folder: Path, failure: FoldFailed) -> None:
+    """Record why a fold cannot be trained."""
     write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
     note(folder, f"failed: {failure.message}")

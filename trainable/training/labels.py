@@ -9,7 +9,9 @@ from trainable.config import SCRIBBLED, Config
 from trainable.data.dataset import SCRIBBLES as SCRIBBLE_FOLDER
 from trainable.data.dataset import TRUTH, Split, open_split
 from trainable.data.decoded_images import MASKS, SCRIBBLES, Data, open_data
+from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
+from trainable.objectives.class_weights import inverse_frequencies
 from trainable.printing import Progress
 
 COPIES = (
@@ -38,6 +40,21 @@ def check_labels(config: Config, split: Split) -> None:
 def supervised(config: Config, data: Data) -> npt.NDArray[np.bool_]:
     """The images that have what a config learns from."""
     return data.masked if config.supervision == MASKS else data.scribbled
+
+
+def scribble_weights(config: Config, data: Data, indices: npt.NDArray[np.int64], fold: int) -> tuple[float, ...] | None:
+    """The weights of ``objective: wpce``: classes of a fold's training images by their scribbles' inverse frequency."""
+    if config.objective != "wpce":
+        return None
+    classes = data.task.classes
+    drawn = sum(np.bincount(unpack(data.labels[index])[0].ravel(), minlength=len(classes) + 1) for index in indices)
+    pixels = np.asarray(drawn)[1:].tolist()
+    if missing := [name for name, count in zip(classes, pixels, strict=True) if not count]:
+        raise UserError(
+            f"objective = wpce: none of the {len(indices)} training images of fold {fold} has a scribble of "
+            f"{', '.join(missing)}, so it has no frequency; use objective=pce or other folds"
+        )
+    return inverse_frequencies(pixels)
 
 
 def scored(data: Data) -> npt.NDArray[np.bool_]:

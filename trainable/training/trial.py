@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,15 @@ from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
 from trainable.data.packed_labels import unpack
 from trainable.errors import FoldFailed, UserError
-from trainable.networks.registry import build_network
+from trainable.networks.registry import ARCHITECTURES, build_network
+from trainable.networks.scribble_network import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
 from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.ema import Ema
 from trainable.training.evaluate import evaluate
-from trainable.training.labels import check_labels, scored, supervised, usable, volumes_of
+from trainable.training.labels import check_labels, scored, scribble_weights, supervised, usable, volumes_of
 from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
@@ -95,19 +96,22 @@ class FoldTrial:
         self.training = usable(data.indices(folds.training(fold)), supervised(config, data), fold, "to train on")
         self.held_out = usable(data.indices(folds.held_out(fold)), scored(data), fold, "held out to score on")
         self.volumes = volumes_of(data, self.held_out)
+        self.class_weights = scribble_weights(config, data, self.training, fold)
         if config.batch_size > len(self.training):
             raise UserError(
                 f"batch_size = {config.batch_size}: larger than fold {fold}, which has {len(self.training)} images"
             )
         if config.size not in ("auto", data.size):
             raise UserError(f"size = {config.size}: the data was opened at {data.size[0]}x{data.size[1]}")
+        if problem := config.size_problem(data.size):
+            raise UserError(problem)
         mean, std = data.statistics(self.training)
         classes = len(data.task.classes)
         self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS), classes=classes).to(device)
         self.ema = Ema(self.network, config.ema)
         self.optimizer = make_optimizer(self.network, config)
         self.stream = BatchStream(data, self.training, config, fold)
-        self.autocast = _autocast(config, device)
+        self.autocast = autocast_for(config, device)
         self.step = 0
         self.watch = Stopwatch()
         self.best = Best()
@@ -115,6 +119,11 @@ class FoldTrial:
         self._take_step: Step | None = None
         self._losses: list[Tensor] = []
         self._past_losses: list[float] = []
+
+    def start_from(self, encoder: Mapping[str, Tensor]) -> None:
+        """Give the encoder these weights and batch statistics, before the first step."""
+        for network in (self.network, self.ema.network):
+            load_encoder(network.get_submodule("core.encoder"), encoder)
 
     @property
     def epoch(self) -> float:
@@ -138,9 +147,7 @@ class FoldTrial:
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
         """Forward, backward, optimizer and average; returns the loss as a tensor that has not been waited for."""
-        with self.autocast():
-            logits = self.network(images, unpack(labels)[0])
-        loss = training_loss(logits, labels, self.config, self.data.ignoring)
+        loss = self._loss(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_clip:
@@ -149,11 +156,22 @@ class FoldTrial:
         self.ema.update()
         return loss.detach()
 
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """That of the network's logits, unless it is trained on something else."""
+        own = ARCHITECTURES[self.config.architecture].loss
+        with self.autocast():
+            if own is not None:
+                return own(self.network, images, labels)
+            logits = self.network(images, unpack(labels)[0])
+        return training_loss(logits, labels, self.config, self.data.ignoring, images, self.class_weights)
+
     def evaluate(self) -> Report:
         """Score the averaged weights on the held-out images, keep them if they are the best, and report."""
         config = self.config
         losses = self._collect_losses()
-        result = evaluate(self.ema.network, self.data, self.held_out, config, self.device, self.autocast)
+        result = evaluate(
+            self.ema.network, self.data, self.held_out, config, self.device, self.autocast, self.class_weights
+        )
         if not math.isfinite(result.loss):
             raise FoldFailed("nan", f"the validation loss is {result.loss} at step {self.step}", self.step)
         values = scores(result.counts, self.data.task, self.volumes)
@@ -258,7 +276,7 @@ class FoldTrial:
         return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _autocast(config: Config, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+def autocast_for(config: Config, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
     if config.precision == "float32" or (config.precision == "auto" and device.type == "cpu"):
         return nullcontext
     return lambda: torch.autocast(device.type, torch.bfloat16)

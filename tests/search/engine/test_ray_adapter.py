@@ -228,3 +228,16 @@ def test_a_journal_that_cannot_be_written_ends_the_run_with_an_error(run, tmp_pa
     monkeypatch.setattr(Journal, "append", original)
     policy, _ = run([good(0.7), good(0.8)])
     assert policy.answer().winner == "c1"
+
+
+def test_an_encoder_is_pretrained_once_for_all_configs_though_its_maker_is_killed(run, tmp_path):
+    shared = {"pretraining": "dino", "pretraining_epochs": 3, "pretraining_fault": "kill", "pretraining_seconds": 0.02}
+    policy, outcome = run([good(0.70, **shared), good(0.80, **shared), good(0.75)], cpu=0.5)
+    assert outcome.reason == "every job is done" and policy.answer().winner == "c1"
+    lines = check_journal(tmp_path)
+    faults = [line.fields["fold"] for line in lines if line.kind == "fault"]
+    assert sorted(faults) == [0, 1], "the first maker of each fold was killed, and nobody else tried to"
+    made = [line.fields["fold"] for line in lines if line.kind == "pretraining" and line.fields["made"]]
+    assert sorted(made) == [0, 1] and len(list((tmp_path / "pretraining").glob("*/made.json"))) == 2
+    logs = [path.read_text() for path in tmp_path.glob("configs/*/fold_*/log.txt")]
+    assert sum(log.count("pre-training, epoch") for log in logs) == 2 * 3, "no epoch was repeated"

@@ -119,7 +119,7 @@ def test_the_table_is_a_few_lines():
         "full grid   0.0333 GPU-hours, cost 1.20, 1 min on 2 slots",
         "expected    0.01 GPU-hours, cost 0.36, 18 s on 2 slots, 30 % of the grid",
         "scheduler   grid",
-        f"a step      stated: 100 ms for the largest config, {largest} (batch 8 at 64x64, efficientnet-b2), "
+        f"a step      stated: 100 ms for the largest config, {largest} (batch 8 at 64x64, efficientnet-b2 unet), "
         "evaluations included; others by batch x pixels",
         "budget      the limit of 0.01 GPU-hours ends the run; the run can be resumed with a larger budget",
     ]
@@ -166,6 +166,13 @@ def test_the_command_prints_json_csv_and_a_table(written):
 def test_a_mistake_is_one_error(written, options, message):
     done = CliRunner().invoke(app, ["plan", written, *options])
     assert isinstance(done.exception, UserError) and message in str(done.exception)
+
+
+def test_a_network_too_deep_for_the_size_of_the_images_is_one_error(small_folder):
+    """Images of 96x80 are trained at 96x64."""
+    deep = {"architecture": "resunet", "size": "auto", "depth": {"values": [6, 7]}}
+    with pytest.raises(UserError, match=r"^depth = 7: .* must be at least 128x128; here they are 96x64$"):
+        make_plan(space(data=str(small_folder), parameters=deep), STATED)
 
 
 def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, capsys):

@@ -104,6 +104,47 @@ def test_a_script_states_its_step_time():
     assert document(make_plan(instant, PlanOptions(slots=1)))["share"] is None
 
 
+def test_times_of_one_network_are_no_times_of_another():
+    """Width and depth make another network; those of a U-Net are found under the key that the first version wrote."""
+    own = {"architecture": "unet-plain", "depth": 3, "batch_size": 8}
+    wide, narrow = (
+        shape_of(planned(space(parameters={**own, "width": width}))[0].config, (64, 64), "low") for width in (64, 32)
+    )
+    remember(place_of("here", 1), wide, StepTime(3.0, 1.0, "2026-01-01"))
+    assert recall(place_of("here", 1), [wide, narrow]) == {wide: StepTime(3.0, 1.0, "2026-01-01")}
+    unet = shape_of(planned(space())[0].config, (64, 64), "low")
+    remember(place_of("here", 1), unet, StepTime(1.0, 1.0, "2026-01-01"))
+    (_, entry) = json.loads(Path(os.environ["SCRIBBLE_SEARCH_CACHE"], "step_times.json").read_text())["entries"]
+    assert {key: value for key, value in entry["of"].items() if key not in ("device", "threads", "torch")} == {
+        "architecture": "unet",
+        "encoder": "efficientnet-b2",
+        "attention": "scse",
+        "width": 64,
+        "height": 64,
+        "batch_size": 4,
+        "precision": "auto",
+        "augmentation": "low",
+        "acceleration": "auto",
+    }
+
+
+def test_unmeasured_times_are_scaled_from_the_same_network(monkeypatch):
+    monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
+    both = {
+        "architecture": "unet-plain",
+        "width": {"values": [32, 64]},
+        "batch_size": {"values": [4, 8]},
+        "loss": "iou",
+    }
+    found = space(parameters=both)
+    points = {(point.config.width, point.config.batch_size): point for point in planned(found)}
+    for width, seconds in ((32, 1.0), (64, 5.0)):
+        shape = shape_of(points[width, 8].config, (64, 64), "low")
+        remember(place_of("Some GPU", 1), shape, StepTime(seconds, 0.1, "2026-01-01"))
+    by_config = estimate_steps(found, list(points.values()), None, False).by_config
+    assert [by_config[points[width, 4].id].step for width in (32, 64)] == [0.5, 2.5]
+
+
 TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}
 
 

@@ -2,11 +2,12 @@
 
 import io
 import tarfile
+from dataclasses import replace
 
 import pytest
 
 from trainable.data import shipment
-from trainable.data.dataset import open_split
+from trainable.data.dataset import find_splits, open_split
 from trainable.data.shipment import Shipment, parts_of
 from trainable.errors import UserError
 
@@ -34,6 +35,19 @@ def test_the_files_come_once_in_parts_and_are_the_same(elsewhere, small_folder, 
     assert sent.place() == place and len(fetched) == 1
     shipment._holds.cache_clear()  # as another process of that machine
     assert sent.place() == place and len(fetched) == 1
+
+
+def test_the_images_of_splits_for_pretraining_come_along_without_labels(elsewhere, small_folder, small_folds):
+    plain = Shipment(small_folds, small_folder, "train")
+    wanted = replace(plain, unlabelled=("test1",))
+
+    def sent(shipment):
+        parts = list(parts_of(*shipment.files()))
+        return replace(shipment, folder=elsewhere / "not here", fetch=lambda: iter(parts)).place()
+
+    assert set(find_splits(sent(plain))) == {"train"}
+    splits = find_splits(sent(wanted))
+    assert len(splits["test1"].images) == 3 and not splits["test1"].scribbles, "though the node has the training split"
 
 
 def test_nothing_is_fetched_if_the_folder_is_visible(elsewhere, small_folder, small_folds):

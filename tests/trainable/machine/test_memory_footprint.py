@@ -2,6 +2,7 @@
 
 from conftest import small_config
 
+from trainable.config import make_config
 from trainable.machine.memory_footprint import heaviest, shape_of
 
 
@@ -31,6 +32,13 @@ def test_attention_makes_another_network_and_a_rate_does_not():
     assert len(heaviest(configs, size_of, 8)) == 2
 
 
+def test_width_and_depth_make_another_network_where_they_exist():
+    plain = [make_config({"architecture": "unet-plain", "width": width, "depth": 3}) for width in (32, 64)]
+    deep = make_config({"architecture": "unet-plain", "depth": 5})
+    assert len(heaviest([*plain, deep, small_config()], size_of, 8)) == 4
+    assert str(shape_of(deep, (64, 96))) == "unet-plain, width 64, depth 5, batch_size 8, size 64x96"
+
+
 def test_twice_the_bytes_and_averaged_weights_weigh_more():
     plain, averaged = small_config(ema=0), small_config(ema=0.9)
     assert list(heaviest([plain, averaged], size_of, 8).values()) == [averaged]
@@ -45,4 +53,12 @@ def test_of_too_many_kinds_those_with_the_largest_batches_are_probed():
 
 def test_a_shape_names_what_a_person_can_change():
     config = small_config(batch_size=12)
-    assert str(shape_of(config, (480, 352))) == "encoder test_resnet, batch_size 12, size 480x352"
+    assert str(shape_of(config, (480, 352))) == "test_resnet unet, batch_size 12, size 480x352"
+
+
+def test_a_stage_before_training_is_probed_apart():
+    dino = {"pretraining": "dino", "pretraining_batch_size": 64}
+    configs = [small_config(**stage, batch_size=batch) for stage in ({}, dino) for batch in (4, 8)]
+    probed = list(heaviest(configs, size_of, 8).values())
+    assert [(config.pretraining, config.batch_size) for config in probed] == [("none", 8), ("dino", 8)]
+    assert str(shape_of(configs[2], (480, 352))).endswith("size 480x352, pretraining_batch_size 64")

@@ -11,6 +11,7 @@ from conftest import small_config
 from trainable.errors import FoldFailed, UserError
 from trainable.machine.memory_footprint import GIB, Card, Footprint
 from trainable.preflight import memory_probe
+from trainable.pretraining.stage import Stage
 from trainable.training.trial import FoldTrial
 
 CARD = Card("a card", 24 * GIB)
@@ -48,6 +49,23 @@ def test_a_measurement_trains_evaluates_and_writes_results(cuda, small_folder, m
     memory_probe.measure(small_config(steps=10_000, evaluations=100), CARD, small_folder, 4, 0, "cpu")
     half = ["train_step", "train_step", "evaluate"]
     assert done == [*half, *half, "save_best"]
+
+
+def test_the_stage_before_training_is_measured_too(cuda, small_folder, monkeypatch):
+    dino = small_config(pretraining="dino", pretraining_batch_size=2, projection_size=8, local_crops=0)
+    steps = []
+    real = Stage.train_step
+    monkeypatch.setattr(Stage, "train_step", lambda stage: (steps.append(stage.step), real(stage)))
+    assert memory_probe.measure(dino, CARD, small_folder, 4, 0, "cpu").tensors == int(3.5 * GIB)
+    assert steps == [0, 1, 2, 3]
+    cuda.used = [1.5, 1.5, 4.75]
+
+    def full(stage):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Stage, "train_step", full)
+    with pytest.raises(UserError, match="batch_size 4, size 96x64, pretraining_batch_size 2 does not fit"):
+        memory_probe.measure(dino, CARD, small_folder, 4, 0, "cpu")
 
 
 def test_a_config_that_does_not_fit_is_reported_with_needed_and_available_memory(cuda, small_folder, monkeypatch):
@@ -101,7 +119,7 @@ def test_the_largest_counts_and_is_remembered(cache, small_folder, capsys):
     card = Card24(resnet18=3, resnet34=5)
     found = memory_probe.largest_footprint(CONFIGS, small_folder, 4, 0, card)
     assert found == Footprint(5 * GIB, GIB // 2, CARD) and card.measured == ["resnet18", "resnet34"]
-    assert "a card: a fold trial takes up to 5.5 of 24.0 GiB (encoder resnet34, batch_size 4" in capsys.readouterr().err
+    assert "a card: a fold trial takes up to 5.5 of 24.0 GiB (resnet34 unet, batch_size 4" in capsys.readouterr().err
     assert memory_probe.largest_footprint(CONFIGS, small_folder, 4, 0, card) == found
     assert len(card.measured) == 2, "nothing is measured twice"
     more = [*CONFIGS, small_config(encoder="resnet18", batch_size=6)]

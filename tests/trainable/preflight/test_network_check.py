@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 from conftest import small_config
 
+from trainable.config import make_config
 from trainable.errors import UserError
 from trainable.preflight import network_check
 from trainable.preflight.network_check import FILE, check_networks
@@ -107,3 +108,26 @@ def test_a_killed_process_is_reported(tried):
 
 def test_nothing_to_try_starts_nothing(tried):
     check_networks([], lambda *given: os._exit(9))
+
+
+def test_a_network_without_an_encoder_is_tried_once_per_width_and_depth(tried):
+    plain = [make_config({"architecture": "unet-plain", "width": width, "depth": 2}) for width in (4, 8, 8)]
+    check_networks(plain, tried)
+    assert len(tried.encoders) == 2
+
+
+def test_an_encoder_that_cannot_be_built_without_values_is_let_through(tried):
+    """Those of SegFormer read numbers from tensors while they are built, which the meta device refuses."""
+    check_networks([make_config({"architecture": "segformer", "encoder": "mit_b0", "size": "50x75"})], tried)
+
+
+def test_an_encoder_of_one_size_alone_is_refused_at_others(tried):
+    fixed = {"architecture": "upernet", "encoder": "swin_tiny_patch4_window7_224"}
+    check_networks([make_config({**fixed, "size": "224x224"})], tried)
+    with pytest.raises(UserError, match=r"cannot be the encoder of a upernet at 96x64 \(AssertionError: Input height"):
+        check_networks([make_config({**fixed, "size": "96x64"})], tried)
+
+
+def test_a_combination_that_smp_refuses_is_one_line_with_its_reason(tried):
+    with pytest.raises(UserError, match=r"^encoder = 'densenet121': cannot .* deeplabv3plus \(ValueError: .*dilated"):
+        check_networks([make_config({"architecture": "deeplabv3plus", "encoder": "densenet121"})], tried)

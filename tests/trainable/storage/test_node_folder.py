@@ -49,8 +49,12 @@ class Minutes:
         return self.now
 
 
+def workplace(job, *clock):
+    return Workplace(Store(job["store"]).under("configs", job["config_id"], f"fold_{job['fold']}"), *clock)
+
+
 def working(job, until=6, clock=Minutes):
-    place = Workplace(job, clock())
+    place = workplace(job, clock())
     return place, place.carry(run_script(SCRIPT, 0, place.folder, until))
 
 
@@ -142,10 +146,10 @@ def test_a_worker_that_was_given_up_does_not_undo_what_was_done_since(job, objec
 def test_a_second_process_of_a_node_gets_another_folder(job, node):
     first, reports = working(job)
     next(reports)
-    second = Workplace(job)
+    second = workplace(job)
     assert second.folder != first.folder
     reports.close()
-    assert Workplace(job).folder == first.folder
+    assert workplace(job).folder == first.folder
 
 
 @pytest.mark.parametrize("sent", range(1, 9))
@@ -182,7 +186,7 @@ def test_a_checkpoint_goes_after_the_reports_that_are_newer_than_it(job, node, m
 
     sent = []
     monkeypatch.setattr(Store, "put", lambda store, local, name: sent.append(name))
-    place = Workplace(job)
+    place = workplace(job)
     assert next(place.carry(reports(place.folder)))["step"] == 1
     assert sent[-1] == "last.pt" and len(sent) == 3
 

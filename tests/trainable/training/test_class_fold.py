@@ -50,7 +50,7 @@ def test_reports_have_every_metric_of_the_data_set(trained, class_data):
 def test_tables_have_the_counts_and_the_volume_of_every_held_out_image(trained, class_data, class_folds):
     reports, folder = trained
     table = pd.read_parquet(folder / "images.parquet")
-    assert list(table.columns) == [*table_columns(4), "stem", "fold", "volume", "weights", "size", "step"]
+    assert list(table.columns) == [*table_columns(4), "stem", "volume", "fold", "weights", "size", "step"]
     summary = json.loads((folder / "scores.json").read_text())
     for (weights, size), rows in table.groupby(["weights", "size"]):
         assert sorted(rows["stem"]) == class_folds.held_out(0)

@@ -27,6 +27,7 @@ def elsewhere(small_data, small_folds):
     return make
 
 
+REGULARISED = {"lambda_crf": 0.1, "lambda_entropy": 0.1, "lambda_tv": 0.1, "lambda_ms": 0.1, "crf_radius": 2}
 CONFIGS = [
     {},
     {"loss": "dice"},
@@ -36,9 +37,15 @@ CONFIGS = [
     {"encoder": "efficientnet-b2", "dropout": 0.5},
     {"supervision": "scribbles"},
     {"class_weights": "1,2"},
+    {"loss": "tversky", "lambda_focal": 1.0},
+    {"loss": "dice+bce"},
+    {"supervision": "scribbles", "objective": "wpce", **REGULARISED},
 ]
 OF_CLASSES = [
     {},
+    {"loss": "tversky", "lambda_focal": 1.0},
+    {"loss": "ce"},
+    {"supervision": "scribbles", "objective": "wpce", **REGULARISED},
     {"loss": "dice", "class_weights": "1,2,3,4"},
     {"supervision": "scribbles"},
     {"supervision": "scribbles", "inputs": "image", "class_weights": "1,2,3,4"},

@@ -194,3 +194,74 @@ def test_a_network_of_images_alone_learns_from_scribbles(class_folder, small_cac
     first, *_, last = train_fold(config, data, class_folds, 0, tmp_path)
     assert last.loss < first.loss / 1.5
     assert last.scores["dice"] > 0.25, last.scores
+
+
+WEIGHTED = {**BY_SCRIBBLES, "objective": "wpce", "inputs": "image"}
+
+
+def test_class_weights_come_from_the_scribbles_of_the_training_images(class_data, class_folds, tmp_path):
+    trial = FoldTrial(small_config(**WEIGHTED), class_data, class_folds, 0, CPU)
+    scribbles = np.concatenate([unpack(class_data.labels[index])[0].ravel() for index in trial.training])
+    pixels = np.array([(scribbles == code).sum() for code in (1, 2, 3, 4)])
+    assert np.multiply(trial.class_weights, pixels).round(6).tolist() == pytest.approx(
+        [len(pixels) / (1 / pixels).sum()] * 4
+    )
+    assert np.mean(trial.class_weights) == pytest.approx(1)
+    other = FoldTrial(small_config(**WEIGHTED), class_data, class_folds, 1, CPU)
+    assert other.class_weights != trial.class_weights, "the folds have other training images"
+    # The weights are those of class_weights, in training and in validation.
+    losses = [
+        [
+            (report.loss, report.validation_loss)
+            for report in train_fold(config, class_data, class_folds, 0, tmp_path / name)
+        ]
+        for name, config in (
+            ("frequencies", small_config(**WEIGHTED)),
+            ("stated", small_config(**{**WEIGHTED, "objective": "pce"}, class_weights=trial.class_weights)),
+        )
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_class_without_a_scribble_in_the_training_images_has_no_weight(class_folder, class_folds, tmp_path):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    for stem in class_folds.training(0):
+        path = folder / f"train/scribbles/{stem}.png"
+        labels = np.array(Image.open(path))
+        labels[labels == 2] = 255
+        Image.fromarray(labels).save(path)
+    data = open_data(folder, cache=tmp_path / "cache")
+    rule = "^objective = wpce: none of the 16 training images of fold 0 has a scribble of core, .*use objective=pce"
+    with pytest.raises(UserError, match=rule) as error:
+        FoldTrial(small_config(**WEIGHTED), data, class_folds, 0, CPU)
+    assert "\n" not in str(error.value)
+    FoldTrial(small_config(**WEIGHTED), data, class_folds, 1, CPU)
+
+
+TERMS = {"lambda_crf": 0.1, "crf_radius": 2, "lambda_entropy": 0.1, "lambda_tv": 0.1, "lambda_ms": 1.0}
+
+
+@pytest.mark.parametrize("term", [name for name in TERMS if name != "crf_radius"])
+def test_each_term_is_part_of_the_training_and_of_the_validation_loss(small_data, small_folds, tmp_path, term):
+    plain, regularised = (
+        list(
+            train_fold(
+                small_config(supervision="scribbles", steps=1, evaluations=1, ema=0, **values),
+                small_data,
+                small_folds,
+                0,
+                tmp_path / name,
+            )
+        )[-1]
+        for name, values in (("plain", {}), ("regularised", {term: TERMS[term]}))
+    )
+    assert regularised.loss > plain.loss and regularised.validation_loss > plain.validation_loss
+
+
+def test_masks_are_not_read_by_the_terms_for_pixels_without_scribbles(class_folder, class_data, class_folds, tmp_path):
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), cache=tmp_path / "cache")
+    one, changed = (
+        weights_after_training(data, class_folds, tmp_path / name, **WEIGHTED, **TERMS)
+        for name, data in (("one", class_data), ("other", other))
+    )
+    assert all(torch.equal(changed[1][name], tensor) for name, tensor in one[1].items()) and changed[0] == one[0]
