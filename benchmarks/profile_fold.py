@@ -3,7 +3,7 @@
     python benchmarks/profile_fold.py [DATA] [--set KEY=VALUE ...] [--steps 8]
 
 Measures each part of the fold loop's step, one evaluation, one checkpoint and the final results, each weighted by how
-often a complete fold runs it, and the time that one core needs per sample at each augmentation level. Without DATA, a
+often a complete fold runs it, and the time that one core needs per sample by augmentation. Without DATA, a
 synthetic set of the real one's size is used. On a GPU the profiler waits for each part, which a fold does not do, so
 there the parts add up to more than a step takes.
 """
