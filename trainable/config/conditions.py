@@ -6,6 +6,14 @@ from typing import Any
 from pydantic import BaseModel
 
 KEY = "only_with"
+# Of an architecture: a hyperparameter, a value that it does not go with, and why.
+REFUSED = {
+    "mask-rcnn": (
+        ("supervision", "scribbles", "it learns from the masks of instances, which scribbles do not show"),
+        ("acceleration", "graph", "its steps wait for the device, which a CUDA graph cannot"),
+    ),
+    "sam": (("inputs", "image", "its prompts are points on the scribbles"),),
+}
 
 
 def only_with(**choices: tuple[str, ...]) -> dict[str, Any]:
@@ -26,4 +34,12 @@ def unmet(model: type[BaseModel], name: str, values: Mapping[str, Any]) -> str |
     for choice, allowed in conditions_of(model, name).items():
         if values[choice] not in allowed:
             return f"belongs to {choice} = {' or '.join(allowed)}; here {choice} is {values[choice]}, so leave it out"
+    return None
+
+
+def refusal(values: Mapping[str, Any]) -> str | None:
+    """Why the architecture cannot have one of these values, or None."""
+    for name, value, reason in REFUSED.get(values["architecture"], ()):
+        if values[name] == value:
+            return f"{name} = {value}: does not go with architecture = {values['architecture']}: {reason}"
     return None

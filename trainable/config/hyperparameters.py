@@ -2,76 +2,22 @@
 
 import hashlib
 import json
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationInfo,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 
-from trainable.config.conditions import conditions_of, only_with, unmet
-from trainable.config.values import RATES, Names, Rates, Region, Size, Weights
+from trainable.config.conditions import conditions_of, refusal, unmet
+from trainable.config.first_version import FIRST
+from trainable.config.loss_fields import LossFields
+from trainable.config.network_fields import POOLED, WEIGHTS, Network, NetworkFields
+from trainable.config.recipe_fields import MIXING, RecipeFields
+from trainable.config.stage_fields import StageFields
+from trainable.config.values import Size
 
 SCRIBBLED = "image+scribble"  # of inputs
 UNSCORED = ("acceleration",)  # hyperparameters that do not decide a score
 ALONE = "one value alone"  # context of a validation that does not look at the other hyperparameters
-ENCODED = ("unet", "unetplusplus", "deeplabv3plus", "segformer", "upernet")  # networks with an encoder by name
-PLAIN = ("unet-plain", "resunet", "attention-resunet", "exmod-unet")  # networks of a width and a depth
-POOLED = ("deeplabv3plus", "upernet")  # networks that normalise an average of the whole image
-# Hyperparameters of the first version are part of every id, later ones only where they differ from their default.
-FIRST = frozenset(
-    {
-        "architecture",
-        "encoder",
-        "encoder_weights",
-        "attention",
-        "dropout",
-        "loss",
-        "lambda_region",
-        "lambda_bce",
-        "pc",
-        "augmentation",
-        "size",
-        "batch_size",
-        "learning_rate",
-        "final_learning_rate",
-        "warmup_steps",
-        "weight_decay",
-        "gradient_clip",
-        "ema",
-        "steps",
-        "evaluations",
-        "patience",
-        "precision",
-        "acceleration",
-        "tau",
-        "seed",
-    }
-)
-WITH_ENCODER = only_with(architecture=ENCODED)
-WITH_DEPTH = only_with(architecture=PLAIN)
-WITH_MASKS = only_with(supervision=("masks",))
-WITH_SCRIBBLES = only_with(supervision=("scribbles",))
-WITH_REGION = only_with(supervision=("masks",), loss=get_args(Region))
-WITH_TVERSKY = only_with(loss=("tversky",))
-WITH_DINO = only_with(pretraining=("dino",))
-
-
-Network = tuple[tuple[str, Any], ...]  # hyperparameters and their values
-
-
-def network_name(network: Network) -> str:
-    """A network in few words: "resnet18 unet" of those with an encoder, "unet-plain, width 64, depth 4" of others."""
-    values = dict(network)
-    if "encoder" in values:
-        return f"{values['encoder']} {values['architecture']}"
-    return ", ".join([values.pop("architecture"), *(f"{name} {value}" for name, value in values.items())])
 
 
 def _is_default(value: Any, field: FieldInfo) -> bool:
@@ -79,102 +25,11 @@ def _is_default(value: Any, field: FieldInfo) -> bool:
     return bool((tuple(value) if isinstance(value, list) else value) == field.get_default())
 
 
-class Config(BaseModel):
+class Config(StageFields, RecipeFields, LossFields, NetworkFields):
     """One point of a space with all values set. Equal configs have equal ids."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    architecture: Literal[
-        "unet",
-        "unetplusplus",
-        "deeplabv3plus",
-        "segformer",
-        "upernet",
-        "unet-plain",
-        "resunet",
-        "attention-resunet",
-        "exmod-unet",
-    ] = Field("unet", description="the kind of network")
-    encoder: str = Field(
-        "efficientnet-b2",
-        description="any encoder of smp, or any timm model with feature maps",
-        json_schema_extra=WITH_ENCODER,
-    )
-    encoder_weights: Literal["imagenet"] | None = Field(
-        None, description="none trains from scratch", json_schema_extra=WITH_ENCODER
-    )
-    attention: Literal["scse"] | None = Field(
-        "scse",
-        description="attention in the decoder",
-        json_schema_extra=only_with(architecture=("unet", "unetplusplus")),
-    )
-    atrous_rates: Rates = Field(
-        (12, 24, 36),
-        description="dilations of the three parallel convolutions",
-        json_schema_extra=only_with(architecture=("deeplabv3plus",)) | RATES,
-    )
-    width: int = Field(
-        64,
-        ge=4,
-        le=1024,
-        description="channels at full resolution; doubled by each pooling",
-        json_schema_extra=WITH_DEPTH,
-    )
-    depth: int = Field(
-        4, ge=1, le=8, description="poolings, each of which halves the image", json_schema_extra=WITH_DEPTH
-    )
-    dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped before the last layer")
-    supervision: Literal["masks", "scribbles"] = Field(
-        "masks", description="what is learnt from; with scribbles, masks of training images are never read"
-    )
-    loss: Literal[Region, "dice+bce", "ce"] = Field(
-        "iou",
-        description="the region term of the loss; dice+bce weights both by alpha, ce is cross-entropy alone",
-        json_schema_extra=WITH_MASKS,
-    )
-    lambda_region: float = Field(1.0, ge=0, description="weight of the region term", json_schema_extra=WITH_REGION)
-    lambda_bce: float = Field(0.2, ge=0, description="weight of cross-entropy", json_schema_extra=WITH_REGION)
-    alpha: float = Field(
-        0.5, ge=0, le=1, description="weight of BCE; Dice has the rest", json_schema_extra=only_with(loss=("dice+bce",))
-    )
-    tversky_alpha: float = Field(0.3, ge=0, description="of false positives", json_schema_extra=WITH_TVERSKY)
-    tversky_beta: float = Field(0.7, ge=0, description="of false negatives", json_schema_extra=WITH_TVERSKY)
-    lambda_focal: float = Field(0.0, ge=0, description="weight of the focal loss", json_schema_extra=WITH_MASKS)
-    focal_gamma: float = Field(
-        2.0, ge=0, description="how much easy pixels lose of their weight", json_schema_extra=WITH_MASKS
-    )
-    focal_alpha: float = Field(
-        0.25, ge=0, le=1, description="of every class but the first; it has the rest", json_schema_extra=WITH_MASKS
-    )
-    objective: Literal["pce", "wpce"] = Field(
-        "pce",
-        description="cross-entropy on scribbled pixels; wpce weights classes by inverse frequency",
-        json_schema_extra=WITH_SCRIBBLES,
-    )
-    lambda_crf: float = Field(0.0, ge=0, description="weight of the gated CRF", json_schema_extra=WITH_SCRIBBLES)
-    crf_radius: int = Field(5, ge=1, le=32, description="of the CRF's window", json_schema_extra=WITH_SCRIBBLES)
-    crf_sigma_xy: float = Field(6.0, gt=0, description="of its kernel, in pixels", json_schema_extra=WITH_SCRIBBLES)
-    crf_sigma_intensity: float = Field(
-        0.1, gt=0, description="of its kernel, in intensities of 0..1", json_schema_extra=WITH_SCRIBBLES
-    )
-    lambda_entropy: float = Field(
-        0.0, ge=0, description="weight of the entropy of pixels without a scribble", json_schema_extra=WITH_SCRIBBLES
-    )
-    lambda_tv: float = Field(0.0, ge=0, description="weight of total variation", json_schema_extra=WITH_SCRIBBLES)
-    lambda_ms: float = Field(
-        0.0, ge=0, description="weight of the intensity's variance within classes", json_schema_extra=WITH_SCRIBBLES
-    )
-    pc: float = Field(
-        3.0,
-        gt=0,
-        description="weight in cross-entropy of pixels of every class but the first",
-        json_schema_extra=only_with(loss=get_args(Region), objective=("pce",)),
-    )
-    class_weights: Weights | None = Field(
-        None,
-        description="a weight per class in cross-entropy, instead of pc",
-        json_schema_extra=only_with(objective=("pce",)),
-    )
     inputs: Literal["image+scribble", "image"] = Field("image+scribble", description="what the network sees")
     augmentation: Literal["none", "low", "medium", "high", "contrastive", "textbook"] = Field(
         "low", description="level of augmentation, or a recipe from the literature"
@@ -195,28 +50,6 @@ class Config(BaseModel):
         "auto", description="how steps are taken: as usual, by torch.compile, as a CUDA graph; not part of the id"
     )
     tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground, of two classes")
-    pretraining: Literal["none", "dino"] = Field(
-        "none", description="a stage before training: dino trains the encoder on the fold's images without labels"
-    )
-    pretraining_epochs: int = Field(100, ge=1, description="passes over the images", json_schema_extra=WITH_DINO)
-    pretraining_batch_size: int = Field(16, ge=2, description="images per step", json_schema_extra=WITH_DINO)
-    pretraining_learning_rate: float = Field(
-        5e-4, gt=0, description="of AdamW, after a tenth of the steps", json_schema_extra=WITH_DINO
-    )
-    pretraining_data: Names | None = Field(
-        None, description="splits without masks whose images are added, as in test1", json_schema_extra=WITH_DINO
-    )
-    student_temperature: float = Field(0.1, gt=0, description="of the student's softmax", json_schema_extra=WITH_DINO)
-    teacher_temperature: float = Field(
-        0.04, gt=0, description="of the teacher's softmax; lower is sharper", json_schema_extra=WITH_DINO
-    )
-    teacher_momentum: float = Field(
-        0.9, ge=0, lt=1, description="decay of the teacher's average, which rises to 1", json_schema_extra=WITH_DINO
-    )
-    local_crops: int = Field(
-        4, ge=0, description="small views of an image beside the two large ones", json_schema_extra=WITH_DINO
-    )
-    projection_size: int = Field(256, ge=2, description="outputs of the projection", json_schema_extra=WITH_DINO)
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
 
     @property
@@ -234,8 +67,16 @@ class Config(BaseModel):
     def network(self) -> Network:
         """What the network is built from: the architecture, and the hyperparameters that exist only with some."""
         own = (name for name in type(self).model_fields if "architecture" in conditions_of(type(self), name))
-        names = (name for name in own if name != "encoder_weights" and self.has(name))
+        names = (name for name in own if name not in WEIGHTS and self.has(name))
         return tuple((name, getattr(self, name)) for name in ("architecture", *names))
+
+    @property
+    def pretrained(self) -> bool:
+        return any(getattr(self, name) is not None for name in WEIGHTS)
+
+    def without_weights(self) -> Self:
+        """The same network from scratch, for which nothing is read or downloaded."""
+        return self.model_copy(update=dict.fromkeys(WEIGHTS))
 
     def size_problem(self, size: tuple[int, int]) -> str | None:
         """Why the network cannot be trained at this working size, or None."""
@@ -268,14 +109,24 @@ class Config(BaseModel):
     def _refuse_contradictions(self, info: ValidationInfo) -> Self:
         if info.context != ALONE:
             rules = [(name, unmet(type(self), name, vars(self))) for name in sorted(self.model_fields_set)]
-            problems = [f"{name}: {rule}" for name, rule in rules if rule]
+            problems = [f"{name}: {rule}" for name, rule in rules if rule] + self._recipe_problems()
             if self.class_weights is not None and self.pc != Config.model_fields["pc"].default:
                 problems.append("pc: without effect where class_weights are given; leave the default")
             if problems:
                 raise ValueError("; ".join(problems))
+            if problem := refusal(vars(self)):
+                raise ValueError(problem)
             if not isinstance(self.size, str) and (problem := self.size_problem(self.size)):
                 raise ValueError(problem)
         return self
+
+    def _recipe_problems(self) -> list[str]:
+        problems = []
+        if self.recipe in MIXING and self.batch_size == 1:
+            problems.append(f"recipe = {self.recipe}: mixes pairs of a batch, so batch_size must be at least 2")
+        if self.recipe == "cyclemix" and self.supervision != "scribbles":
+            problems.append(f"recipe = cyclemix: needs supervision = scribbles; here it is {self.supervision}")
+        return problems
 
     def report_steps(self, until: int) -> list[int]:
         """The steps up to ``until`` at which a fold is evaluated: the same fractions of every horizon."""
