@@ -3,18 +3,21 @@
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from trainable.config import STRIDE, Config
+from trainable.config import STRIDE, WEIGHTS, Config
 from trainable.errors import UserError
 from trainable.networks.cores import deeplabv3plus as deeplab
 from trainable.networks.cores.attention_resunet import attention_resunet
 from trainable.networks.cores.deeplabv3plus import deeplabv3plus
 from trainable.networks.cores.exmod_unet import exmod_unet
+from trainable.networks.cores.mask_rcnn import instance_loss, mask_rcnn
 from trainable.networks.cores.resunet import resunet
+from trainable.networks.cores.sam import sam
 from trainable.networks.cores.segformer import segformer
 from trainable.networks.cores.unet import unet
 from trainable.networks.cores.unet_plain import unet_plain
@@ -32,13 +35,17 @@ class Network:
 
     ``stride`` is the number that both sides of an image are padded to a multiple of. ``no_onnx`` says why the network
     cannot be exported to ONNX, as in "because its boxes are many or few". ``loss`` takes the network, images and packed
-    labels of a step, if the network is not trained on its logits; it must not wait for the device.
+    labels of a step, if the network is not trained on its logits. ``waits``: a step waits for its device, so it cannot
+    be captured as a CUDA graph; the configuration must refuse that. ``needs`` is an optional package without which it
+    cannot be built, which the extra of the network's name installs.
     """
 
     build: Callable[[Config, Channels], nn.Module]
     stride: Callable[[Config], int]
     no_onnx: str | None = None
     loss: Callable[[ScribbleNetwork, Tensor, Tensor], Tensor] | None = None
+    waits: bool = False
+    needs: str | None = None
 
 
 def _fixed(stride: int) -> Callable[[Config], int]:
@@ -61,6 +68,16 @@ ARCHITECTURES: dict[str, Network] = {
     "resunet": Network(resunet, _of_depth),
     "attention-resunet": Network(attention_resunet, _of_depth),
     "exmod-unet": Network(exmod_unet, _of_depth),
+    "mask-rcnn": Network(
+        mask_rcnn,
+        _fixed(STRIDE),
+        no_onnx="because the number of instances differs from image to image",
+        loss=instance_loss,
+        waits=True,
+    ),
+    "sam": Network(
+        sam, _fixed(1), no_onnx="because exporting it would fix the number of images per batch", needs="transformers"
+    ),
 }
 
 
@@ -95,7 +112,7 @@ def try_network(config: Config) -> None:
 
 def meta_network(config: Config) -> ScribbleNetwork:
     """The network of a config, of two classes and RGB images, with shapes alone: torch's meta device has no values."""
-    bare, colours = config.model_copy(update={"encoder_weights": None}), ([0.0] * 3, [1.0] * 3)
+    bare, colours = config.without_weights(), ([0.0] * 3, [1.0] * 3)
     try:
         with torch.device("meta"):
             return build_network(bare, *colours)
@@ -105,12 +122,19 @@ def meta_network(config: Config) -> ScribbleNetwork:
 
 def fetch_weights(configs: Iterable[Config]) -> None:
     """Download the pretrained weights of these configs into the hub's cache; raises if some are not available."""
-    started = {(config.encoder, config.encoder_weights): config for config in configs if config.encoder_weights}
+    kinds = ("architecture", "encoder", "sam_size", *WEIGHTS)
+    started = {tuple(getattr(config, name) for name in kinds): config for config in configs if config.pretrained}
     for config in started.values():
         build_network(config, [0.0] * 3, [1.0] * 3)
 
 
 def _build_core(config: Config, channels: Channels) -> nn.Module:
+    needs = ARCHITECTURES[config.architecture].needs
+    if needs is not None and find_spec(needs) is None:
+        raise UserError(
+            f"architecture = {config.architecture}: needs the package {needs}: "
+            f"pip install 'scribble-search[{config.architecture}]' installs it"
+        )
     try:
         with cache_alone_if_silent() if config.encoder_weights else nullcontext():
             return ARCHITECTURES[config.architecture].build(config, channels)

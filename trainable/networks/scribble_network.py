@@ -1,5 +1,6 @@
 """The wrapper of every network: bytes in, logits per pixel out."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,7 +53,10 @@ class ScribbleNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
-        """``images`` (B, H, W, C) and ``scribble`` (B, H, W) as bytes; returns logits (B, 1 or K, H, W)."""
+        """``images`` (B, H, W, C) and ``scribble`` (B, H, W) as bytes; returns logits (B, 1 or K, H, W).
+
+        Images may also be floats in the range of bytes.
+        """
         logits: Tensor = self.core(self.channels(images, scribble))
         height, width = images.shape[1:3]
         if logits.shape[2:] != (height, width):
@@ -65,10 +69,20 @@ class ScribbleNetwork(nn.Module):
         channels = (images.float() - self.mean) / self.std
         if self.inputs == SCRIBBLED:
             channels = torch.cat([channels, self._strokes(scribble)], dim=-1)
+        return self.padded(channels).permute(0, 3, 1, 2)  # a view that is channels_last already
+
+    def padded(self, pixels: Tensor) -> Tensor:
+        """Bytes or channels (B, H, W, ...), with both sides padded by reflection to multiples of the stride."""
         for axis in (1, 2):
-            if channels.shape[axis] % self.stride:
-                channels = channels.index_select(axis, _reflected(channels.shape[axis], self.stride, images.device))
-        return channels.permute(0, 3, 1, 2)  # a view that is channels_last already
+            if pixels.shape[axis] % self.stride:
+                pixels = pixels.index_select(axis, _reflected(pixels.shape[axis], self.stride, pixels.device))
+        return pixels
+
+    def with_core(self, core: nn.Module) -> "ScribbleNetwork":
+        """The same wrapper around another core, which shares everything else with this one."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "core": core}
+        return other
 
     def _strokes(self, scribble: Tensor) -> Tensor:
         if self.classes > 2:
