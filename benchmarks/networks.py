@@ -38,6 +38,7 @@ from trainable.training.trial import FoldTrial
 RESULTS = Path(__file__).parent / "results"
 YARDSTICK = "unet"
 WARMUP = 2
+LARGE = ("sam",)  # takes several gigabytes at its usual size, whatever the size of the images
 MEASURED = ("step_ms", "image_ms", "peak_mb")
 
 
@@ -143,7 +144,13 @@ def main() -> None:
     parser.add_argument("--size", default="160x128")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--networks", type=networks, default=list(ARCHITECTURES), metavar="A,B,...")
+    parser.add_argument(
+        "--networks",
+        type=networks,
+        default=[name for name in ARCHITECTURES if name not in LARGE],
+        metavar="A,B,...",
+        help="default: all but " + ", ".join(LARGE),
+    )
     parser.add_argument("--steps", type=int, default=10, help="steps per network and round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a hyperparameter")

@@ -87,6 +87,15 @@ def test_a_profile_lists_every_part_of_a_fold(run, small_folder, tmp_path):
     assert result["sample_ms"].keys() == set(AUGMENTATIONS) and min(result["sample_ms"].values()) > 0
 
 
+def test_the_recipes_are_compared_with_the_supervised_one(run, tmp_path):
+    tiny = TINY.replace("--set size=64x64 ", "--size 64x64 ").replace("steps=4", "steps=9")
+    run("recipes", f"{tiny} --set attention=none --classes 3 --images 8 --steps 1 --out recipes.json")
+    result = json.loads((tmp_path / "recipes.json").read_text())
+    rows = {row["recipe"]: row for row in result["recipes"]}
+    assert rows["supervised"]["times_supervised"] == 1 and {"cyclemix", "mixup", "supervised + CRF"} < rows.keys()
+    assert all(row["step_ms"] > 0 and row["times_supervised"] > 0 for row in rows.values())
+
+
 def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path):
     words = f"{small_folder} --device cpu --tiny --results results --out folds"
     run("gpu", f"{words} --stages facts,correct --minutes 9")

@@ -204,7 +204,7 @@ def _unlabelled(space: Space) -> tuple[str, ...]:
 
 def _fetch_weights(space: Space) -> None:
     """Download the pretrained weights of all encoders before the first trial needs them."""
-    pretrained = [config for config in memory_candidates(space) if config.encoder_weights]
+    pretrained = [config for config in memory_candidates(space) if config.pretrained]
     if pretrained:
         from trainable.networks.registry import fetch_weights  # late: slow to import, and rarely needed
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.config import SCRIBBLED, Config, Network, network_name
+from trainable.config import SCRIBBLED, SUPERVISED, Config, Network, network_name
 
 GIB = 2**30
 
@@ -46,11 +46,12 @@ class Shape:
     inputs: str = SCRIBBLED
     classes: int = 2
     pretraining: tuple[int, int, int] | None = None  # batch, small views and projection of the stage before
+    recipe: str = SUPERVISED
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Configs of one kind have the same network and stage, so their memory grows with the batch alone."""
-        return (self.network, self.inputs, self.pretraining)
+        """Configs of one kind have the same network, stage and recipe, so their memory grows with the batch alone."""
+        return (self.network, self.inputs, self.pretraining, self.recipe)
 
     @property
     def load(self) -> tuple[int, bool]:
@@ -61,7 +62,8 @@ class Shape:
     def __str__(self) -> str:
         width, height = self.size
         text = f"{network_name(self.network)}, batch_size {self.batch_size}, size {width}x{height}"
-        return text if self.pretraining is None else f"{text}, pretraining_batch_size {self.pretraining[0]}"
+        text += "" if self.pretraining is None else f", pretraining_batch_size {self.pretraining[0]}"
+        return text if self.recipe == SUPERVISED else f"{text}, recipe {self.recipe}"
 
 
 def shape_of(config: Config, size: tuple[int, int], classes: int = 2) -> Shape:
@@ -78,6 +80,7 @@ def shape_of(config: Config, size: tuple[int, int], classes: int = 2) -> Shape:
         None
         if config.pretraining == "none"
         else (config.pretraining_batch_size, config.local_crops, config.projection_size),
+        config.recipe,
     )
 
 

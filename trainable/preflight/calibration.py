@@ -36,7 +36,7 @@ def measure(
     torch.set_num_threads(threads)
     device = pick_device("auto")
     # Pretrained weights do not change the time, and the horizon must not end during the measurement.
-    config = config.model_copy(update={"encoder_weights": None, "steps": ENDLESS, "size": size})
+    config = config.without_weights().model_copy(update={"steps": ENDLESS, "size": size})
     try:
         with _opened(config, size, data, folds) as opened:
             trial = FoldTrial(config, opened, folds_of(opened, folds, fold_seed), 0, device)

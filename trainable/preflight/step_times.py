@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from trainable.config import SCRIBBLED, Config, Network, as_written, network_name
+from trainable.config import SCRIBBLED, SUPERVISED, Config, Network, as_written, network_name
 from trainable.storage.atomic_files import cache_folder, write_json
 
 FILE, VERSION = "step_times.json", 1
@@ -25,6 +25,7 @@ class Shape:
     acceleration: str = "auto"
     inputs: str = SCRIBBLED
     classes: int = 2
+    recipe: str = SUPERVISED
 
     @property
     def volume(self) -> int:
@@ -32,7 +33,8 @@ class Shape:
         return self.batch_size * self.width * self.height
 
     def __str__(self) -> str:
-        return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}"
+        recipe = "" if self.recipe == SUPERVISED else f", {self.recipe}"
+        return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}{recipe}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def shape_of(config: Config, size: tuple[int, int], augmentation: str, classes: 
         config.acceleration,
         config.inputs,
         classes,
+        config.recipe,
     )
 
 
@@ -88,7 +91,7 @@ def _key(place: Place, shape: Shape) -> dict[str, Any]:
     facts, own = asdict(shape), {name: as_written(name, value) for name, value in shape.network}
     del facts["network"]
     first = {name: own.pop(name) for name in ("architecture", "encoder", "attention") if name in own}
-    usual = {"inputs": SCRIBBLED, "classes": 2, "own": {}}
+    usual = {"inputs": SCRIBBLED, "classes": 2, "recipe": SUPERVISED, "own": {}}
     return asdict(place) | first | {k: value for k, value in (facts | {"own": own}).items() if usual.get(k) != value}
 
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainable.config import Config
 from trainable.data.decoded_images import Data
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory
-from trainable.training.ema import Ema
+from trainable.networks.ema import Ema
+from trainable.recipes.recipe import Recipe
 
 CACHE_DIR = "TORCHINDUCTOR_CACHE_DIR"
 COMPILED = "compiled"  # folder of compiled code, beside the decoded images
@@ -29,7 +30,7 @@ class Trainee(Protocol):
     ema: Ema
 
     @property
-    def network(self) -> nn.Module: ...
+    def recipe(self) -> Recipe: ...
 
     @property
     def optimizer(self) -> torch.optim.Optimizer: ...
@@ -62,7 +63,8 @@ def _compiled(trial: Trainee) -> Step:
     # Torch sets the variable to its default, below /tmp, while it is loaded; a user's own value is kept.
     if os.environ.get(CACHE_DIR, default_cache_dir()) == default_cache_dir():
         os.environ[CACHE_DIR] = str(trial.data.entry.parent / COMPILED)
-    trial.network.compile(dynamic=False, options={"fallback_random": True})
+    for module in trial.recipe.compiled():
+        module.compile(dynamic=False, options={"fallback_random": True})
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
         try:
@@ -151,7 +153,7 @@ def plain_optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def _tensors(trial: Trainee, parameters: set[Any] | None = None) -> list[Tensor]:
     """All tensors that a step changes; of the optimizer's state, that of these parameters (default: all it has)."""
-    found = [*trial.network.state_dict(keep_vars=True).values()]
+    found = [*trial.recipe.state_dict(keep_vars=True).values()]
     if trial.config.ema:
         found += trial.ema.network.state_dict(keep_vars=True).values()
     state = trial.optimizer.state

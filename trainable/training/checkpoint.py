@@ -110,7 +110,7 @@ def classes_of(state: State) -> tuple[str, ...]:
 
 def empty_network(config: Config, channels: int = 3, classes: Sequence[str] = TWO_CLASSES.classes) -> ScribbleNetwork:
     """A network to load weights into, for images of that many channels; nothing is downloaded for it."""
-    bare = config.model_copy(update={"encoder_weights": None})
+    bare = config.without_weights()
     return build_network(bare, [0.0] * channels, [1.0] * channels, classes=len(classes))
 
 

@@ -16,15 +16,15 @@ from trainable.augmentation.batches import BatchStream
 from trainable.config import UNSCORED, Config
 from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
-from trainable.data.packed_labels import unpack
 from trainable.errors import FoldFailed, UserError
-from trainable.networks.registry import ARCHITECTURES, build_network
+from trainable.networks.ema import Ema
+from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
+from trainable.recipes.registry import build_recipe
 from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
-from trainable.training.ema import Ema
 from trainable.training.evaluate import evaluate
 from trainable.training.labels import check_labels, scored, scribble_weights, supervised, usable, volumes_of
 from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
@@ -109,9 +109,10 @@ class FoldTrial:
         classes = len(data.task.classes)
         self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS), classes=classes).to(device)
         self.ema = Ema(self.network, config.ema)
-        self.optimizer = make_optimizer(self.network, config)
-        self.stream = BatchStream(data, self.training, config, fold)
         self.autocast = autocast_for(config, device)
+        self.recipe = build_recipe(config, self.network, self.objective, self.autocast)
+        self.optimizer = make_optimizer(self.recipe, config)
+        self.stream = BatchStream(data, self.training, config, fold)
         self.step = 0
         self.watch = Stopwatch()
         self.best = Best()
@@ -137,32 +138,29 @@ class FoldTrial:
         """One step of the optimizer, without waiting for the device."""
         if self._take_step is None:
             self._take_step = step_function(self)
-        # Dropout is seeded by the step, so no random state has to be saved.
+        # What the recipe and dropout draw is seeded by the step, so no random state has to be saved.
         torch.manual_seed(self._seed(STEP, self.step))
         set_learning_rate(self.optimizer, learning_rate(self.step, self.config))
         self.ema.set_step(self.step)
+        self.recipe.set_step(self.step)
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
         self._losses.append(self._take_step(images, labels))
         self.step += 1
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Forward, backward, optimizer and average; returns the loss as a tensor that has not been waited for."""
-        loss = self._loss(images, labels)
+        """Forward, backward, optimizer and averages; returns the loss as a tensor that has not been waited for."""
+        loss: Tensor = self.recipe(images, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+            nn.utils.clip_grad_norm_(self.recipe.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         self.ema.update()
+        self.recipe.after_update()
         return loss.detach()
 
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """That of the network's logits, unless it is trained on something else."""
-        own = ARCHITECTURES[self.config.architecture].loss
-        with self.autocast():
-            if own is not None:
-                return own(self.network, images, labels)
-            logits = self.network(images, unpack(labels)[0])
+    def objective(self, logits: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+        """The loss of one prediction."""
         return training_loss(logits, labels, self.config, self.data.ignoring, images, self.class_weights)
 
     def evaluate(self) -> Report:
@@ -212,6 +210,8 @@ class FoldTrial:
                 "optimizer": plain_optimizer_state(self.optimizer),
                 "best_weights": self.best.weights,
             }
+            if recipe := self.recipe.state():
+                state["recipe"] = recipe
             checkpoint.save_last(state, folder)
 
     def save_best(self, folder: Path) -> None:
@@ -231,6 +231,7 @@ class FoldTrial:
         if not self.finished:
             if self.config.ema:
                 self.network.load_state_dict(state["network"])
+            self.recipe.restore(state.get("recipe", {}))
             self.optimizer.load_state_dict(state["optimizer"])
             self._take_step = None
 

@@ -39,6 +39,15 @@ def test_width_and_depth_make_another_network_where_they_exist():
     assert str(shape_of(deep, (64, 96))) == "unet-plain, width 64, depth 5, batch_size 8, size 64x96"
 
 
+def test_every_recipe_is_probed():
+    configs = [
+        small_config(recipe=recipe, batch_size=size) for recipe in ("supervised", "dual_branch") for size in (4, 8)
+    ]
+    found = heaviest(configs, size_of, 8)
+    assert {(config.recipe, config.batch_size) for config in found.values()} == {("supervised", 8), ("dual_branch", 8)}
+    assert sum(str(shape).endswith(", recipe dual_branch") for shape in found) == 1
+
+
 def test_twice_the_bytes_and_averaged_weights_weigh_more():
     plain, averaged = small_config(ema=0), small_config(ema=0.9)
     assert list(heaviest([plain, averaged], size_of, 8).values()) == [averaged]

@@ -68,13 +68,39 @@ OTHER = {
     "lambda_entropy": 0.1,
     "lambda_tv": 0.1,
     "lambda_ms": 0.1,
+    "recipe": "mixup",
+    "mix_alpha": 1.0,
+    "teacher_decay": 0.9,
+    "input_noise": 0.2,
+    "consistency": 1.0,
+    "consistency_rampup": 0.1,
+    "branch_dropout": 0.1,
+    "pseudo_weight": 1.0,
+    "mix_blocks": 2,
+    "mix_beta": 1.0,
+    "mix_gamma": 1.0,
+    "mix_eta": 1.0,
+    "occlusion": "unlabelled",
+    "occlusion_size": 0.3,
+    "global_consistency": 1.0,
+    "local_consistency": 1.0,
 }
+SCRIBBLES = {"supervision": "scribbles"}
+CYCLEMIX = {"recipe": "cyclemix", "supervision": "scribbles"}
 # Hyperparameters that exist only beside a value of another one.
 BESIDE = {
-    name: {"supervision": "scribbles"}
-    for name in OTHER
-    if name == "objective" or name.startswith(("crf", "lambda_crf", "lambda_entropy", "lambda_tv", "lambda_ms"))
-} | {"alpha": {"loss": "dice+bce"}, "tversky_alpha": {"loss": "tversky"}, "tversky_beta": {"loss": "tversky"}}
+    "alpha": {"loss": "dice+bce"},
+    "mix_alpha": {"recipe": "mixup"},
+    **{key: {"loss": "tversky"} for key in ("tversky_alpha", "tversky_beta")},
+    **{
+        key: {"recipe": "mean_teacher"} for key in ("teacher_decay", "input_noise", "consistency", "consistency_rampup")
+    },
+    **{key: {"recipe": "dual_branch"} for key in ("branch_dropout", "pseudo_weight")},
+    **dict.fromkeys(("mix_blocks", "mix_beta", "mix_gamma", "mix_eta", "occlusion", "occlusion_size"), CYCLEMIX),
+    **dict.fromkeys(("global_consistency", "local_consistency"), CYCLEMIX),
+    **dict.fromkeys(("objective", "lambda_crf", "crf_radius", "crf_sigma_xy", "crf_sigma_intensity"), SCRIBBLES),
+    **dict.fromkeys(("lambda_entropy", "lambda_tv", "lambda_ms"), SCRIBBLES),
+}
 
 
 def dino(**values):

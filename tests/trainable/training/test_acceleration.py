@@ -87,6 +87,15 @@ def test_a_captured_step_of_grey_images_and_several_classes_has_the_same_bits(
     assert same(weights(tmp_path / "graph"), weights(tmp_path / "none"))
 
 
+@pytest.mark.parametrize("recipe", ["mixup", "mean_teacher", "dual_branch", "cyclemix"])
+def test_a_captured_step_of_a_recipe_has_the_same_bits(class_data, class_folds, tmp_path, graphs_on_the_host, recipe):
+    """The warm-up leaves no trace in a teacher or a second decoder."""
+    values = {**CONFIG, "supervision": "scribbles", "recipe": recipe, "steps": 2, "evaluations": 1}
+    for mode in ("none", "graph"):
+        list(train_fold(small_config(**values, acceleration=mode), class_data, class_folds, 0, tmp_path / mode))
+    assert same(weights(tmp_path / "graph"), weights(tmp_path / "none"))
+
+
 def test_out_of_memory_during_a_capture_is_reported_as_such(
     small_data, small_folds, tmp_path, graphs_on_the_host, monkeypatch
 ):
@@ -145,6 +154,17 @@ def test_a_compiled_network_gives_the_same_scores(small_data, small_folds, tmp_p
         assert compiled[step][0] == pytest.approx(loss, rel=1e-4)
         assert compiled[step][1] == pytest.approx(scores, abs=0.01)
     assert any((small_data.entry.parent / "compiled").iterdir()), "compiled code is kept beside the decoded images"
+
+
+def test_a_recipe_may_go_back_twice_through_a_compiled_network(
+    small_data, small_folds, tmp_path, tiny_network, new_compiler
+):
+    config = small_config(recipe="cyclemix", supervision="scribbles", steps=1, evaluations=1)
+    one, other = (
+        list(train_fold(config.model_copy(update={"acceleration": mode}), small_data, small_folds, 0, tmp_path / mode))
+        for mode in ("none", "compile")
+    )
+    assert other[0].loss == pytest.approx(one[0].loss, rel=1e-4)
 
 
 def test_the_next_fold_trial_of_a_kind_reuses_the_compiled_code(

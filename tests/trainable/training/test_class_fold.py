@@ -18,7 +18,7 @@ from trainable.objectives.metrics import count, from_columns, metrics_of, scores
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_probabilities
 from trainable.training.fold import train_fold
-from trainable.training.trial import FoldTrial, _autocast
+from trainable.training.trial import FoldTrial, autocast_for
 
 CPU = torch.device("cpu")
 HARD = {"augmentation": "high", "dropout": 0.5, "ema": 0.9}
@@ -82,7 +82,7 @@ def test_the_best_weights_rebuild_the_network_and_its_score(trained, class_data,
     assert state["classes"] == ["background", "ring", "core", "crescent"]
     assert network.classes == 4 and network.mean.shape == network.std.shape == (1,)
     held_out = class_data.indices(class_folds.held_out(0))
-    result = evaluate(network, class_data, held_out, config, CPU, _autocast(config, CPU))
+    result = evaluate(network, class_data, held_out, config, CPU, autocast_for(config, CPU))
     volumes = [class_data.volumes[class_data.stems[k]] for k in held_out]
     assert scores(result.counts, class_data.task, volumes)["dice_volume"] == pytest.approx(state["score"])
     assert state["metric"] == "dice_volume"

@@ -28,6 +28,11 @@ def elsewhere(small_data, small_folds):
 
 
 REGULARISED = {"lambda_crf": 0.1, "lambda_entropy": 0.1, "lambda_tv": 0.1, "lambda_ms": 0.1, "crf_radius": 2}
+RECIPES = [
+    {"supervision": "scribbles", "inputs": inputs, "recipe": recipe}
+    for recipe in ("mixup", "cutmix", "mean_teacher", "dual_branch", "cyclemix")
+    for inputs in ("image", "image+scribble")
+]
 CONFIGS = [
     {},
     {"loss": "dice"},
@@ -40,6 +45,9 @@ CONFIGS = [
     {"loss": "tversky", "lambda_focal": 1.0},
     {"loss": "dice+bce"},
     {"supervision": "scribbles", "objective": "wpce", **REGULARISED},
+    *RECIPES,
+    {"recipe": "mean_teacher"},
+    {"recipe": "dual_branch"},
 ]
 OF_CLASSES = [
     {},
@@ -49,6 +57,8 @@ OF_CLASSES = [
     {"loss": "dice", "class_weights": "1,2,3,4"},
     {"supervision": "scribbles"},
     {"supervision": "scribbles", "inputs": "image", "class_weights": "1,2,3,4"},
+    {"supervision": "scribbles", "recipe": "cyclemix", "objective": "wpce", "occlusion": "unlabelled", **REGULARISED},
+    *RECIPES,
 ]
 
 
