@@ -32,7 +32,7 @@ def test_check_summarizes_a_space_on_one_screen_and_names_the_next_step(run, nam
     code, out, err = run("check", name, "--set", "folds=4")
     assert code == 0
     assert out.startswith(f"space       {name}\n") and "scheduler   foldrace, rungs [0.5]" in out
-    assert len(out.splitlines()) <= 24 and max(map(len, out.splitlines())) <= 100
+    assert len(out.splitlines()) <= 24 and max(map(len, out.splitlines())) <= 110
     assert err.splitlines()[-1] == f"Next: python -m search launch {name} --set folds=4"
 
 
@@ -102,6 +102,7 @@ def test_list_names_the_shipped_spaces(run):
         "beyond",
         "cardiac_masks",
         "encoders",
+        "field_guide",
         "full_grid",
         "quickstart",
         "unet_family",
