@@ -55,6 +55,7 @@ FLOORS = {
         {"config", "exit_codes", "storage"},
         {"data", "machine"},
         {"augmentation", "checks", "networks", "objectives"},
+        {"recipes"},
         {"training"},
         {"pretraining", "progress", "scripted"},
         {"preflight"},
@@ -157,6 +158,7 @@ APPEARS_IN = {
     "sqlalchemy": {"search/samplers/optuna_adapter.py"},  # Optuna's storage raises its errors
     "h5py": {"trainable/data/importers/acdc_h5.py"},
     "nibabel": {"trainable/data/importers/nifti.py"},
+    "transformers": {"trainable/networks/cores/sam.py"},
 }
 
 

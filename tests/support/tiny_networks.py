@@ -4,7 +4,15 @@ from typing import Any
 
 from trainable.config import Config, conditions_of, make_config
 
-TINY = {"encoder": "test_resnet", "attention": None, "width": 4, "depth": 2}
+TINY = {
+    "encoder": "test_resnet",
+    "attention": None,
+    "width": 4,
+    "depth": 2,
+    "pyramid_width": 8,
+    "sam_size": "tiny",
+    "sam_trains": "all",
+}
 
 
 def tiny_network(architecture: str, **values: Any) -> Config:

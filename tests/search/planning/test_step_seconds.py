@@ -14,6 +14,7 @@ from search.planning.plan import PlanOptions, make_plan, planned, slots_here
 from search.planning.plan_output import document, lines
 from search.planning.step_seconds import estimate_steps
 from spaces.load import make_space
+from trainable.config import make_config
 from trainable.preflight.step_times import StepTime, place_of, recall, remember, shape_of
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +76,13 @@ def test_only_measurements_on_this_device_are_remembered(monkeypatch):
     assert estimates.by_config[estimates.largest].evaluation == pytest.approx(0.01 * 228 / 2)
     larger = space(parameters={"batch_size": {"values": [4, 16]}})
     assert estimate_steps(larger, planned(larger), None, False).source == "assumed"
+
+
+def test_a_recipe_has_step_times_of_its_own():
+    usual, other = (shape_of(make_config({"recipe": name}), (64, 64), "low") for name in ("supervised", "mean_teacher"))
+    remember(place_of("here", 1), usual, StepTime(0.1, 0.1, "2026-01-01"))
+    assert recall(place_of("here", 1), [usual, other]).keys() == {usual}
+    assert str(other) == f"{usual}, mean_teacher"
 
 
 @pytest.mark.parametrize(
