@@ -1,5 +1,7 @@
 """Folds trained by each recipe: they learn, resume with the same bits, and save what belongs to the network alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import small_config
@@ -42,7 +44,7 @@ class Small(nn.Module):
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "unet", Small)
+    monkeypatch.setitem(ARCHITECTURES, "unet", replace(ARCHITECTURES["unet"], build=Small))
 
 
 def run(data, folds, folder, recipe, **options):
