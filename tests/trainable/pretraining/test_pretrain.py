@@ -1,5 +1,6 @@
 """The stage before training: what it sees, that it resumes exactly, and how it fails."""
 
+import multiprocessing
 import os
 from dataclasses import replace
 
@@ -164,11 +165,11 @@ def test_stopped_after_any_step_it_resumes_exactly(made, make, tmp_path, step):
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
 def test_killed_it_resumes_exactly(made, make, tmp_path, checkpoint_seconds):
-    child = os.fork()
-    if not child:
-        make(tmp_path, checkpoint_seconds=checkpoint_seconds, keep_going=lambda done: done < 5 or os._exit(9))
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    options = {"checkpoint_seconds": checkpoint_seconds, "keep_going": lambda done: done < 5 or os._exit(9)}
+    child = multiprocessing.get_context("fork").Process(target=make, args=(tmp_path,), kwargs=options)
+    child.start()
+    child.join(120)
+    assert child.exitcode == 9
     assert (tmp_path / CHECKPOINT).exists() == (checkpoint_seconds == 0.0)
     signs, encoder = make(tmp_path)
     assert encoder == made[2] and signs == made[1][-len(signs) :]
