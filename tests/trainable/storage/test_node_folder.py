@@ -199,6 +199,7 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
         "values": SCRIPT.model_dump(mode="json"),
         "run": "demo",
         "folder": str(tmp_path / "runs/demo/configs/0123456789ab/fold_0"),
+        "journal": str(tmp_path / "runs/demo/journal.jsonl"),
         "until": 6,
         "hang_seconds": 600.0,
         "hang_factor": 20.0,
