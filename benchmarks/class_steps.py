@@ -104,7 +104,7 @@ def time_opening(folder: Path, size: str, cache: Path, rounds: int = 5) -> dict[
         open_data(folder, (int(width), int(height)), cache=cache, progress=progress)
     found = []
     for _ in range(rounds):
-        command = [sys.executable, "-c", OPEN, str(folder), width, height, str(cache)]
+        command = [sys.executable, "-c", OPEN, str(folder.resolve()), width, height, str(cache)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
         found.append(done.stdout.split())
     return {"images": int(found[0][1]), "size": size, "seconds": statistics.median(float(took) for took, _ in found)}
