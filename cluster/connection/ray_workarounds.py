@@ -90,15 +90,18 @@ def without_aws_credentials() -> Iterator[None]:
 @contextmanager
 def workers_short_of_memory_fail_alone() -> Iterator[None]:
     """Make Tune treat a worker that Ray killed for lack of memory as one that died; otherwise the whole run ends."""
-    from ray.air.execution._internal import actor_manager
+    from ray.air.execution._internal import actor_manager  # late, as above
     from ray.exceptions import OutOfMemoryError, RayActorError
+    from ray.tune.execution import tune_controller
 
-    before = actor_manager.RayActorError
-    actor_manager.RayActorError = (RayActorError, OutOfMemoryError)
+    modules = (actor_manager, tune_controller)
+    for module in modules:
+        module.RayActorError = (RayActorError, OutOfMemoryError)
     try:
         yield
     finally:
-        actor_manager.RayActorError = before
+        for module in modules:
+            module.RayActorError = RayActorError
 
 
 def _forward_errors(data: Mapping[str, Any], *_: object, **__: object) -> None:
