@@ -1,7 +1,5 @@
 """The stage before training: what it sees, that it resumes exactly, and how it fails."""
 
-import multiprocessing
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import small_config
+from killed_work import die, run_until_killed
 from torch import nn
 
 from trainable.data.decoded_images import open_data
@@ -164,12 +163,9 @@ def test_stopped_after_any_step_it_resumes_exactly(made, make, tmp_path, step):
 
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
-def test_killed_it_resumes_exactly(made, make, tmp_path, checkpoint_seconds):
-    options = {"checkpoint_seconds": checkpoint_seconds, "keep_going": lambda done: done < 5 or os._exit(9)}
-    child = multiprocessing.get_context("fork").Process(target=make, args=(tmp_path,), kwargs=options)
-    child.start()
-    child.join(120)
-    assert child.exitcode == 9
+def test_killed_it_resumes_exactly(made, make, seen, fork_server, tmp_path, checkpoint_seconds):
+    options = {"checkpoint_seconds": checkpoint_seconds, "keep_going": lambda done: done < 5 or die()}
+    run_until_killed(fork_server, lambda: list(pretrain(dino(), seen, 0, tmp_path, device="cpu", **options)))
     assert (tmp_path / CHECKPOINT).exists() == (checkpoint_seconds == 0.0)
     signs, encoder = make(tmp_path)
     assert encoder == made[2] and signs == made[1][-len(signs) :]

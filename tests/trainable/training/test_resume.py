@@ -1,6 +1,5 @@
 """A fold that is killed at any step or during any write resumes with bit-identical results."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import small_config
+from killed_work import die, run_until_killed
 
 from trainable.training import checkpoint
 from trainable.training.fold import train_fold
@@ -23,18 +23,6 @@ def without_seconds(report):
 def run(data, folds, folder, **options):
     reports = train_fold(small_config(**CONFIG), data, folds, 0, folder, **options)
     return {report.step: without_seconds(report) for report in reports}
-
-
-def in_a_process_that_dies(work):
-    """Run ``work`` in a fork and make sure that it was killed, not finished."""
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +44,14 @@ def assert_same(folder: Path, expected: Path):
 
 
 @pytest.mark.parametrize("step", (1, 2, 5, 7))
-def test_killed_at_any_step_it_ends_the_same(small_data, small_folds, tmp_path, undisturbed, step):
+def test_killed_at_any_step_it_ends_the_same(small_data, small_folds, tmp_path, undisturbed, fork_server, step):
     # An epoch is 3.75 steps, so most of these are in the middle of one; odd steps lie between two reports.
     options = {"checkpoint_seconds": 0.0 if step % 3 else 1e9}
 
     def work():
         run(small_data, small_folds, tmp_path, keep_going=lambda done: done < step or die(), **options)
 
-    in_a_process_that_dies(work)
+    run_until_killed(fork_server, work)
     folder, expected = undisturbed
     resumed = run(small_data, small_folds, tmp_path)
     assert resumed == {at: expected[at] for at in resumed} and 8 in resumed
@@ -72,7 +60,7 @@ def test_killed_at_any_step_it_ends_the_same(small_data, small_folds, tmp_path, 
 
 @pytest.mark.parametrize("write", range(1, 6))
 def test_killed_in_the_middle_of_a_write_it_ends_the_same(
-    small_data, small_folds, tmp_path, undisturbed, write, monkeypatch
+    small_data, small_folds, tmp_path, undisturbed, fork_server, write
 ):
     real, count = torch.save, [0]
 
@@ -89,7 +77,7 @@ def test_killed_in_the_middle_of_a_write_it_ends_the_same(
         checkpoint.torch.save = torn
         run(small_data, small_folds, tmp_path, checkpoint_seconds=0.0)
 
-    in_a_process_that_dies(work)
+    run_until_killed(fork_server, work)
     assert list(tmp_path.glob(".partial-*")), "the write was to be torn"
     run(small_data, small_folds, tmp_path)
     assert not list(tmp_path.glob(".partial-*"))
@@ -98,7 +86,7 @@ def test_killed_in_the_middle_of_a_write_it_ends_the_same(
 
 @pytest.mark.parametrize("rename", range(1, 4))
 def test_killed_between_the_renames_of_a_checkpoint_it_ends_the_same(
-    small_data, small_folds, tmp_path, undisturbed, rename
+    small_data, small_folds, tmp_path, undisturbed, fork_server, rename
 ):
     """The newest checkpoint is written as next.pt, then last becomes previous, then next becomes last."""
     real, count = Path.replace, [0]
@@ -113,7 +101,7 @@ def test_killed_between_the_renames_of_a_checkpoint_it_ends_the_same(
         Path.replace = replace
         run(small_data, small_folds, tmp_path, checkpoint_seconds=0.0)
 
-    in_a_process_that_dies(work)
+    run_until_killed(fork_server, work)
     run(small_data, small_folds, tmp_path)
     assert_same(tmp_path, undisturbed[0])
 
@@ -160,7 +148,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     assert not Path("/tmp/should-never-exist").exists()
 
 
-def test_a_disk_that_is_full_is_an_error_and_what_was_saved_stays(small_data, small_folds, tmp_path):
+def test_a_disk_that_is_full_is_an_error_and_what_was_saved_stays(small_data, small_folds, fork_server, tmp_path):
     """A limit on file size makes the kernel refuse the write in the middle, as a full disk does."""
     import resource
 
@@ -178,13 +166,13 @@ def test_a_disk_that_is_full_is_an_error_and_what_was_saved_stays(small_data, sm
             if ".pt: cannot be written (File too large)" in str(error):
                 die()
 
-    in_a_process_that_dies(work)
+    run_until_killed(fork_server, work)
     assert (tmp_path / "last.pt").read_bytes() == before
     assert not list(tmp_path.glob(".partial-*"))
     assert 8 in run(small_data, small_folds, tmp_path)
 
 
-def test_out_of_memory_is_recognised(small_folder, small_folds, tmp_path):
+def test_out_of_memory_is_recognised(small_folder, small_folds, fork_server, tmp_path):
     """The address space is limited to what is in use and a little; a step at this size needs gigabytes."""
     import resource
 
@@ -204,5 +192,5 @@ def test_out_of_memory_is_recognised(small_folder, small_folds, tmp_path):
             if failure.reason == "out_of_memory":
                 die()
 
-    in_a_process_that_dies(work)
+    run_until_killed(fork_server, work)
     assert '"out_of_memory"' in (tmp_path / "out/error.json").read_text()
