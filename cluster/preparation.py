@@ -1,21 +1,26 @@
 """Preparing a cluster for fold trials: their data in the object store, and their memory measured on each GPU type."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import ray
 
 from cluster.capacity.packing import GPU_TYPE
-from trainable.data.dataset import Split
-from trainable.data.shipment import parts_of
+from trainable.data.shipment import Shipment, parts_of
 from trainable.errors import UserError
 from trainable.machine.memory_footprint import Footprint
 
 
-def put_data(*splits: Split) -> Callable[[], Iterator[bytes]]:
-    """Put the files of splits into the object store; the returned function fetches them on any node."""
-    return partial(_fetch, [ray.put(part) for part in parts_of(*splits)])
+def put_shipment(shipment: Shipment) -> Shipment:
+    """Put the files of a shipment into the object store, from which any node can fetch them."""
+    weights = {name: replace(file, fetch=_put(file.parts())) for name, file in shipment.weights.items()}
+    return replace(shipment, fetch=_put(parts_of(*shipment.files())), weights=weights)
+
+
+def _put(parts: Iterable[bytes]) -> Callable[[], Iterator[bytes]]:
+    return partial(_fetch, [ray.put(part) for part in parts])
 
 
 def _fetch(parts: list[Any]) -> Iterator[bytes]:

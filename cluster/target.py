@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from cluster.capacity.capacity import Capacity, wait_for_machine
@@ -10,7 +9,7 @@ from cluster.capacity.nodes import NodePool
 from cluster.connection.connect import connected
 from cluster.connection.local_ray import local_ray
 from cluster.doctor.storage_reach import check_runs, start_check
-from cluster.preparation import measure_on_node, put_data
+from cluster.preparation import measure_on_node, put_shipment
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
@@ -30,7 +29,7 @@ def open_target(
             nodes = NodePool(partial(start_check, target.runs), check_runs(target.runs))
         measure_on: Callable[[str], Footprint] | None = None
         if target.address and shipment is not None:
-            shipment = replace(shipment, fetch=put_data(*shipment.files()))
+            shipment = put_shipment(shipment)
         if measure is not None and shipment is not None:
             local = partial(measure, shipment)
             measure_on = partial(measure_on_node, local) if target.address else lambda kind: local()

@@ -21,6 +21,7 @@ from trainable.errors import FoldFailed
 from trainable.exit_codes import INTERRUPTED
 from trainable.objectives.metrics import OF_VOLUMES, known_metric, main_metrics, metrics_of
 from trainable.preflight.network_check import check_networks
+from trainable.preflight.weights_check import check_weights
 from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
@@ -95,11 +96,14 @@ def _train(
     request: Request, config: Config, data: Data, folds: Folds, folder: Path, validation: Data | None
 ) -> tuple[Report | None, bool]:
     # Imported here, so that mistakes are reported before torch is loaded.
+    from trainable.networks.weights_file import file_of
     from trainable.pretraining.shared import needs_encoder
     from trainable.training.checkpoint import LAST
 
     check_networks([config.model_copy(update={"size": data.size})], run=lambda work, configs: work(configs))
     if not (folder / LAST).exists():
+        if file := file_of(config):
+            check_weights([config], {file.name: file}, data.channels, len(data.task.classes))
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
     with _interruptible() as stops:

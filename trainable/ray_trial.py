@@ -244,11 +244,20 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
     validation = open_validation(data, shipment.validation)
     folder = Path(job["folder"])
     fold, until, metric = job["fold"], job["until"], job["metric"]
+    weights_file = None if config.weights_file is None else shipment.weights[config.weights_file]
     encoder = None
     if needs_encoder(config, folder):
         root = Store(job["store"]) if "store" in job else Path(job["journal"]).parent
         making = pretrained_encoder(
-            config, data, shipment.folds, fold, folder, root, device=str(device), keep_going=alive
+            config,
+            data,
+            shipment.folds,
+            fold,
+            folder,
+            root,
+            weights_file=weights_file,
+            device=str(device),
+            keep_going=alive,
         )
         encoder = yield from as_results(making)
         release_memory()
@@ -265,6 +274,7 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
         keep_going=alive,
         validation=validation,
         encoder=encoder,
+        weights_file=weights_file,
     )
     with contextlib.closing(reports):  # type: ignore[type-var]
         for report in reports:

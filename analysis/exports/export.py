@@ -17,7 +17,7 @@ from analysis.ensembles.assemble import assemble, chosen, needs_models
 from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
 from analysis.exports.onnx_export import export_onnx, need_onnx
 from analysis.exports.readme import readme
-from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, Run
+from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, WEIGHTS, Run
 from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
@@ -87,6 +87,8 @@ def pinned(tables: RunTables, config: str) -> Space:
 
 def _facts(run: Run, config: str) -> dict[str, Any]:
     environment = json.loads((run.folder / ENVIRONMENT).read_text())
+    weights = environment.get(WEIGHTS, {})
+    started = json.loads((run.folder / "configs" / config / CONFIG).read_text())["config"].get(WEIGHTS)
     folds = load_folds(run.folder / FOLDS)
     return {
         "version": VERSION,
@@ -98,7 +100,7 @@ def _facts(run: Run, config: str) -> dict[str, Any]:
         "code": environment["code"],
         "python": environment["python"],
         "packages": environment["packages"],
-    }
+    } | ({WEIGHTS: {started: weights[started]}} if started in weights else {})
 
 
 def _take(folder: Path, facts: Mapping[str, Any]) -> None:

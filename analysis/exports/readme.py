@@ -26,7 +26,7 @@ git clone <scribble-search> code && cd code && git checkout {commit}
 python{python} -m venv .venv && . .venv/bin/activate     # Python {full_python}
 pip install -r ../requirements.txt && pip install --no-deps -e .
 python -m trainable doctor DATA --format json            # "hash" must be {data_hash}
-python -m spaces check ../space.yaml --set data=DATA
+{weights}python -m spaces check ../space.yaml --set data=DATA
 python -m search launch ../space.yaml --set data=DATA
 cmp runs/{name}/folds.json ../folds.json                 # the same folds
 python -m analysis best {name}
@@ -87,4 +87,8 @@ def readme(
         onnx_command=ONNX_COMMAND.format(scribble="SCRIBBLE " if sees_scribbles else "") if onnx else "",
         scribbles="--scribbles SCRIBBLES " if sees_scribbles else "",
         basis=f"{basis} " if basis else "",
+        weights="".join(
+            f"# the encoder starts from {name}, whose SHA-256 must be {content}\n"
+            for name, content in facts.get("encoder_weights", {}).items()
+        ),
     )

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listeners, Notify, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.messages import Entrant, Finished, Job
+from search.planning.files import unlabelled_splits, weights_files
 from search.planning.gpu_memory import measure_footprint, memory_candidates
 from search.planning.label_check import check_space_labels
 from search.planning.plan import PlanOptions
@@ -36,9 +37,11 @@ from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
 from trainable.preflight.network_check import check_networks
+from trainable.preflight.weights_check import check_weights
 from trainable.pretraining.unlabelled import open_unlabelled
 from trainable.printing import plural, progress_bar, say
 from trainable.storage.cached_copies import data_folder
+from trainable.storage.shared_file import SharedFile
 from trainable.storage.urls import is_url
 from trainable.training.labels import open_validation
 
@@ -74,9 +77,12 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
     data_hash = None if data is None else data.hash
     if data is not None and data.scored_on == SCRIBBLES:
         say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
-    check_run(space, run, data_hash, options.force_code)
-    if space.trainable.needs_data:
+    weights = {} if data is None else weights_files(space)
+    contents = {name: file.hash for name, file in weights.items()}
+    check_run(space, run, data_hash, options.force_code, contents)
+    if data is not None:
         check_networks(memory_candidates(space))
+        check_weights(memory_candidates(space), weights, data.channels, len(data.task.classes))
     if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal:
@@ -84,8 +90,8 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
         replay_lines(policy, run.lines())
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
-        record_launch(run, space, data_hash, {} if data is None else label_facts(data))
-        shipment = None if data is None else _shipment(space, run, data)
+        record_launch(run, space, data_hash, {} if data is None else label_facts(data), contents)
+        shipment = None if data is None else _shipment(space, run, data, weights)
         show_first(run.folder, space, options.plan)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
@@ -190,28 +196,21 @@ def _prepare_data(space: Space) -> Data | None:
         opened = [open_data(folder, size, progress=progress) for size in sizes]
         for data in opened:
             open_validation(data, space.settings.validation, progress=progress)
-            for name in _unlabelled(space):
+            for name in unlabelled_splits(space):
                 open_unlabelled(data, name, progress=progress)
     return opened[0]
 
 
-def _unlabelled(space: Space) -> tuple[str, ...]:
-    """The splits whose images some config adds to pre-training."""
-    named = space.parameters.get("pretraining_data")
-    values = named.values if isinstance(named, Choice) else [space.constants.get("pretraining_data")]
-    return tuple(sorted({name for value in values if value is not None for name in str(value).split(",")}))
-
-
 def _fetch_weights(space: Space) -> None:
     """Download the pretrained weights of all encoders before the first trial needs them."""
-    pretrained = [config for config in memory_candidates(space) if config.pretrained]
+    pretrained = [config for config in memory_candidates(space) if config.downloaded]
     if pretrained:
         from trainable.networks.registry import fetch_weights  # late: slow to import, and rarely needed
 
         fetch_weights(pretrained)
 
 
-def _shipment(space: Space, run: Run, data: Data) -> Shipment:
+def _shipment(space: Space, run: Run, data: Data, weights: Mapping[str, SharedFile]) -> Shipment:
     """The data with the folds of the run, created before its first trial and the same for every config."""
     path = run.folder / FOLDS
     if not path.exists():
@@ -221,7 +220,8 @@ def _shipment(space: Space, run: Run, data: Data) -> Shipment:
         data.split.root.parent.absolute(),
         data.split.name,
         validation=space.settings.validation,
-        unlabelled=_unlabelled(space),
+        unlabelled=unlabelled_splits(space),
+        weights=weights,
     )
 
 

@@ -62,6 +62,7 @@ def submit(
         with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
             folder = Path(scratch)
             data = _copy_data(loaded, folder)
+            copy_weights(loaded, folder)
             write_text(folder / SPACE, json.dumps(loaded.canonical() | data, indent=2) + "\n")
             # Ray sets RAY_ADDRESS for the job, so launch needs no --address.
             command = f"python -m search launch {SPACE} --plain --runs {shlex.quote(runs)}"
@@ -96,3 +97,20 @@ def _copy_data(space: Space, folder: Path) -> dict[str, str]:
         )
     shutil.copytree(source, folder / DATA)
     return {"data": DATA}
+
+
+def copy_weights(space: Space, folder: Path) -> None:
+    """Copy files of weights in the working folder to the same place in the job's folder; others are on the cluster."""
+    from search.planning.files import weights_names
+
+    for name in weights_names(space) if space.trainable.needs_data else ():
+        source = Path(name)
+        if "://" in name or source.is_absolute():
+            continue
+        if not source.is_file() or ".." in source.parts:
+            raise UserError(
+                f"encoder_weights: {name}: is not a file in the working folder, which would be uploaded with the job; "
+                "give an absolute path on the cluster or s3://BUCKET/NAME"
+            )
+        (folder / source).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / source)

@@ -18,7 +18,7 @@ from trainable.storage.atomic_files import write_json, write_text
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
-CODE, DATA = "code", "data_hash"
+CODE, DATA, WEIGHTS = "code", "data_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
 CHANGEABLE = ("data", "budget", "resources", "tracking", "references", "sampler.storage", "parameters.acceleration")
 
@@ -89,10 +89,13 @@ class Run:
             )
 
 
-def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -> None:
+def check_run(
+    space: Space, run: Run, data_hash: str | None, force_code: bool, weights: Mapping[str, str] | None = None
+) -> None:
     """Refuse to start or resume a run whose folder belongs to another space, other data or other code.
 
-    Nothing is written here, because another driver may be running.
+    ``weights`` are the hashes of the files that encoders start from, by name. Nothing is written here, because another
+    driver may be running.
     """
     folder = run.folder
     current = environment(data_hash)
@@ -110,6 +113,12 @@ def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -
     recorded = _read_json(folder / ENVIRONMENT)
     if recorded[DATA] != current[DATA]:
         raise UserError(f"{folder}: the data have changed since it was launched, so scores would not be comparable")
+    before = recorded.get(WEIGHTS, {})
+    if other := [name for name, content in (weights or {}).items() if before.get(name) != content]:
+        raise UserError(
+            f"{folder}: the weights in {', '.join(other)} have changed since it was launched, so scores would not be "
+            "comparable"
+        )
     if recorded[CODE] != current[CODE] and not force_code:
         differ = [name for name in current[CODE] if recorded[CODE].get(name) != current[CODE][name]]
         raise UserError(
@@ -118,12 +127,19 @@ def check_run(space: Space, run: Run, data_hash: str | None, force_code: bool) -
         )
 
 
-def record_launch(run: Run, space: Space, data_hash: str | None, labels: Mapping[str, Any] | None = None) -> None:
+def record_launch(
+    run: Run,
+    space: Space,
+    data_hash: str | None,
+    labels: Mapping[str, Any] | None = None,
+    weights: Mapping[str, str] | None = None,
+) -> None:
     """Write the files that describe the launch; only the driver may do so.
 
-    ``labels`` are facts of the data that tables of the run are read with.
+    ``labels`` are facts of the data that tables of the run are read with, ``weights`` as in ``check_run``.
     """
-    write_json(run.folder / ENVIRONMENT, {**environment(data_hash), **(labels or {})})
+    files = {WEIGHTS: dict(weights)} if weights else {}
+    write_json(run.folder / ENVIRONMENT, {**environment(data_hash), **(labels or {}), **files})
     write_json(run.folder / CONFIGSPACE, configspace(space))
     # JSON keeps the order of the parameters, which determines the order of the configs.
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")

@@ -50,8 +50,10 @@ class Trainable:
 
     def normalize(self, name: str, value: Any) -> Any:
         """The value as usually written: ``none`` as None where allowed, a size as WIDTHxHEIGHT, weights as 1,3."""
+        if value == "none" and name in self.config.model_fields and not self.broken_rule(name, None):
+            return None
         if self.broken_rule(name, value):
-            return None if value == "none" and not self.broken_rule(name, None) else value
+            return value
         parsed = self._parse(name, value)
         if isinstance(parsed, tuple):
             return as_written(name, parsed)

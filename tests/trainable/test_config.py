@@ -168,7 +168,6 @@ def test_a_supervision_that_does_not_exist_is_refused_with_a_suggestion():
     ("architecture", "name", "value"),
     [
         ("unet-plain", "encoder", "resnet18"),
-        ("exmod-unet", "encoder_weights", "imagenet"),
         ("unet", "width", 32),
         ("segformer", "depth", 4),
         ("deeplabv3plus", "attention", "scse"),
@@ -178,6 +177,24 @@ def test_a_supervision_that_does_not_exist_is_refused_with_a_suggestion():
 def test_a_hyperparameter_of_another_network_is_refused(architecture, name, value):
     with pytest.raises(UserError, match=rf"^{name}: belongs to architecture = .*; here architecture is {architecture}"):
         make_config({"architecture": architecture, name: value})
+
+
+def test_a_network_without_an_encoder_by_name_starts_from_a_file_but_not_from_imagenet():
+    with pytest.raises(UserError, match=r"imagenet belongs to architecture = unet.*exmod-unet, so give a file"):
+        make_config({"architecture": "exmod-unet", "encoder_weights": "imagenet"})
+    config = make_config({"architecture": "exmod-unet", "encoder_weights": "w.pt"})
+    assert config.weights_file == "w.pt" and config.model_dump()["encoder_weights"] == "w.pt"
+    assert make_config(config.model_dump(mode="json")).id == config.id != make_config({"architecture": "exmod-unet"}).id
+
+
+def test_ids_hold_the_learning_rate_of_the_encoder_only_where_it_differs():
+    assert make_config({"encoder_learning_rate": 1}).id == Config().id != make_config({"encoder_learning_rate": 0}).id
+
+
+@pytest.mark.parametrize("source", ["", "  ", "http://host/w.pt", "gs://bucket/w.pt", 3])
+def test_weights_that_are_neither_a_file_nor_an_object_are_refused(source):
+    with pytest.raises(UserError, match="encoder_weights = "):
+        make_config({"encoder_weights": source})
 
 
 def test_an_unknown_network_is_an_error_with_suggestions():

@@ -2,14 +2,18 @@
 
 import gc
 from functools import partialmethod
+from hashlib import sha256
 
 import pytest
 import torch
 from conftest import small_config
+from safetensors.torch import save
 
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError, WrongMachine
+from trainable.networks.registry import build_network
 from trainable.ray_trial import FoldTrial, packed, unpacked
+from trainable.storage.shared_file import SharedFile
 from trainable.training.trial import FoldTrial as Training
 
 
@@ -49,6 +53,21 @@ def worker(small_folder, small_folds):
         setup = partialmethod(FoldTrial.setup, shipment=Shipment(small_folds, small_folder, "train"))
 
     return lambda job: Worker(packed(job))
+
+
+def test_a_node_that_does_not_see_a_file_of_weights_fetches_it(job, small_folder, small_folds, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    encoder = build_network(small_config(), [0.0] * 3, [1.0] * 3, seed=5).core.encoder
+    content = save({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()})
+    file = SharedFile("w.pt", tmp_path / "not here", sha256(content).hexdigest(), lambda: [content[:9], content[9:]])
+    sent = Shipment(small_folds, small_folder, "train", weights={"w.pt": file})
+    trial = FoldTrial.__new__(FoldTrial)
+    values = small_config(encoder_weights="w.pt").model_dump(mode="json")
+    trial.setup(packed(job("sent", values=values, until=2)), shipment=sent)
+    assert unpacked(trial.step())["step"] == 2
+    trial.cleanup()
+    assert f"starts from w.pt, sha256 {file.hash}" in (tmp_path / "sent/log.txt").read_text()
+    assert [path.read_bytes() for path in (tmp_path / "cache/files").glob(file.hash)] == [content]
 
 
 def trainings():

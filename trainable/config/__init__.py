@@ -6,10 +6,11 @@ from trainable.config.making import allowed, describe, make_config, parse_assign
 from trainable.config.network_fields import WEIGHTS, Network, network_name
 from trainable.config.recipe_fields import SUPERVISED
 from trainable.config.stages import made_of
-from trainable.config.values import STRIDE, as_written
+from trainable.config.values import IMAGENET, STRIDE, as_written
 
 __all__ = [
     "ALONE",
+    "IMAGENET",
     "SCRIBBLED",
     "STRIDE",
     "SUPERVISED",

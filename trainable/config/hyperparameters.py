@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
@@ -10,14 +11,19 @@ from pydantic.fields import FieldInfo
 from trainable.config.conditions import conditions_of, refusal, unmet
 from trainable.config.first_version import FIRST
 from trainable.config.loss_fields import LossFields
-from trainable.config.network_fields import POOLED, WEIGHTS, Network, NetworkFields
+from trainable.config.network_fields import ENCODED, POOLED, WEIGHTS, Network, NetworkFields
 from trainable.config.recipe_fields import MIXING, RecipeFields
 from trainable.config.stage_fields import StageFields
-from trainable.config.values import Size
+from trainable.config.values import IMAGENET, Size
 
 SCRIBBLED = "image+scribble"  # of inputs
 UNSCORED = ("acceleration",)  # hyperparameters that do not decide a score
 ALONE = "one value alone"  # context of a validation that does not look at the other hyperparameters
+
+
+def _is_later(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether the first version had no such hyperparameter, or not with this network."""
+    return name not in FIRST or (name == "encoder_weights" and values["architecture"] not in ENCODED)
 
 
 def _is_default(value: Any, field: FieldInfo) -> bool:
@@ -37,6 +43,9 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
     size: Size = Field("auto", description="working size; auto is the largest multiple of 32 not above the original")
     batch_size: int = Field(8, ge=1, description="images per step")
     learning_rate: float = Field(5e-3, gt=0, description="of AdamW, at its highest")
+    encoder_learning_rate: float = Field(
+        1.0, ge=0, description="of the encoder, as a factor on the learning rate; 0 freezes its parameters"
+    )
     final_learning_rate: float = Field(1e-7, ge=0, description="where the cosine ends")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled; norms and biases are spared")
@@ -71,6 +80,16 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
         return tuple((name, getattr(self, name)) for name in ("architecture", *names))
 
     @property
+    def weights_file(self) -> str | None:
+        """The path or URL of the weights that the encoder starts from, if they are in a file."""
+        return None if self.encoder_weights == IMAGENET else self.encoder_weights
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether weights may have to be downloaded before the network can be built."""
+        return self.encoder_weights == IMAGENET or self.sam_weights is not None
+
+    @property
     def pretrained(self) -> bool:
         return any(getattr(self, name) is not None for name in WEIGHTS)
 
@@ -102,7 +121,7 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
             name: value
             for name, value in values.items()
             if name not in fields
-            or not (unmet(type(self), name, values) or (name not in FIRST and _is_default(value, fields[name])))
+            or not (unmet(type(self), name, values) or (_is_later(name, values) and _is_default(value, fields[name])))
         }
 
     @model_validator(mode="after")
@@ -110,6 +129,11 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
         if info.context != ALONE:
             rules = [(name, unmet(type(self), name, vars(self))) for name in sorted(self.model_fields_set)]
             problems = [f"{name}: {rule}" for name, rule in rules if rule] + self._recipe_problems()
+            if self.encoder_weights == IMAGENET and not self.has("encoder"):
+                problems.append(
+                    f"encoder_weights: imagenet belongs to architecture = {' or '.join(ENCODED)}; "
+                    f"here architecture is {self.architecture}, so give a file of weights or leave it out"
+                )
             if self.class_weights is not None and self.pc != Config.model_fields["pc"].default:
                 problems.append("pc: without effect where class_weights are given; leave the default")
             if problems:

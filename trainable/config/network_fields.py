@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from trainable.config.conditions import only_with
-from trainable.config.values import RATES, Rates
+from trainable.config.values import RATES, Rates, Source
 
 WEIGHTS = ("encoder_weights", "sam_weights")  # where pretrained weights come from, if they are not None
 # Networks with an encoder by name.
@@ -46,8 +46,8 @@ class NetworkFields(BaseModel):
         description="any encoder of smp, or any timm model with feature maps",
         json_schema_extra=WITH_ENCODER,
     )
-    encoder_weights: Literal["imagenet"] | None = Field(
-        None, description="none trains from scratch", json_schema_extra=WITH_ENCODER
+    encoder_weights: Source | None = Field(
+        None, description="what the encoder starts from; none trains from scratch, a file fits every network"
     )
     attention: Literal["scse"] | None = Field(
         "scse",

@@ -50,6 +50,7 @@ AFTER_PRETRAINING = frozenset(
         "augmentation",
         "batch_size",
         "learning_rate",
+        "encoder_learning_rate",
         "final_learning_rate",
         "warmup_steps",
         "weight_decay",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+IMAGENET = "imagenet"  # of encoder_weights
 STRIDE = 32  # of most networks: the smallest size, and what "auto" is a multiple of
 
 Region = Literal["dice", "iou", "tversky"]  # losses with a region term that is weighted against cross-entropy
@@ -47,6 +48,13 @@ def parse_rates(value: Any) -> Any:
     return (first, second, third)
 
 
+def checked_source(value: str) -> str:
+    """ "imagenet", a path, or an s3:// URL."""
+    if not value.strip() or ("://" in value and not value.startswith("s3://")):
+        raise ValueError("must be none, imagenet, a file of weights or s3://BUCKET/NAME")
+    return value
+
+
 def as_written(name: str, value: Any) -> Any:
     """A value as a user writes it: a size as 480x352, any other sequence as 1,3,3."""
     if not isinstance(value, (tuple, list)):
@@ -68,6 +76,11 @@ def parse_names(value: Any) -> Any:
 
 Names = Annotated[
     str, BeforeValidator(parse_names), Field(json_schema_extra={"allowed": "names of splits, as in test1,test2"})
+]
+Source = Annotated[
+    str,
+    AfterValidator(checked_source),
+    Field(json_schema_extra={"allowed": "imagenet, a file of weights, s3://BUCKET/NAME"}),
 ]
 Weights = Annotated[
     tuple[float, ...],

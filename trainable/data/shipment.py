@@ -4,8 +4,8 @@ import io
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from trainable.data.task import FILE as TASK_FILE
 from trainable.errors import UserError
 from trainable.storage.atomic_files import cache_folder
 from trainable.storage.file_locks import locked
+from trainable.storage.shared_file import SharedFile
 
 PART = 64 * 2**20  # bytes per part, small enough that several in transit do not fill a node's memory
 
@@ -26,7 +27,8 @@ class Shipment:
     """What the fold trials of a run are trained on: the folds and the split that they divide.
 
     ``fetch`` downloads the split's files on a node that does not see its folder. Finished models are also scored on
-    the split ``validation``; of the splits ``unlabelled``, pre-training sees the images.
+    the split ``validation``; of the splits ``unlabelled``, pre-training sees the images. ``weights`` are the files that
+    encoders start from, by their names in configs.
     """
 
     folds: Folds
@@ -35,6 +37,7 @@ class Shipment:
     fetch: Fetch | None = None
     validation: str | None = None
     unlabelled: tuple[str, ...] = ()
+    weights: Mapping[str, SharedFile] = field(default_factory=dict)
 
     def files(self) -> list[Split]:
         """Everything that a node needs."""

@@ -7,9 +7,11 @@ import segmentation_models_pytorch as smp
 import timm
 from torch import nn
 
-from trainable.config import Config
+from trainable.config import IMAGENET, Config
 from trainable.errors import UserError, did_you_mean
+from trainable.networks.packaged_weights import is_packaged, packaged_weights
 from trainable.networks.scribble_network import Channels
+from trainable.networks.weights_file import load_encoder
 
 
 def encoder_name(name: str) -> str:
@@ -26,14 +28,21 @@ def encoder_name(name: str) -> str:
     )
 
 
+def needs_hub(config: Config) -> bool:
+    """Whether building the network takes weights from the hub or its cache."""
+    return config.encoder_weights == IMAGENET and not is_packaged(config.encoder)
+
+
 def with_encoder(network: Callable[..., Any], config: Config, channels: Channels, **settings: Any) -> nn.Module:
     """A network of smp with the encoder of a config, and dropout before its last layer."""
     core: Any = network(
         encoder_name=encoder_name(config.encoder),
-        encoder_weights=config.encoder_weights,
+        encoder_weights=IMAGENET if needs_hub(config) else None,
         in_channels=channels.inputs,
         classes=channels.outputs,
         **settings,
     )
+    if config.encoder_weights == IMAGENET and not needs_hub(config):
+        load_encoder(core.encoder, packaged_weights(config.encoder, channels.inputs), config.encoder)
     core.segmentation_head = nn.Sequential(nn.Dropout2d(config.dropout), core.segmentation_head)
     return core  # type: ignore[no-any-return]

@@ -23,7 +23,9 @@ from trainable.networks.cores.unet import unet
 from trainable.networks.cores.unet_plain import unet_plain
 from trainable.networks.cores.unetplusplus import unetplusplus
 from trainable.networks.cores.upernet import upernet
+from trainable.networks.encoders import needs_hub
 from trainable.networks.hub import cache_alone_if_silent
+from trainable.networks.packaged_weights import package_of
 from trainable.networks.scribble_network import Channels, ScribbleNetwork, channels_of
 
 USUAL_SIZE = (480, 352)  # stands for the size of images that are not known yet
@@ -86,7 +88,8 @@ def build_network(
 ) -> ScribbleNetwork:
     """Build the network of a config; its initial weights depend on ``seed`` alone.
 
-    ``mean`` and ``std`` have a value per channel of the image.
+    A file of weights is not read here, but by a fold trial that starts from it. ``mean`` and ``std`` have a value per
+    channel of the image.
     """
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
@@ -110,20 +113,20 @@ def try_network(config: Config) -> None:
         raise _cannot_be_built(config, error, f" at {width}x{height}") from error
 
 
-def meta_network(config: Config) -> ScribbleNetwork:
-    """The network of a config, of two classes and RGB images, with shapes alone: torch's meta device has no values."""
-    bare, colours = config.without_weights(), ([0.0] * 3, [1.0] * 3)
+def meta_network(config: Config, channels: int = 3, classes: int = 2) -> ScribbleNetwork:
+    """The network of a config with shapes alone: torch's meta device has no values."""
+    bare, colours = config.without_weights(), ([0.0] * channels, [1.0] * channels)
     try:
         with torch.device("meta"):
-            return build_network(bare, *colours)
+            return build_network(bare, *colours, classes=classes)
     except UserError:  # some encoders read values while they are built
-        return build_network(bare, *colours).to("meta")
+        return build_network(bare, *colours, classes=classes).to("meta")
 
 
 def fetch_weights(configs: Iterable[Config]) -> None:
     """Download the pretrained weights of these configs into the hub's cache; raises if some are not available."""
     kinds = ("architecture", "encoder", "sam_size", *WEIGHTS)
-    started = {tuple(getattr(config, name) for name in kinds): config for config in configs if config.pretrained}
+    started = {tuple(getattr(config, name) for name in kinds): config for config in configs if config.downloaded}
     for config in started.values():
         build_network(config, [0.0] * 3, [1.0] * 3)
 
@@ -136,16 +139,17 @@ def _build_core(config: Config, channels: Channels) -> nn.Module:
             f"pip install 'scribble-search[{config.architecture}]' installs it"
         )
     try:
-        with cache_alone_if_silent() if config.encoder_weights else nullcontext():
+        with cache_alone_if_silent() if needs_hub(config) else nullcontext():
             return ARCHITECTURES[config.architecture].build(config, channels)
     except UserError:
         raise
     except Exception as error:
-        if config.encoder_weights is not None:
+        if needs_hub(config):
+            package = ", install scribble-search[weights]" if package_of(config.encoder) else ""
             raise UserError(
                 f"encoder_weights = {config.encoder_weights!r}: the weights of {config.encoder!r} are not available "
-                f"here ({_cause(error)}); put them into the hub's cache {constants.HF_HUB_CACHE}, or use "
-                "encoder_weights=none"
+                f"here ({_cause(error)}); put them into the hub's cache {constants.HF_HUB_CACHE}{package}, give a file "
+                "of weights, or use encoder_weights=none"
             ) from error
         raise _cannot_be_built(config, error) from error
 

@@ -1,7 +1,6 @@
 """The wrapper of every network: bytes in, logits per pixel out."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 
 from trainable.config import SCRIBBLED
 from trainable.data import scribbles
-from trainable.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -98,20 +96,6 @@ def _reflected(length: int, stride: int, device: torch.device) -> Tensor:
     period = max(1, 2 * (length - 1))
     places = (torch.arange(padded, device=device) - (padded - length) // 2) % period
     return torch.minimum(places, period - places)
-
-
-def load_encoder(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Replace all tensors of an encoder; weights of another one are refused."""
-    own = encoder.state_dict()
-    wrong = [name for name in sorted(own.keys() | weights.keys()) if _shape(own, name) != _shape(weights, name)]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise UserError(f"weights of another encoder: these tensors do not match: {', '.join(wrong[:3])}{more}")
-    encoder.load_state_dict(dict(weights))
-
-
-def _shape(weights: Mapping[str, Tensor], name: str) -> torch.Size | None:
-    return weights[name].shape if name in weights else None
 
 
 def probabilities_of(logits: Tensor) -> Tensor:

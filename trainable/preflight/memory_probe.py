@@ -83,6 +83,8 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
     others = _used() - _bare_context()
     data = open_data(folder, config.size)
     dealt = folds_of(data, folds, fold_seed)
+    # Weights and learning rates do not change the memory, and a frozen encoder needs less of it.
+    config = config.model_copy(update={"encoder_weights": None, "encoder_learning_rate": 1.0})
     short = config.model_copy(update={"steps": STEPS, "evaluations": 2, "patience": 0, "pretraining": "none"})
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
         try:

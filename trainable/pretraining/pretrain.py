@@ -19,6 +19,7 @@ import torch
 from trainable.config import Config
 from trainable.errors import FoldFailed, UserError
 from trainable.machine.device import is_out_of_memory, pick_device
+from trainable.networks.weights_file import file_of, read_weights, source_of
 from trainable.pretraining.dino import Signs
 from trainable.pretraining.product import (
     CHECKPOINT,
@@ -32,6 +33,7 @@ from trainable.pretraining.product import (
 from trainable.pretraining.stage import Stage
 from trainable.pretraining.unlabelled import Unlabelled
 from trainable.storage.atomic_files import TEMPORARY, write_json
+from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
 
 # Epochs in a row whose output says nothing about the image, all in the second half: in the first epochs this is usual,
@@ -62,6 +64,7 @@ def pretrain(
     fold: int,
     folder: Path,
     *,
+    weights_file: SharedFile | None = None,
     device: str = "auto",
     keep_going: Callable[[int], bool] = lambda step: True,
     checkpoint_seconds: float = 120.0,
@@ -77,7 +80,10 @@ def pretrain(
     try:
         with _memory_failures(device):
             stage = Stage(config, images, fold, pick_device(device))
-            _prepare(stage, folder)
+            file = file_of(config, weights_file)
+            if file is not None:
+                stage.start_from(read_weights(file), source_of(file))
+            _prepare(stage, folder, file)
             yield from _train(stage, folder, keep_going, checkpoint_seconds)
     except FoldFailed as failure:
         if failure.reason == OUT_OF_MEMORY:  # which another device may have
@@ -105,13 +111,13 @@ def _memory_failures(device: str) -> Iterator[None]:
         raise FoldFailed(OUT_OF_MEMORY, f"out of memory on {device} in pre-training", 0) from error
 
 
-def _prepare(stage: Stage, folder: Path) -> None:
+def _prepare(stage: Stage, folder: Path, file: SharedFile | None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_old_partial(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
-    write_json(folder / INPUTS, inputs_of(stage.config, stage.images, stage.fold))
+    write_json(folder / INPUTS, inputs_of(stage.config, stage.images, stage.fold, file))
     if (folder / CHECKPOINT).exists():
         try:
             stage.restore(checkpoint.load(folder / CHECKPOINT))

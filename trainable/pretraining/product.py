@@ -16,6 +16,7 @@ from trainable.config import Config, made_of
 from trainable.errors import FoldFailed
 from trainable.pretraining.unlabelled import Unlabelled
 from trainable.storage.atomic_files import write_atomically, write_json
+from trainable.storage.shared_file import SharedFile
 
 VERSION = 1
 FOLDER = "pretraining"  # of a run, with a folder per product
@@ -24,11 +25,12 @@ ENCODER, INPUTS, FAILURE, CHECKPOINT = "encoder.safetensors", "inputs.json", "fa
 log = logging.getLogger(__name__)
 
 
-def inputs_of(config: Config, images: Unlabelled, fold: int) -> dict[str, Any]:
-    """Everything that the weights depend on."""
+def inputs_of(config: Config, images: Unlabelled, fold: int, file: SharedFile | None = None) -> dict[str, Any]:
+    """Everything that the weights depend on, such as the content of the ``file`` that the stage starts from."""
     width, height = images.size
     values = made_of(config.model_dump(mode="json")) or {}
-    return {"version": VERSION, "config": values | {"size": [width, height]}, "fold": fold, "images": images.facts()}
+    inputs = {"version": VERSION, "config": values | {"size": [width, height]}, "fold": fold, "images": images.facts()}
+    return inputs if file is None else inputs | {"encoder_weights": file.hash}
 
 
 def name_of(inputs: dict[str, Any]) -> str:

@@ -13,11 +13,13 @@ from trainable.config import Config
 from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
 from trainable.errors import FoldFailed
+from trainable.networks.weights_file import file_of
 from trainable.pretraining.pretrain import Epoch, pretrain
 from trainable.pretraining.product import CHECKPOINT, ENCODER, FOLDER, inputs_of, name_of, read_encoder
 from trainable.pretraining.unlabelled import images_for
 from trainable.storage.node_folder import Workplace
 from trainable.storage.object_store import Store
+from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
 from trainable.training.fold import write_failure
 from trainable.training.fold_log import note
@@ -39,6 +41,7 @@ def pretrained_encoder(
     folder: Path,
     root: Path | Store,
     *,
+    weights_file: SharedFile | None = None,
     cache: Path | None = None,
     device: str = "auto",
     keep_going: Callable[[int], bool] = lambda step: True,
@@ -46,16 +49,22 @@ def pretrained_encoder(
 ) -> Making:
     """Find or make the encoder of a fold trial in ``root``; yields after each epoch that is made here.
 
-    Returns None if ``keep_going`` ended the stage. Epochs are written to the log in ``folder``, the fold's.
+    ``weights_file`` is the file that the config names, where it has been opened already. Returns None if ``keep_going``
+    ended the stage. Epochs are written to the log in ``folder``, the fold's.
     """
     images = images_for(config, data, folds, fold, cache)
-    name = name_of(inputs_of(config, images, fold))
+    file = file_of(config, weights_file)
+    name = name_of(inputs_of(config, images, fold, file))
 
     def make(place: Path) -> Making:
         weights = read_encoder(place)
         if weights is not None:
             return weights
-        options: dict[str, Any] = {"keep_going": keep_going, "checkpoint_seconds": checkpoint_seconds}
+        options: dict[str, Any] = {
+            "weights_file": file,
+            "keep_going": keep_going,
+            "checkpoint_seconds": checkpoint_seconds,
+        }
         for epoch in pretrain(config, images, fold, place, device=device, **options):
             note(folder, str(epoch))
             yield epoch

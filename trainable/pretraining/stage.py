@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from trainable.config import Config
 from trainable.errors import UserError
 from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import channels_of
+from trainable.networks.weights_file import load_encoder
 from trainable.pretraining.dino import CENTRE_DECAY, Projected, Signs, Sums, distillation_loss, sharpened
 from trainable.pretraining.unlabelled import Unlabelled
 from trainable.pretraining.views import crops_of, random_views
@@ -64,6 +66,11 @@ class Stage:
     def epoch(self) -> int:
         """The number of complete epochs."""
         return len(self.signs)
+
+    def start_from(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """Give student and teacher these weights, before the first step."""
+        for each in (self.student, self.teacher):
+            load_encoder(each.encoder, weights, source)
 
     def train_step(self) -> None:
         """One step, without waiting for the device."""

@@ -15,7 +15,7 @@ from trainable.storage.atomic_files import cache_folder, remove_partial
 from trainable.storage.file_locks import locked
 from trainable.storage.object_store import Entry, Store
 from trainable.storage.s3_client import NotThere
-from trainable.storage.urls import inside, is_url
+from trainable.storage.urls import inside, is_url, read_url
 
 AT_ONCE = 8
 
@@ -52,6 +52,21 @@ def data_folder(data: str | Path) -> Path:
             fetch(store, entries, folder, progress)
         _remove_others(folder, entries)
     return folder
+
+
+def local_file(name: str) -> Path:
+    """The local path of a file: its own, or that of the cached copy of an object."""
+    if not is_url(name):
+        return Path(name)
+    address = read_url(name)
+    store, folder = Store(address.parent), cache_folder() / "files" / address.digest
+    with locked(folder.with_suffix(".lock")):
+        entry = store.entry(address.name) if address.prefix else None
+        if entry is None:
+            raise UserError(f"{address.plain}: there is no such object")
+        with progress_bar(f"fetching {address.name}", after=1.0) as progress:
+            fetch(store, {address.name: entry}, folder, progress)
+    return folder / address.name
 
 
 def _is_copy(path: Path, entry: Entry) -> bool:

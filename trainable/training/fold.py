@@ -24,8 +24,10 @@ from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
 from trainable.errors import FoldFailed, UserError
 from trainable.machine.device import is_out_of_memory, pick_device
+from trainable.networks.weights_file import file_of, read_weights, source_of
 from trainable.objectives.metrics import SELECTION
 from trainable.storage.atomic_files import append_line, remove_partial, write_json, write_text
+from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
 from trainable.training.finish import write_results
 from trainable.training.fold_log import note
@@ -50,13 +52,15 @@ def train_fold(
     keep_probabilities: bool = False,
     validation: Data | None = None,
     encoder: Mapping[str, Tensor] | None = None,
+    weights_file: SharedFile | None = None,
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
     ``metric`` decides early stopping and the best weights; all metrics are reported. The first report after resuming
     repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
     or when ``keep_going``, called after each step, returns False. A finished model is also scored on the split
-    ``validation``. ``encoder`` is what pre-training made, which a fold without a checkpoint starts from. Raises
+    ``validation``. A fold without a checkpoint starts from ``encoder``, which pre-training made, or from the file of
+    weights that the config names; ``weights_file`` is this file where it has been opened already. Raises
     ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to ``error.json``.
     """
     _prepare(folder)
@@ -73,6 +77,9 @@ def train_fold(
             trial.start_from(encoder)
         elif config.pretraining != "none":
             raise UserError(f"pretraining = {config.pretraining}: this fold has no pre-trained encoder to start from")
+        elif file := file_of(config, weights_file):
+            trial.start_from(read_weights(file), source_of(file))
+            note(folder, f"starts from {file.name}, sha256 {file.hash}")
         _align_reports(folder / METRICS_FILE, trial.report)
         note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
         if trial.report is not None:

@@ -19,7 +19,7 @@ from trainable.data.folds import Folds
 from trainable.errors import FoldFailed, UserError
 from trainable.networks.ema import Ema
 from trainable.networks.registry import build_network
-from trainable.networks.scribble_network import load_encoder
+from trainable.networks.weights_file import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
 from trainable.recipes.registry import build_recipe
@@ -27,7 +27,7 @@ from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.evaluate import evaluate
 from trainable.training.labels import check_labels, scored, scribble_weights, supervised, usable, volumes_of
-from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from trainable.training.optimizer import ENCODER, learning_rate, make_optimizer, set_learning_rate
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
 
@@ -108,10 +108,13 @@ class FoldTrial:
         mean, std = data.statistics(self.training)
         classes = len(data.task.classes)
         self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS), classes=classes).to(device)
+        encoder = None if config.encoder_learning_rate == 1 else self.network.get_submodule(ENCODER)
+        if encoder is not None and config.encoder_learning_rate == 0:
+            encoder.requires_grad_(False)
         self.ema = Ema(self.network, config.ema)
         self.autocast = autocast_for(config, device)
         self.recipe = build_recipe(config, self.network, self.objective, self.autocast)
-        self.optimizer = make_optimizer(self.recipe, config)
+        self.optimizer = make_optimizer(self.recipe, config, encoder)
         self.stream = BatchStream(data, self.training, config, fold)
         self.step = 0
         self.watch = Stopwatch()
@@ -121,10 +124,10 @@ class FoldTrial:
         self._losses: list[Tensor] = []
         self._past_losses: list[float] = []
 
-    def start_from(self, encoder: Mapping[str, Tensor]) -> None:
+    def start_from(self, encoder: Mapping[str, Tensor], source: str = "the pre-trained encoder") -> None:
         """Give the encoder these weights and batch statistics, before the first step."""
         for network in (self.network, self.ema.network):
-            load_encoder(network.get_submodule("core.encoder"), encoder)
+            load_encoder(network.get_submodule(ENCODER), encoder, source)
 
     @property
     def epoch(self) -> float:

@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
 from analysis.exports import onnx_export
+from analysis.exports.export import _facts
+from analysis.exports.readme import readme
+from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
 from spaces.__main__ import app as spaces
 from spaces.load import load_space
@@ -51,6 +54,23 @@ def exported(small_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "winner"
     assert program("export", small_run.folder, "--out", folder).exit_code == 0
     return folder
+
+
+def test_the_content_of_the_weights_that_an_encoder_started_from_is_pinned(small_run, winner, tmp_path):
+    run = Run(tmp_path / "run")
+    shutil.copytree(small_run.folder, run.folder)
+    for path, change in (
+        (run.folder / "env.json", lambda facts: facts.update(encoder_weights={"w.pt": "12ab", "other.pt": "34cd"})),
+        (run.folder / f"configs/{winner}/config.json", lambda facts: facts["config"].update(encoder_weights="w.pt")),
+    ):
+        facts = json.loads(path.read_text())
+        change(facts)
+        path.write_text(json.dumps(facts))
+    assert _facts(run, winner)["encoder_weights"] == {"w.pt": "12ab"}
+    assert "encoder_weights" not in _facts(small_run, winner)
+    manifest, space = {"channels": 3}, load_space(str(small_run.folder / "space.yaml"))
+    text = readme(_facts(run, winner), space, {0: 0.5}, "miou", manifest, "")
+    assert "# the encoder starts from w.pt, whose SHA-256 must be 12ab\npython -m spaces check" in text
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from trainable.pretraining.pretrain import pretrain
 from trainable.pretraining.product import CHECKPOINT, ENCODER, FAILURE, inputs_of, name_of, read_encoder
 from trainable.pretraining.stage import Stage
 from trainable.pretraining.unlabelled import images_for, open_unlabelled
+from trainable.storage.shared_file import open_shared
 from trainable.training.trial import FoldTrial
 
 FAST = {
@@ -83,6 +84,19 @@ def test_the_stage_starts_from_the_weights_that_the_fold_would_start_from(data, 
     stage, trial = Stage(dino(), seen, 0, CPU), FoldTrial(small_config(size="64x64"), data, small_folds, 0, CPU)
     ours, theirs = stage.student.encoder.state_dict(), trial.network.core.encoder.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_stage_starts_from_a_file_whose_content_is_part_of_its_name(made, make, seen, tmp_path):
+    path, names, products = tmp_path / "w.pt", [], [made[2]]
+    config = dino(encoder_weights=str(path))
+    for seed in (7, 8):
+        torch.save(build_network(dino(), seen.mean, seen.std, seed=seed).core.encoder.state_dict(), path)
+        names.append(name_of(inputs_of(config, seen, 0, open_shared(str(path)))))
+        products.append(make(tmp_path / str(seed), config)[1])
+    assert len(set(names)) == 2 and len(set(products)) == 3
+    list(pretrain(config, seen, 0, tmp_path / "again", keep_going=lambda step: step < 2))
+    (tmp_path / "again" / CHECKPOINT).write_bytes(b"damaged")
+    assert make(tmp_path / "again", config)[1] == products[-1]
 
 
 def test_the_teacher_is_an_average_of_the_student_and_follows_no_gradient(seen):

@@ -79,6 +79,13 @@ def test_a_captured_step_starts_from_the_state_before_its_warm_up(
     assert same(weights(tmp_path), usual[1])
 
 
+def test_a_captured_step_has_the_learning_rate_of_the_encoder(small_data, small_folds, tmp_path, graphs_on_the_host):
+    for mode, until in (("none", None), ("graph", 3), ("graph", None)):
+        config = small_config(**CONFIG, acceleration=mode, encoder_learning_rate=0.1, steps=4, evaluations=1)
+        list(train_fold(config, small_data, small_folds, 0, tmp_path / mode, until=until))
+    assert same(weights(tmp_path / "graph"), weights(tmp_path / "none"))
+
+
 def test_a_captured_step_of_grey_images_and_several_classes_has_the_same_bits(
     class_data, class_folds, tmp_path, graphs_on_the_host
 ):
