@@ -26,7 +26,7 @@ def summary(space: Space) -> list[tuple[str, str]]:
         ("configs", config_count(space)),
     ]
     lines += _block("searched", [f"{p.name}: {p}{_when(p.when)}" for p in space.parameters.values()])
-    lines += _block("fixed", [f"{name}: {shown(value)}" for name, value in space.constants.items()])
+    lines += _block("fixed", _packed([f"{name}: {shown(value)}" for name, value in space.constants.items()]))
     lines += _block("forbidden", [condition_text(condition) for condition in space.forbid])
     lines += [
         ("sampler", _section(settings.sampler)),
@@ -78,6 +78,17 @@ def _cell(value: Any) -> Any:
 
 def _block(label: str, texts: list[str]) -> list[tuple[str, str]]:
     return [(label if index == 0 else "", text) for index, text in enumerate(texts)]
+
+
+def _packed(texts: list[str]) -> list[str]:
+    """The texts, as many per line as fit."""
+    lines: list[str] = []
+    for text in texts:
+        if lines and len(lines[-1]) + 2 + len(text) <= WIDTH:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(text)
+    return lines
 
 
 def _when(condition: Condition) -> str:

@@ -105,6 +105,8 @@ def test_list_names_the_shipped_spaces(run):
         "field_guide",
         "full_grid",
         "quickstart",
+        "scribbles_alone",
+        "scribbles_alone_mscmr",
         "unet_family",
     ]
     assert "full_grid" in run("list")[1]

@@ -6,13 +6,17 @@ from typing import Any
 from pydantic import BaseModel
 
 KEY = "only_with"
-# Of an architecture: a hyperparameter, a value that it does not go with, and why.
+# Of an architecture: a hyperparameter, values that it does not go with, and why.
 REFUSED = {
     "mask-rcnn": (
-        ("supervision", "scribbles", "it learns from the masks of instances, which scribbles do not show"),
-        ("acceleration", "graph", "its steps wait for the device, which a CUDA graph cannot"),
+        ("supervision", ("scribbles",), "it learns from the masks of instances, which scribbles do not show"),
+        ("acceleration", ("graph",), "its steps wait for the device, which a CUDA graph cannot"),
+        ("recipe", ("mixup", "cutmix", "mean_teacher", "dual_branch", "cyclemix"), "it has a loss of its own"),
     ),
-    "sam": (("inputs", "image", "its prompts are points on the scribbles"),),
+    "sam": (
+        ("inputs", ("image",), "its prompts are points on the scribbles"),
+        ("recipe", ("dual_branch",), "it has no encoder with a decoder behind it"),
+    ),
 }
 
 
@@ -39,7 +43,7 @@ def unmet(model: type[BaseModel], name: str, values: Mapping[str, Any]) -> str |
 
 def refusal(values: Mapping[str, Any]) -> str | None:
     """Why the architecture cannot have one of these values, or None."""
-    for name, value, reason in REFUSED.get(values["architecture"], ()):
-        if values[name] == value:
-            return f"{name} = {value}: does not go with architecture = {values['architecture']}: {reason}"
+    for name, refused, reason in REFUSED.get(values["architecture"], ()):
+        if values[name] in refused:
+            return f"{name} = {values[name]}: does not go with architecture = {values['architecture']}: {reason}"
     return None

@@ -175,6 +175,11 @@ def test_scribbles_cannot_supervise_it():
         make_config({"architecture": "mask-rcnn", "supervision": "scribbles"})
 
 
+def test_recipes_that_need_logits_are_refused():
+    with pytest.raises(UserError, match=r"^recipe = mixup: does not go with architecture = mask-rcnn: .* of its own$"):
+        make_config({"architecture": "mask-rcnn", "recipe": "mixup"})
+
+
 def test_bf16_gives_nearly_the_same_map():
     network = build_network(tiny_network("mask-rcnn"), [100.0] * 3, [50.0] * 3, seed=0).eval()
     images, scribble = batch(torch.zeros(1, 64, 64, dtype=torch.uint8))
