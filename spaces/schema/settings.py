@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from spaces.schema.samplers import GridSampler, Sampler
-from spaces.schema.schedulers import Grid, Scheduler, Section, from_list
+from spaces.schema.schedulers import Grid, Scheduler, Section, from_list, from_name
 from spaces.schema.trainables import TRAINABLES
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.rules import one_of, rule_of
@@ -144,7 +144,7 @@ class Settings(Section):
     )
     folds: int = Field(5, ge=2, description="number of folds; each is held out once")
     fold_seed: int = Field(0, ge=0, description="seed of the split into folds")
-    metric: Metric = Metric()
+    metric: Annotated[Metric, BeforeValidator(from_name)] = Metric()
     sampler: Sampler = Field(GridSampler(), description="where configs come from")
     scheduler: Scheduler = Field(Grid(), description="policy that prunes and promotes")
     budget: Budget = Budget()

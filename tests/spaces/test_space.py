@@ -91,6 +91,10 @@ def test_a_plain_value_is_fixed_and_not_searched(load):
     assert space.configs()[0].config.size == (96, 64) and space.configs()[0].config.attention is None
 
 
+def test_a_metric_may_be_given_by_its_name_alone(load):
+    assert load(old="data:", new="metric: dice\ndata:").settings.metric.name == "dice"
+
+
 def test_a_parameter_whose_condition_does_not_hold_takes_its_default(load):
     space = load(text(["encoder: {values: [a, b, c]}", "pc: {values: [1, 2], when: {encoder: [a, b]}}"]))
     assert [point.values for point in space.configs()] == [
