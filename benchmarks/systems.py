@@ -1,0 +1,151 @@
+"""What a finished search found, as a result file and as the tables of docs/systems.md.
+
+    python benchmarks/systems.py runs/encoders --name encoders_cpu2 --command 'python -m search launch encoders'
+    python benchmarks/systems.py --tables encoders_cpu2
+
+The first writes benchmarks/results/NAME.json: every config that was trained, with its score, the published figures
+beside ours, and the winner. ``--ensemble`` adds the scores of the winner's ensemble, ``--masks`` packs a folder of
+predicted masks into NAME_masks.zip. The second prints the tables for the documentation, whose tests compare them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.machine import machine
+from benchmarks.reproduce import pack
+
+RESULTS = Path(__file__).parent / "results"
+DIGITS = 3
+
+
+def document(folder: Path, command: str) -> dict[str, Any]:
+    """The result file of a run."""
+    from analysis.answer.published import documents, published_figures
+    from analysis.answer.selection import corrected_score, select
+    from search.runs.run_folder import ENVIRONMENT, Run
+    from search.runs.run_tables import read_run
+
+    tables = read_run(Run(folder))
+    facts = json.loads((folder / ENVIRONMENT).read_text())
+    full = tables.full()
+    found = select(tables)
+    rows = []
+    for row in tables.configs.to_dict("records"):
+        config = str(row["config"])
+        folds = full.loc[config].dropna()
+        own = {name: _plain(row[name]) for name in tables.parameters}
+        entry: dict[str, Any] = {"config": config, **own, "folds": len(folds)}
+        if config in tables.complete():
+            score, _ = corrected_score(tables, [config], tables.metric)
+            entry |= {"score": float(folds.mean()), "sd": float(folds.std()) if len(folds) > 1 else None}
+            entry |= {} if score is None else {"low": score.low, "high": score.high}
+            entry["pooled"] = {name: float(value) for name, value in tables.scores(tables.images([config])).items()}
+        elif len(folds):
+            entry["score"] = float(folds.mean())
+        rows.append(entry)
+    return {
+        "command": command,
+        "commit": facts.get("commit"),
+        "machine": machine("torch"),
+        "space": tables.space.settings.name,
+        "metric": tables.metric,
+        "goal": tables.space.settings.metric.goal,
+        "folds": tables.folds,
+        "data_hash": facts.get("data_hash"),
+        "fixed": {name: _plain(value) for name, value in tables.space.constants.items()},
+        "parameters": tables.parameters,
+        "configs": rows,
+        "core_hours": round(float(tables.trials["seconds"].sum()) / 3600, 2),
+        "winner": None if found.winner is None else found.winner.config,
+        "peers": list(found.peers),
+        "published": documents(published_figures(tables)),
+    }
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The tables of a result: configs, the best first, and published figures beside ours."""
+    own = sorted(result["configs"], key=lambda row: (row["folds"] < result["folds"], -row.get("score", -1)))
+    own = [row for row in own if row["folds"]]
+    varied = [name for name in result["parameters"] if len({str(row[name]) for row in own} - {"None"}) > 1]
+    rows = [
+        {
+            **{name: _cell(row[name]) for name in varied},
+            result["metric"]: _figure(row["score"]),
+            "95 % interval": f"{_figure(row['low'])} to {_figure(row['high'])}" if "low" in row else "",
+            "folds": f"{row['folds']} of {result['folds']}",
+        }
+        for row in own
+    ]
+    metrics = list(dict.fromkeys(row["metric"] for row in result["published"]))
+    published = [
+        {"published → ours": where, **{name: "" for name in metrics}}
+        | {row["metric"]: _compared(row) for row in result["published"] if row["where"] == where}
+        for where in dict.fromkeys(row["where"] for row in result["published"])
+    ]
+    return "\n\n".join(_table(each) for each in (rows, published) if each)
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    ours = row["state"] if row["ours"] is None else f"{_figure(row['ours'])} ({row['difference']:+.{DIGITS}f})"
+    return f"{row['published']:g} → {ours}"
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    names = list(rows[0])
+    lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _figure(score: float | None) -> str:
+    return "" if score is None else f"{score:.{DIGITS}f}"
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    from analysis.answer.selection import plain
+
+    return list(value) if isinstance(value, tuple) else plain(value)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="the folder of a run")
+    parser.add_argument("--name", help="name of the result files")
+    parser.add_argument("--command", help="the command that made the run")
+    parser.add_argument("--ensemble", type=Path, help="the folder of the winner's ensemble")
+    parser.add_argument("--masks", type=Path, help="a folder of masks that the ensemble predicted")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--tables", metavar="NAME", help="print the tables of a result file")
+    options = parser.parse_args()
+    if options.tables:
+        print(markdown(json.loads((options.results / f"{options.tables}.json").read_text())))
+        return 0
+    if not (options.run and options.name and options.command):
+        parser.error("give a run, --name and --command, or --tables")
+
+    from trainable.storage.atomic_files import write_json
+
+    result = document(options.run, options.command)
+    if options.ensemble:
+        result["ensemble"] = json.loads((options.ensemble / "ensemble.json").read_text())
+    if options.masks:
+        archive = options.results / f"{options.name}_masks.zip"
+        result["masks"] = {archive.name: pack(options.masks, archive)}
+    write_json(options.results / f"{options.name}.json", result)
+    print(markdown(result))
+    return 0
+
+
+if __name__ == "__main__":
+    from trainable.exit_codes import run
+
+    run(main)
