@@ -1,0 +1,51 @@
+"""The command that chooses post-processing."""
+
+from typing import Annotated
+
+import typer
+
+from analysis.ensembles.mask_commands import Device
+from search.commands.options import RUNS, Output, Root, RunName
+from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say, talk
+
+
+def refine(
+    run: RunName,
+    root: Root = RUNS,
+    config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
+    device: Device = "auto",
+    output: Output = Format.table,
+) -> None:
+    """Choose post-processing by cross-validation: thresholds, components, holes, a dense CRF, scribbles.
+
+    Everything is measured on images that neither the model nor the choice has seen. The best chain of steps is used by
+    predict and export if its gain is certain enough; otherwise nothing changes. JSON is the content of refinement.json.
+
+    Example: python -m analysis refine quickstart
+    """
+    from analysis.tuning.refine import refine as choose
+    from analysis.tuning.refine import rows, summary
+    from search.run_storage.find_runs import find_run
+    from search.runs.run_tables import read_run
+
+    with talk.status("reading the run"):
+        tables = read_run(find_run(run, root))
+    with progress_bar("refining") as progress:
+        found = choose(tables, config, device, progress)
+    tables.run.publish()
+    document = found.document
+    if output is Format.json:
+        print_json(document)
+    elif output is Format.csv:
+        print_csv(rows(found))
+    else:
+        title = (
+            f"config {document['config']}: gain in {document['metric']}, from {document['score']:.4f}, on images that "
+            "the choice has not seen"
+        )
+        print_table(rows(found), title)
+    for note in found.notes:
+        say(f"note: {note}")
+    say(summary(document))
+    for path in found.files:
+        say(f"{path} written")

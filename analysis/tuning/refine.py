@@ -1,0 +1,166 @@
+"""Choose the post-processing of a config on its out-of-fold probabilities, and write it down."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.answer.document import full_config
+from analysis.ensembles.assemble import FOLDER, chosen, needs_models
+from analysis.ensembles.ensemble import MANIFEST
+from analysis.ensembles.refinement_file import keep, place_beside
+from analysis.refinement.chain import as_rows, words
+from analysis.refinement.steps.registry import ORDER
+from analysis.refinement.steps.scribbles import Scribbles
+from analysis.refinement.steps.step import Step
+from analysis.tuning.out_of_fold import data_of, held_out_images
+from analysis.tuning.scoring import Scoring
+from analysis.tuning.selection import Selected, Tried, rounds_in, select
+from analysis.tuning.trials import HeldOut, Trials
+from search.runs.run_tables import RunTables
+from trainable.config import make_config
+from trainable.data.decoded_images import Data
+from trainable.data.groups import GROUPS, read_groups
+from trainable.data.labelled import SCRIBBLES
+from trainable.machine.device import pick_device
+from trainable.printing import Progress
+from trainable.training.labels import scored
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What was chosen, its document, and the files that it was written to."""
+
+    selected: Selected
+    document: dict[str, Any]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def refine(tables: RunTables, name: str | None, device: str, progress: Progress) -> Refined:
+    """Choose for the winner or for the named config."""
+    (config,) = chosen(tables, name, None)
+    needs_models(tables.run, config)
+    place = pick_device(device)
+    data = data_of(tables, config)
+    kinds, notes = _kinds(data)
+    values = make_config(full_config(tables, config))
+    with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
+        note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
+        images = held_out_images(tables, config, data, place, Path(scratch), note)
+        scoring = _scoring(tables, data, images)
+        trials = Trials(images, len(data.task.classes), values.tau, place, Path(scratch), note)
+        selected = select(kinds, scoring, trials.evaluate)
+    if math.isnan(selected.tried[-1].gain.error):
+        notes.append(f"every fold holds out a single {scoring.unit}, so no gain can be told from chance")
+    document = _document(tables, config, data, values.tau, scoring, selected)
+    files = [keep(tables.run, config, document)]
+    ensemble = tables.run.folder / FOLDER
+    if (ensemble / MANIFEST).exists() and _members(ensemble) == {config}:
+        files += [path for path in [place_beside(tables.run, [config], ensemble)] if path]
+    return Refined(selected, document, tuple(files), tuple(notes))
+
+
+def rows(refined: Refined) -> list[dict[str, Any]]:
+    """The table: each step alone, then the best chain."""
+    return [
+        {
+            "step": row["step"],
+            "gain": row["gain"],
+            "low": row["low"],
+            "high": row["high"],
+            "setting": row["words"],
+            "chosen": row["chosen"],
+        }
+        for row in refined.document["tried"]
+    ]
+
+
+def summary(document: dict[str, Any]) -> str:
+    """The answer in one sentence."""
+    if not document["steps"]:
+        return "Nothing helps: no chain of steps gains without a loss in its interval, so masks stay as they are."
+    chain = document["tried"][-1]
+    return (
+        f"Masks are refined by {chain['words']}: {document['metric']} {document['score']:.4f} "
+        f"{chain['gain']:+.4f} (95 % interval {chain['low']:+.4f} to {chain['high']:+.4f})."
+    )
+
+
+def _kinds(data: Data) -> tuple[list[type[Step]], list[str]]:
+    """The steps to try, and why others are not."""
+    if not data.scribbled.any():
+        return [kind for kind in ORDER if kind is not Scribbles], ["scribbles: not tried, no image has any"]
+    if data.scored_on == SCRIBBLES:
+        reason = "scribbles: not tried, because the data have no masks and scores are of the scribbled pixels"
+        return [kind for kind in ORDER if kind is not Scribbles], [reason]
+    return list(ORDER), []
+
+
+def _scoring(tables: RunTables, data: Data, images: Sequence[HeldOut]) -> Scoring:
+    stems, folds = [image.stem for image in images], np.array([image.fold for image in images], np.int64)
+    path = data.split.root / GROUPS
+    known = read_groups(path, data.stems) if path.exists() else data.volumes
+    groups = None if known is None else tuple(f"group {known[stem]}" if stem in known else stem for stem in stems)
+    volumes = None if data.volumes is None else tuple(data.volumes[stem] for stem in stems)
+    return Scoring(tables.metric, data.task, folds, volumes, groups)
+
+
+def _document(
+    tables: RunTables, config: str, data: Data, tau: float, scoring: Scoring, selected: Selected
+) -> dict[str, Any]:
+    return {
+        "run": tables.run.name,
+        "config": config,
+        "classes": list(data.task.classes),
+        "data_hash": data.hash,
+        "metric": tables.metric,
+        "scored_on": data.scored_on,
+        "score": selected.score,
+        "images": len(scoring.folds),
+        "folds": len(scoring.fold_numbers),
+        "drawn": scoring.unit,
+        "tau": tau,
+        "steps": as_rows(selected.chain),
+        "tried": [_row(each, selected, last=each is selected.tried[-1]) for each in selected.tried],
+    }
+
+
+def _row(tried: Tried, selected: Selected, last: bool) -> dict[str, Any]:
+    """NaN is not allowed in JSON."""
+    gain = tried.gain
+    known = {name: None if math.isnan(value) else value for name, value in vars(gain).items()}
+    used = tried.helps if last else tried.name in {step.name for step in selected.chain}
+    return {
+        "step": tried.name,
+        "gain": gain.mean,
+        "low": known["low"],
+        "high": known["high"],
+        "setting": as_rows(tried.chain),
+        "words": words(tried.chain),
+        "chosen": used,
+        "by_fold": [as_rows(chain) for chain in tried.without],
+    }
+
+
+def _counter(progress: Progress, total: int) -> Callable[[], None]:
+    done = 0
+
+    def note() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    return note
+
+
+def _members(ensemble: Path) -> set[str]:
+    """The configs of an ensemble."""
+    return set(json.loads((ensemble / MANIFEST).read_text())["configs"])

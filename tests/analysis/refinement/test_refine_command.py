@@ -1,0 +1,276 @@
+"""The command from a run's models to masks: what it reads, writes and says, and who applies it."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from noisy_disks import noisy
+from PIL import Image
+from scored_run import scored_run
+from typer.testing import CliRunner
+
+from analysis import load_ensemble
+from analysis.__main__ import app
+from analysis.answer.selection import winner_of
+from analysis.refinement.steps.components import Holes
+from analysis.refinement.steps.thresholds import Threshold
+from analysis.tuning import candidates
+from search.runs.run_folder import Run
+from search.runs.run_tables import read_run
+from trainable.data.dataset import read_image, read_mask, read_scribble
+from trainable.data.folds import load_folds
+from trainable.errors import UserError
+
+CHAIN = [{"step": "threshold", "tau": 0.3}, {"step": "holes", "share": 1.0}, {"step": "scribbles"}]
+
+
+@pytest.fixture(autouse=True)
+def cheap(small_cache, monkeypatch):
+    """Few settings of the field, whose lattices take most of the time."""
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
+    monkeypatch.setattr(candidates, "POSITION", (0.1,))
+    monkeypatch.setattr(candidates, "COLOUR", (16.0,))
+
+
+def program(*words, fails=False):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0 or fails, done.output
+    return done
+
+
+def copy_of(run, home):
+    shutil.copytree(run.folder, home / run.name, ignore=shutil.ignore_patterns("last.pt", "previous.pt"))
+    return Run(home / run.name)
+
+
+@pytest.fixture
+def run(small_run, tmp_path):
+    return copy_of(small_run, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def winner(small_run):
+    return winner_of(read_run(small_run)).config
+
+
+def keep(run, config, data, probability_of):
+    """Put probabilities of held-out images where training keeps them."""
+    folds = load_folds(run.folder / "folds.json")
+    for fold in range(folds.count):
+        place = run.folder / f"configs/{config}/fold_{fold}/probabilities"
+        place.mkdir()
+        for stem in folds.held_out(fold):
+            truth = read_mask(data.split.truth[stem], data.task)
+            np.save(place / f"{stem}.npy", probability_of(stem, truth).astype(np.float16))
+
+
+def write(run, config, steps=CHAIN, **values):
+    """A refinement as if it had been chosen."""
+    folder = run.folder / "analysis/refinement"
+    folder.mkdir(parents=True, exist_ok=True)
+    classes = ["background", "foreground"]
+    document = {"version": 1, "config": config, "classes": classes, "steps": steps, **values}
+    (folder / f"{config}.json").write_text(json.dumps(document))
+
+
+def mask_at(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_noise_in_kept_probabilities_is_removed_and_predict_does_the_same(run, winner, small_data, small_folder):
+    keep(run, winner, small_data, lambda stem, truth: noisy(truth, 2, seed=int(stem.split("_")[-1]))[1])
+    done = program("refine", run.folder)
+    assert "crf (appearance" in done.stdout and "gain in miou" in done.stdout
+    assert "Masks are refined by crf" in done.stderr
+    document = json.loads((run.folder / f"analysis/refinement/{winner}.json").read_text())
+    assert document["steps"][0]["step"] == "crf" and document["images"] == 20 and document["drawn"] == "image"
+    best = document["tried"][-1]
+    assert best["chosen"] and best["low"] > 0.1 and len(best["by_fold"]) == 3
+    program("ensemble", run.folder)
+    ensemble = load_ensemble(run.folder / "analysis/ensemble", "cpu")
+    assert ensemble.refinement[0].name == "crf"
+    assert not load_ensemble(run.folder / "analysis/ensemble", "cpu", refine=False).refinement
+
+
+def test_without_kept_probabilities_the_fold_models_predict_what_training_scored(run, winner):
+    document = json.loads(program("refine", run.folder, "--format", "json").stdout)
+    scores = [
+        json.loads((run.folder / f"configs/{winner}/fold_{fold}/scores.json").read_text())["best"]["original"]["miou"]
+        for fold in range(3)
+    ]
+    assert document["score"] == pytest.approx(np.mean(scores), abs=1e-3), "but for half precision"
+    assert [row["step"] for row in document["tried"]] == [
+        *("crf", "relaxation", "threshold", "smallest_component", "largest_component", "holes", "scribbles", "best chain")
+    ]
+
+
+def test_nothing_helps_where_everything_is_right(run, winner, small_data, small_folder, tmp_path):
+    keep(run, winner, small_data, lambda stem, truth: 0.02 + 0.96 * truth)
+    program("ensemble", run.folder)
+    done = program("refine", run.folder, "--format", "csv")
+    assert "Nothing helps" in done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["chosen"] for row in rows] == ["False"] * 8 and list(rows[0])[:4] == ["step", "gain", "low", "high"]
+    assert all(float(row["gain"]) <= 0 for row in rows)
+    assert json.loads((run.folder / "analysis/ensemble/refinement.json").read_text())["steps"] == []
+    words = ("predict", run.folder / "analysis/ensemble", small_folder / "test1", "--out", tmp_path / "masks")
+    assert "refined" not in program(*words).stderr
+
+
+def test_volumes_of_several_classes_are_the_units_of_their_metric(class_run, tmp_path):
+    run = copy_of(class_run, tmp_path)
+    config = winner_of(read_run(run)).config
+    document = json.loads(program("refine", run.folder, "--format", "json").stdout)
+    assert document["metric"] == "dice_volume" and document["drawn"] == "group" and document["images"] == 24
+    assert [row["step"] for row in document["tried"]][:3] == ["crf", "relaxation", "class_weights"]
+    scores = [
+        json.loads((run.folder / f"configs/{config}/fold_{fold}/scores.json").read_text())["best"]["original"]
+        for fold in range(3)
+    ]
+    assert document["score"] == pytest.approx(np.mean([each["dice_volume"] for each in scores]), abs=1e-3)
+
+
+def test_scribbles_are_not_tried_where_scores_are_of_scribbles(scribble_run, tmp_path):
+    run = copy_of(scribble_run, tmp_path)
+    done = program("refine", run.folder, "--format", "json")
+    assert "scribbles" not in [row["step"] for row in json.loads(done.stdout)["tried"]]
+    assert "note: scribbles: not tried" in done.stderr
+
+
+def test_masks_are_refined_unless_told_otherwise(run, winner, small_folder, tmp_path):
+    write(run, winner)
+    program("ensemble", run.folder)
+    split, ensemble = small_folder / "test1", run.folder / "analysis/ensemble"
+    done = program("predict", ensemble, split, "--out", tmp_path / "refined", "--probabilities")
+    assert "refined by threshold (tau 0.3), then holes (share 1), then scribbles" in done.stderr
+    program("predict", ensemble, split, "--out", tmp_path / "plain", "--no-refine", "--probabilities")
+    for path in (tmp_path / "plain").glob("*.png"):
+        probability = mask_at(tmp_path / f"plain/probabilities/{path.name}") / 65535
+        same = tmp_path / f"refined/probabilities/{path.name}"
+        assert same.read_bytes() == (tmp_path / f"plain/probabilities/{path.name}").read_bytes(), "before refinement"
+        assert np.array_equal(mask_at(path) > 0, probability > 0.5)
+        scribble = read_scribble(split / f"scribbles/{path.name}")
+        mask = mask_at(tmp_path / "refined" / path.name)
+        assert np.array_equal(mask[scribble < 255], scribble[scribble < 255])
+        assert (mask[(probability > 0.3) & (scribble == 255)] == 1).all()
+    with pytest.raises(UserError, match="other options"):
+        program("predict", ensemble, split, "--out", tmp_path / "plain", "--probabilities")
+
+
+def test_the_python_api_refines_the_mask_and_not_the_probability(run, winner, small_data, tmp_path):
+    write(run, winner)
+    program("ensemble", run.folder)
+    stem = small_data.stems[0]
+    image, scribble = read_image(small_data.split.images[stem]), read_scribble(small_data.split.scribbles[stem])
+    ours = load_ensemble(run.folder / "analysis/ensemble", "cpu").predict(image, scribble)
+    plain = load_ensemble(run.folder / "analysis/ensemble", "cpu", refine=False).predict(image, scribble)
+    assert np.array_equal(ours.probability, plain.probability)
+    assert np.array_equal(plain.mask, plain.probability > 0.5)
+    assert np.array_equal(ours.mask[scribble < 255], scribble[scribble < 255])
+    assert (ours.mask[(ours.probability > 0.3) & (scribble == 255)] == 1).all()
+
+
+def test_evaluate_says_what_masks_were_refined_by_and_scores_them_before(run, winner, small_folder, tmp_path):
+    """On new images, as those of training are refused."""
+    write(run, winner)
+    program("ensemble", run.folder)
+    split = shutil.copytree(small_folder / "test1", tmp_path / "new")
+    (split / "ground_truth").mkdir()
+    for path in (split / "scribbles").iterdir():
+        Image.fromarray((read_scribble(path) == 1).astype(np.uint8)).save(split / "ground_truth" / path.name)
+    found = {}
+    for name, words in {"refined": ("--probabilities",), "plain": ("--no-refine",), "bare": ()}.items():
+        program("predict", run.folder / "analysis/ensemble", split, "--out", tmp_path / name, *words)
+        done = program("evaluate", tmp_path / name, split, "--format", "json")
+        found[name] = json.loads(done.stdout)
+        assert ("refined by threshold (tau 0.3)" in done.stderr) == (name != "plain")
+    assert found["refined"]["refinement"] == CHAIN and "refinement" not in found["plain"]
+    before = json.loads(program("evaluate", tmp_path / "refined", split, "--no-refine", "--format", "json").stdout)
+    assert before == found["plain"] and before["miou"] != found["refined"]["miou"]
+    again = program("evaluate", tmp_path / "plain", split, "--no-refine", "--format", "json")
+    assert json.loads(again.stdout) == before
+    with pytest.raises(UserError, match=r"bare: has no probabilities/.*predict --probabilities writes them"):
+        program("evaluate", tmp_path / "bare", split, "--no-refine")
+
+
+def test_an_export_contains_the_refinement_and_says_what_onnx_lacks(run, winner, tmp_path, monkeypatch):
+    """The graph is that of the networks alone, whose export other tests check."""
+    monkeypatch.setattr("analysis.exports.export.export_onnx", lambda ensemble, path: float(path.write_bytes(b"") or 0))
+    write(run, winner)
+    done = program("export", run.folder, "--out", tmp_path / "out", "--format", "json")
+    facts = json.loads(done.stdout)
+    assert facts["refinement"] == CHAIN and facts["onnx_refinement"] == "none"
+    assert json.loads((tmp_path / "out/export.json").read_text()) == facts
+    assert "none of it is inside ensemble.onnx" in done.stderr
+    text = (tmp_path / "out/README.md").read_text()
+    assert "refines the masks by threshold (tau 0.3)" in text
+    assert "None of these steps is inside `ensemble.onnx`" in text
+    assert "  refinement.json\n" in (tmp_path / "out/SHA256SUMS").read_text()
+    assert load_ensemble(tmp_path / "out", "cpu").refinement[:2] == (Threshold(0.3), Holes(1.0))
+    facts = json.loads(
+        program("export", run.folder, "--out", tmp_path / "out", "--no-refine", "--no-onnx", "--format", "json").stdout
+    )
+    assert "refinement" not in facts and "refinement" not in (tmp_path / "out/README.md").read_text()
+    assert not (tmp_path / "out/refinement.json").exists() and not load_ensemble(tmp_path / "out", "cpu").refinement
+
+
+def test_an_ensemble_of_other_configs_has_no_refinement(run, winner):
+    write(run, winner)
+    ensemble = run.folder / "analysis/ensemble"
+    program("ensemble", run.folder)
+    assert (ensemble / "refinement.json").exists()
+    program("ensemble", run.folder, "--top", 2)
+    assert not (ensemble / "refinement.json").exists()
+    shutil.copy(run.folder / f"analysis/refinement/{winner}.json", ensemble / "refinement.json")
+    with pytest.raises(UserError, match=rf"was chosen for config {winner}, but the ensemble consists of .*--no-refine"):
+        load_ensemble(ensemble, "cpu")
+    program("refine", run.folder)
+    assert (ensemble / "refinement.json").read_bytes(), "one that is not of this config is left alone"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "has version 2, this program reads version 1"),
+        ({"classes": ["background", "ring"]}, "is for the classes background, ring"),
+        ({"steps": [{"step": "blur"}]}, "unknown step 'blur'"),
+        (None, "is damaged"),
+    ],
+)
+def test_a_refinement_that_cannot_be_used_is_an_error(run, winner, change, message):
+    write(run, winner, **{"steps": CHAIN, **(change or {})})
+    program("ensemble", run.folder)
+    path = run.folder / "analysis/ensemble/refinement.json"
+    if change is None:
+        path.write_text("{")
+    with pytest.raises(UserError, match=f"refinement.json: {message}"):
+        load_ensemble(run.folder / "analysis/ensemble", "cpu")
+
+
+def test_unknown_and_incomplete_configs_and_runs_without_models_are_refused(run, winner, tmp_path):
+    near = winner[:-1] + ("0" if winner[-1] != "0" else "1")
+    with pytest.raises(UserError, match=rf"config '{near}': no configs of .* start with it. Did you mean '{winner}'"):
+        program("refine", run.folder, "--config", near)
+    (run.folder / f"configs/{winner}/fold_1/best.pt").unlink()
+    with pytest.raises(UserError, match="has no finished model of fold_1"):
+        program("refine", run.folder)
+    scripted, _ = scored_run(tmp_path / "scripted", {"loss": {"values": ["iou", "dice"]}}, [([0.8] * 3, 1.0)] * 2)
+    with pytest.raises(UserError, match="save no models"):
+        program("refine", scripted.folder)
+    assert not (run.folder / "analysis/refinement").exists()
+
+
+def test_other_data_than_those_of_the_run_are_refused(run, small_folder, tmp_path):
+    data = shutil.copytree(small_folder, tmp_path / "data")
+    first = min((data / "train/images").iterdir())
+    Image.fromarray(255 - mask_at(first)).save(first)
+    space = json.loads((run.folder / "space.yaml").read_text())
+    (run.folder / "space.yaml").write_text(json.dumps({**space, "data": str(data)}))
+    with pytest.raises(UserError, match=r"folds.json: was made for other data"):
+        program("refine", run.folder)
