@@ -1,0 +1,1 @@
+"""Small networks that are trained on the scribbles of one image, many at once."""
