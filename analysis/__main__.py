@@ -7,6 +7,7 @@ import typer
 
 from analysis.ensembles import mask_commands
 from analysis.ensembles.mask_commands import Device
+from analysis.tuning.command import refine
 from search.commands.options import RUNS, Output, Root, RunName
 from trainable.exit_codes import Version
 from trainable.exit_codes import run as run_program
@@ -136,10 +137,13 @@ def ensemble(
         print_table(shown, title)
     several = len(manifest.get("classes", ())) > 2
     how = "each pixel has its most probable class" if several else f"threshold {manifest['tau']:g}"
-    say(f"{folder}: {plural(len(rows), 'model')}, averaged as probability maps, {how}")
+    methods = "trainable" in manifest
+    made_of = f"{plural(len(manifest['configs']), 'method')} without weights" if methods else plural(len(rows), "model")
+    say(f"{folder}: {made_of}, averaged as probability maps, {how}")
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 
+app.command()(refine)
 app.command()(mask_commands.predict)
 
 
@@ -196,6 +200,7 @@ def export(
     root: Root = RUNS,
     config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write the ensemble as ONNX.")] = True,
+    refine: mask_commands.Refine = True,
     output: Output = Format.table,
 ) -> None:
     """Write a folder to retrain the winner and to predict with it, with a README.
@@ -207,11 +212,13 @@ def export(
     from search.runs.run_tables import read_run
 
     with talk.status("exporting"):
-        facts = write_export(read_run(find_run(run, root)), config, out, onnx)
+        facts = write_export(read_run(find_run(run, root)), config, out, onnx, refine)
     if output is Format.json:
         print_json(facts)
     else:
         print_rows([{"fact": key, "is": str(value)} for key, value in facts.items()], output)
+    if "refinement" in facts:
+        say("predict refines its masks as refinement.json says; none of it is inside ensemble.onnx")
     say(f"{out}: export of config {facts['config']}; {out}/README.md describes its use")
 
 

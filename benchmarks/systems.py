@@ -84,7 +84,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     metrics = list(dict.fromkeys(row["metric"] for row in result["published"]))
     published = [
-        {"published → ours": where, **{name: "" for name in metrics}}
+        {"published → ours": where, **dict.fromkeys(metrics, "")}
         | {row["metric"]: _compared(row) for row in result["published"] if row["where"] == where}
         for where in dict.fromkeys(row["where"] for row in result["published"])
     ]

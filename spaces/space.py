@@ -16,7 +16,6 @@ from spaces.schema.settings import Settings
 from spaces.schema.trainables import TRAINABLES, Trainable
 from spaces.yaml_file.problems import Forbidden, shown, written
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.config import Config
 from trainable.errors import UserError
 
 LARGEST_GRID = 50_000
@@ -29,7 +28,7 @@ class Point:
 
     id: str
     values: Mapping[str, Any]
-    config: Config
+    config: Any  # of the class that the trainable declares
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,9 @@ class Space:
     def canonical(self) -> dict[str, Any]:
         """The space as JSON; reading it back gives an equal space."""
         document: dict[str, Any] = self.settings.model_dump(mode="json", exclude_none=True)
-        if not self.settings.references:
-            del document["references"]  # which spaces of earlier versions do not have
+        for name in ("references", "keep_probabilities"):
+            if not document[name]:
+                del document[name]  # which spaces of earlier versions do not have
         document["parameters"] = dict(self.constants) | {name: p.canonical() for name, p in self.parameters.items()}
         document["forbid"] = [canonical_condition(condition) for condition in self.forbid]
         return document

@@ -119,6 +119,19 @@ parameters:
 scheduler: grid
 """
 
+IMAGE_SPACE = """
+name: images
+data: {data}
+folds: 3
+trainable: image
+parameters:
+  method: {{values: [nearest, random_walker]}}
+  walker_beta: {{values: [50, 500], when: {{method: random_walker}}}}
+  steps: 4
+  evaluations: 2
+scheduler: grid
+"""
+
 
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -210,6 +223,16 @@ def scribble_run(tmp_path_factory: pytest.TempPathFactory, class_folder: Path, s
     for name in ("volumes.csv", "groups.csv"):
         (folder / "val" / name).unlink()
     return train_run(folder.parent, SCRIBBLE_SPACE, open_data(folder, (64, 64), cache=small_cache), small_cache)
+
+
+@pytest.fixture(scope="session")
+def image_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, small_cache: Path) -> Any:
+    """A finished run of three methods on single images, of two classes."""
+    from trained_run import train_run
+
+    from trainable.data.image_files import open_files
+
+    return train_run(tmp_path_factory.mktemp("runs"), IMAGE_SPACE, open_files(small_folder), small_cache)
 
 
 def small_config(**values: Any) -> Any:

@@ -57,9 +57,10 @@ FLOORS = {
         {"augmentation", "checks", "networks", "objectives"},
         {"recipes"},
         {"training"},
-        {"pretraining", "progress", "scripted"},
+        {"images", "pretraining", "progress", "scripted"},
         {"preflight"},
-        {"fit", "ray_trial"},
+        {"fit_session", "jobs"},
+        {"fit", "fit_images", "ray_trial"},
         {"__main__"},
     ],
     "spaces": [{"shipped", "yaml_file"}, {"schema"}, {"space"}, {"configspace", "load", "summary"}, {"__main__"}],
@@ -75,7 +76,13 @@ FLOORS = {
         {"__main__", "api", "console"},
     ],
     "cluster": [{"deployment"}, {"connection"}, {"capacity"}, {"preparation", "doctor"}, {"target"}, {"__main__"}],
-    "analysis": [{"statistics"}, {"answer"}, {"ensembles"}, {"exports", "report"}, {"__main__"}],
+    "analysis": [
+        {"statistics"},
+        {"answer", "refinement"},
+        {"ensembles"},
+        {"exports", "report", "tuning"},
+        {"__main__"},
+    ],
 }
 MAX_FILES = 12  # per folder
 SPACES_IMPORT = {"exit_codes", "config", "errors", "files", "metrics", "printing"}  # modules of trainable

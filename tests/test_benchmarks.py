@@ -96,6 +96,31 @@ def test_the_recipes_are_compared_with_the_supervised_one(run, tmp_path):
     assert all(row["step_ms"] > 0 and row["times_supervised"] > 0 for row in rows.values())
 
 
+def test_shortcuts_of_a_method_on_one_image_are_compared_with_the_exact_computation(run, small_folder, tmp_path):
+    run("one_image", f"{small_folder} --images 2 --device cpu --threads 1 --set working_size=24 --out one.json")
+    result = json.loads((tmp_path / "one.json").read_text())
+    parts = {row["part"]: row["ms"] for row in result["parts"]}
+    assert 0 < parts["relax"] + parts["log_densities"] <= parts["an image"]
+    usual, *others = result["shortcuts"]
+    assert usual["labels"] == 0 and len(others) == 5 and all(0 <= row["miou"] <= 1 for row in others)
+
+
+def test_a_wrong_hyperparameter_of_a_method_on_one_image_is_reported_in_one_line(run, small_folder):
+    assert "--set: sigma" in run("one_image", f"{small_folder} --set sigma=-1", expected=2).stderr
+
+
+def test_networks_of_one_image_are_trained_at_once_alone_and_by_an_ordinary_loop(run, tmp_path):
+    settings = "--set iterations=20 --set width=4 --set scribble_pixels=8192 --set downscalings=1"
+    run("one_image_networks", f"--images 3 --size 96x64 --rounds 2 {settings} --out one_image.json")
+    rows = {row["method"]: row for row in json.loads((tmp_path / "one_image.json").read_text())["methods"]}
+    assert rows.keys() == {"pixelwise", "cnn", "unet"}
+    for name, row in rows.items():
+        assert row["times ordinary"] > 0 and row["times alone"] > 0
+        assert row["at once: mIoU"] == pytest.approx(row["alone: mIoU"], abs=0.01)
+        if name != "unet":  # which learns from windows
+            assert row["at once: mIoU"] == pytest.approx(row["ordinary: mIoU"], abs=0.01)
+
+
 def test_a_gpu_run_is_rehearsed_on_a_cpu_and_resumes(run, small_folder, tmp_path):
     words = f"{small_folder} --device cpu --tiny --results results --out folds"
     run("gpu", f"{words} --stages facts,correct --minutes 9")

@@ -219,15 +219,20 @@ def show(
 
 
 @app.command()
-def parameters(output: Output = Format.table) -> None:
+def parameters(
+    methods: Annotated[
+        bool, typer.Option("--methods", help="Those of methods that segment single images (trainable: image).")
+    ] = False,
+    output: Output = Format.table,
+) -> None:
     """List every hyperparameter with its default and allowed values.
 
     Example: `python -m trainable parameters --format json`
     """
-    from trainable.config import describe
+    from trainable.config import Config, ImageConfig, describe
     from trainable.printing import print_rows
 
-    print_rows(describe(), output)
+    print_rows(describe(ImageConfig if methods else Config), output)
 
 
 @app.command()
@@ -272,11 +277,14 @@ def fit(
     cache: CacheFolder = None,
     output: Output = Format.table,
 ) -> None:
-    """Train one fold of one config. After an interruption, the same command resumes.
+    """Train one fold of one config, or segment its images one by one if a method is set. The same command resumes.
 
     Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
+
+    Example: `python -m trainable fit data/scribbles --fold 0 --set method=grabcut`
     """
-    from trainable.fit import Request, fit_fold
+    from trainable.config import METHOD, parse_assignments
+    from trainable.fit_session import Request
     from trainable.storage.cached_copies import data_folder
 
     request = Request(
@@ -296,6 +304,12 @@ def fit(
         validation=validation,
         cache=cache,
     )
+    if METHOD in parse_assignments(list(request.assignments)):
+        from trainable.fit_images import fit_images
+
+        raise typer.Exit(fit_images(request, output))
+    from trainable.fit import fit_fold
+
     raise typer.Exit(fit_fold(request, output))
 
 

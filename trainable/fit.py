@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.config import Config, make_config, network_name, parse_assignments
 from trainable.data.dataset import open_split
-from trainable.data.decoded_images import SCRIBBLES, Data, open_data
+from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import Folds, folds_of, save_folds
+from trainable.data.labelled import SCRIBBLES
 from trainable.errors import FoldFailed
-from trainable.exit_codes import INTERRUPTED
-from trainable.objectives.metrics import OF_VOLUMES, known_metric, main_metrics, metrics_of
+from trainable.fit_session import Request, interruptible, paused, print_scores
+from trainable.objectives.metrics import known_metric
 from trainable.preflight.network_check import check_networks
 from trainable.preflight.weights_check import check_weights
-from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say
+from trainable.printing import Format, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
 from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input, open_validation
 
 if TYPE_CHECKING:
     from trainable.training.trial import Report
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of the command."""
-
-    data: Path
-    fold: int
-    folds: int
-    fold_seed: int
-    out: Path | None
-    assignments: tuple[str, ...]
-    metric: str
-    until: int | None
-    device: str
-    workers: int | None
-    checkpoint_seconds: float
-    probabilities: bool
-    split: str
-    validation: str | None
-    cache: Path | None
 
 
 def fit_fold(request: Request, output: Format) -> int:
@@ -80,12 +54,11 @@ def fit_fold(request: Request, output: Format) -> int:
         say(f"error: {failure.message} ({failure.reason}); see also {folder / 'error.json'}")
         return 1
     if last is not None and last.finished:
-        _print_scores(folder, output, data, request.metric)
+        summary = json.loads((folder / "scores.json").read_text())
+        print_scores(summary, output, data.task, data.volumes is not None, request.metric)
         say(f"The results of this fold are in {folder}")
         return 0
-    say(f"{'Interrupted' if interrupted else 'Paused'}; nothing is lost. To resume:")
-    say(f"  python -m trainable {shlex.join(_without_until(sys.argv[1:]))}")
-    return INTERRUPTED if interrupted else 0
+    return paused(interrupted)
 
 
 def _loss(config: Config) -> str:
@@ -106,7 +79,7 @@ def _train(
             check_weights([config], {file.name: file}, data.channels, len(data.task.classes))
         write_json(folder / "config.json", config.model_dump(mode="json"))
         save_folds(folds, folder / "folds.json")
-    with _interruptible() as stops:
+    with interruptible() as stops:
         encoder = None
         if needs_encoder(config, folder):
             encoder = _pretrain(request, config, data, folds, folder, lambda step: not stops)
@@ -183,55 +156,3 @@ def _train_fold(
         for last in reports:
             watcher.report(last)
     return last
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """The first Ctrl-C (or SIGTERM) stops after the current step; the second stops at once."""
-    stops: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if stops:
-            raise KeyboardInterrupt
-        stops.append(number)
-        # Written directly to stderr: the console may be in the middle of a line.
-        os.write(sys.stderr.fileno(), b"\nstopping after this step; press again to stop at once\n")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stops
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _print_scores(folder: Path, output: Format, data: Data, metric: str) -> None:
-    from trainable.training.finish import SCORES_FILE
-
-    summary = json.loads((folder / SCORES_FILE).read_text())
-    if output is Format.json:
-        print_json(summary)
-        return
-    found = [
-        ({"weights": weights, "step": sizes["step"], "size": size}, sizes[size])
-        for weights, sizes in summary.items()
-        for size in ("original", "working", "validation")
-        if size in sizes
-    ]
-    if output is Format.csv:
-        metrics = metrics_of(data.task, data.volumes is not None)
-    else:  # a validation split need not be one of volumes
-        metrics = main_metrics(data.task, all(OF_VOLUMES in scores for _, scores in found), metric)
-    rows = [facts | {name: scores.get(name) for name in metrics} for facts, scores in found]
-    if output is Format.csv:
-        print_csv(rows)
-    else:
-        print_table(rows)
-
-
-def _without_until(words: list[str]) -> list[str]:
-    kept = [word for word in words if not word.startswith("--until=")]
-    if "--until" in kept:
-        place = kept.index("--until")
-        del kept[place : place + 2]
-    return kept

@@ -216,14 +216,8 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
 def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:
     import torch
 
-    from trainable.augmentation.batches import default_workers
-    from trainable.config import make_config
-    from trainable.data.decoded_images import open_data
-    from trainable.machine.device import is_out_of_memory, limit_memory, pick_device, release_memory
-    from trainable.pretraining.shared import as_results, needs_encoder, pretrained_encoder
-    from trainable.storage.object_store import Store
-    from trainable.training.fold import train_fold
-    from trainable.training.labels import open_validation
+    from trainable.jobs import JOBS
+    from trainable.machine.device import is_out_of_memory, limit_memory, pick_device
 
     torch.set_num_threads(job["threads"])
     try:
@@ -236,48 +230,4 @@ def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], boo
         if not is_out_of_memory(error):
             raise
         raise FoldFailed("out_of_memory", "the GPU is full before the first step", 0) from error
-    workers = min(job["threads"], default_workers(device))
-    config = make_config(job["values"])
-    data = open_data(shipment.place(), config.size, shipment.split)
-    if data.hash != shipment.folds.data_hash:
-        raise UserError(f"{data.split.root}: the data have changed since the search was launched")
-    validation = open_validation(data, shipment.validation)
-    folder = Path(job["folder"])
-    fold, until, metric = job["fold"], job["until"], job["metric"]
-    weights_file = None if config.weights_file is None else shipment.weights[config.weights_file]
-    encoder = None
-    if needs_encoder(config, folder):
-        root = Store(job["store"]) if "store" in job else Path(job["journal"]).parent
-        making = pretrained_encoder(
-            config,
-            data,
-            shipment.folds,
-            fold,
-            folder,
-            root,
-            weights_file=weights_file,
-            device=str(device),
-            keep_going=alive,
-        )
-        encoder = yield from as_results(making)
-        release_memory()
-    reports = train_fold(
-        config,
-        data,
-        shipment.folds,
-        fold,
-        folder,
-        metric=metric,
-        until=until,
-        device=str(device),
-        workers=workers,
-        keep_going=alive,
-        validation=validation,
-        encoder=encoder,
-        weights_file=weights_file,
-    )
-    with contextlib.closing(reports):  # type: ignore[type-var]
-        for report in reports:
-            score = report.scores[metric]
-            step = config.steps if report.finished else report.step
-            yield {"step": step, "score": score, "seconds": report.seconds, "finished": report.finished}
+    yield from JOBS[job.get("trainable", "fold")](job, shipment, device, alive)

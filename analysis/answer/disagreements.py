@@ -1,4 +1,4 @@
-"""A picture of the images on which two configs differ most, each predicted by the fold model that held it out."""
+"""A picture of the images on which two configs differ most, as predicted when they were held out."""
 
 from collections import defaultdict
 from contextlib import nullcontext
@@ -23,13 +23,17 @@ from trainable.augmentation.preview import (
     overlay,
     tile,
 )
-from trainable.config import make_config
+from trainable.config import METHOD, make_config
 from trainable.data.class_colours import coloured
 from trainable.data.dataset import IGNORED, UNLABELLED, Pixels, read_image, read_scribble
 from trainable.data.decoded_images import Data, open_data
+from trainable.data.image_files import ImageFiles, open_files
+from trainable.data.labelled import Labelled
 from trainable.data.packed_labels import pack
 from trainable.data.task import Task
 from trainable.errors import UserError
+from trainable.images.results import FILE as RESULTS
+from trainable.images.results import stored_masks
 from trainable.machine.device import pick_device
 from trainable.storage.atomic_files import write_atomically
 from trainable.storage.cached_copies import data_folder
@@ -74,6 +78,11 @@ def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: t
     for row in rows:
         stems[row["fold"]].append(row["stem"])
     data, masks = _data(tables, config), dict[str, Pixels]()
+    if not isinstance(data, Data):
+        tables.run.fetch(*(f"configs/{config}/fold_{fold}/{RESULTS}" for fold in stems))
+        for fold, wanted in stems.items():
+            masks |= stored_masks(tables.folder(config, fold), wanted)
+        return masks
     tables.run.fetch(*(f"configs/{config}/fold_{fold}/{BEST}" for fold in stems))
     for fold, wanted in stems.items():
         path = tables.folder(config, fold) / BEST
@@ -88,14 +97,15 @@ def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: t
     return masks
 
 
-def _data(tables: RunTables, config: str) -> Data:
+def _data(tables: RunTables, config: str) -> Data | ImageFiles:
     try:
-        return open_data(data_folder(str(tables.space.settings.data)), make_config(full_config(tables, config)).size)
+        folder, values = data_folder(str(tables.space.settings.data)), full_config(tables, config)
+        return open_files(folder) if METHOD in values else open_data(folder, make_config(values).size)
     except UserError as error:
         raise NoPictures(str(error)) from None
 
 
-def _drawn(data: Data, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
+def _drawn(data: Labelled, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
     split, task = data.split, data.task
     image, truth = read_image(split.images[stem]), original_truth(data, stem)
     scribble = (

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from search.runs.run_tables import RunTables
-from trainable.data.decoded_images import SCRIBBLES
+from trainable.data.labelled import SCRIBBLES
 
 SCORES_FILE = "scores.json"
 

@@ -13,7 +13,7 @@ from analysis.statistics.config_effects import Effects, config_effects
 from analysis.statistics.expected_scores import ExpectedScores, expected_scores
 from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
-from trainable.errors import UserError
+from trainable.errors import UserError, did_you_mean
 from trainable.objectives.metrics import is_of_volumes, volume_counts
 
 TIED = 1e-9  # means closer than this are the same number
@@ -100,7 +100,8 @@ def scored_config(tables: RunTables, name: str) -> str:
     known = [str(config) for config in tables.configs["config"]]
     found = [config for config in known if config.startswith(name)]
     if len(found) != 1:
-        raise UserError(f"config {name!r}: {len(found) or 'no'} configs of {tables.run.folder} start with it")
+        hint = did_you_mean(name, known) if not found else ""
+        raise UserError(f"config {name!r}: {len(found) or 'no'} configs of {tables.run.folder} start with it.{hint}")
     return found[0]
 
 

@@ -25,8 +25,8 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     yield f"The winner is {winner.config} ({named})."
     sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
     yield (
-        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold's score "
-        "is that of its last weights at the working size."
+        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold "
+        f"is scored {tables.space.trainable.scored}."
     )
     yield from filter(None, (scored_on_scribbles(tables), validated(tables, winner.config)))
     if winner.tied:

@@ -19,10 +19,15 @@ from analysis.ensembles.ensemble import (
     save_ensemble,
 )
 from analysis.ensembles.fingerprints import fingerprints
-from search.runs.run_folder import ENVIRONMENT, Run
+from analysis.ensembles.methods import TRAINABLE
+from analysis.ensembles.refinement_file import place_beside
+from search.runs.run_folder import ENVIRONMENT, FOLDS, Run
 from search.runs.run_tables import RunTables
 from trainable.data.dataset import find_splits
+from trainable.data.folds import load_folds
+from trainable.data.task import TWO_CLASSES
 from trainable.errors import UserError
+from trainable.images.results import TAU
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 from trainable.storage.cached_copies import data_folder
@@ -30,6 +35,7 @@ from trainable.training.checkpoint import BEST
 from trainable.training.finish import SCORES_FILE
 
 FOLDER = Path("analysis", "ensemble")
+LEFT = {"fold": BEST, TRAINABLE: SCORES_FILE}  # the file that every finished fold has, by the kind of fold trial
 PACKAGES = ("scribble-search", "torch", "segmentation-models-pytorch", "timm")
 SPLIT = "train"
 
@@ -49,28 +55,39 @@ def chosen(tables: RunTables, config: str | None, top: int | None) -> list[str]:
     return [winner, *others][: top or 1]
 
 
-def assemble(run: Run, configs: Sequence[str], tta: Flips, out: Path | None) -> tuple[Path, dict[str, Any]]:
-    """Average all folds of these configs; return the ensemble's folder and its manifest."""
-    members = [member for config in configs for member in _members(run, config)]
-    ensemble = Ensemble(members, same_threshold(members), tta)
+def assemble(
+    run: Run, configs: Sequence[str], tta: Flips, out: Path | None, refine: bool = True
+) -> tuple[Path, dict[str, Any]]:
+    """Average all folds of these configs; return the ensemble's folder and its manifest.
+
+    The refinement that was chosen for the config is placed beside it.
+    """
     folder = out or run.folder / FOLDER
-    document = _manifest(run, ensemble)
-    save_ensemble(ensemble, folder / FILE)
+    if run.space().settings.trainable == TRAINABLE:
+        document = _manifest_of_methods(run, configs, tta)
+        (folder / FILE).unlink(missing_ok=True)
+    else:
+        members = [member for config in configs for member in _members(run, config)]
+        ensemble = Ensemble(members, same_threshold(members), tta)
+        document = _manifest(run, ensemble)
+        save_ensemble(ensemble, folder / FILE)
     write_json(folder / MANIFEST, document)
+    place_beside(run, configs if refine else (), folder)
     return folder, document
 
 
 def needs_models(run: Run, config: str) -> list[Path]:
-    """The fold folders of a config; an error if a model is missing."""
-    run.fetch(f"configs/{config}/*/{BEST}", f"configs/{config}/*/{SCORES_FILE}")
+    """The fold folders of a config; an error if a fold has not left what an ensemble is made of."""
+    space = run.space()
+    if space.settings.trainable not in LEFT:
+        raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they save no models")
+    left = LEFT[space.settings.trainable]
+    run.fetch(f"configs/{config}/*/{left}", f"configs/{config}/*/{SCORES_FILE}")
     place = run.folder / "configs" / config
     if not place.is_dir():
         raise UserError(f"{config}: no such config in {run.folder}")
-    space = run.space()
-    if space.settings.trainable != "fold":
-        raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they save no models")
     folds = [place / f"fold_{fold}" for fold in range(space.settings.folds)]
-    missing = [folder.name for folder in folds if not (folder / BEST).exists()]
+    missing = [folder.name for folder in folds if not (folder / left).exists()]
     if missing:
         raise UserError(
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
@@ -91,7 +108,7 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
     return {
         "run": run.name,
         "configs": {member.config: member.state["config"] for member in ensemble.members},
-        "members": [_row(run, member) for member in ensemble.members],
+        "members": [_row(run, member.config, member.fold) for member in ensemble.members],
         "tau": ensemble.tau,
         "tta": ensemble.tta,
         "data_hash": first["data_hash"],
@@ -105,11 +122,36 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
     }
 
 
-def _row(run: Run, member: Member) -> dict[str, Any]:
+def _manifest_of_methods(run: Run, configs: Sequence[str], tta: Flips) -> dict[str, Any]:
+    """Methods saw no image but the one that they segment, so no image is listed as one that was trained on."""
+    if tta != "none":
+        raise UserError(f"--tta {tta}: is for networks; a method sees each image once")
+    cells = [(config, fold) for config in configs for fold in range(len(needs_models(run, config)))]
+    folds = load_folds(run.folder / FOLDS)
+    facts = json.loads((run.folder / ENVIRONMENT).read_text())
+    recorded = {name: json.loads((run.folder / "configs" / name / "config.json").read_text()) for name in configs}
+    return {
+        "run": run.name,
+        "trainable": TRAINABLE,
+        "configs": {name: document["config"] for name, document in recorded.items()},
+        "members": [_row(run, config, fold) for config, fold in cells],
+        "tau": TAU,
+        "tta": tta,
+        "data_hash": folds.data_hash,
+        "folds_hash": folds.hash,
+        "commit": facts["commit"],
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "trained_on": {},
+        "trained_on_images": 0,
+        "classes": facts.get("classes", list(TWO_CLASSES.classes)),
+    }
+
+
+def _row(run: Run, config: str, fold: int) -> dict[str, Any]:
     """A member and its out-of-fold score."""
-    folder = run.folder / "configs" / member.config / f"fold_{member.fold}"
+    folder = run.folder / "configs" / config / f"fold_{fold}"
     best = json.loads((folder / SCORES_FILE).read_text())["best"]
-    return {"config": member.config, "fold": member.fold, "step": best["step"], "out_of_fold": best["original"]}
+    return {"config": config, "fold": fold, "step": best["step"], "out_of_fold": best["original"]}
 
 
 def _training_images(run: Run) -> dict[str, Path]:

@@ -7,7 +7,7 @@ two classes, else one per class. Its file is all it needs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from analysis.ensembles.methods import MethodEnsemble, load_methods
+from analysis.ensembles.prediction import Pixels, Prediction, checked
+from analysis.ensembles.refinement_file import read_refinement
 from analysis.ensembles.resize import lanczos, nearest
+from analysis.refinement.chain import Chain, refined
+from analysis.refinement.steps.step import Scene
 from trainable.config import SCRIBBLED, make_config
 from trainable.data import dataset
 from trainable.data.task import Task
@@ -55,21 +60,15 @@ class Member:
         return network
 
 
-class Prediction(NamedTuple):
-    """The mask of one image at its original size, and the probability of foreground (H, W) or of each class (K, H, W).
+class Ensemble(nn.Module):
+    """Average the members' probabilities; members with the same working size share the resizing.
 
-    Of two classes, 1 is foreground.
+    ``refinement`` is applied by ``mask_of``, and so by ``predict``; ``forward`` returns probabilities without it.
     """
 
-    mask: npt.NDArray[np.uint8]
-    probability: npt.NDArray[np.float32]
-
-
-class Ensemble(nn.Module):
-    """Average the members' probabilities; members with the same working size share the resizing."""
-
-    def __init__(self, members: Sequence[Member], tau: float, tta: Flips) -> None:
+    def __init__(self, members: Sequence[Member], tau: float, tta: Flips, refinement: Chain = ()) -> None:
         super().__init__()
+        self.refinement = refinement
         self.members, self.tau, self.tta = tuple(members), tau, tta
         self.classes, self.channels = same_classes(members), members[0].channels
         self.sees_scribbles = any(checkpoint.config_of(member.state).inputs == SCRIBBLED for member in members)
@@ -102,30 +101,21 @@ class Ensemble(nn.Module):
         ``scribble`` is (H, W) with a class per pixel and 255 where there is none; a model that sees the image alone
         needs no scribble.
         """
-        image, scribble = self._checked(image, scribble)
-        pixels = torch.from_numpy(np.dstack([image, scribble])[None]).to(next(self.parameters()).device)
-        with torch.inference_mode():
-            probability = self(pixels)[0].cpu().numpy()
-        return Prediction(classified(probability, self.tau), probability)
+        image, scribble = checked(self, image, scribble)
+        probability = self.probabilities(np.dstack([image, scribble])[None])[0]
+        return Prediction(self.mask_of(probability, image, scribble), probability)
 
-    def _checked(
-        self, image: npt.NDArray[np.uint8], scribble: npt.NDArray[np.uint8] | None
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        if scribble is None:
-            if self.sees_scribbles:
-                raise UserError("scribble: is missing; this ensemble sees images with scribbles")
-            scribble = np.full(image.shape[:2], dataset.UNLABELLED, np.uint8)
-        if self.channels == 1 and image.ndim == 3 and (image == image[..., :1]).all():
-            image = image[..., 0]
-        _check_array("image", image, "(H, W)" if self.channels == 1 else "(H, W, 3)")
-        _check_array("scribble", scribble, "(H, W)")
-        if image.shape[:2] != scribble.shape:
-            raise UserError(f"scribble: has shape {scribble.shape}, but the image has {image.shape[:2]}")
-        allowed = {**dict(enumerate(self.classes)), dataset.UNLABELLED: "unlabelled"}
-        if wrong := sorted(set(np.unique(scribble).tolist()) - set(allowed)):
-            *first, last = [f"{label} ({name})" for label, name in allowed.items()]
-            raise UserError(f"scribble: holds {wrong[0]}; allowed are {', '.join(first)} and {last}")
-        return image, scribble
+    def mask_of(self, probability: npt.NDArray[np.float32], image: Pixels, scribble: Pixels) -> Pixels:
+        """The mask that is made of the probabilities of one image, refined if the ensemble has a refinement."""
+        if not self.refinement:
+            return classified(probability, self.tau)
+        scene = Scene(np.atleast_3d(image), scribble, next(self.parameters()).device)
+        return refined(probability, scene, self.refinement, self.tau)
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            found = self(torch.from_numpy(pixels).to(next(self.parameters()).device))
+        return np.asarray(found.cpu().numpy(), np.float32)
 
     def _of_size(self, size: tuple[int, int]) -> list[int]:
         return [number for number, member in enumerate(self.members) if member.size == size]
@@ -138,12 +128,6 @@ class Ensemble(nn.Module):
             probability = probabilities_of(self.networks[number](flipped, marks))
             views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
         return torch.stack(views).mean(0)
-
-
-def _check_array(name: str, array: npt.NDArray[np.uint8], shape: str) -> None:
-    right = array.ndim == 3 and array.shape[2] == 3 if shape == "(H, W, 3)" else array.ndim == 2
-    if array.dtype != np.uint8 or not right:
-        raise UserError(f"{name}: must be a uint8 array of shape {shape}, not {array.dtype} of {array.shape}")
 
 
 def _codes(labels: Tensor) -> Tensor:
@@ -170,11 +154,19 @@ def save_ensemble(ensemble: Ensemble, path: Path) -> None:
     checkpoint.save({"ensemble": VERSION, "tau": ensemble.tau, "tta": ensemble.tta, "members": members}, path)
 
 
-def load_ensemble(path: str | Path, device: str | torch.device = "auto", tta: Flips | None = None) -> Ensemble:
-    """Load an ensemble from its file or from the folder that contains it."""
+def load_ensemble(
+    path: str | Path, device: str | torch.device = "auto", tta: Flips | None = None, refine: bool = True
+) -> Ensemble | MethodEnsemble:
+    """Load an ensemble from its file or its folder, with the refinement beside it if any.
+
+    One of methods is a manifest alone.
+    """
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     device = pick_device(device) if isinstance(device, str) else device
     if not file.exists():
+        manifest = Path(path) / MANIFEST if Path(path).is_dir() else Path(path)
+        if methods := load_methods(manifest, device, tta):
+            return methods
         raise UserError(f"{file}: no such ensemble; python -m analysis ensemble RUN makes one")
     try:
         state = checkpoint.load(file)
@@ -184,7 +176,9 @@ def load_ensemble(path: str | Path, device: str | torch.device = "auto", tta: Fl
         what = "a single fold's checkpoint" if "weights" in state else "not an ensemble of this version"
         raise UserError(f"{file}: is {what}; python -m analysis ensemble RUN makes an ensemble")
     members = [Member(each["id"], each["fold"], _size(each), each) for each in state["members"]]
-    return Ensemble(members, state["tau"], tta or state["tta"]).to(device).to(memory_format=torch.channels_last)
+    classes = same_classes(members)
+    chain = read_refinement(file.parent, [member.config for member in members], classes) if refine else ()
+    return Ensemble(members, state["tau"], tta or state["tta"], chain).to(device).to(memory_format=torch.channels_last)
 
 
 def same_threshold(members: Sequence[Member]) -> float:

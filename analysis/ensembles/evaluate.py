@@ -1,6 +1,5 @@
 """Score masks against the truth: every metric, per image, per volume and pooled, and confusion between classes."""
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from analysis.ensembles.inputs import listed
+from analysis.ensembles.prediction_record import mask_before, prediction_of, refuse_seen
+from analysis.refinement.chain import Chain
 from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile, read_mask
 from trainable.data.groups import read_volumes
 from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
@@ -19,7 +20,6 @@ from trainable.objectives.boundary import boundary_f1
 from trainable.objectives.metrics import Counts, class_dices, class_ious, count, scores, volume_counts
 from trainable.printing import Progress
 
-RECORD = "predictions.json"
 BOUNDARY = "boundary_f1"
 
 
@@ -46,12 +46,16 @@ class Scored:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """All scored images, the worst first, and the problems of the others; ``volumes`` has the volume of each image."""
+    """All scored images, the worst first, and the problems of the others.
+
+    ``volumes`` has the volume of each image, ``refinement`` what the masks were refined by.
+    """
 
     images: tuple[Scored, ...]
     problems: tuple[BadFile, ...]
     task: Task
     volumes: tuple[str, ...] | None
+    refinement: Chain = ()
 
     @cached_property
     def counts(self) -> Counts:
@@ -104,10 +108,13 @@ def boundary_scores(images: Sequence[Scored], task: Task) -> dict[str, Any]:
     return values
 
 
-def evaluate_masks(masks: Path, truth: Path, progress: Progress, classes: Sequence[str] = ()) -> Evaluated:
+def evaluate_masks(
+    masks: Path, truth: Path, progress: Progress, classes: Sequence[str] = (), refine: bool = True
+) -> Evaluated:
     """Score every mask that has a truth; images without a mask or a truth are listed as problems.
 
-    The classes are those that the data set of the truth declares, unless they are given.
+    The classes are those that the data set of the truth declares, unless they are given. Without ``refine``, masks that
+    were refined are replaced by what their probabilities give.
     """
     folder, split = _truth_folder(truth)
     task = _task_of(split)
@@ -115,6 +122,8 @@ def evaluate_masks(masks: Path, truth: Path, progress: Progress, classes: Sequen
         task = replace(task, classes=tuple(classes), ignore=task.ignore or len(classes) > FEWEST, declared=True)
     predicted, known = _by_stem(masks), _by_stem(folder)
     refuse_seen(masks)
+    made = prediction_of(masks)
+    tau = None if refine or not made.chain else made.needs_probabilities()
     common = sorted(predicted.keys() & known.keys())
     if not common:
         raise UserError(f"{masks}: no mask there has the stem of a truth in {truth}")
@@ -124,7 +133,7 @@ def evaluate_masks(masks: Path, truth: Path, progress: Progress, classes: Sequen
     ]
     found: list[Scored] = []
     with ThreadPoolExecutor() as pool:
-        results = pool.map(lambda stem: _score(stem, predicted[stem], known[stem], task), common)
+        results = pool.map(lambda stem: _score(stem, predicted[stem], known[stem], task, tau), common)
         for done, result in enumerate(results, 1):
             (problems if isinstance(result, BadFile) else found).append(result)  # type: ignore[arg-type]
             progress(done, len(common))
@@ -132,26 +141,19 @@ def evaluate_masks(masks: Path, truth: Path, progress: Progress, classes: Sequen
         raise UserError(f"{problems[0]}; no image could be scored")
     worst_first = sorted(found, key=lambda each: (_rank(each), each.stem))
     return Evaluated(
-        tuple(worst_first), tuple(problems), task, _volumes(split, task, [each.stem for each in worst_first])
+        tuple(worst_first),
+        tuple(problems),
+        task,
+        _volumes(split, task, [each.stem for each in worst_first]),
+        made.chain if tau is None else (),
     )
 
 
-def refuse_seen(masks: Path) -> None:
-    """Refuse masks that an ensemble predicted for its own training images."""
-    path = masks / RECORD
-    seen = json.loads(path.read_text())["seen"] if path.exists() else []
-    if seen:
-        named = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
-        raise UserError(
-            f"{masks}: {len(seen)} of these images ({named}) were trained on by members of the ensemble that made the "
-            "masks, so their scores would not be representative of new images; its members' scores on images that they "
-            f"did not train on are in the ensemble's manifest, and python -m analysis best RUN shows them"
-        )
-
-
-def _score(stem: str, mask: Path, truth: Path, task: Task) -> Scored | BadFile:
+def _score(stem: str, mask: Path, truth: Path, task: Task, tau: float | None) -> Scored | BadFile:
+    """With ``tau``, the mask is made of the probabilities beside it."""
     try:
-        ours, theirs = read_mask(mask, task), read_mask(truth, task)
+        theirs = read_mask(truth, task)
+        ours = read_mask(mask, task) if tau is None else mask_before(mask, len(task.classes), tau)
     except BadFile as problem:
         return problem
     if ours.shape != theirs.shape:

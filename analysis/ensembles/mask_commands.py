@@ -11,6 +11,9 @@ from trainable.errors import UserError
 from trainable.printing import Format, plural, print_csv, print_json, print_table, progress_bar, say
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Refine = Annotated[
+    bool, typer.Option("--refine/--no-refine", help="Apply the post-processing that python -m analysis refine chose.")
+]
 SOME_FAILED = 1
 
 
@@ -32,6 +35,7 @@ def predict(
     tta: Annotated[str | None, typer.Option(help="none or flips (default: as the ensemble was built).")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of one size per batch.")] = 8,
     device: Device = "auto",
+    refine: Refine = True,
 ) -> None:
     """Predict masks at the original size of the images; an interrupted command can be repeated and resumes.
 
@@ -39,15 +43,27 @@ def predict(
     """
     from analysis.ensembles.predict import Request
     from analysis.ensembles.predict import predict as run_prediction
+    from analysis.refinement.chain import words
 
     request = Request(
-        ensemble, tuple(images), scribbles, out, probabilities, respect_scribbles, flips_named(tta), batch, device
+        ensemble,
+        tuple(images),
+        scribbles,
+        out,
+        probabilities,
+        respect_scribbles,
+        flips_named(tta),
+        batch,
+        device,
+        refine,
     )
     with progress_bar("predicting") as progress:
         done = run_prediction(request, progress)
     _tell_problems(done.problems)
     kept = f", {done.kept} existed already" if done.kept else ""
     say(f"{plural(done.written, 'mask')} written to {out}{kept}; {plural(len(done.problems), 'image')} left out")
+    if done.refinement:
+        say(f"refined by {words(done.refinement)}; --no-refine leaves it out")
     if done.seen:
         say(f"{len(done.seen)} of these images were trained on; masks of new images will be worse")
     raise typer.Exit(SOME_FAILED if done.problems else 0)
@@ -63,6 +79,10 @@ def evaluate(
             metavar="A,B,...", help="The classes; 255 in a truth is ignored (default: as its dataset.yaml says)."
         ),
     ] = None,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine/--no-refine", help="Score the masks before refinement, from predict's probabilities."),
+    ] = True,
     output: Output = Format.table,
 ) -> None:
     """Score masks, pooled and per image, the worst first; of several classes also per volume and class by class.
@@ -72,15 +92,17 @@ def evaluate(
     Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
     """
     from analysis.ensembles.evaluate import evaluate_masks
+    from analysis.refinement.chain import as_rows, words
 
     names = check_classes([name.strip() for name in classes.split(",")]) if classes else ()
     with progress_bar("scoring") as progress:
-        found = evaluate_masks(masks, truth, progress, names)
+        found = evaluate_masks(masks, truth, progress, names, refine)
     rows = [each.row() for each in found.images]
     if output is Format.json:
         problems = [{"file": str(each.file), "problem": each.problem} for each in found.problems]
         more = {} if found.task.binary else {"confusion": found.confusion()}
         more |= {"per_volume": found.per_volume()} if found.volumes else {}
+        more |= {"refinement": as_rows(found.refinement)} if found.refinement else {}
         print_json({**found.pooled(), **more, "problems": problems, "per_image": rows})
     elif output is Format.csv:
         print_csv(rows)
@@ -89,6 +111,8 @@ def evaluate(
     else:
         _print_classes(found, rows[:worst])
     _tell_problems(found.problems)
+    if found.refinement:
+        say(f"the masks are refined by {words(found.refinement)}")
     raise typer.Exit(SOME_FAILED if found.problems else 0)
 
 

@@ -11,22 +11,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from analysis.ensembles.ensemble import FILE, MANIFEST, Ensemble, Flips, load_ensemble
+from analysis.ensembles.ensemble import FILE, MANIFEST, Flips, load_ensemble
 from analysis.ensembles.fingerprints import fingerprint
 from analysis.ensembles.inputs import Input, find_inputs
+from analysis.ensembles.prediction import Predictor
+from analysis.ensembles.prediction_record import FULL, PROBABILITIES, RECORD
+from analysis.refinement.chain import Chain, as_rows
 from trainable.data.class_colours import palette_image
 from trainable.data.dataset import UNLABELLED, BadFile, Pixels
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.printing import Progress
 from trainable.storage.atomic_files import remove_partial, write_atomically, write_json
-from trainable.training.evaluate import classified
 
-RECORD = "predictions.json"  # beside the masks: the ensemble, the options, and which images it was trained on
-PROBABILITIES = "probabilities"
 READERS = 4
 PENDING = 4  # batches of images that may wait for others of their size
 
@@ -46,26 +45,28 @@ class Request:
     tta: Flips | None
     batch: int
     device: str
+    refine: bool = True
 
 
 @dataclass
 class Predicted:
-    """The result; ``seen`` are images that members were trained on."""
+    """The result; ``seen`` are images that members were trained on, ``refinement`` is what was applied."""
 
     written: int
     kept: int
     problems: list[BadFile]
     seen: list[str]
+    refinement: Chain
 
 
 def predict(request: Request, progress: Progress) -> Predicted:
     """Write the missing masks."""
-    ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta)
+    ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta, request.refine)
     inputs, problems = find_inputs(request.images, request.scribbles, needed=ensemble.sees_scribbles)
-    record = _Record(request)
+    record = _Record(request, ensemble)
     remove_partial(request.out)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
-    done = Predicted(0, len(inputs) - len(waiting), problems, [])
+    done = Predicted(0, len(inputs) - len(waiting), problems, [], ensemble.refinement)
     trained_on = _trained_on(request.ensemble)
     for batch in _batches(waiting, request.batch, problems, ensemble):
         pixels = np.stack([image for _, image in batch])
@@ -81,12 +82,10 @@ def predict(request: Request, progress: Progress) -> Predicted:
     return done
 
 
-def _probabilities(ensemble: Ensemble, pixels: Pixels) -> Probability:
+def _probabilities(ensemble: Predictor, pixels: Pixels) -> Probability:
     """Predict one batch; if the device runs out of memory, the batch is halved until it fits."""
-    device = next(ensemble.parameters()).device
     try:
-        with torch.inference_mode():
-            return np.asarray(ensemble(torch.from_numpy(pixels).to(device)).cpu().numpy(), np.float32)
+        return ensemble.probabilities(pixels)
     except (RuntimeError, MemoryError) as error:
         if len(pixels) == 1 or not is_out_of_memory(error):
             raise
@@ -100,7 +99,7 @@ def _as_read(image: Pixels) -> Pixels:
 
 
 def _batches(
-    inputs: Sequence[Input], size: int, problems: list[BadFile], ensemble: Ensemble
+    inputs: Sequence[Input], size: int, problems: list[BadFile], ensemble: Predictor
 ) -> Iterator[list[tuple[Input, Pixels]]]:
     """Batches of images of one size, read ahead by threads; the number of waiting images is bounded."""
     waiting: dict[tuple[int, ...], list[tuple[Input, Pixels]]] = defaultdict(list)
@@ -114,7 +113,7 @@ def _batches(
 
 
 def _read_ahead(
-    inputs: Sequence[Input], ahead: int, problems: list[BadFile], ensemble: Ensemble
+    inputs: Sequence[Input], ahead: int, problems: list[BadFile], ensemble: Predictor
 ) -> Iterator[tuple[Input, Pixels]]:
     queue: deque[tuple[Input, Future[Pixels]]] = deque()
     with ThreadPoolExecutor(READERS) as pool:
@@ -131,12 +130,12 @@ def _read_ahead(
                 problems.append(problem)
 
 
-def _write(request: Request, ensemble: Ensemble, source: Input, image: Pixels, probability: Probability) -> None:
+def _write(request: Request, ensemble: Predictor, source: Input, image: Pixels, probability: Probability) -> None:
     if request.probabilities:
-        values = np.round(probability * 65535).astype(np.uint16)
+        values = np.round(probability * FULL).astype(np.uint16)
         # Of several classes, their maps lie below each other, in the order of the classes.
         _save(Image.fromarray(values.reshape(-1, values.shape[-1])), request.out / PROBABILITIES / f"{source.stem}.png")
-    mask = classified(probability, ensemble.tau)
+    mask = ensemble.mask_of(probability, image[..., :-1], image[..., -1])
     if request.respect_scribbles:
         labelled = image[..., -1] != UNLABELLED
         mask[labelled] = image[..., -1][labelled]
@@ -155,8 +154,10 @@ def _save(picture: Image.Image, path: Path) -> None:
 class _Record:
     """Records the origin of the masks beside them, so that different masks are never mixed."""
 
-    def __init__(self, request: Request) -> None:
-        file = request.ensemble / FILE if request.ensemble.is_dir() else request.ensemble
+    def __init__(self, request: Request, ensemble: Predictor) -> None:
+        file = request.ensemble
+        if file.is_dir():
+            file = file / (FILE if (file / FILE).exists() else MANIFEST)
         self.path = request.out / RECORD
         self.made_by: dict[str, Any] = {
             "ensemble": _hash(file),
@@ -164,7 +165,9 @@ class _Record:
             "respect_scribbles": request.respect_scribbles,
             "probabilities": request.probabilities,
         }
-        self.file, self.seen = str(file), set[str]()
+        if ensemble.refinement:
+            self.made_by["refinement"] = as_rows(ensemble.refinement)
+        self.file, self.tau, self.seen = str(file), ensemble.tau, set[str]()
         if self.path.exists():
             before = json.loads(self.path.read_text())
             if before["made_by"] != self.made_by:
@@ -175,7 +178,7 @@ class _Record:
         self.write()
 
     def write(self) -> None:
-        write_json(self.path, {"made_by": self.made_by, "file": self.file, "seen": sorted(self.seen)})
+        write_json(self.path, {"made_by": self.made_by, "file": self.file, "tau": self.tau, "seen": sorted(self.seen)})
 
 
 def _hash(file: Path) -> str:

@@ -14,9 +14,12 @@ from analysis.answer.document import document, full_config
 from analysis.answer.score_basis import scored_on_scribbles
 from analysis.answer.selection import select
 from analysis.ensembles.assemble import assemble, chosen, needs_models
-from analysis.ensembles.ensemble import FILE, MANIFEST, load_ensemble
+from analysis.ensembles.ensemble import FILE, MANIFEST, Ensemble, load_ensemble
+from analysis.ensembles.methods import TRAINABLE
+from analysis.ensembles.refinement_file import FILE as REFINEMENT
 from analysis.exports.onnx_export import export_onnx, need_onnx
 from analysis.exports.readme import readme
+from analysis.refinement.chain import as_rows
 from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, WEIGHTS, Run
 from search.runs.run_tables import RunTables
 from spaces.load import make_space
@@ -35,15 +38,24 @@ FACTS, CONFIG, REQUIREMENTS, SELECTION, SUMS = (
     "SHA256SUMS",
 )
 ONNX, SCRIPT, README = "ensemble.onnx", "predict_onnx.py", "README.md"
-FILES = (CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, ONNX, SCRIPT, README, SUMS)
+FILES = (
+    *(CONFIG, SPACE, FOLDS, ENVIRONMENT, REQUIREMENTS, SELECTION, FILE, MANIFEST, REFINEMENT),
+    *(ONNX, SCRIPT, README, SUMS),
+)
 SAME = ("version", "run", "config", "data_hash", "folds_hash")  # the facts that identify an export
 KEPT = ("data", "validation", "folds", "fold_seed", "metric", "resources", "trainable")  # of the run's space
 HERE = Path(__file__).parent
 VERSION = 1
+NOT_INSIDE = "none"  # of the refinement is inside the ONNX file
 
 
-def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dict[str, Any]:
+def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine: bool = True) -> dict[str, Any]:
     """Write the folder and return the content of export.json; options are checked before anything is written."""
+    if tables.space.settings.trainable == TRAINABLE:
+        raise UserError(
+            f"{tables.run.name}: methods have nothing to retrain; python -m analysis ensemble writes their "
+            "manifest, which is all that predict needs"
+        )
     (config,) = chosen(tables, name, None)
     if onnx:
         need_onnx(full_config(tables, config)["architecture"])
@@ -52,7 +64,10 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
     space = pinned(tables, config)
     facts = _facts(run, config)
     _take(folder, facts)
-    _, manifest = assemble(run, [config], "none", folder)
+    _, manifest = assemble(run, [config], "none", folder, refine)
+    ensemble = load_ensemble(folder, pick_device("cpu"), refine=refine)
+    if ensemble.refinement:
+        facts["refinement"] = as_rows(ensemble.refinement)
     write_text(folder / SPACE, yaml.safe_dump(space.canonical(), sort_keys=False, allow_unicode=True))
     for kept in (FOLDS, ENVIRONMENT):
         shutil.copyfile(run.folder / kept, folder / kept)
@@ -60,8 +75,9 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool) -> dic
     write_text(folder / REQUIREMENTS, _requirements(run))
     write_json(folder / SELECTION, document(tables, select(tables)))
     if onnx:
-        ensemble = load_ensemble(folder, pick_device("cpu"))
+        assert isinstance(ensemble, Ensemble)  # methods were refused above
         facts["onnx_difference"] = export_onnx(ensemble, folder / ONNX)
+        facts |= {"onnx_refinement": NOT_INSIDE} if ensemble.refinement else {}
         shutil.copyfile(HERE / SCRIPT, folder / SCRIPT)
     write_json(folder / FACTS, facts)
     scores = tables.full().loc[config].dropna().to_dict()

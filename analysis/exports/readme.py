@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.refinement.chain import read_chain, words
 from spaces.space import Space
 
 TEXT = """# Config {config} of the run {run}
@@ -16,7 +17,7 @@ Everything needed to train this config again, and the ensemble of its {folds} fo
 | `env.json`, `requirements.txt` | versions, git commit and code hashes of the run; exact package versions |
 | `selection.json` | the comparison of the run's configs |
 | `ensemble.pt`, `ensemble.json` | the averaged models, and their manifest |
-{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds, and of these files |
+{refinement_row}{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds, and of these files |
 
 ## Train it again
 
@@ -47,9 +48,17 @@ The commands assume that this folder contains `code`; DATA is the folder of the 
 ```
 python -m analysis predict .. IMAGES {scribbles}--out masks
 {onnx_command}```
-"""
+{refinement}"""
 ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, {image} and scribble) in, \
 {out} out, at most {difference:.1e} from torch; a script that uses it |
+"""
+REFINEMENT_ROW = "| `refinement.json` | the post-processing of masks, and how it was chosen |\n"
+REFINEMENT = """
+`python -m analysis predict` refines the masks by {words}; `--no-refine` leaves it out.
+"""
+ONNX_UNREFINED = """
+None of these steps is inside `ensemble.onnx`, which returns the probabilities before them; the masks of
+`predict_onnx.py` are not refined.
 """
 ONNX_COMMAND = "python ../predict_onnx.py IMAGE {scribble}MASK.png    # needs numpy, pillow and onnxruntime only\n"
 
@@ -87,8 +96,18 @@ def readme(
         onnx_command=ONNX_COMMAND.format(scribble="SCRIBBLE " if sees_scribbles else "") if onnx else "",
         scribbles="--scribbles SCRIBBLES " if sees_scribbles else "",
         basis=f"{basis} " if basis else "",
+        refinement_row=REFINEMENT_ROW if "refinement" in facts else "",
+        refinement=_refinement(facts),
         weights="".join(
             f"# the encoder starts from {name}, whose SHA-256 must be {content}\n"
             for name, content in facts.get("encoder_weights", {}).items()
         ),
     )
+
+
+def _refinement(facts: Mapping[str, Any]) -> str:
+    """What happens to masks after the networks, and where it does not."""
+    if "refinement" not in facts:
+        return ""
+    text = REFINEMENT.format(words=words(read_chain(facts["refinement"], "export.json")))
+    return text + (ONNX_UNREFINED if "onnx_refinement" in facts else "")

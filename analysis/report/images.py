@@ -7,7 +7,7 @@ calibration uses an even sample of the images.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.answer.score_basis import scored_on_scribbles
 from analysis.answer.selection import Selection
+from analysis.ensembles.assemble import LEFT
 from analysis.report.figure import LINE, MUTED, SET, Figure, Section, axis, sentence
 from analysis.report.image_panels import Predicted, Probability, strips
 from search.runs.run_folder import ENVIRONMENT
@@ -22,15 +23,13 @@ from search.runs.run_tables import RunTables
 from trainable.augmentation.preview import three_channels
 from trainable.data import dataset
 from trainable.data.dataset import Split
+from trainable.data.image_files import ImageFiles
 from trainable.errors import UserError
 from trainable.objectives.metrics import class_dices, class_ious, mean_over_classes
 from trainable.printing import plural
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST
 from trainable.training.evaluate import true_labels
-
-if TYPE_CHECKING:
-    from analysis.ensembles.ensemble import Ensemble
 
 SHOWN = 4  # best images, and as many of the worst
 SAMPLE = 24  # images behind the calibration
@@ -44,6 +43,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
         return Section("images", "Images", [sentence(f"Images and calibration are not shown: {why}.")])
     assert selection.winner is not None
     config = selection.winner.config
+    masks_alone = LEFT[tables.space.settings.trainable] != BEST
     counts = tables.images([config], "best", "original")
     counts = counts[counts["stem"].isin(why.scribbles if tables.facts.get("scored_on") else why.truth)]
     if counts.empty:
@@ -57,7 +57,8 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     sample = counts.iloc[np.unique(np.linspace(0, len(counts) - 1, min(SAMPLE, len(counts))).round().astype(int))]
     wanted = pd.concat([extremes, sample]).drop_duplicates("stem")
     try:
-        seen = _predict(tables, config, why, wanted)
+        predict = _stored if masks_alone else _predict
+        seen = predict(tables, config, why, extremes if masks_alone else wanted)
     except UserError as error:
         return Section("images", "Images", [sentence(f"Images and calibration are not shown: {error}.")])
     worst = [seen[stem] for stem in counts["stem"].head(half)]
@@ -71,7 +72,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
         [
             strips(f"Worst: from {worst[0].score:.3f}", worst, note),
             strips(f"Best: up to {best[0].score:.3f}", best, note),
-            _calibration([seen[stem] for stem in sample["stem"]]),
+            *([] if masks_alone else [_calibration([seen[stem] for stem in sample["stem"]])]),
         ],
     )
 
@@ -80,11 +81,12 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     """The labelled images, or the reason why they cannot be shown."""
     if selection.winner is None:
         return "there is no winner yet"
-    if tables.space.settings.trainable != "fold":
-        return f"fold trials that are {tables.space.settings.trainable} save no models"
+    kind = tables.space.settings.trainable
+    if kind not in LEFT:
+        return f"fold trials that are {kind} save no models"
     config = selection.winner.config
-    tables.run.fetch(f"configs/{config}/*/{BEST}")
-    missing = [fold for fold in range(tables.folds) if not (tables.folder(config, fold) / BEST).exists()]
+    tables.run.fetch(f"configs/{config}/*/{LEFT[kind]}")
+    missing = [fold for fold in range(tables.folds) if not (tables.folder(config, fold) / LEFT[kind]).exists()]
     if missing:
         return f"the winner's models of fold {', '.join(map(str, missing))} are not in the run's folder"
     try:
@@ -113,6 +115,24 @@ def _pooled(tables: RunTables, counts: pd.DataFrame) -> tuple[str, float]:
     return "mean Dice of the classes shown", tables.scores(counts)["dice"]
 
 
+def _stored(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
+    """The masks that methods left, with probabilities of 0 and 1."""
+    from trainable.images.regions import one_hot
+    from trainable.images.results import TAU, foreground, stored_masks
+
+    seen, classes = {}, len(split.task.classes)
+    files = ImageFiles(split)
+    for fold, rows in wanted.groupby("fold"):
+        masks = stored_masks(tables.folder(config, int(str(fold))), rows["stem"].tolist())
+        for row in rows.itertuples():
+            stem = str(row.stem)
+            image, scribble = files.read(stem)
+            probability = foreground(one_hot(masks[stem], classes))
+            facts = (stem, int(str(fold)), float(str(row.score)), split.task, image, scribble)
+            seen[stem] = Predicted(*facts, files.mask(stem, image), probability, TAU)
+    return seen
+
+
 def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:
     from analysis.ensembles.ensemble import Ensemble, read_member, same_threshold
     from analysis.ensembles.inputs import Input
@@ -126,7 +146,7 @@ def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame)
             pixels = Input(split.images[stem], split.scribbles.get(stem)).read(split.task, model.channels)
             truth = true_labels(split, stem, on_scribbles=bool(tables.facts.get("scored_on")))
             image = three_channels(pixels[..., :-1])
-            probability = _probability(model, pixels)
+            probability = model.probabilities(pixels[None])[0]
             seen[stem] = Predicted(
                 stem,
                 member.fold,
@@ -139,13 +159,6 @@ def _predict(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame)
                 model.tau,
             )
     return seen
-
-
-def _probability(model: Ensemble, pixels: dataset.Pixels) -> Probability:
-    import torch
-
-    with torch.inference_mode():
-        return np.asarray(model(torch.from_numpy(pixels[None]))[0].numpy(), np.float32)
 
 
 def _claims(one: Predicted) -> tuple[Probability, npt.NDArray[np.bool_]]:

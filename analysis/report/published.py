@@ -17,7 +17,7 @@ def published(tables: RunTables, figures: Sequence[PublishedFigure]) -> Section 
     if not figures:
         return None
     basis = (
-        "Ours is the mean over folds of held-out images, at working size by the last weights; its interval is over "
+        f"Ours is the mean over folds of held-out images, {tables.space.trainable.scored}; its interval is over "
         f"images. Of several configs, the best by {tables.metric} is shown, whose interval is corrected for that "
         f"choice. The difference is ours minus the published figure. {scored_on_scribbles(tables)}"
     )

@@ -14,10 +14,10 @@ from search.engine.listeners import Listeners, Notify, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.messages import Entrant, Finished, Job
 from search.planning.files import unlabelled_splits, weights_files
-from search.planning.gpu_memory import measure_footprint, memory_candidates
-from search.planning.label_check import check_space_labels
+from search.planning.gpu_memory import memory_candidates
 from search.planning.plan import PlanOptions
 from search.planning.plan_output import show_first
+from search.planning.trial_kinds import kind_of
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
 from search.runs.journal import Journal
@@ -28,22 +28,17 @@ from search.samplers.growing_study import GrowingStudy
 from search.samplers.proposals import ListProposals, Proposals, RandomProposals
 from search.tracking.sync import track_run
 from search.tracking.tracker import make_trackers
-from spaces.schema.parameters import Choice
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
-from trainable.data.decoded_images import SCRIBBLES, Data, label_facts, open_data
+from trainable.data.decoded_images import label_facts
 from trainable.data.folds import folds_of, load_folds, save_folds
+from trainable.data.labelled import SCRIBBLES, Labelled
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
-from trainable.preflight.network_check import check_networks
-from trainable.preflight.weights_check import check_weights
-from trainable.pretraining.unlabelled import open_unlabelled
-from trainable.printing import plural, progress_bar, say
-from trainable.storage.cached_copies import data_folder
+from trainable.printing import plural, say
 from trainable.storage.shared_file import SharedFile
 from trainable.storage.urls import is_url
-from trainable.training.labels import open_validation
 
 
 @dataclass(frozen=True)
@@ -71,9 +66,10 @@ def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Out
 
 def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
-    for warning in check_space_labels(space, memory_candidates(space) if space.trainable.needs_data else ()):
+    kind = kind_of(space)
+    for warning in kind.check(space, memory_candidates(space)):
         say(f"warning: {warning}")
-    data = _prepare_data(space)
+    data = kind.open(space)
     data_hash = None if data is None else data.hash
     if data is not None and data.scored_on == SCRIBBLES:
         say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
@@ -81,8 +77,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
     contents = {name: file.hash for name, file in weights.items()}
     check_run(space, run, data_hash, options.force_code, contents)
     if data is not None:
-        check_networks(memory_candidates(space))
-        check_weights(memory_candidates(space), weights, data.channels, len(data.task.classes))
+        kind.check_models(space, data, weights)
     if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal:
@@ -124,7 +119,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
                 say(f"nothing left to run{within}, so Ray is not started")
                 return run, policy, over
             if data is not None and options.address is None:  # on a cluster, the nodes fetch them
-                _fetch_weights(space)
+                kind.fetch(space)
             with options.show(run) as notice:
                 listeners = Listeners(broadcast(track, lambda event, facts: learn()), notice)
                 outcome = run_study(
@@ -134,7 +129,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
                     _target(space, options),
                     listeners,
                     shipment,
-                    partial(measure_footprint, space),
+                    partial(kind.footprint, space),
                 )
                 journal.append("end", reason=outcome.reason)  # before the view closes, to be in its last frame
     return run, policy, outcome
@@ -182,35 +177,7 @@ def _already_over(policy: Policy) -> Outcome | None:
     return Outcome(action.reason, budget_spent=policy.score_table.exhausted) if isinstance(action, Finished) else None
 
 
-def _prepare_data(space: Space) -> Data | None:
-    """Decode the images in advance at every size that a config may use."""
-    if not space.trainable.needs_data:
-        return None
-    size = space.parameters.get("size")
-    values = list(size.values) if isinstance(size, Choice) else []
-    if size is None or size.when:
-        values.append(space.constants.get("size", space.trainable.default("size")))
-    sizes = dict.fromkeys(space.trainable.config.model_validate({"size": each}).size for each in values)
-    folder = data_folder(str(space.settings.data))
-    with progress_bar("decoding images") as progress:
-        opened = [open_data(folder, size, progress=progress) for size in sizes]
-        for data in opened:
-            open_validation(data, space.settings.validation, progress=progress)
-            for name in unlabelled_splits(space):
-                open_unlabelled(data, name, progress=progress)
-    return opened[0]
-
-
-def _fetch_weights(space: Space) -> None:
-    """Download the pretrained weights of all encoders before the first trial needs them."""
-    pretrained = [config for config in memory_candidates(space) if config.downloaded]
-    if pretrained:
-        from trainable.networks.registry import fetch_weights  # late: slow to import, and rarely needed
-
-        fetch_weights(pretrained)
-
-
-def _shipment(space: Space, run: Run, data: Data, weights: Mapping[str, SharedFile]) -> Shipment:
+def _shipment(space: Space, run: Run, data: Labelled, weights: Mapping[str, SharedFile]) -> Shipment:
     """The data with the folds of the run, created before its first trial and the same for every config."""
     path = run.folder / FOLDS
     if not path.exists():
@@ -227,5 +194,11 @@ def _shipment(space: Space, run: Run, data: Data, weights: Mapping[str, SharedFi
 
 def _settings(space: Space, run: Run) -> EngineSettings:
     settings = space.settings
-    job = {"metric": settings.metric.name, **run.job_settings}
+    keep = settings.keep_probabilities and "store" not in run.job_settings  # to a store, only a fold's own files go
+    job = {
+        "metric": settings.metric.name,
+        "trainable": settings.trainable,
+        "keep_probabilities": keep,
+        **run.job_settings,
+    }
     return EngineSettings(folder=run.folder, job=job, wall=settings.budget.wall, trials=settings.budget.trials)

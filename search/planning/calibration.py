@@ -20,7 +20,7 @@ MAX_SHAPES, MAX_SECONDS = 8, 60.0  # the first shape is always measured, the oth
 def remembered(space: Space, shapes: Sequence[Shape]) -> dict[Shape, StepTime]:
     """Earlier measurements of these shapes on this machine's device."""
     names = accelerators() or [cpu_name()]
-    return recall(place_of(names[0], _threads(space)), shapes)
+    return recall(place_of(names[0], threads_of(space)), shapes)
 
 
 def calibrated(
@@ -32,7 +32,7 @@ def calibrated(
     """
     times: dict[Shape, StepTime] = {}
     device, started, shapes = "", time.monotonic(), order[:MAX_SHAPES]
-    settings, threads = space.settings, _threads(space)
+    settings, threads = space.settings, threads_of(space)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, progress_bar("measuring steps") as progress:
         for number, shape in enumerate(shapes):
             if times and time.monotonic() - started > MAX_SECONDS:
@@ -57,7 +57,7 @@ def _measure(
     return measure(config, size, data, folds, fold_seed, threads)
 
 
-def _threads(space: Space) -> int:
+def threads_of(space: Space) -> int:
     """The threads that launch gives a fold trial."""
     cpu = space.settings.resources.cpu
     return 1 if isinstance(cpu, str) else max(1, int(cpu))

@@ -7,7 +7,6 @@ from typing import Any
 from spaces.schema.parameters import Parameter, Range
 from spaces.space import Space
 from spaces.yaml_file.problems import Forbidden
-from trainable.config import Config
 from trainable.data.shipment import Shipment
 from trainable.machine.memory_footprint import Footprint
 from trainable.preflight.memory_probe import largest_footprint
@@ -21,7 +20,7 @@ def measure_footprint(space: Space, shipment: Shipment) -> Footprint:
     return largest_footprint(memory_candidates(space), shipment.place(), settings.folds, settings.fold_seed)
 
 
-def memory_candidates(space: Space) -> Iterator[Config]:
+def memory_candidates(space: Space) -> Iterator[Any]:
     """Configs that include the ones with the largest footprint: a higher value of a range never needs less memory."""
     if space.enumerable:
         yield from (point.config for point in space.configs())

@@ -13,22 +13,19 @@ from trainable.training.labels import COPIES, check_labels, check_validation, co
 
 def check_space_labels(space: Space, configs: Iterable[Config]) -> list[str]:
     """Raise one error for all mistakes, and return warnings; data on another machine are not checked."""
-    if not space.trainable.needs_data or space.settings.data is None:
+    split = split_here(space)
+    if split is None:
         return []
-    folder = data_folder(str(space.settings.data))
-    if not folder.is_dir():
-        return []
-    split = open_split(folder)
     configs = list(configs)
     kinds = {(c.supervision, c.inputs, c.class_weights): c for c in configs}
     problems = dict.fromkeys([*_problems(space, split, kinds.values()), *_size_problems(split, configs)])
     if problems:
         raise UserError("\n".join(problems))
     warnings = [COPIES] if any(copies_its_input(config) for config in kinds.values()) else []
-    return [*warnings, *dict.fromkeys(_incomparable(space, split))]
+    return [*warnings, *dict.fromkeys(incomparable(space, split))]
 
 
-def _incomparable(space: Space, split: Split) -> Iterator[str]:
+def incomparable(space: Space, split: Split) -> Iterator[str]:
     """Published figures by metrics that the data do not have; they may still be meant for other data."""
     for reference in space.settings.references:
         for name in reference.scores:
@@ -38,11 +35,21 @@ def _incomparable(space: Space, split: Split) -> Iterator[str]:
                 yield f"references: {error}"
 
 
-def _problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator[str]:
+def split_here(space: Space) -> Split | None:
+    """The labelled split of a space, or None if it is not on this machine."""
+    folder = None if space.settings.data is None else data_folder(str(space.settings.data))
+    return open_split(folder) if folder is not None and folder.is_dir() else None
+
+
+def metric_problems(space: Space, split: Split) -> Iterator[str]:
     try:
         known_metric(space.settings.metric.name, split.task, split.volumes_file is not None)
     except UserError as error:
         yield str(error)
+
+
+def _problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator[str]:
+    yield from metric_problems(space, split)
     if space.settings.validation is not None:
         try:
             check_validation(split, space.settings.validation)

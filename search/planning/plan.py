@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from search.planning.label_check import check_space_labels
 from search.planning.pretraining import Pretraining, estimate_pretraining
 from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
-from search.planning.step_seconds import StepEstimates, estimate_steps
+from search.planning.step_seconds import StepEstimates
+from search.planning.trial_kinds import kind_of
 from search.replay.timetable import Limits, Usage, schedule_in_order, usage
 from search.samplers.proposals import random_points
 from spaces.schema.samplers import GridSampler
@@ -79,8 +79,9 @@ def make_plan(space: Space, options: PlanOptions) -> Plan:
         if points is None
         else points
     )
-    warnings = check_space_labels(space, (point.config for point in sample)) if space.trainable.needs_data else []
-    estimates = estimate_steps(space, sample, options.step_seconds, options.calibrate)
+    kind = kind_of(space)
+    warnings = kind.check(space, (point.config for point in sample))
+    estimates = kind.estimate(space, sample, options.step_seconds, options.calibrate)
     estimates = replace(estimates, notes=(*estimates.notes, *warnings))
     slots = options.slots or (1 if estimates.elsewhere else slots_here(space.settings.resources))
     if points is None:

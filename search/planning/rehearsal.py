@@ -49,7 +49,7 @@ class Curves(dict[Cell, list[Report]]):
 
 def trial_seconds(point: Point, durations: Durations) -> float:
     """Seconds for one fold of a config at full length, without starting it and writing its results."""
-    steps = point.config.steps
+    steps: int = point.config.steps
     return steps * durations.step + len(point.config.report_steps(steps)) * durations.evaluation
 
 

@@ -67,10 +67,7 @@ def images_of(space: Space, points: Iterable[Point]) -> Images:
 
 def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
     """Stated times take precedence over measured ones, then remembered ones, then assumed ones."""
-    if stated is not None and not 0 < stated < float("inf"):
-        raise UserError(f"--step-seconds {stated:g}: must be more than 0")
-    if stated is not None and calibrate:
-        raise UserError("--step-seconds and --calibrate exclude each other: use one of them")
+    check_options(stated, calibrate)
     if not space.trainable.needs_data:
         return _scripted(points, stated, calibrate)
     images = images_of(space, points)
@@ -104,6 +101,13 @@ def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, 
     seconds = {shape: _scaled(shape, times, order[0]) for shape in order}
     by_config = {config: _durations(seconds[shape], held_out) for config, shape in shapes.items()}
     return StepEstimates(by_config, source, description, largest, tuple(notes), elsewhere)
+
+
+def check_options(stated: float | None, calibrate: bool) -> None:
+    if stated is not None and not 0 < stated < float("inf"):
+        raise UserError(f"--step-seconds {stated:g}: must be more than 0")
+    if stated is not None and calibrate:
+        raise UserError("--step-seconds and --calibrate exclude each other: use one of them")
 
 
 def duration(seconds: float) -> str:

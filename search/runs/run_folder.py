@@ -20,7 +20,10 @@ CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
 CODE, DATA, WEIGHTS = "code", "data_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
-CHANGEABLE = ("data", "budget", "resources", "tracking", "references", "sampler.storage", "parameters.acceleration")
+CHANGEABLE = (
+    *("data", "budget", "resources", "tracking", "references", "keep_probabilities"),
+    *("sampler.storage", "parameters.acceleration"),
+)
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,8 @@ def _default(value: Any) -> str:
         return "required"
     if value in (None, (), "", {}):
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return str(value)

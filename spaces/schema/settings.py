@@ -152,6 +152,11 @@ class Settings(Section):
     tracking: Annotated[tuple[Tracker, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="trackers that log each fold trial as a run", json_schema_extra={"allowed": ", ".join(TRACKERS)}
     )
+    keep_probabilities: bool = Field(
+        False,
+        description="keep the probabilities of held-out images for analysis refine, in a run on a disk",
+        json_schema_extra={"allowed": "true, false"},
+    )
     references: Annotated[tuple[Reference, ...], BeforeValidator(from_list)] = Field(
         (),
         description="published figures that the report shows beside this run's; they decide nothing",
@@ -159,7 +164,8 @@ class Settings(Section):
     )
     trainable: Annotated[str, _one_of_names(TRAINABLES, "trainable")] = Field(
         "fold",
-        description="what a fold trial does; scripted follows a script instead of training, for trying a search out",
+        description="what a fold trial does: fold trains a network, image segments single images by a method, scripted "
+        "follows a script, for trying a search out",
         json_schema_extra={"allowed": ", ".join(TRAINABLES)},
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.config import ALONE, Config, as_written, describe
+from trainable.config import ALONE, Config, ImageConfig, TrialConfig, as_written, describe
 
 
 class ScriptedConfig(Config):
@@ -23,8 +23,9 @@ class ScriptedConfig(Config):
 class Trainable:
     """A kind of fold trial; its config class declares all types, ranges and defaults."""
 
-    config: type[Config]
+    config: type[TrialConfig]
     needs_data: bool
+    scored: str = "at the working size by the last weights"  # what the score of a fold is
 
     @property
     def open_ended(self) -> bool:
@@ -45,7 +46,7 @@ class Trainable:
         except ValidationError as error:
             return rule_of(error.errors()[0])
         if isinstance(value, bool) and not isinstance(parsed, bool):  # pydantic reads true as 1
-            return f"must be {next(row['allowed'] for row in describe() if row['name'] == name)}"
+            return f"must be {next(row['allowed'] for row in describe(self.config) if row['name'] == name)}"
         return None
 
     def normalize(self, name: str, value: Any) -> Any:
@@ -69,4 +70,8 @@ class Trainable:
         return None if field is None else field.get_default()
 
 
-TRAINABLES = {"fold": Trainable(Config, needs_data=True), "scripted": Trainable(ScriptedConfig, needs_data=False)}
+TRAINABLES = {
+    "fold": Trainable(Config, needs_data=True),
+    "image": Trainable(ImageConfig, needs_data=True, scored="at the images' own sizes"),
+    "scripted": Trainable(ScriptedConfig, needs_data=False),
+}

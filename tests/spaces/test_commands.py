@@ -101,6 +101,7 @@ def test_list_names_the_shipped_spaces(run):
     assert code == 0 and [row["name"] for row in json.loads(out)] == [
         "beyond",
         "cardiac_masks",
+        "colour_distributions",
         "encoders",
         "field_guide",
         "full_grid",

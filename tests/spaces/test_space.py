@@ -211,6 +211,12 @@ def test_choose_asks_only_for_active_parameters(load):
     assert requested == ["encoder"]
 
 
+def test_spaces_of_earlier_versions_have_no_keys_that_came_later(load):
+    tree = {"name": "first", "data": "data", "parameters": {}}
+    assert not {"references", "keep_probabilities"} & make_space(tree).canonical().keys()
+    assert make_space({**tree, "keep_probabilities": True}).canonical()["keep_probabilities"] is True
+
+
 def test_the_scripted_trainable_accepts_undeclared_parameters(load):
     space = load(
         "name: a\ntrainable: scripted\nparameters:\n  steps: 12\n  speed: {values: [1, fast]}\n"

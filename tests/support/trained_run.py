@@ -1,5 +1,6 @@
 """Finished runs with real models, trained by the fold loop without Ray."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from search.runs.study import Study
 from spaces.load import load_space
 from trainable.data.decoded_images import label_facts
 from trainable.data.folds import folds_of, save_folds
+from trainable.images.fold import segment_fold
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation
 
@@ -33,10 +35,11 @@ def train_run(home: Path, text: str, data: Any, cache: Path) -> Run:
             run.record_config(point)
             study.add(Entrant(point.id, tuple(point.config.report_steps(point.config.steps)), dict(point.values)))
         metric = settings.metric.name
+        trial = segment_fold if settings.trainable == "image" else partial(train_fold, validation=validation)
         while isinstance(job := study.next(), Job):
             folder = run.folder / "configs" / job.config / f"fold_{job.fold}"
             config = points[job.config].config
-            for report in train_fold(config, data, folds, job.fold, folder, metric=metric, validation=validation):
+            for report in trial(config, data, folds, job.fold, folder, metric=metric):
                 study.report(Report(job.config, job.fold, report.step, report.scores[metric], report.seconds))
         journal.append("end", reason="every job is done")
     return run

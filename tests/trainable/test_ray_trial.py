@@ -175,8 +175,31 @@ def test_a_fold_goes_by_the_metric_of_its_space(job, worker, loop):
     assert [more["metric"] for more in loop] == ["dice"]
 
 
+def test_a_fold_keeps_its_probabilities_if_its_space_says_so(job, worker, loop):
+    worker(job("first", keep_probabilities=True)).step()
+    worker(job("second")).step()
+    assert [given["keep_probabilities"] for given in loop] == [True, False]
+
+
 def test_a_machine_that_does_not_see_the_run_refuses_and_leaves_nothing_behind(job, worker, tmp_path):
     actor = worker(job("first", journal=str(tmp_path / "elsewhere/journal.jsonl")))
     with pytest.raises(WrongMachine, match=r"elsewhere/journal.jsonl: does not exist on"):
         actor.step()
     assert not (tmp_path / "first").exists()
+
+
+def test_a_job_of_a_method_segments_its_fold_until_its_step_and_resumes(job, worker, tmp_path):
+    values = {"method": "nearest", "steps": 10, "evaluations": 5}
+    actor = worker(job("images", trainable="image", values=values, until=4))
+    reports = [unpacked(actor.step()) for _ in range(3)]
+    assert [each.get("step") for each in reports] == [2, 4, None] and reports[2]["ended"]
+    actor.reset_config(packed(job("images", trainable="image", values=values, until=10)))
+    assert [unpacked(actor.step())["step"] for _ in range(4)] == [4, 6, 8, 10]
+    actor.cleanup()
+    assert (tmp_path / "images/scores.json").exists()
+
+
+def test_a_method_that_cannot_be_run_is_reported_and_not_retried(job, worker):
+    actor = worker(job("images", trainable="image", values={"method": "nearest", "walker_beta": 3.0}))
+    result = unpacked(actor.step())
+    assert result["failed"] == "refused" and "walker_beta: belongs to method = random_walker" in result["message"]

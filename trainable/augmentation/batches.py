@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from trainable.augmentation.levels import Augmentation
 from trainable.config import Config
-from trainable.data.decoded_images import SCRIBBLES, Data
+from trainable.data.decoded_images import Data
+from trainable.data.labelled import SCRIBBLES
 from trainable.data.packed_labels import without_mask
 
 PREFETCHED = 4  # batches that each worker prepares in advance

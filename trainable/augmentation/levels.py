@@ -17,7 +17,7 @@ from albumentations.core.transforms_interface import BaseTransformInitSchema
 
 from trainable.augmentation.recipes import contrastive, textbook
 from trainable.data.dataset import IGNORED, Pixels
-from trainable.data.decoded_images import MASKS, SCRIBBLES
+from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import repack, unpack
 from trainable.data.scribbles import BACKGROUND, synthetic_scribble
 from trainable.data.synthetic.class_scribbles import synthetic_class_scribble

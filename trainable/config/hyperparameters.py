@@ -1,24 +1,21 @@
 """A config: every hyperparameter of training a fold, with its type, range and default."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 
-from trainable.config.conditions import conditions_of, refusal, unmet
+from trainable.config.conditions import conditions_of, refusal
 from trainable.config.first_version import FIRST
 from trainable.config.loss_fields import LossFields
 from trainable.config.network_fields import ENCODED, POOLED, WEIGHTS, Network, NetworkFields
 from trainable.config.recipe_fields import MIXING, RecipeFields
 from trainable.config.stage_fields import StageFields
+from trainable.config.trial_config import ALONE, TrialConfig
 from trainable.config.values import IMAGENET, Size
 
 SCRIBBLED = "image+scribble"  # of inputs
-UNSCORED = ("acceleration",)  # hyperparameters that do not decide a score
-ALONE = "one value alone"  # context of a validation that does not look at the other hyperparameters
 
 
 def _is_later(name: str, values: Mapping[str, Any]) -> bool:
@@ -31,10 +28,8 @@ def _is_default(value: Any, field: FieldInfo) -> bool:
     return bool((tuple(value) if isinstance(value, list) else value) == field.get_default())
 
 
-class Config(StageFields, RecipeFields, LossFields, NetworkFields):
-    """One point of a space with all values set. Equal configs have equal ids."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Config(StageFields, RecipeFields, LossFields, NetworkFields, TrialConfig):
+    """Every hyperparameter of training a network on the images of the other folds."""
 
     inputs: Literal["image+scribble", "image"] = Field("image+scribble", description="what the network sees")
     augmentation: Literal["none", "low", "medium", "high", "contrastive", "textbook"] = Field(
@@ -60,17 +55,6 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
     )
     tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground, of two classes")
     seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
-
-    @property
-    def id(self) -> str:
-        """A hash of the canonical JSON of all that decides a score, short enough for a folder name."""
-        values = self.model_dump(mode="json", exclude=set(UNSCORED))
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-    def has(self, name: str) -> bool:
-        """Whether a hyperparameter exists beside the values of the others."""
-        return unmet(type(self), name, vars(self)) is None
 
     @property
     def network(self) -> Network:
@@ -112,32 +96,27 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
             )
         return None
 
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what does not exist beside the other values, and later hyperparameters at their default."""
-        values: dict[str, Any] = dump(self)
-        fields = type(self).model_fields
-        return {
-            name: value
-            for name, value in values.items()
-            if name not in fields
-            or not (unmet(type(self), name, values) or (_is_later(name, values) and _is_default(value, fields[name])))
-        }
+    @classmethod
+    def left_out(cls, name: str, values: Mapping[str, Any]) -> bool:
+        """Later hyperparameters at their default are not part of an id either."""
+        return super().left_out(name, values) or (
+            _is_later(name, values) and _is_default(values[name], cls.model_fields[name])
+        )
+
+    def contradictions(self) -> list[str]:
+        problems = self._recipe_problems()
+        if self.encoder_weights == IMAGENET and not self.has("encoder"):
+            problems.append(
+                f"encoder_weights: imagenet belongs to architecture = {' or '.join(ENCODED)}; "
+                f"here architecture is {self.architecture}, so give a file of weights or leave it out"
+            )
+        if self.class_weights is not None and self.pc != Config.model_fields["pc"].default:
+            problems.append("pc: without effect where class_weights are given; leave the default")
+        return problems
 
     @model_validator(mode="after")
-    def _refuse_contradictions(self, info: ValidationInfo) -> Self:
+    def _refuse_unusable(self, info: ValidationInfo) -> Self:
         if info.context != ALONE:
-            rules = [(name, unmet(type(self), name, vars(self))) for name in sorted(self.model_fields_set)]
-            problems = [f"{name}: {rule}" for name, rule in rules if rule] + self._recipe_problems()
-            if self.encoder_weights == IMAGENET and not self.has("encoder"):
-                problems.append(
-                    f"encoder_weights: imagenet belongs to architecture = {' or '.join(ENCODED)}; "
-                    f"here architecture is {self.architecture}, so give a file of weights or leave it out"
-                )
-            if self.class_weights is not None and self.pc != Config.model_fields["pc"].default:
-                problems.append("pc: without effect where class_weights are given; leave the default")
-            if problems:
-                raise ValueError("; ".join(problems))
             if problem := refusal(vars(self)):
                 raise ValueError(problem)
             if not isinstance(self.size, str) and (problem := self.size_problem(self.size)):
@@ -151,8 +130,3 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields):
         if self.recipe == "cyclemix" and self.supervision != "scribbles":
             problems.append(f"recipe = cyclemix: needs supervision = scribbles; here it is {self.supervision}")
         return problems
-
-    def report_steps(self, until: int) -> list[int]:
-        """The steps up to ``until`` at which a fold is evaluated: the same fractions of every horizon."""
-        count = min(self.evaluations, self.steps)
-        return [step for k in range(1, count + 1) if (step := round(k * self.steps / count)) <= until]

@@ -1,13 +1,17 @@
 """Configs from values as a user writes them, and what every hyperparameter allows."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trainable.config.conditions import conditions_of
 from trainable.config.hyperparameters import Config
+from trainable.config.images.image_config import ImageConfig
+from trainable.config.trial_config import TrialConfig
 from trainable.errors import UserError, did_you_mean
+
+C = TypeVar("C", bound=TrialConfig)
 
 
 def make_config(values: Mapping[str, Any]) -> Config:
@@ -15,21 +19,30 @@ def make_config(values: Mapping[str, Any]) -> Config:
 
     The words ``none`` and ``null`` stand for None where a hyperparameter may be None.
     """
+    return make_config_of(Config, values)
+
+
+def make_image_config(values: Mapping[str, Any]) -> ImageConfig:
+    """The same for a method that segments single images."""
+    return make_config_of(ImageConfig, values)
+
+
+def make_config_of(model: type[C], values: Mapping[str, Any]) -> C:
     try:
-        return Config.model_validate({name: _value(name, value) for name, value in values.items()})
+        return model.model_validate({name: _value(model, name, value) for name, value in values.items()})
     except ValidationError as error:
-        raise UserError("; ".join(_explain(problem) for problem in error.errors())) from None
+        raise UserError("; ".join(_explain(model, problem) for problem in error.errors())) from None
 
 
-def _value(name: str, value: Any) -> Any:
-    field = Config.model_fields.get(name)
+def _value(model: type[BaseModel], name: str, value: Any) -> Any:
+    field = model.model_fields.get(name)
     optional = field is not None and type(None) in get_args(field.annotation)
     return None if optional and isinstance(value, str) and value.lower() in ("none", "null") else value
 
 
-def describe() -> list[dict[str, Any]]:
+def describe(model: type[BaseModel] = Config) -> list[dict[str, Any]]:
     """Every hyperparameter with its default, what is allowed and what it does."""
-    schema = Config.model_json_schema()["properties"]
+    schema = model.model_json_schema()["properties"]
     return [
         {
             "name": name,
@@ -37,10 +50,10 @@ def describe() -> list[dict[str, Any]]:
             "allowed": allowed(schema[name]),
             "meaning": field.description,
             "only_with": "; ".join(
-                f"{key} = {' or '.join(values)}" for key, values in conditions_of(Config, name).items()
+                f"{key} = {' or '.join(values)}" for key, values in conditions_of(model, name).items()
             ),
         }
-        for name, field in Config.model_fields.items()
+        for name, field in model.model_fields.items()
     ]
 
 
@@ -52,7 +65,14 @@ def allowed(schema: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(allowed(part) for part in schema["anyOf"]))
     if "const" in schema or "enum" in schema:
         return ", ".join(map(str, schema.get("enum", [schema.get("const")])))
-    words = {"array": "WIDTHxHEIGHT", "null": "none", "number": "number", "integer": "integer", "string": "name"}
+    words = {
+        "array": "WIDTHxHEIGHT",
+        "boolean": "true or false",
+        "null": "none",
+        "number": "number",
+        "integer": "integer",
+        "string": "name",
+    }
     limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema]
     return " ".join([words[schema["type"]], ", ".join(bounds)]).strip()
@@ -69,10 +89,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     return values
 
 
-def _explain(problem: Any) -> str:
+def _explain(model: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"][:1])
     if problem["type"] == "extra_forbidden":
-        known = Config.model_fields
+        known = model.model_fields
         hint = did_you_mean(key, known) or f" Known: {', '.join(known)}."
         return f"unknown hyperparameter {key!r}.{hint}"
     message = problem["msg"].removeprefix("Value error, ")

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from PIL import Image
 from trainable.config import STRIDE
 from trainable.data import dataset
 from trainable.data.dataset import IGNORED, BadFile, Pixels, Split
-from trainable.data.groups import read_volumes
+from trainable.data.labelled import MASKS, SCRIBBLES, Labelled
 from trainable.data.packed_labels import pack
 from trainable.data.task import Task
 from trainable.errors import UserError
@@ -33,11 +32,10 @@ from trainable.printing import Progress
 from trainable.storage.atomic_files import cache_folder
 
 VERSION = 3  # of the format of an entry
-MASKS, SCRIBBLES = "masks", "scribbles"
 
 
 @dataclass(frozen=True)
-class Data:
+class Data(Labelled):
     """A split at working size. ``labels`` is (N, H, W) as packed by ``pack``.
 
     ``images`` is (N, H, W, 3), or (N, H, W, 1) if a declared data set is all grey. ``shares`` has a column per class:
@@ -63,10 +61,6 @@ class Data:
         return (_reopen, (self.entry, self.split, self.hash, self.size))
 
     @property
-    def task(self) -> Task:
-        return self.split.task
-
-    @property
     def channels(self) -> int:
         return int(self.images.shape[3])
 
@@ -80,24 +74,6 @@ class Data:
         """Whether some masks have pixels that count for nothing."""
         return self.task.ignore or not self.masked.all()
 
-    @cached_property
-    def volumes(self) -> dict[str, str] | None:
-        """The volume of each slice, if the data set is one of volumes."""
-        path = self.split.volumes_file
-        if path is None:
-            return None
-        places = read_volumes(path, self.stems)
-        return {stem: places[stem].volume if stem in places else stem for stem in self.stems}
-
-    @property
-    def foreground_shares(self) -> dict[str, float]:
-        return dict(zip(self.stems, self.shares[:, 1:].sum(axis=1).tolist(), strict=True))
-
-    @property
-    def class_shares(self) -> dict[str, list[float]]:
-        """The shares of all classes but the first."""
-        return dict(zip(self.stems, self.shares[:, 1:].tolist(), strict=True))
-
     def indices(self, stems: Sequence[str]) -> npt.NDArray[np.int64]:
         position = {stem: index for index, stem in enumerate(self.stems)}
         return np.array([position[stem] for stem in stems], np.int64)
@@ -110,7 +86,7 @@ class Data:
         return mean.tolist(), np.sqrt(np.maximum(variance, 1.0)).tolist()
 
 
-def label_facts(data: Data) -> dict[str, Any]:
+def label_facts(data: Labelled) -> dict[str, Any]:
     """What scores of a data set are about, apart from what is usual: two classes, images, masks."""
     facts: dict[str, Any] = {"classes": list(data.task.classes)} if data.task.declared else {}
     if data.volumes is not None:

@@ -18,7 +18,7 @@ from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 
 if TYPE_CHECKING:
-    from trainable.data.decoded_images import Data
+    from trainable.data.labelled import Labelled
 
 VERSION = 1
 
@@ -49,7 +49,7 @@ class Folds:
         return fold
 
 
-def folds_of(data: Data, count: int, seed: int) -> Folds:
+def folds_of(data: Labelled, count: int, seed: int) -> Folds:
     """The folds of a split; images of one group, or else of one volume, stay together."""
     path = data.split.root / GROUPS
     groups = read_groups(path, data.stems) if path.exists() else data.volumes
@@ -59,7 +59,7 @@ def folds_of(data: Data, count: int, seed: int) -> Folds:
     return make_class_folds(data.class_shares, count, seed, data.hash, groups or {})
 
 
-def _check_volumes(data: Data, groups: Mapping[str, str]) -> None:
+def _check_volumes(data: Labelled, groups: Mapping[str, str]) -> None:
     """A volume whose slices were in several folds could not be scored."""
     seen: dict[str, str] = {}
     for stem, volume in (data.volumes or {}).items():

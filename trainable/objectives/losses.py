@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainable.config import Config
 from trainable.data.dataset import IGNORED
-from trainable.data.decoded_images import SCRIBBLES
+from trainable.data.labelled import SCRIBBLES
 from trainable.data.packed_labels import unpack
 from trainable.objectives.mask_loss import class_loss, segmentation_loss
 from trainable.objectives.scribble_loss import scribble_loss

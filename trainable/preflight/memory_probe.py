@@ -39,7 +39,7 @@ def largest_footprint(
 
     ``run`` calls a function in a new process.
     """
-    run = run or _in_fresh_process
+    run = run or fresh_process
     configs = list(configs)
     opened = {size: open_data(data, size) for size in dict.fromkeys(config.size for config in configs)}
     classes = len(next(iter(opened.values())).task.classes)
@@ -80,7 +80,7 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
     from trainable.pretraining.unlabelled import images_for
     from trainable.training.fold import train_fold
 
-    others = _used() - _bare_context()
+    others = used_memory() - bare_context()
     data = open_data(folder, config.size)
     dealt = folds_of(data, folds, fold_seed)
     # Weights and learning rates do not change the memory, and a frozen encoder needs less of it.
@@ -99,11 +99,11 @@ def measure(config: Config, card: Card, folder: Path, folds: int, fold_seed: int
                 raise UserError(
                     _too_large(shape_of(config, data.size, len(data.task.classes)), card, peak, others)
                 ) from None
-    context = _used() - torch.cuda.memory_reserved() - others
+    context = used_memory() - torch.cuda.memory_reserved() - others
     return Footprint(torch.cuda.max_memory_reserved(), max(0, context), card)
 
 
-def _in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
+def fresh_process(work: Callable[..., T], *arguments: Any) -> T:
     try:
         return in_fresh_process(work, *arguments)
     except BrokenProcessPool:
@@ -112,7 +112,7 @@ def _in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
         ) from None
 
 
-def _used() -> int:
+def used_memory() -> int:
     """Bytes of the GPU in use by all processes."""
     import torch
 
@@ -120,9 +120,9 @@ def _used() -> int:
     return total - free
 
 
-def _bare_context() -> int:
+def bare_context() -> int:
     """Bytes of a bare CUDA context: the difference that a second process with a context makes."""
-    before = _used()
+    before = used_memory()
     look = "import torch; free, total = torch.cuda.mem_get_info(); print(total - free)"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     return int(done.stdout) - before

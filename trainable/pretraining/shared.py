@@ -21,7 +21,7 @@ from trainable.storage.node_folder import Workplace
 from trainable.storage.object_store import Store
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
-from trainable.training.fold import write_failure
+from trainable.training.fold_folder import write_failure
 from trainable.training.fold_log import note
 
 Weights = dict[str, Tensor]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainable.config import Config
 from trainable.data.dataset import IGNORED
-from trainable.data.decoded_images import MASKS
+from trainable.data.labelled import MASKS
 from trainable.data.packed_labels import unpack
 from trainable.networks.scribble_network import ScribbleNetwork
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainable.config import Config
 from trainable.data import dataset
 from trainable.data.dataset import IGNORED, Pixels, Split
-from trainable.data.decoded_images import SCRIBBLES, Data
+from trainable.data.decoded_images import Data
+from trainable.data.labelled import SCRIBBLES, Labelled
 from trainable.data.packed_labels import unpack
 from trainable.networks.scribble_network import probabilities_of
 from trainable.objectives.losses import training_loss
@@ -73,7 +74,7 @@ def original_probabilities(
             yield index, found.cpu().numpy(), truth
 
 
-def original_truth(data: Data, stem: str) -> Pixels:
+def original_truth(data: Labelled, stem: str) -> Pixels:
     """What an image is scored on, at its original size."""
     return true_labels(data.split, stem, data.scored_on == SCRIBBLES)
 

@@ -26,14 +26,13 @@ from trainable.errors import FoldFailed, UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.networks.weights_file import file_of, read_weights, source_of
 from trainable.objectives.metrics import SELECTION
-from trainable.storage.atomic_files import append_line, remove_partial, write_json, write_text
+from trainable.storage.atomic_files import append_line, write_text
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
 from trainable.training.finish import write_results
+from trainable.training.fold_folder import METRICS_FILE, prepare, whole_lines, write_failure
 from trainable.training.fold_log import note
 from trainable.training.trial import FoldTrial, Report
-
-METRICS_FILE, ERROR_FILE = "metrics.jsonl", "error.json"
 
 
 def train_fold(
@@ -63,7 +62,7 @@ def train_fold(
     weights that the config names; ``weights_file`` is this file where it has been opened already. Raises
     ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to ``error.json``.
     """
-    _prepare(folder)
+    prepare(folder)
     trial: FoldTrial | None = None
     where = device
     try:
@@ -139,15 +138,6 @@ def _train(
         trial.save(folder)
 
 
-def _prepare(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_partial(folder)
-        (folder / ERROR_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
-
-
 def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], None]) -> Report:
     """Evaluate and record the report; after the last report, write the results of the fold."""
     report = trial.evaluate()
@@ -163,19 +153,7 @@ def _align_reports(path: Path, report: Report | None) -> None:
     """Drop reports newer than the checkpoint; training repeats them."""
     kept: list[str] = []
     if report is not None:
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < report.step]
+        kept = [line for line in whole_lines(path) if json.loads(line)["step"] < report.step]
         kept.append(json.dumps(report.as_dict()))
     if kept or path.exists():
         write_text(path, "".join(f"{line}\n" for line in kept))
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """All lines except a last one that a crash truncated."""
-    text = path.read_text() if path.exists() else ""
-    return text.split("\n")[:-1]
-
-
-def write_failure(folder: Path, failure: FoldFailed) -> None:
-    """Record why a fold cannot be trained."""
-    write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})
-    note(folder, f"failed: {failure.message}")

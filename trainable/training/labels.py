@@ -8,7 +8,8 @@ import numpy.typing as npt
 from trainable.config import SCRIBBLED, Config
 from trainable.data.dataset import SCRIBBLES as SCRIBBLE_FOLDER
 from trainable.data.dataset import TRUTH, Split, open_split
-from trainable.data.decoded_images import MASKS, SCRIBBLES, Data, open_data
+from trainable.data.decoded_images import Data, open_data
+from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.objectives.class_weights import inverse_frequencies

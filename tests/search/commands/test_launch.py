@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from search.__main__ import app
+from search.commands.launch import _settings
 from search.policies.registry import policy_of
 from search.runs.journal import read_journal
 from search.runs.run_folder import Run
 from search.runs.study import verdicts
+from spaces.load import make_space
 
 SCRIPTED = """
 name: demo
@@ -180,6 +182,18 @@ def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(search, tmp_path)
     faster = ("--set", "parameters.acceleration=none")  # may change, because it does not decide a score
     forced = search("launch", "demo.yaml", "--set", "budget.trials=1", *faster, "--force-code")
     assert forced.returncode == 3, forced.stderr
+
+
+def test_jobs_keep_probabilities_if_the_space_says_so_and_the_run_is_on_a_disk(tmp_path):
+    class Stored(Run):
+        @property
+        def job_settings(self):
+            return {"store": "s3://bucket/run"}
+
+    tree = {"name": "a", "data": "data", "parameters": {}}
+    spaces = [make_space({**tree, "keep_probabilities": keep}) for keep in (True, False)]
+    asked = [_settings(space, kind(tmp_path)).job["keep_probabilities"] for kind in (Run, Stored) for space in spaces]
+    assert asked == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -143,11 +143,11 @@ def test_what_was_measured_under_other_circumstances_is_measured_again(cache, sm
 
 
 def test_a_new_process_returns_values_and_errors():
-    assert memory_probe._in_fresh_process(os.getpid) != os.getpid()
+    assert memory_probe.fresh_process(os.getpid) != os.getpid()
     with pytest.raises(UserError, match="size"):
-        memory_probe._in_fresh_process(_refuse)
+        memory_probe.fresh_process(_refuse)
     with pytest.raises(UserError, match=r"resources\.gpu = auto: the process that measures memory was killed"):
-        memory_probe._in_fresh_process(os._exit, 9)
+        memory_probe.fresh_process(os._exit, 9)
 
 
 def _refuse():

@@ -1,0 +1,68 @@
+"""An ensemble of methods that segment single images: a manifest is all it needs, for there are no weights."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from analysis.ensembles.prediction import Pixels, Prediction, checked
+from analysis.refinement.chain import Chain
+from trainable.config import ImageConfig, make_image_config
+from trainable.data.task import Task
+from trainable.errors import UserError
+from trainable.images.results import TAU, foreground
+from trainable.images.segmenter import Segmenter
+from trainable.training.evaluate import classified
+
+TRAINABLE = "image"
+
+
+class MethodEnsemble:
+    """Average the probabilities of methods, each at the size of its config; masks are those of the fold trials."""
+
+    channels, tau, sees_scribbles = 3, TAU, True
+    refinement: Chain = ()  # probabilities of methods are not refined
+
+    def __init__(self, configs: Mapping[str, ImageConfig], classes: tuple[str, ...], device: torch.device) -> None:
+        self.classes = classes
+        self.segmenters = [Segmenter(config, len(classes), device) for config in configs.values()]
+
+    @property
+    def task(self) -> Task:
+        return Task(self.classes, declared=True)
+
+    def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
+        images = [(each[..., :-1], each[..., -1]) for each in pixels]
+        sizes = [(pixels.shape[2], pixels.shape[1])] * len(images)
+        averaged: list[npt.NDArray[np.float32]] = []
+        for segmenter in self.segmenters:
+            found = [
+                foreground(each)
+                for batch in segmenter.batches(sizes)
+                for each in segmenter.segment(images[batch.start : batch.stop])
+            ]
+            averaged.append(np.stack(found) / np.float32(len(self.segmenters)))
+        return np.asarray(np.sum(averaged, axis=0), np.float32)
+
+    def predict(self, image: Pixels, scribble: Pixels | None = None) -> Prediction:
+        """Segment one image of (H, W, 3) bytes; ``scribble`` has a class per pixel and 255 where there is none."""
+        image, scribble = checked(self, image, scribble)
+        probability = self.probabilities(np.dstack([image, scribble])[None])[0]
+        return Prediction(self.mask_of(probability, image, scribble), probability)
+
+    def mask_of(self, probability: npt.NDArray[np.float32], image: Pixels, scribble: Pixels) -> Pixels:
+        return classified(probability, self.tau)
+
+
+def load_methods(manifest: Path, device: torch.device, tta: str | None) -> MethodEnsemble | None:
+    """The ensemble of a manifest, or None if it is not one of methods."""
+    document = json.loads(manifest.read_text()) if manifest.exists() else {}
+    if document.get("trainable") != TRAINABLE:
+        return None
+    if tta == "flips":
+        raise UserError("--tta flips: is for networks; a method sees each image once")
+    configs = {name: make_image_config(values) for name, values in document["configs"].items()}
+    return MethodEnsemble(configs, tuple(document["classes"]), device)

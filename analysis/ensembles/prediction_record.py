@@ -1,0 +1,70 @@
+"""What ``predict`` wrote beside its masks: how they were made, and from which probabilities."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from analysis.refinement.chain import Chain, read_chain
+from trainable.data.dataset import BadFile, Pixels
+from trainable.errors import UserError
+from trainable.training.evaluate import classified
+
+RECORD = "predictions.json"  # beside the masks: the ensemble, the options, and which images it was trained on
+PROBABILITIES = "probabilities"
+FULL = 65535  # of a 16-bit picture: a probability of 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How the masks of a folder were made; ``tau`` is the threshold of two classes."""
+
+    folder: Path
+    chain: Chain
+    tau: float
+
+    def needs_probabilities(self) -> float:
+        """The threshold of the probabilities; an error if they were not written."""
+        if not (self.folder / PROBABILITIES).is_dir():
+            raise UserError(
+                f"{self.folder}: has no {PROBABILITIES}/, so masks before refinement are not known; "
+                "predict --probabilities writes them, and predict --no-refine leaves the refinement out"
+            )
+        return self.tau
+
+
+def prediction_of(masks: Path) -> Prediction:
+    """Of masks from elsewhere, nothing is known."""
+    path = masks / RECORD
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return Prediction(
+        masks, read_chain(record.get("made_by", {}).get("refinement", []), str(path)), record.get("tau", 0.5)
+    )
+
+
+def mask_before(mask: Path, classes: int, tau: float) -> Pixels:
+    """The mask that the probabilities beside a refined mask give."""
+    path = mask.parent / PROBABILITIES / f"{mask.stem}.png"
+    try:
+        with Image.open(path) as picture:
+            values = (np.asarray(picture) / FULL).astype(np.float32)
+    except OSError as error:
+        raise BadFile(path, f"cannot be read ({error})") from None
+    return classified(values if classes == 2 else values.reshape(classes, -1, values.shape[1]), tau)
+
+
+def refuse_seen(masks: Path) -> None:
+    """Refuse masks that an ensemble predicted for its own training images."""
+    path = masks / RECORD
+    seen = json.loads(path.read_text())["seen"] if path.exists() else []
+    if seen:
+        named = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
+        raise UserError(
+            f"{masks}: {len(seen)} of these images ({named}) were trained on by members of the ensemble that made the "
+            "masks, so their scores would not be representative of new images; its members' scores on images that they "
+            f"did not train on are in the ensemble's manifest, and python -m analysis best RUN shows them"
+        )

@@ -1,0 +1,64 @@
+"""Where the chosen post-processing of a config is kept, and how an ensemble finds it.
+
+A run keeps it in ``analysis/refinement/``, by config. An ensemble of this config alone has a copy beside it,
+``refinement.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.refinement.chain import Chain, read_chain
+from search.runs.run_folder import Run
+from trainable.errors import UserError
+from trainable.storage.atomic_files import write_json
+
+KEPT = Path("analysis", "refinement")
+FILE = "refinement.json"
+VERSION = 1
+LEAVE_OUT = "--no-refine leaves it out, and python -m analysis refine RUN writes a new one"
+
+
+def keep(run: Run, config: str, document: Mapping[str, Any]) -> Path:
+    """Write what was chosen for a config into its run."""
+    path = run.folder / KEPT / f"{config}.json"
+    write_json(path, {"version": VERSION, **document})
+    return path
+
+
+def place_beside(run: Run, configs: Sequence[str], folder: Path) -> Path | None:
+    """Copy the refinement of an ensemble's only config beside the ensemble; one of another config is removed."""
+    target = folder / FILE
+    if len(configs) == 1:
+        run.fetch(f"{KEPT.as_posix()}/{configs[0]}.json")
+        source = run.folder / KEPT / f"{configs[0]}.json"
+        if source.exists():
+            write_json(target, json.loads(source.read_text()))
+            return target
+    target.unlink(missing_ok=True)
+    return None
+
+
+def read_refinement(folder: Path, configs: Collection[str], classes: Sequence[str]) -> Chain:
+    """The chain beside an ensemble; empty if there is none. One that was chosen for other models is an error."""
+    path = folder / FILE
+    if not path.exists():
+        return ()
+    try:
+        document = json.loads(path.read_text())
+        version, config, named, steps = (document[key] for key in ("version", "config", "classes", "steps"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is damaged ({type(error).__name__}: {error}); {LEAVE_OUT}") from None
+    if version != VERSION:
+        raise UserError(f"{path}: has version {version}, this program reads version {VERSION}; {LEAVE_OUT}")
+    if set(configs) != {config}:
+        raise UserError(
+            f"{path}: was chosen for config {config}, but the ensemble consists of {', '.join(sorted(set(configs)))}; "
+            f"{LEAVE_OUT}"
+        )
+    if list(named) != list(classes):
+        raise UserError(f"{path}: is for the classes {', '.join(named)}, not {', '.join(classes)}; {LEAVE_OUT}")
+    return read_chain(steps, str(path))

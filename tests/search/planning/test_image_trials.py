@@ -1,0 +1,87 @@
+"""Launching and planning of methods on single images: labels, data, and the time of an image."""
+
+import shutil
+
+import pytest
+
+from search.planning import image_trials
+from search.planning.plan import PlanOptions, make_plan
+from search.planning.plan_output import lines
+from search.planning.trial_kinds import KINDS, kind_of
+from spaces.load import make_space
+from spaces.schema.trainables import TRAINABLES
+from trainable.data.folds import folds_of
+from trainable.errors import UserError
+from trainable.jobs import JOBS
+
+
+def space(folder, metric="miou", **more):
+    methods = {"method": {"values": ["nearest", "random_walker"]}, "walker_beta": 90}
+    methods["walker_beta"] = {"values": [50, 500], "when": {"method": "random_walker"}}
+    values = {"name": "images", "data": str(folder), "folds": 4, "trainable": "image", "metric": {"name": metric}}
+    return make_space(values | {"parameters": methods | {"steps": 10}, "resources": {"gpu": 0, "cpu": 1}} | more)
+
+
+def test_every_kind_of_fold_trial_can_be_planned_and_run():
+    assert KINDS.keys() == TRAINABLES.keys() == JOBS.keys() | {"scripted"}
+
+
+def test_folds_are_made_of_the_files_without_decoding(small_folder, small_data, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    data = kind_of(space(small_folder)).open(space(small_folder))
+    assert folds_of(data, 4, 0) == folds_of(small_data, 4, 0) and not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("gone", "more", "problem"),
+    [
+        ("scribbles", {}, "has no scribbles/, which is all that methods go by"),
+        ("ground_truth", {}, "has no ground_truth/ to score with"),
+        (None, {"validation": "test1"}, "validation = test1: methods learn nothing"),
+        (None, {"metric": "dice_volume"}, "metric 'dice_volume'"),
+        (None, {"metric": "iou_heart"}, "metric 'iou_heart': unknown"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_anything_starts(small_folder, tmp_path, gone, more, problem):
+    data = shutil.copytree(small_folder, tmp_path / "data")
+    (data / "dataset.yaml").write_text("classes: [background, foreground]\n")
+    if gone:
+        shutil.rmtree(data / "train" / gone)
+    with pytest.raises(UserError, match=problem):
+        make_plan(space(data, **more), PlanOptions())
+
+
+def test_the_plan_of_stated_and_assumed_times_is_arithmetic(small_folder):
+    # 3 configs, 4 folds of 5 images; 10 steps a fold.
+    stated = make_plan(space(small_folder), PlanOptions(step_seconds=0.5, slots=1))
+    assert stated.steps == 120 and stated.grid.gpu_seconds == pytest.approx(60)
+    assumed = make_plan(space(small_folder), PlanOptions(slots=1))
+    assert assumed.grid.gpu_seconds == pytest.approx(3 * 20 * image_trials.ASSUMED_SECONDS)
+    assert "ASSUMED, not measured: 1 s per image" in "\n".join(text for _, text in lines(assumed))
+    elsewhere = make_plan(space("nowhere"), PlanOptions(slots=1))
+    assert (
+        elsewhere.grid.gpu_seconds == pytest.approx(3 * 228)
+        and "228 images are assumed" in elsewhere.estimates.notes[0]
+    )
+
+
+def test_measured_times_of_a_method_stand_for_its_other_configs(small_folder, monkeypatch):
+    asked = []
+
+    def timed(work, config, *rest):
+        asked.append(config.method)
+        return "a device", {"nearest": 1.0, "random_walker": 3.0}[config.method]
+
+    monkeypatch.setattr(image_trials, "in_fresh_process", timed)
+    monkeypatch.setattr(image_trials, "MAX_SHAPES", 2)
+    plan = make_plan(space(small_folder), PlanOptions(calibrate=True, slots=1))
+    assert asked == ["nearest", "random_walker"] and plan.grid.gpu_seconds == pytest.approx(20 * (1 + 3 + 3))
+    assert "up to 3 s per image" in plan.estimates.description and plan.estimates.source == "measured here"
+
+
+def test_a_method_is_timed_in_whole_batches(small_folder):
+    from trainable.config import make_image_config
+    from trainable.preflight.image_probe import time_images
+
+    device, seconds = time_images(make_image_config({}), small_folder, 1)
+    assert device and 0 < seconds < 10

@@ -1,0 +1,73 @@
+"""``fit`` with a method: mistakes before anything is segmented, a fold to its end, a pause and its resumption."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from trainable.__main__ import app
+from trainable.errors import UserError
+
+
+@pytest.fixture
+def fit(small_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, data=small_folder):
+        done = CliRunner().invoke(app, ["fit", str(data), "--folds", "4", "--device", "cpu", *words])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return run
+
+
+def test_a_fold_is_segmented_to_its_end_and_scored(fit, tmp_path):
+    done = fit("--fold", "1", "--set", "method=random_walker", "--out", "fold", "--format", "csv")
+    assert done.exit_code == 0 and "random_walker, size original: fold 1 of 4, 5 images to segment" in done.stderr
+    assert done.stdout.startswith("weights,step,size,miou") and "best,100,original,0." in done.stdout
+    assert json.loads((tmp_path / "fold/config.json").read_text())["method"] == "random_walker"
+
+
+def test_until_pauses_and_the_same_command_resumes(fit, tmp_path):
+    words = ("--set", "method=nearest", "--set", "steps=10", "--set", "evaluations=5", "--out", "fold")
+    done = fit(*words, "--until", "4")
+    assert (
+        done.exit_code == 0
+        and "Paused; nothing is lost" in done.stderr
+        and not (tmp_path / "fold/scores.json").exists()
+    )
+    lines = [line for line in fit(*words).stderr.splitlines() if line.startswith("step")]
+    assert [line.split()[1] for line in lines] == ["4/10", "6/10", "8/10", "10/10"] and "5 images  miou 0." in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "gone", "problem"),
+    [
+        (["method=grabcutt"], None, "Did you mean 'grabcut'"),
+        (["method=nearest", "loss=dice"], None, "unknown hyperparameter 'loss'"),
+        (["method=nearest", "walker_beta=3"], None, "walker_beta: belongs to method = random_walker"),
+        (["method=nearest"], "scribbles", r"has no scribbles/, which is all that methods go by"),
+        (["method=nearest"], "ground_truth", r"has no ground_truth/ to score with"),
+    ],
+)
+def test_mistakes_are_one_line(fit, small_folder, tmp_path, words, gone, problem):
+    data = shutil.copytree(small_folder, tmp_path / "data")
+    (data / "dataset.yaml").write_text("classes: [background, foreground]\n")
+    if gone:
+        shutil.rmtree(data / "train" / gone)
+    with pytest.raises(UserError, match=problem) as error:
+        fit(*[part for word in words for part in ("--set", word)], data=data)
+    assert "\n" not in str(error.value) and not (tmp_path / "runs").exists()
+
+
+def test_a_validation_split_is_refused_because_nothing_is_learnt(fit):
+    with pytest.raises(UserError, match="validation = test1: methods learn nothing from other images"):
+        fit("--set", "method=nearest", "--validation", "test1")
+
+
+def test_parameters_lists_those_of_methods(fit):
+    rows = json.loads(CliRunner().invoke(app, ["parameters", "--methods", "--format", "json"]).stdout)
+    assert {"method", "size", "walker_beta"} <= {row["name"] for row in rows}
+    assert next(row["only_with"] for row in rows if row["name"] == "walker_beta") == "method = random_walker"

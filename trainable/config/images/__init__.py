@@ -1,0 +1,1 @@
+"""Hyperparameters of methods that segment one image at a time."""

@@ -1,0 +1,64 @@
+"""The ``fit`` command for a method: segment the held-out images of one fold and print their scores."""
+
+from pathlib import Path
+
+from trainable.config import make_image_config, parse_assignments
+from trainable.data.folds import folds_of, save_folds
+from trainable.data.image_files import open_files
+from trainable.errors import FoldFailed
+from trainable.fit_session import Request, interruptible, paused, print_scores
+from trainable.images.check import check_images
+from trainable.objectives.metrics import known_metric
+from trainable.printing import Format, say
+from trainable.progress import watch
+from trainable.storage.atomic_files import write_json
+
+
+def fit_images(request: Request, output: Format) -> int:
+    """Segment the images, print the scores and return the exit code."""
+    config = make_image_config(parse_assignments(list(request.assignments)))
+    files = open_files(request.data, request.split)
+    known_metric(request.metric, files.task, files.split.volumes_file is not None)
+    check_images(config, files.split, request.validation)
+    folds = folds_of(files, request.folds, request.fold_seed)
+    folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
+    held_out = len(folds.held_out(request.fold))
+    say(f"{config.method}, size {config.size}: fold {request.fold} of {folds.count}, {held_out} images to segment")
+    try:
+        from trainable.images.fold import segment_fold  # here, so that mistakes are reported before it loads torch
+
+        with (
+            interruptible() as stops,
+            watch(request.until or config.steps, held_out / config.steps, request.metric) as watcher,
+        ):
+
+            def keep_going(step: int) -> bool:
+                watcher.step(step)
+                return not stops
+
+            reports = segment_fold(
+                config,
+                files,
+                folds,
+                request.fold,
+                folder,
+                metric=request.metric,
+                until=request.until,
+                device=request.device,
+                keep_going=keep_going,
+                keep_probabilities=request.probabilities,
+            )
+            last = None
+            for last in reports:
+                watcher.report(last)
+    except FoldFailed as failure:
+        say(f"error: {failure.message} ({failure.reason}); see also {folder / 'error.json'}")
+        return 1
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+    save_folds(folds, folder / "folds.json")
+    if last is None or not last.finished:
+        return paused(bool(stops))
+    only = {"best": {"step": last.step, "original": last.scores}}  # a method has no weights and no other size
+    print_scores(only, output, files.task, files.volumes is not None, request.metric)
+    say(f"The results of this fold are in {folder}")
+    return 0

@@ -1,0 +1,1 @@
+"""One file per method; each is named in ``trainable/images/registry.py``."""
