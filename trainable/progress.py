@@ -21,7 +21,7 @@ class Report(Protocol):
     def scores(self) -> dict[str, float]: ...
     @property
     def seconds(self) -> float: ...
-    def words(self) -> str: ...
+    def words(self, brief: bool = False) -> str: ...
 
 
 class Watcher(Protocol):
@@ -45,9 +45,8 @@ class _Bar:
     def report(self, report: Report) -> None:
         score = report.scores[self.metric]
         self.best = max(self.best, score)
-        self.progress.update(
-            self.task, completed=report.step, words=report.words(), score=f"{score:.4f}", best=f"{self.best:.4f}"
-        )
+        words, best = report.words(brief=True), f"{self.best:.4f}"
+        self.progress.update(self.task, completed=report.step, words=words, score=f"{score:.4f}", best=best)
 
 
 class _Lines:

@@ -46,7 +46,7 @@ class Report:
         values = {key: value for key, value in vars(self).items() if key != "scores"}
         return {**values, **self.scores}
 
-    def words(self) -> str:
+    def words(self, brief: bool = False) -> str:
         return f"{self.images} images"
 
 

@@ -50,8 +50,9 @@ class Report:
         values = {key: value for key, value in vars(self).items() if key != "scores"}
         return {**values, **self.scores}
 
-    def words(self) -> str:
-        return f"epoch {self.epoch:.1f}  loss {self.loss:.4f}  val {self.validation_loss:.4f}"
+    def words(self, brief: bool = False) -> str:
+        text = f"epoch {self.epoch:.1f}  loss {self.loss:.4f}"
+        return text if brief else f"{text}  val {self.validation_loss:.4f}"
 
 
 @dataclass
