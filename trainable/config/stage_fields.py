@@ -27,7 +27,7 @@ class StageFields(BaseModel):
         0.04, gt=0, description="of the teacher's softmax; lower is sharper", json_schema_extra=WITH_DINO
     )
     teacher_momentum: float = Field(
-        0.9, ge=0, lt=1, description="decay of the teacher's average, which rises to 1", json_schema_extra=WITH_DINO
+        0.99, ge=0, lt=1, description="decay of the teacher's average, which rises to 1", json_schema_extra=WITH_DINO
     )
     local_crops: int = Field(
         4, ge=0, description="small views of an image beside the two large ones", json_schema_extra=WITH_DINO
