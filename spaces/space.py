@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,11 +47,15 @@ class Space:
     def ranges(self) -> list[Range]:
         return [parameter for parameter in self.parameters.values() if isinstance(parameter, Range)]
 
-    @property
+    @cached_property
     def enumerable(self) -> bool:
         """Whether all configs can be listed: the space has no range and is not too large."""
-        choices = [len(p.values) for p in self.parameters.values() if isinstance(p, Choice)]
-        return not self.ranges and math.prod(choices) <= LARGEST_GRID
+        if self.ranges:
+            return False
+        if math.prod(len(p.values) for p in self.parameters.values() if isinstance(p, Choice)) <= LARGEST_GRID:
+            return True
+        assignments = self._assignments(list(self.parameters.values()), {}, self._defaults())  # of active parameters
+        return next(islice(assignments, LARGEST_GRID, None), None) is None
 
     @property
     def size(self) -> int | None:

@@ -54,7 +54,11 @@ def config_count(space: Space) -> str:
 
 
 def condition_text(condition: Condition) -> str:
-    return ", ".join(f"{name} = {' or '.join(map(str, values))}" for name, values in condition.items())
+    return ", ".join(f"{name} = {' or '.join(map(_text, values))}" for name, values in condition.items())
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def rows(points: list[Point]) -> list[dict[str, Any]]:

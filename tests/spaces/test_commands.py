@@ -31,7 +31,7 @@ def run(monkeypatch, capsys):
 def test_check_summarizes_a_space_on_one_screen_and_names_the_next_step(run, name):
     code, out, err = run("check", name, "--set", "folds=4")
     assert code == 0
-    assert out.startswith(f"space       {name}\n") and "scheduler   foldrace, rungs [0.5]" in out
+    assert out.startswith(f"space       {name}\n") and "\nscheduler   " in out
     assert len(out.splitlines()) <= 24 and max(map(len, out.splitlines())) <= 110
     assert err.splitlines()[-1] == f"Next: python -m search launch {name} --set folds=4"
 
@@ -108,6 +108,7 @@ def test_list_names_the_shipped_spaces(run):
         "quickstart",
         "scribbles_alone",
         "scribbles_alone_mscmr",
+        "single_image",
         "unet_family",
     ]
     assert "full_grid" in run("list")[1]

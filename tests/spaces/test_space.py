@@ -290,6 +290,13 @@ def test_a_huge_grid_is_refused_but_can_be_sampled(problems, load):
     assert load(text(parameters, "sampler: {name: random, count: 3}")).size is None
 
 
+def test_values_of_inactive_parameters_do_not_make_a_grid_huge(load):
+    values = ", ".join(map(str, range(1, 60)))
+    active = {"batch_size": "dice", "steps": "iou", "pc": "iou"}
+    parameters = [f"{name}: {{values: [{values}], when: {{loss: {loss}}}}}" for name, loss in active.items()]
+    assert load(text(["loss: {values: [iou, dice]}", *parameters])).size == 59 + 59 * 59
+
+
 def test_a_hyperparameter_that_only_some_configs_have_needs_a_condition(load, problems):
     """The loss on masks does not exist where supervision is by scribbles."""
     supervision = "supervision: {values: [masks, scribbles]}"
