@@ -24,6 +24,7 @@ from trainable.images.results import PROBABILITIES, Result, keep, read_results, 
 from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.objectives.metrics import SELECTION, known_metric
+from trainable.printing import plural
 from trainable.storage.atomic_files import append_line, write_text
 from trainable.training.fold_folder import METRICS_FILE, prepare, whole_lines, write_failure
 from trainable.training.fold_log import note
@@ -47,7 +48,7 @@ class Report:
         return {**values, **self.scores}
 
     def words(self, brief: bool = False) -> str:
-        return f"{self.images} images"
+        return plural(self.images, "image")
 
 
 def segment_fold(

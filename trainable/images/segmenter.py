@@ -16,7 +16,7 @@ MOST_VALUES = 2**25  # of the probabilities of a batch: a batch of large images 
 
 
 class Segmenter:
-    """Segments images with their scribbles; what an image gets never depends on the images beside it."""
+    """Segments images with their scribbles; the images beside an image change its probabilities by rounding at most."""
 
     def __init__(self, config: ImageConfig, classes: int, device: torch.device) -> None:
         self.config, self.classes, self.device = config, classes, device

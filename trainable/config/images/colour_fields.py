@@ -16,9 +16,6 @@ class ColourFields(BaseModel):
     sigma: float = Field(
         0.013, gt=0, le=10, description="bandwidth of colours; black to white is 1", json_schema_extra=WITH_COLOURS
     )
-    feature_sigma: float = Field(
-        0.5, gt=0, le=1000, description="bandwidth of features, if there are any", json_schema_extra=WITH_COLOURS
-    )
     alpha: float = Field(
         1.4,
         ge=0.5,

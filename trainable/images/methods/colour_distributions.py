@@ -13,9 +13,11 @@ from trainable.config.images.colour_fields import ColourFields
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.images.densities import colour_distances, log_densities, scribble_distances
 from trainable.images.method import Probabilities, ScribbledImage
+from trainable.images.regions import classes_present
 from trainable.images.relaxation import edge_weights, relax
 
 BATCH = 32  # images at once on a GPU
+FEATURE_SIGMA = 0.5  # bandwidth of features
 
 Reduced = tuple[npt.NDArray[np.float32], Pixels]  # colours (C, h, w) in 0 to 1, and labels (h, w)
 
@@ -47,7 +49,7 @@ class ColourDistributions:
     ) -> Iterable[tuple[list[int], Tensor]]:
         """The scribbled classes and their probabilities, of reduced images of one size with the same classes."""
         config = self.config
-        present = _present(reduced[0][1])
+        present = classes_present(reduced[0][1])
         colours = torch.from_numpy(np.stack([own for own, _ in reduced])).to(device)
         if len(present) < 2:
             return [(present, own) for own in colours.new_ones((len(images), len(present), *colours.shape[2:]))]
@@ -78,7 +80,7 @@ class ColourDistributions:
             F.interpolate(each.to(points.device).permute(2, 0, 1)[None], points.shape[-2:], mode="area")
             for each in features
         ]
-        return torch.cat([points, torch.cat(maps) / self.config.feature_sigma], dim=1)
+        return torch.cat([points, torch.cat(maps) / FEATURE_SIGMA], dim=1)
 
     def _spreads(self, colours: Tensor, scribbles: Tensor, classes: int) -> Tensor:
         """The bandwidths of places: at least ``alpha`` pixels, so that they are positive on a scribble."""
@@ -97,15 +99,11 @@ def _lab(rgb: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(pictures) / 100).permute(0, 3, 1, 2).to(rgb.device)
 
 
-def _present(labels: Pixels) -> list[int]:
-    return [label for label in np.unique(labels).tolist() if label != UNLABELLED]
-
-
 def _groups(reduced: Sequence[Reduced], alone: bool) -> Iterable[list[int]]:
     """Which images are worked on at once: on a GPU those of one size and with the same classes."""
     groups: dict[object, list[int]] = {}
     for place, (colours, labels) in enumerate(reduced):
-        groups.setdefault(place if alone else (colours.shape, *_present(labels)), []).append(place)
+        groups.setdefault(place if alone else (colours.shape, *classes_present(labels)), []).append(place)
     return groups.values()
 
 
@@ -121,7 +119,7 @@ def _reduced(image: ScribbledImage, classes: int, most: int) -> Reduced:
     small = cv2.resize(image.image, size, interpolation=cv2.INTER_AREA)
     colours = small.reshape(size[1], size[0], -1).transpose(2, 0, 1).astype(np.float32) / 255
     labels = np.full((size[1], size[0]), UNLABELLED, np.uint8)
-    present = [label for label in _present(image.scribble) if label < classes]
+    present = classes_present(image.scribble)
     shares = [
         cv2.resize((image.scribble == label).astype(np.float32), size, interpolation=cv2.INTER_AREA)
         for label in present

@@ -1,22 +1,20 @@
 """GrabCut: a graph cut between two mixtures of Gaussians in colour, as OpenCV has it."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from trainable.config import ImageConfig
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.images.method import Probabilities, ScribbledImage
-from trainable.images.regions import classes_present, distances, enlarged, one_hot, reduced, without_a_choice
+from trainable.images.one_by_one import OneByOne
+from trainable.images.regions import classes_present, distances, enlarged, one_hot, reduced
 
 MOST = 1_000_000  # pixels of a graph, which takes 200 bytes each; larger images are reduced
 FEWEST = 6  # pixels that a mixture of OpenCV's five Gaussians needs
 
 
-class GrabCut:
+class GrabCut(OneByOne):
     """Scribbles are fixed and the class of the nearest one is the first guess elsewhere; the answer is a hard mask.
 
     Of more than two classes, each is cut from all others in turn; a pixel that several cuts claim, or none, goes to the
@@ -25,18 +23,10 @@ class GrabCut:
     blocks of pixels.
     """
 
-    batch = 1
-
     def __init__(self, config: ImageConfig) -> None:
         self.iterations = config.grabcut_iterations
 
-    def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
-        return [self._segment(image, classes) for image in images]
-
-    def _segment(self, image: ScribbledImage, classes: int) -> Probabilities:
-        alone = without_a_choice(image.scribble, classes)
-        if alone is not None:
-            return alone
+    def divide(self, image: ScribbledImage, classes: int) -> Probabilities:
         colours, scribble = reduced(image.image, image.scribble, MOST)
         colours = np.repeat(colours, 3 // colours.shape[2], axis=2)
         present = classes_present(scribble)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sparse
-import torch
 from scipy.sparse.linalg import splu
 
 from trainable.config import ImageConfig
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.images.method import Probabilities, ScribbledImage
-from trainable.images.regions import classes_present, enlarged, reduced, without_a_choice
+from trainable.images.one_by_one import OneByOne
+from trainable.images.regions import classes_present, enlarged, reduced
 
 MOST = 60_000  # pixels of a system that is solved; larger images are reduced
 FLOOR = 1e-6  # of the weight of an edge, which keeps every pixel reachable
@@ -19,7 +19,7 @@ FLOOR = 1e-6  # of the weight of an edge, which keeps every pixel reachable
 Floats = npt.NDArray[np.float64]
 
 
-class RandomWalker:
+class RandomWalker(OneByOne):
     """Probabilities that a walker from a pixel reaches the scribbles of a class first, by a direct sparse solver.
 
     Images of more than 60,000 pixels are solved on blocks of equal size, each with the mean colour and the first class
@@ -27,18 +27,10 @@ class RandomWalker:
     without any has equal probabilities, so its first class.
     """
 
-    batch = 1
-
     def __init__(self, config: ImageConfig) -> None:
         self.beta = config.walker_beta
 
-    def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
-        return [self._segment(image, classes) for image in images]
-
-    def _segment(self, image: ScribbledImage, classes: int) -> Probabilities:
-        alone = without_a_choice(image.scribble, classes)
-        if alone is not None:
-            return alone
+    def divide(self, image: ScribbledImage, classes: int) -> Probabilities:
         colours, scribble = reduced(image.image, image.scribble, MOST)
         present = classes_present(scribble)
         small = np.zeros((classes, *scribble.shape), np.float32)

@@ -24,11 +24,6 @@ class ScribbleSample:
     weights: npt.NDArray[np.float32]
 
 
-def present(image: ScribbledImage, classes: int) -> list[int]:
-    """The classes that have a scribble."""
-    return [label for label in np.unique(image.scribble).tolist() if label < classes]
-
-
 def sample_scribbles(image: ScribbledImage, most: int) -> ScribbleSample:
     """All scribbled pixels, or a share of each class's, at least one, with weights that make up for those left out."""
     rng = np.random.default_rng(image.seed)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainable.images.method import ScribbledImage
-from trainable.images.small_networks.network_inputs import present
+from trainable.images.regions import classes_present
 
 SCALE = 1e-7  # of beta, in equation 2 of "Learning or modelling?"
 IMPOSSIBLE = -1e4  # added to the logit of a class without scribbles, whose probability is then exactly 0
@@ -22,5 +22,5 @@ def impossible_logits(images: Sequence[ScribbledImage], classes: int) -> Tensor:
     """(images, classes, 1): what is added to logits."""
     added = torch.full((len(images), classes, 1), IMPOSSIBLE)
     for number, image in enumerate(images):
-        added[number, present(image, classes)] = 0
+        added[number, classes_present(image.scribble)] = 0
     return added

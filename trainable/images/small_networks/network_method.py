@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from trainable.images.method import Probabilities, ScribbledImage
-from trainable.images.small_networks.network_inputs import part_sizes, present, window_inputs
+from trainable.images.regions import classes_present, without_a_choice
+from trainable.images.small_networks.network_inputs import part_sizes, window_inputs
 
 TILE = 512  # of the side of what is predicted at once; a multiple of every stride
 CPU_NUMBERS, GPU_NUMBERS = 3 * 2**20, 2**28  # that the images of one program hold: a cache full, and a GiB
@@ -65,15 +66,14 @@ class NetworkMethod:
         networks = {
             number: self._initial(image, classes)
             for number, image in enumerate(images)
-            if len(present(image, classes)) > 1
+            if len(classes_present(image.scribble)) > 1
         }
         for group in self._groups(images, list(networks), device):
             self.train([networks[number] for number in group], [images[number] for number in group], classes, device)
+        decided = [without_a_choice(image.scribble, classes) for image in images]
         return [
-            self._predict(networks[number].to(device), image, classes, device)
-            if number in networks
-            else _untrained(image, classes)
-            for number, image in enumerate(images)
+            self._predict(networks[number].to(device), image, classes, device) if alone is None else alone
+            for number, (image, alone) in enumerate(zip(images, decided, strict=True))
         ]
 
     def _initial(self, image: ScribbledImage, classes: int) -> nn.Module:
@@ -100,7 +100,7 @@ class NetworkMethod:
     @torch.no_grad()
     def _predict(self, network: nn.Module, image: ScribbledImage, classes: int, device: torch.device) -> Probabilities:
         height, width = image.scribble.shape
-        known = present(image, classes)
+        known = classes_present(image.scribble)
         probabilities = np.zeros((classes, height, width), np.float32)
         for top in range(0, height, TILE):
             for left in range(0, width, TILE):
@@ -111,10 +111,3 @@ class NetworkMethod:
                 tile = logits.softmax(0)[:, y : y + TILE, x : x + TILE].cpu().numpy()
                 probabilities[known, top : top + TILE, left : left + TILE] = tile
         return probabilities
-
-
-def _untrained(image: ScribbledImage, classes: int) -> Probabilities:
-    probabilities = np.zeros((classes, *image.scribble.shape), np.float32)
-    known = present(image, classes) or list(range(classes))
-    probabilities[known] = 1 / len(known)
-    return probabilities
