@@ -10,6 +10,7 @@ import torch
 
 from analysis.ensembles.prediction import Pixels, Prediction, checked
 from analysis.refinement.chain import Chain
+from search.runs.run_folder import Run
 from trainable.config import ImageConfig, make_image_config
 from trainable.data.task import Task
 from trainable.errors import UserError
@@ -55,6 +56,12 @@ class MethodEnsemble:
 
     def mask_of(self, probability: npt.NDArray[np.float32], image: Pixels, scribble: Pixels) -> Pixels:
         return classified(probability, self.tau)
+
+
+def refuse_methods(run: Run, reason: str) -> None:
+    """Raise an error if the run is one of methods, for commands that need networks."""
+    if run.space().settings.trainable == TRAINABLE:
+        raise UserError(f"{run.name}: {reason}")
 
 
 def load_methods(manifest: Path, device: torch.device, tta: str | None) -> MethodEnsemble | None:

@@ -15,7 +15,7 @@ from analysis.answer.score_basis import scored_on_scribbles
 from analysis.answer.selection import select
 from analysis.ensembles.assemble import assemble, chosen, needs_models
 from analysis.ensembles.ensemble import FILE, MANIFEST, Ensemble, load_ensemble
-from analysis.ensembles.methods import TRAINABLE
+from analysis.ensembles.methods import refuse_methods
 from analysis.ensembles.refinement_file import FILE as REFINEMENT
 from analysis.exports.onnx_export import export_onnx, need_onnx
 from analysis.exports.readme import readme
@@ -51,11 +51,8 @@ NOT_INSIDE = "none"  # of the refinement is inside the ONNX file
 
 def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine: bool = True) -> dict[str, Any]:
     """Write the folder and return the content of export.json; options are checked before anything is written."""
-    if tables.space.settings.trainable == TRAINABLE:
-        raise UserError(
-            f"{tables.run.name}: methods have nothing to retrain; python -m analysis ensemble writes their "
-            "manifest, which is all that predict needs"
-        )
+    manifest_is_all = "python -m analysis ensemble writes their manifest, which is all that predict needs"
+    refuse_methods(tables.run, f"methods have nothing to retrain; {manifest_is_all}")
     (config,) = chosen(tables, name, None)
     if onnx:
         need_onnx(full_config(tables, config)["architecture"])

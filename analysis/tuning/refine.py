@@ -15,6 +15,7 @@ import numpy as np
 from analysis.answer.document import full_config
 from analysis.ensembles.assemble import FOLDER, chosen, needs_models
 from analysis.ensembles.ensemble import MANIFEST
+from analysis.ensembles.methods import refuse_methods
 from analysis.ensembles.refinement_file import keep, place_beside
 from analysis.refinement.chain import as_rows, words
 from analysis.refinement.steps.registry import ORDER
@@ -46,6 +47,7 @@ class Refined:
 
 def refine(tables: RunTables, name: str | None, device: str, progress: Progress) -> Refined:
     """Choose for the winner or for the named config."""
+    refuse_methods(tables.run, "methods leave no fold models, on whose probabilities refine works")
     (config,) = chosen(tables, name, None)
     needs_models(tables.run, config)
     place = pick_device(device)

@@ -31,7 +31,10 @@ def make_config_of(model: type[C], values: Mapping[str, Any]) -> C:
     try:
         return model.model_validate({name: _value(model, name, value) for name, value in values.items()})
     except ValidationError as error:
-        raise UserError("; ".join(_explain(model, problem) for problem in error.errors())) from None
+        unknown = [problem["loc"][0] for problem in error.errors() if problem["type"] == "extra_forbidden"]
+        strange = not all(did_you_mean(str(name), model.model_fields) for name in unknown)
+        known = f" Known: {', '.join(model.model_fields)}." if strange else ""
+        raise UserError("; ".join(_explain(model, problem) for problem in error.errors()) + known) from None
 
 
 def _value(model: type[BaseModel], name: str, value: Any) -> Any:
@@ -92,9 +95,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 def _explain(model: type[BaseModel], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"][:1])
     if problem["type"] == "extra_forbidden":
-        known = model.model_fields
-        hint = did_you_mean(key, known) or f" Known: {', '.join(known)}."
-        return f"unknown hyperparameter {key!r}.{hint}"
+        return f"unknown hyperparameter {key!r}.{did_you_mean(key, model.model_fields)}"
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return str(message)
