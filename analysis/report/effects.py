@@ -69,7 +69,7 @@ def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] 
     n = ", ".join(f"{row.level}: {row.trials}" for row in rows.itertuples())
     layout = {
         "xaxis": axis(label(name), type="category"),
-        "yaxis": axis(f"{tables.metric}, difference from the average", range=span, tickformat="+.3f"),
+        "yaxis": axis(f"{tables.metric}, difference<br>from the average", range=span, tickformat="+.3f"),
     }
     caption = f"Main effect with 95 % interval, averaged over all other parameters. Fold trials at full length: {n}."
     return Figure(f"effect-{name}", _better(name, rows), caption, [trace], layout, 300, half=True)
