@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -235,3 +236,10 @@ def test_results_of_other_images_are_refused(segment, files, folds, tmp_path):
     with pytest.raises(UserError, match="holds other images than this fold"):
         read_results(tmp_path / "fold", folds.held_out(2))
     assert isinstance(folds, Folds) and len(read_results(tmp_path / "fold", loop.image_order(files, folds, 1))) == 2
+
+
+def test_the_order_of_images_depends_on_the_seed_of_the_folds_and_on_the_fold(files, folds):
+    order = loop.image_order(files, folds, 1)
+    assert sorted(order) == sorted(folds.held_out(1)) and order == loop.image_order(files, folds, 1)
+    others = [loop.image_order(files, replace(folds, seed=seed), 1) for seed in range(1, 5)]
+    assert any(other != order for other in others), "every seed gives the same order"

@@ -9,8 +9,9 @@ from trainable.data.dataset import UNLABELLED
 from trainable.images.method import ScribbledImage
 from trainable.images.methods.cnn import cnn
 from trainable.images.methods.pixelwise import pixelwise
-from trainable.images.methods.unet import SmallUNet, unet
+from trainable.images.methods.unet import WINDOW, SmallUNet, unet, windows
 from trainable.images.small_networks import network_method
+from trainable.images.small_networks.network_loss import impossible_logits
 
 METHODS = {"pixelwise": pixelwise, "cnn": cnn, "unet": unet}
 CPU = torch.device("cpu")
@@ -137,3 +138,22 @@ def test_a_kernel_is_odd_and_beta_penalises_an_input():
     assert Settings(beta=1).network_problems("colour") and Settings(beta=1).network_problems("colour+features")
     assert not Settings(beta=1).network_problems("colour+xy") and not Settings().network_problems("colour")
     assert not Settings(beta=1, penalised="colour").network_problems("colour+features")
+
+
+def test_nothing_is_learnt_about_a_class_without_a_scribble():
+    image, _ = striped(classes=2)  # of three
+    logits = torch.zeros(1, 3, 5, requires_grad=True)
+    loss = (logits + impossible_logits([image], 3)).log_softmax(1)[:, :2].sum()
+    (slope,) = torch.autograd.grad(loss, logits)
+    assert not slope[:, 2].any() and loss.item() == pytest.approx(-10 * np.log(2), rel=1e-5)
+
+
+def test_windows_have_a_scribbled_pixel_in_their_middle():
+    """Away from the borders of the image, so that it is seen with all that the network can see around it."""
+    scribble = np.full((3 * WINDOW, 4 * WINDOW), UNLABELLED, np.uint8)
+    scribble[WINDOW, WINDOW], scribble[2 * WINDOW, 3 * WINDOW] = 0, 1
+    image = ScribbledImage(np.zeros((*scribble.shape, 3), np.uint8), scribble, None, 0)
+    stream = windows(image, Settings())
+    for _ in range(4):
+        _, labels = next(stream)
+        assert np.argwhere(labels.numpy() != UNLABELLED).tolist() == [[WINDOW // 2, WINDOW // 2]]
