@@ -75,7 +75,14 @@ FLOORS = {
         {"commands"},
         {"__main__", "api", "console"},
     ],
-    "cluster": [{"deployment"}, {"connection"}, {"capacity"}, {"preparation", "doctor"}, {"target"}, {"__main__"}],
+    "cluster": [
+        {"deployment", "worker_start"},
+        {"connection"},
+        {"capacity"},
+        {"preparation", "doctor"},
+        {"target"},
+        {"__main__"},
+    ],
     "analysis": [
         {"statistics"},
         {"answer", "refinement"},

@@ -9,6 +9,7 @@ from typing import Any
 from ray._private import parameter, ray_constants, services, worker
 from ray.air._internal import usage
 
+from cluster import worker_start
 from trainable.printing import say
 
 SWITCH = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
@@ -36,11 +37,14 @@ def few_processes(dashboard: bool) -> Iterator[None]:
     """Start a local Ray without processes that it does not need, each of which imports Ray.
 
     There is no machine to add, no driver that reads the logs of workers, and no dashboard unless one is requested.
-    Workers are started when they are needed; Ray would start one for each core of the machine.
+    Workers are started when they are needed, and without importing Ray twice; Ray would start one for each core of the
+    machine.
     """
     before = parameter.RayParams, services.start_api_server
     prestart = os.environ.get(PRESTART)
-    parameter.RayParams = partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    parameter.RayParams = partial(
+        parameter.RayParams, no_monitor=True, include_log_monitor=False, setup_worker_path=worker_start.__file__
+    )
     if not dashboard:
         services.start_api_server = lambda *_, **__: ("", None)
     os.environ.setdefault(PRESTART, "0")
