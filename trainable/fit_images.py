@@ -9,6 +9,7 @@ from trainable.errors import FoldFailed
 from trainable.fit_session import Request, interruptible, paused, print_scores
 from trainable.images.check import check_images
 from trainable.objectives.metrics import known_metric
+from trainable.preflight.image_networks import opened_weights
 from trainable.printing import Format, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
@@ -21,6 +22,7 @@ def fit_images(request: Request, output: Format) -> int:
     known_metric(request.metric, files.task, files.split.volumes_file is not None)
     check_images(config, files.split, request.validation)
     folds = folds_of(files, request.folds, request.fold_seed)
+    weights = opened_weights(config, folds, files)
     folder = request.out or Path("runs", "fit", config.id, f"fold_{request.fold}")
     held_out = len(folds.held_out(request.fold))
     say(f"{config.method}, size {config.size}: fold {request.fold} of {folds.count}, {held_out} images to segment")
@@ -47,6 +49,7 @@ def fit_images(request: Request, output: Format) -> int:
                 device=request.device,
                 keep_going=keep_going,
                 keep_probabilities=request.probabilities,
+                weights=weights,
             )
             last = None
             for last in reports:

@@ -101,6 +101,7 @@ def segment(job: Result, shipment: Shipment, device: torch.device, alive: Alive)
         device=str(device),
         keep_going=alive,
         keep_probabilities=job.get("keep_probabilities", False),
+        weights=shipment.weights,
     )
     yield from _results(reports, job["metric"], config.steps)
 

@@ -27,6 +27,7 @@ from trainable.data.dataset import find_splits
 from trainable.data.folds import load_folds
 from trainable.data.task import TWO_CLASSES
 from trainable.errors import UserError
+from trainable.images.pretrained.features import FILE as PRETRAINED
 from trainable.images.results import TAU
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
@@ -123,13 +124,16 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _manifest_of_methods(run: Run, configs: Sequence[str], tta: Flips) -> dict[str, Any]:
-    """Methods saw no image but the one that they segment, so no image is listed as one that was trained on."""
+    """Methods saw no image but the one that they segment, apart from those with fold models of another run."""
     if tta != "none":
         raise UserError(f"--tta {tta}: is for networks; a method sees each image once")
     cells = [(config, fold) for config in configs for fold in range(len(needs_models(run, config)))]
     folds = load_folds(run.folder / FOLDS)
     facts = json.loads((run.folder / ENVIRONMENT).read_text())
     recorded = {name: json.loads((run.folder / "configs" / name / "config.json").read_text()) for name in configs}
+    networks = _networks_of_methods(run, configs)
+    learnt = any(document["config"].get("features") == "fold" for document in recorded.values())
+    seen = sorted(folds.assignment) if learnt else []
     return {
         "run": run.name,
         "trainable": TRAINABLE,
@@ -141,9 +145,21 @@ def _manifest_of_methods(run: Run, configs: Sequence[str], tta: Flips) -> dict[s
         "folds_hash": folds.hash,
         "commit": facts["commit"],
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "trained_on": {},
-        "trained_on_images": 0,
+        "trained_on": fingerprints(_training_images(run), seen),
+        "trained_on_images": len(seen),
         "classes": facts.get("classes", list(TWO_CLASSES.classes)),
+        **({"pretrained": networks} if networks else {}),
+    }
+
+
+def _networks_of_methods(run: Run, configs: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What each fold recorded of its network that has seen other images, by config."""
+    run.fetch(*(f"configs/{config}/*/{PRETRAINED}" for config in configs))
+    paths = {config: [folder / PRETRAINED for folder in needs_models(run, config)] for config in configs}
+    return {
+        config: [json.loads(path.read_text()) for path in own]
+        for config, own in paths.items()
+        if all(path.exists() for path in own)
     }
 
 

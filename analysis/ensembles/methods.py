@@ -1,8 +1,9 @@
 """An ensemble of methods that segment single images: a manifest is all it needs, for there are no weights."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from search.runs.run_folder import Run
 from trainable.config import ImageConfig, make_image_config
 from trainable.data.task import Task
 from trainable.errors import UserError
+from trainable.images.pretrained.features import read_pretrained
 from trainable.images.results import TAU, foreground
 from trainable.images.segmenter import Segmenter
 from trainable.training.evaluate import classified
@@ -27,9 +29,25 @@ class MethodEnsemble:
     channels, tau, sees_scribbles = 3, TAU, True
     refinement: Chain = ()  # probabilities of methods are not refined
 
-    def __init__(self, configs: Mapping[str, ImageConfig], classes: tuple[str, ...], device: torch.device) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, ImageConfig],
+        classes: tuple[str, ...],
+        device: torch.device,
+        pretrained: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        """``pretrained`` are the records of the networks of a config's folds, see ``Pretrained``.
+
+        Each is a member, as components of one fold's features mean nothing to those of another.
+        """
         self.classes = classes
-        self.segmenters = [Segmenter(config, len(classes), device) for config in configs.values()]
+        self.segmenters: list[Segmenter] = []
+        self.divisors: list[np.float32] = []
+        for name, config in configs.items():
+            records = _distinct((pretrained or {}).get(name, ()))
+            networks = [read_pretrained(config, each, len(classes), device) for each in records] or [None]
+            self.segmenters += [Segmenter(config, len(classes), device, each) for each in networks]
+            self.divisors += [np.float32(len(configs) * len(networks))] * len(networks)
 
     @property
     def task(self) -> Task:
@@ -39,13 +57,13 @@ class MethodEnsemble:
         images = [(each[..., :-1], each[..., -1]) for each in pixels]
         sizes = [(pixels.shape[2], pixels.shape[1])] * len(images)
         averaged: list[npt.NDArray[np.float32]] = []
-        for segmenter in self.segmenters:
+        for segmenter, divisor in zip(self.segmenters, self.divisors, strict=True):
             found = [
                 foreground(each)
                 for batch in segmenter.batches(sizes)
                 for each in segmenter.segment(images[batch.start : batch.stop])
             ]
-            averaged.append(np.stack(found) / np.float32(len(self.segmenters)))
+            averaged.append(np.stack(found) / divisor)
         return np.asarray(np.sum(averaged, axis=0), np.float32)
 
     def predict(self, image: Pixels, scribble: Pixels | None = None) -> Prediction:
@@ -72,4 +90,9 @@ def load_methods(manifest: Path, device: torch.device, tta: str | None) -> Metho
     if tta == "flips":
         raise UserError("--tta flips: is for networks; a method sees each image once")
     configs = {name: make_image_config(values) for name, values in document["configs"].items()}
-    return MethodEnsemble(configs, tuple(document["classes"]), device)
+    return MethodEnsemble(configs, tuple(document["classes"]), device, document.get("pretrained"))
+
+
+def _distinct(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records without repetitions: folds that have nothing of their own are one member."""
+    return [each for place, each in enumerate(records) if each not in records[:place]]

@@ -101,8 +101,14 @@ def _copy_data(space: Space, folder: Path) -> dict[str, str]:
 
 def copy_weights(space: Space, folder: Path) -> None:
     """Copy files of weights in the working folder to the same place in the job's folder; others are on the cluster."""
-    from search.planning.files import weights_names
+    from search.planning.files import model_sources, weights_names
 
+    for run in model_sources(space) if space.trainable.needs_data else ():
+        if "://" not in run and not Path(run).is_absolute():
+            raise UserError(
+                f"features_from: {run}: is a run in the working folder, which the cluster does not see; "
+                "give s3://BUCKET/RUN or an absolute path on the cluster"
+            )
     for name in weights_names(space) if space.trainable.needs_data else ():
         source = Path(name)
         if "://" in name or source.is_absolute():

@@ -6,6 +6,7 @@ from spaces.schema.parameters import Choice
 from spaces.space import Space
 from trainable.config import IMAGENET
 from trainable.errors import UserError
+from trainable.images.pretrained.fold_models import FoldModels, open_fold_models
 from trainable.storage.shared_file import SharedFile, open_shared
 
 
@@ -19,10 +20,21 @@ def weights_names(space: Space) -> list[str]:
     return [str(value) for value in _values(space, "encoder_weights") if value != IMAGENET]
 
 
+def model_sources(space: Space) -> list[str]:
+    """The runs whose fold models methods on single images use."""
+    return [str(source) for source in _values(space, "features_from")]
+
+
+def fold_models(space: Space) -> list[FoldModels]:
+    """These models; raises if a run has none."""
+    return [open_fold_models(source) for source in model_sources(space)]
+
+
 def weights_files(space: Space) -> dict[str, SharedFile]:
-    """These files by their names; raises if one cannot be read."""
+    """All files of weights by their names; raises if one cannot be read."""
+    models = {name: file for each in fold_models(space) for name, file in each.named().items()}
     try:
-        return {name: open_shared(name) for name in weights_names(space)}
+        return {name: open_shared(name) for name in weights_names(space)} | models
     except UserError as error:
         raise UserError(f"encoder_weights: {error}; allowed are none, imagenet, a file or s3://BUCKET/NAME") from None
 

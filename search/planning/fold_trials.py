@@ -1,12 +1,12 @@
 """Launching of fold trials that train networks: decoded images, files of weights, networks that can be built."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from search.planning.files import unlabelled_splits
 from search.planning.gpu_memory import memory_candidates
 from spaces.schema.parameters import Choice
 from spaces.space import Space
-from trainable.config import make_config
+from trainable.config import Config, make_config
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.labelled import Labelled
 from trainable.preflight.network_check import check_networks
@@ -44,7 +44,11 @@ def check_networks_of(space: Space, data: Labelled, weights: Mapping[str, Shared
 
 def fetch_weights(space: Space) -> None:
     """Download the pretrained weights of all encoders before the first trial needs them."""
-    pretrained = [config for config in memory_candidates(space) if config.downloaded]
+    download(memory_candidates(space))
+
+
+def download(networks: Iterable[Config]) -> None:
+    pretrained = [config for config in networks if config.downloaded]
     if pretrained:
         from trainable.networks.registry import fetch_weights as fetch  # late: slow to import, and rarely needed
 

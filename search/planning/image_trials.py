@@ -3,13 +3,17 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, threads_of
+from search.planning.files import fold_models
+from search.planning.fold_trials import download
 from search.planning.gpu_memory import memory_candidates
 from search.planning.label_check import incomparable, metric_problems, split_here
 from search.planning.step_seconds import Durations, StepEstimates, check_options, duration
 from spaces.space import Point, Space
 from trainable.config import ImageConfig
+from trainable.data.folds import folds_of
 from trainable.data.image_files import ImageFiles, open_files
 from trainable.data.labelled import Labelled
 from trainable.data.shipment import Shipment
@@ -17,8 +21,10 @@ from trainable.errors import UserError
 from trainable.images.check import check_images
 from trainable.machine.isolated import in_fresh_process
 from trainable.machine.memory_footprint import Footprint
+from trainable.preflight.image_networks import check_pretrained
 from trainable.printing import progress_bar
 from trainable.storage.cached_copies import data_folder
+from trainable.storage.shared_file import SharedFile
 
 ASSUMED_SECONDS, ASSUMED_IMAGES = 1.0, 228
 
@@ -41,6 +47,18 @@ def check_image_space(space: Space, configs: Iterable[ImageConfig]) -> list[str]
 
 def open_image_data(space: Space) -> Labelled:
     return open_files(data_folder(str(space.settings.data)))
+
+
+def check_image_models(space: Space, data: Labelled, weights: Mapping[str, SharedFile]) -> None:
+    """Raise an error if a network of other images cannot be built, or has seen the images that it is used on."""
+    folds = folds_of(data, space.settings.folds, space.settings.fold_seed)
+    check_pretrained(memory_candidates(space), fold_models(space), folds, data, weights)
+
+
+def fetch_image_weights(space: Space) -> None:
+    """Download pretrained weights before the first trial needs them."""
+    networks = (config.network for config in memory_candidates(space))
+    download(network for network in networks if network is not None)
 
 
 def estimate_images(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
@@ -115,5 +133,6 @@ def image_footprint(space: Space, shipment: Shipment) -> Footprint:
         by_method.setdefault(config.method, []).append(config)
     each = max(1, MOST // len(by_method))
     chosen = [config for own in by_method.values() for config in own[-each:]]
-    found = [fresh_process(measure_images, config, card, shipment.place()) for config in chosen]
+    weights = {name: replace(file, path=file.place(), fetch=None) for name, file in shipment.weights.items()}
+    found = [fresh_process(measure_images, config, card, shipment.place(), weights) for config in chosen]
     return max(found, key=lambda footprint: footprint.total)

@@ -6,7 +6,14 @@ from typing import Any
 
 from search.planning.fold_trials import check_networks_of, fetch_weights, open_fold_data
 from search.planning.gpu_memory import measure_footprint
-from search.planning.image_trials import check_image_space, estimate_images, image_footprint, open_image_data
+from search.planning.image_trials import (
+    check_image_models,
+    check_image_space,
+    estimate_images,
+    fetch_image_weights,
+    image_footprint,
+    open_image_data,
+)
 from search.planning.label_check import check_space_labels
 from search.planning.step_seconds import StepEstimates, estimate_steps
 from spaces.space import Point, Space
@@ -38,7 +45,9 @@ KINDS = {
         estimate_steps, open_fold_data, check_space_labels, check_networks_of, fetch_weights, measure_footprint
     ),
     "scripted": TrialKind(estimate_steps),
-    "image": TrialKind(estimate_images, open_image_data, check_image_space, footprint=image_footprint),
+    "image": TrialKind(
+        estimate_images, open_image_data, check_image_space, check_image_models, fetch_image_weights, image_footprint
+    ),
 }
 
 

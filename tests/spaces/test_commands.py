@@ -109,6 +109,7 @@ def test_list_names_the_shipped_spaces(run):
         "scribbles_alone",
         "scribbles_alone_mscmr",
         "single_image",
+        "single_image_features",
         "unet_family",
     ]
     assert "full_grid" in run("list")[1]

@@ -20,6 +20,7 @@ from trainable.data.image_files import ImageFiles
 from trainable.errors import FoldFailed, UserError
 from trainable.images.check import check_images
 from trainable.images.ownership import claim
+from trainable.images.pretrained.features import Weights, open_pretrained
 from trainable.images.results import PROBABILITIES, Result, keep, read_results, scores_of, write_tables
 from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
@@ -63,12 +64,14 @@ def segment_fold(
     device: str = "auto",
     keep_going: Callable[[int], bool] = lambda step: True,
     keep_probabilities: bool = False,
+    weights: Weights | None = None,
 ) -> Iterator[Report]:
     """Segment the fold's images until step ``until`` (default: all), resuming from the results in the folder.
 
     The order of the images depends on the folds alone, so that configs are compared on the same images at every step.
     The first report after resuming repeats the last one. The loop ends at ``until``, when the generator is closed, or
-    when ``keep_going``, called after each batch, returns False. Raises ``FoldFailed`` if a probability is not finite or
+    when ``keep_going``, called after each batch, returns False. ``weights`` are the files that networks start from, by
+    their names, where they have been opened already. Raises ``FoldFailed`` if a probability is not finite or
     memory runs out, after writing the reason to ``error.json``.
     """
     known_metric(metric, files.task, files.volumes is not None)
@@ -81,7 +84,7 @@ def segment_fold(
     note(folder, f"config {config.id} fold {fold} on {place}, from image {len(results)} of {len(order)}")
     if keep_probabilities and any(not (folder / PROBABILITIES / f"{each.stem}.npy").exists() for each in results):
         raise UserError(f"{folder}: holds images without their probabilities; choose another folder")
-    work = _Work(config, files, folder, fold, order, place, keep_probabilities)
+    work = _Work(config, files, folder, folds, fold, order, place, keep_probabilities, weights)
     try:
         yield from _segment_all(work, results, until, keep_going)
     except (FloatingPointError, MemoryError, RuntimeError) as error:
@@ -99,10 +102,12 @@ class _Work:
     config: ImageConfig
     files: ImageFiles
     folder: Path
+    folds: Folds
     fold: int
     order: list[str]
     device: torch.device
     keep_probabilities: bool
+    weights: Weights | None
 
 
 def image_order(files: ImageFiles, folds: Folds, fold: int) -> list[str]:
@@ -140,7 +145,9 @@ def _segment_all(
 
 def _remaining(work: _Work, done: int) -> Iterator[tuple[Segmenter, list[str]]]:
     """Batches of images that are not all done; they are the same wherever the fold was interrupted."""
-    segmenter = Segmenter(work.config, len(work.files.task.classes), work.device)
+    config, device = work.config, work.device
+    pretrained = open_pretrained(config, work.files, work.folds, work.fold, work.folder, device, work.weights)
+    segmenter = Segmenter(config, len(work.files.task.classes), device, pretrained)
     for batch in segmenter.batches([work.files.size(stem) for stem in work.order]):
         if batch.stop > done:
             yield segmenter, work.order[batch.start : batch.stop]

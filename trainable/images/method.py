@@ -18,12 +18,13 @@ class ScribbledImage:
     """An image with its scribbles, and nothing else: a method never sees a mask.
 
     ``image`` is (H, W, C) in bytes with 1 or 3 channels, ``scribble`` (H, W) the class of each pixel or ``UNLABELLED``,
-    ``features`` (H, W, k) or None. ``seed`` belongs to the image, whatever others it is segmented with.
+    ``features`` (h, w, k), spread over the image at any size, or None. ``seed`` belongs to the image, whatever others
+    it is segmented with.
     """
 
     image: Pixels
     scribble: Pixels
-    features: npt.NDArray[np.float32] | None
+    features: npt.NDArray[np.floating] | None
     seed: int
 
 

@@ -10,6 +10,7 @@ import torch
 from trainable.config import ImageConfig
 from trainable.data.dataset import Pixels
 from trainable.images.method import Probabilities, ScribbledImage
+from trainable.images.pretrained.features import Pretrained
 from trainable.images.registry import build_method
 
 MOST_VALUES = 2**25  # of the probabilities of a batch: a batch of large images is one image
@@ -18,9 +19,11 @@ MOST_VALUES = 2**25  # of the probabilities of a batch: a batch of large images 
 class Segmenter:
     """Segments images with their scribbles; the images beside an image change its probabilities by rounding at most."""
 
-    def __init__(self, config: ImageConfig, classes: int, device: torch.device) -> None:
-        self.config, self.classes, self.device = config, classes, device
-        self.method = build_method(config)
+    def __init__(
+        self, config: ImageConfig, classes: int, device: torch.device, pretrained: Pretrained | None = None
+    ) -> None:
+        self.config, self.classes, self.device, self.pretrained = config, classes, device, pretrained
+        self.method = build_method(config, None if pretrained is None else pretrained.network)
 
     def batches(self, sizes: Sequence[tuple[int, int]]) -> Iterator[range]:
         """Consecutive images of these sizes that are segmented together: as many as the method and memory allow."""
@@ -46,6 +49,7 @@ class Segmenter:
 
     def _asked(self, image: Pixels, scribble: Pixels) -> ScribbledImage:
         seed = seed_of(self.config.seed, image, scribble)
+        features = None if self.pretrained is None else self.pretrained.features(image, scribble)
         if (image == image[..., :1]).all():
             image = image[..., :1]  # without colour
         if not isinstance(self.config.size, str) and self.config.size != (image.shape[1], image.shape[0]):
@@ -53,7 +57,7 @@ class Segmenter:
             how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = cv2.resize(image, self.config.size, interpolation=how).reshape(*self.config.size[::-1], -1)
             scribble = cv2.resize(scribble, self.config.size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return ScribbledImage(image, scribble, None, seed)
+        return ScribbledImage(image, scribble, features, seed)
 
 
 def seed_of(seed: int, image: Pixels, scribble: Pixels) -> int:

@@ -9,6 +9,7 @@ import torch
 from trainable.config import ImageConfig
 from trainable.data.image_files import ImageFiles, open_files
 from trainable.errors import UserError
+from trainable.images.pretrained.features import Weights, example
 from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.machine.hardware import cpu_name
@@ -23,7 +24,7 @@ def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, f
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     device, files = pick_device("auto"), open_files(folder)
-    segmenter = Segmenter(config, len(files.task.classes), device)
+    segmenter = Segmenter(config, len(files.task.classes), device, example(config, files, device))
     done, spent = 0, 0.0
     for batch in segmenter.batches([files.size(stem) for stem in files.stems]):
         images = [files.read(files.stems[position]) for position in batch]
@@ -36,11 +37,14 @@ def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, f
     return name, spent / done
 
 
-def measure_images(config: ImageConfig, card: Card, folder: Path, device: str = "cuda") -> Footprint:
-    """The GPU memory of the largest batch, in a new process."""
+def measure_images(
+    config: ImageConfig, card: Card, folder: Path, weights: Weights | None = None, device: str = "cuda"
+) -> Footprint:
+    """The GPU memory of the largest batch, in a new process; ``weights`` are files that have been opened already."""
     others = used_memory() - bare_context()
     files = open_files(folder)
-    segmenter = Segmenter(config, len(files.task.classes), pick_device(device))
+    place = pick_device(device)
+    segmenter = Segmenter(config, len(files.task.classes), place, example(config, files, place, weights))
     order = sorted(files.stems, key=lambda stem: _pixels(files, stem), reverse=True)
     batch = next(segmenter.batches([files.size(stem) for stem in order]))
     try:

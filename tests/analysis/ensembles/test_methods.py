@@ -4,12 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from fold_models_run import write_fold_models
 from PIL import Image
+from trained_run import train_run
 from typer.testing import CliRunner
 
 from analysis import load_ensemble
 from analysis.__main__ import app
 from search.runs.run_tables import read_run
+from trainable.data.folds import load_folds
 from trainable.data.image_files import open_files
 from trainable.errors import UserError
 from trainable.images.results import stored_masks
@@ -71,6 +74,60 @@ def test_a_split_without_truth_is_predicted_and_several_methods_are_averaged(ima
     both = load_ensemble(tmp_path / "two", "cpu")
     parts = [segmenter.segment([(image, scribble)])[0][1] for segmenter in both.segmenters]
     assert len(parts) == 2 and np.allclose(both.predict(image, scribble).probability, np.mean(parts, axis=0), atol=1e-6)
+
+
+FEATURES = """
+name: features
+data: {data}
+folds: 3
+trainable: image
+parameters:
+  method: {{values: [colour_distributions, finetune]}}
+  features: fold
+  features_from: MODELS
+  tuning_steps: {{values: [1], when: {{method: finetune}}}}
+  steps: 1
+  evaluations: 1
+scheduler: grid
+"""
+
+
+@pytest.fixture(scope="module")
+def features_run(image_run, small_folder, small_cache, tmp_path_factory):
+    """Methods that use fold models of the same folds, which were never trained."""
+    home = tmp_path_factory.mktemp("features")
+    models = write_fold_models(home / "models", load_folds(image_run.folder / "folds.json"))
+    return train_run(home, FEATURES.replace("MODELS", str(models)), open_files(small_folder), small_cache), models
+
+
+def test_an_ensemble_with_fold_models_averages_those_of_all_folds(features_run, small_folder, tmp_path):
+    run, _ = features_run
+    config = config_of(run, "colour_distributions")
+    assert analysis("ensemble", run.folder, "--config", config, "--out", tmp_path / "one").exit_code == 0
+    manifest = json.loads((tmp_path / "one/ensemble.json").read_text())
+    assert manifest["trained_on_images"] == 20 and len(manifest["pretrained"][config]) == 3
+    loaded = load_ensemble(tmp_path / "one", "cpu")
+    assert {each.pretrained.file.path.parent.name for each in loaded.segmenters} == {"fold_0", "fold_1", "fold_2"}
+    image, scribble = _first(small_folder)
+    parts = [each.segment([(image, scribble)])[0][1] for each in loaded.segmenters]
+    assert np.ptp(parts, axis=0).max() > 0.01, "all members are the same"
+    assert np.allclose(loaded.predict(image, scribble).probability, np.mean(parts, axis=0), atol=1e-6)
+    done = analysis("predict", tmp_path / "one", small_folder / "test1", "--out", tmp_path / "new")
+    assert done.exit_code == 0 and "trained on" not in done.output
+    done = analysis("predict", tmp_path / "one", small_folder / "train", "--out", tmp_path / "old")
+    assert "20 of these images were trained on" in done.output
+
+
+def test_an_ensemble_refuses_fold_models_that_have_changed(features_run, tmp_path):
+    run, models = features_run
+    assert analysis("ensemble", run.folder, "--top", 2, "--out", tmp_path / "two").exit_code == 0
+    assert len(load_ensemble(tmp_path / "two", "cpu").segmenters) == 6
+    changed = models / "configs/first/fold_2/best.pt"
+    before = changed.read_bytes()
+    changed.write_bytes((models / "configs/first/fold_0/best.pt").read_bytes())
+    with pytest.raises(UserError, match=r"first/fold_2/best\.pt: has changed since the masks of the run were made"):
+        load_ensemble(tmp_path / "two", "cpu")
+    changed.write_bytes(before)
 
 
 def _first(folder):

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from fold_models_run import write_fold_models
 
 from search.commands.submit import copy_weights
 from search.planning.files import unlabelled_splits, weights_files
 from search.runs.run_folder import Run, check_run, record_launch
 from spaces.load import make_space
+from trainable.data.folds import Folds
 from trainable.errors import UserError
 
 
@@ -41,6 +43,22 @@ def test_each_encoder_of_a_space_may_have_its_own_file(files):
     )
     pairs = {(point.config.encoder, point.config.encoder_weights) for point in space.configs()}
     assert pairs == {("resnet18", "weights/a.pt"), ("resnet34", None)}
+
+
+def test_fold_models_of_a_run_are_files_of_weights_too(tmp_path):
+    folds = Folds(2, 0, "a" * 64, {"a": 0, "b": 1})
+    source = str(write_fold_models(tmp_path / "source", folds))
+    values = {"method": "finetune", "features": "fold", "features_from": source}
+    space = make_space({"name": "demo", "data": "data", "trainable": "image", "folds": 2, "parameters": values})
+    found = weights_files(space)
+    assert {name: file.path.parent.name for name, file in found.items()} == {
+        f"{source}, fold 0": "fold_0",
+        f"{source}, fold 1": "fold_1",
+    }
+    copy_weights(space, tmp_path / "job")  # an absolute path is one on the cluster
+    local = make_space(space.canonical() | {"parameters": values | {"features_from": "runs/source"}})
+    with pytest.raises(UserError, match=r"^features_from: runs/source: is a run in the working folder, which the"):
+        copy_weights(local, tmp_path / "job")
 
 
 @pytest.mark.parametrize(("value", "problem"), [("c.pt", "there is no such file"), ("weights", "is a folder")])

@@ -3,16 +3,20 @@
 import shutil
 
 import pytest
+from fold_models_run import write_fold_models
 
 from search.planning import image_trials
+from search.planning.files import weights_files
 from search.planning.plan import PlanOptions, make_plan
 from search.planning.plan_output import lines
 from search.planning.trial_kinds import KINDS, kind_of
 from spaces.load import make_space
 from spaces.schema.trainables import TRAINABLES
 from trainable.data.folds import folds_of
+from trainable.data.image_files import open_files
 from trainable.errors import UserError
 from trainable.jobs import JOBS
+from trainable.preflight.image_probe import time_images
 
 
 def space(folder, metric="miou", **more):
@@ -85,3 +89,32 @@ def test_a_method_is_timed_in_whole_batches(small_folder):
 
     device, seconds = time_images(make_image_config({}), small_folder, 1)
     assert device and 0 < seconds < 10
+
+
+def with_features(folder, source, **values):
+    parameters = {"method": "colour_distributions", "features": "fold", "features_from": str(source), **values}
+    return space(folder, parameters=parameters)
+
+
+def test_models_of_other_folds_and_networks_that_cannot_be_built_are_refused_before_anything_starts(
+    small_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    files = open_files(small_folder)
+    same, other = (write_fold_models(tmp_path / f"seed{seed}", folds_of(files, 4, seed)) for seed in (0, 1))
+    own = with_features(small_folder, same)
+    kind_of(own).check_models(own, files, weights_files(own))
+    theirs = with_features(small_folder, other)
+    with pytest.raises(UserError, match=r"seed1: needs the same data and folds: .* its fold_seed is 1, here it is 0$"):
+        kind_of(theirs).check_models(theirs, files, weights_files(theirs))
+    unknown = space(small_folder, parameters={"method": "finetune", "features": "encoder", "encoder": "resnet99"})
+    with pytest.raises(UserError, match="resnet99"):
+        kind_of(unknown).check_models(unknown, files, {})
+
+
+def test_a_method_with_features_is_timed_with_those_of_one_fold(small_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    source = write_fold_models(tmp_path / "source", folds_of(open_files(small_folder), 4, 0))
+    (point,) = with_features(small_folder, source, features_channels=2).configs()
+    device, seconds = time_images(point.config, small_folder, 1)
+    assert device and 0 < seconds < 60

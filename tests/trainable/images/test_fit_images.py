@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+from fold_models_run import write_fold_models
 from typer.testing import CliRunner
 
 from trainable.__main__ import app
+from trainable.data.folds import folds_of
+from trainable.data.image_files import open_files
 from trainable.errors import UserError
 
 
@@ -60,6 +63,35 @@ def test_mistakes_are_one_line(fit, small_folder, tmp_path, words, gone, problem
     with pytest.raises(UserError, match=problem) as error:
         fit(*[part for word in words for part in ("--set", word)], data=data)
     assert "\n" not in str(error.value) and not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def source(small_folder, tmp_path):
+    return str(write_fold_models(tmp_path / "source", folds_of(open_files(small_folder), 4, 0)))
+
+
+def test_a_fold_is_segmented_with_the_fold_model_that_never_saw_it(fit, source, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    words = [f"--set={each}" for each in ("method=colour_distributions", "features=fold", f"features_from={source}")]
+    done = fit("--fold", "1", *words, "--out", "fold")
+    assert done.exit_code == 0
+    recorded = json.loads((tmp_path / "fold/pretrained.json").read_text())
+    assert recorded["file"]["name"] == f"{source}/configs/first/fold_1/best.pt"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--fold-seed=1"], r"^features_from = .*: needs the same data and folds: .* fold_seed is 0, here it is 1$"),
+        (["--folds=5"], r"^features_from = .*: needs the same data and folds: it has 4 folds, here there are 5$"),
+        (["--set=features_from=other"], r"^features_from = other: no such run, here or in runs/$"),
+    ],
+)
+def test_models_that_cannot_be_used_are_refused_before_a_folder_is_made(fit, source, tmp_path, words, problem):
+    shared = [f"--set={each}" for each in ("method=finetune", "features=fold", f"features_from={source}")]
+    with pytest.raises(UserError, match=problem):
+        fit(*shared, *words, "--out", "fold")
+    assert not (tmp_path / "fold").exists()
 
 
 def test_a_validation_split_is_refused_because_nothing_is_learnt(fit):

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from fold_models_run import write_fold_models
 from PIL import Image
 
 from trainable.config import make_image_config
@@ -19,6 +20,8 @@ from trainable.errors import FoldFailed, UserError
 from trainable.images import fold as loop
 from trainable.images import segmenter
 from trainable.images.methods.nearest import Nearest
+from trainable.images.pretrained.fold_models import open_fold_models
+from trainable.images.registry import METHODS
 from trainable.images.results import read_results, stored_masks
 from trainable.objectives.metrics import count, scores
 
@@ -31,6 +34,11 @@ def files(small_folder):
 @pytest.fixture(scope="module")
 def folds(files):
     return folds_of(files, 4, 0)
+
+
+@pytest.fixture(scope="module")
+def models(folds, tmp_path_factory):
+    return str(write_fold_models(tmp_path_factory.mktemp("runs") / "models", folds))
 
 
 @pytest.fixture
@@ -47,6 +55,9 @@ class Pairs(Nearest):
 
     batch = 2
     calls: ClassVar[list] = []
+
+    def __init__(self, config, network):
+        super().__init__(config)
 
     def segment(self, images, classes, device):
         self.calls.append([image.seed for image in images])
@@ -121,15 +132,29 @@ def test_a_generator_that_is_closed_resumes_as_well(segment, pairs):
     assert [each.step for each in segment()] == [2, 4, 6, 8, 10] and len(pairs) == 3
 
 
-@pytest.mark.parametrize("method", ["nearest", "grabcut", "random_walker"])
-def test_masks_are_read_to_score_and_for_nothing_else(segment, small_folder, tmp_path, folds, method):
+FEATURES = {"features": "fold", "inputs": "colour+features", "features_channels": 3, "iterations": 2}
+VALUES = {
+    "colour_distributions": {"features": "fold", "features_channels": 3},
+    "pixelwise": FEATURES,
+    "cnn": FEATURES,
+    "unet": FEATURES,
+    "finetune": {"features": "fold", "tuning_steps": 2, "tuning_rate": 1e-2},
+    "sam": {"sam_size": "tiny"},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_masks_are_read_to_score_and_for_nothing_else(segment, small_folder, tmp_path, folds, method, models):
     noisy = tmp_path / "noisy"
     shutil.copytree(small_folder, noisy)
     rng = np.random.default_rng(0)
     for path in (noisy / "train/ground_truth").iterdir():
         Image.fromarray(rng.integers(0, 2, (80, 96)).astype(np.uint8)).save(path)
-    values = {"method": method}
-    ours, theirs = list(segment("a", values)), list(segment("b", values, open_files(noisy)))
+    values = {"method": method} | VALUES.get(method, {})
+    weights = open_fold_models(models).named() if "features" in values else None
+    values |= {"features_from": models} if weights else {}
+    ours = list(segment("a", values, weights=weights))
+    theirs = list(segment("b", values, open_files(noisy), weights=weights))
     masks = [stored_masks(tmp_path / name, folds.held_out(1)) for name in "ab"]
     for stem in folds.held_out(1):
         assert masks[0][stem].tobytes() == masks[1][stem].tobytes()
@@ -184,6 +209,9 @@ def test_the_folder_of_another_fold_trial_is_refused(segment, tmp_path):
 
 
 class Broken(Nearest):
+    def __init__(self, config, network):
+        super().__init__(config)
+
     def segment(self, images, classes, device):
         if self.problem is None:
             return [np.full((classes, *each.scribble.shape), np.nan, np.float32) for each in images]

@@ -4,7 +4,7 @@ import pytest
 
 from trainable.config import ImageConfig, describe, make_config, make_image_config
 from trainable.errors import UserError
-from trainable.images.registry import METHODS
+from trainable.images.registry import METHODS, WITH_NETWORK
 
 
 def test_every_method_of_the_registry_is_a_value_of_method():
@@ -31,7 +31,10 @@ def test_ids_depend_on_what_decides_a_mask_and_never_change():
     assert (
         len({make_image_config(each).id for each in ({}, {"seed": 1}, {"size": "64x48"}, {"method": "grabcut"})}) == 4
     )
-    assert make_config({}).id not in {make_image_config({"method": name}).id for name in METHODS}
+    alone = [name for name in METHODS if name not in WITH_NETWORK]
+    assert make_config({}).id not in {make_image_config({"method": name}).id for name in alone}
+    without = make_image_config({"method": "cnn"}).model_dump(mode="json")
+    assert "features" not in without and "features_from" not in without
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,32 @@ def test_ids_depend_on_what_decides_a_mask_and_never_change():
                 "evaluations = 0",
                 "unknown hyperparameter 'walker_bet'. Did you mean 'walker_beta'?",
             ],
+        ),
+        ({"method": "finetune"}, ["features: method = finetune tunes a network; choose encoder or fold"]),
+        ({"method": "sam"}, ["sam_weights: method = sam needs the weights of a SAM of size base"]),
+        ({"method": "nearest", "features": "encoder"}, ["features: belongs to method = colour_distributions or"]),
+        (
+            {"method": "unet", "features_from": "r"},
+            ["features_from: belongs to features = fold; here features is none"],
+        ),
+        ({"method": "unet", "inputs": "colour+features"}, ["needs features = encoder or fold; here it is none"]),
+        (
+            {"method": "cnn", "features": "fold", "encoder": "resnet18"},
+            [
+                "features_from: is missing; features = fold needs a run",
+                "features = fold: are not in inputs = colour+xy; choose colour+xy+features",
+                "encoder: belongs to features = encoder",
+            ],
+        ),
+        (
+            {
+                "method": "finetune",
+                "features": "fold",
+                "features_from": "r",
+                "features_channels": 3,
+                "sam_size": "tiny",
+            },
+            ["features_channels: belongs to method = colour_distributions", "sam_size: belongs to method = sam"],
         ),
         ({"size": "7x8"}, ["size = '7x8': width and height must be at least 8"]),
         ({"size": "auto"}, ["must be 'original' or WIDTHxHEIGHT"]),

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from tiny_networks import tiny_network
 
 from trainable.config import make_image_config
 from trainable.data.dataset import UNLABELLED
 from trainable.images.method import ScribbledImage
 from trainable.images.methods import grabcut
 from trainable.images.methods.random_walker import MOST, walk
+from trainable.images.pretrained.network import MEAN, STD, PretrainedNetwork, open_network
 from trainable.images.regions import reduced
-from trainable.images.registry import METHODS, build_method
+from trainable.images.registry import METHODS, WITH_NETWORK, build_method
+from trainable.networks.registry import build_network
 
 CPU = torch.device("cpu")
 
@@ -27,11 +30,18 @@ def image(scribbles, height=24, width=32, channels=3, seed=0):
 
 
 NETWORKS = ("pixelwise", "cnn", "unet")
+VALUES = {"finetune": {"features": "encoder", "tuning_steps": 2}, "sam": {"sam_size": "tiny"}}
 
 
-def method_named(name, iterations=5):
-    values = {"iterations": iterations} if name in NETWORKS else {}
-    return build_method(make_image_config({"method": name, **values}))
+def method_named(name, iterations=5, classes=2):
+    values = {"iterations": iterations} if name in NETWORKS else VALUES.get(name, {})
+    config = make_image_config({"method": name, **values})
+    if name not in WITH_NETWORK:
+        return build_method(config)
+    if name == "sam":
+        return build_method(config, open_network(config, None, classes, CPU))
+    network = build_network(tiny_network("unet", inputs="image+scribble"), MEAN, STD, 0, classes)
+    return build_method(config, PretrainedNetwork(network.eval(), (40, 32), CPU))
 
 
 CASES = {
@@ -51,7 +61,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_method_returns_probabilities_of_whatever_is_scribbled(name, case):
     asked, classes = CASES[case]
-    (found,) = method_named(name).segment([asked], classes, CPU)
+    (found,) = method_named(name, classes=classes).segment([asked], classes, CPU)
     assert found.shape == (classes, *asked.scribble.shape) and found.dtype == np.float32
     assert found.min() >= 0 and np.allclose(found.sum(axis=0), 1, atol=1e-5)
     present = set(np.unique(asked.scribble).tolist()) - {UNLABELLED}

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from trainable.config.conditions import only_with
+from trainable.config.images.pretrained_fields import SOURCES
 
 WITH_COLOURS = only_with(method=("colour_distributions",))
 
@@ -27,6 +28,13 @@ class ColourFields(BaseModel):
         False,
         description="colours are distributed alike everywhere, and alpha is not used",
         json_schema_extra=WITH_COLOURS,
+    )
+    features_sigma: float = Field(
+        0.3,
+        gt=0,
+        le=100,
+        description="bandwidth of features; see features_channels",
+        json_schema_extra=only_with(method=("colour_distributions",), features=SOURCES),
     )
     detour: float = Field(
         1.25,

@@ -1,19 +1,24 @@
 """A config of a method that segments each image from its own scribbles alone."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from trainable.config.conditions import only_with
+from trainable.config.hyperparameters import Config
 from trainable.config.images.colour_fields import ColourFields
+from trainable.config.images.pretrained_fields import DEFAULT_FREE, NETWORKS, PretrainedFields
 from trainable.config.images.scribble_fields import ScribbleFields
 from trainable.config.images.small_network_fields import SmallNetworkFields
 from trainable.config.trial_config import TrialConfig
 
 METHOD = "method"  # the hyperparameter that only these configs have
 ORIGINAL = "original"  # of size
+# Of the network around an encoder: its decoder is not trained yet, and it sees the image alone.
+BARE: dict[str, Any] = {"architecture": "unet", "attention": None, "inputs": "image", "dropout": 0}
 LEAST = 8  # the shortest side of a size
-WITH_INPUTS = only_with(method=("pixelwise", "cnn", "unet"))
+WITH_INPUTS = only_with(method=NETWORKS)
 
 
 def parse_size(value: Any) -> Any:
@@ -30,13 +35,13 @@ def parse_size(value: Any) -> Any:
     return (width, height)
 
 
-class ImageConfig(ScribbleFields, ColourFields, SmallNetworkFields, TrialConfig):
+class ImageConfig(ScribbleFields, ColourFields, SmallNetworkFields, PretrainedFields, TrialConfig):
     """Every hyperparameter of segmenting the held-out images of a fold one by one."""
 
-    method: Literal["nearest", "grabcut", "random_walker", "colour_distributions", "pixelwise", "cnn", "unet"] = Field(
-        "nearest", description="how an image is segmented"
-    )
-    inputs: Literal["colour", "colour+xy"] = Field(
+    method: Literal[
+        "nearest", "grabcut", "random_walker", "colour_distributions", "pixelwise", "cnn", "unet", "finetune", "sam"
+    ] = Field("nearest", description="how an image is segmented")
+    inputs: Literal["colour", "colour+xy", "colour+features", "colour+xy+features"] = Field(
         "colour+xy", description="what the method sees of a pixel", json_schema_extra=WITH_INPUTS
     )
     size: Annotated[Literal["original"] | tuple[int, int], BeforeValidator(parse_size)] = Field(
@@ -52,8 +57,25 @@ class ImageConfig(ScribbleFields, ColourFields, SmallNetworkFields, TrialConfig)
     )
     evaluations: int = Field(10, ge=1, description="reports, evenly spaced over the steps")
 
+    @property
+    def network(self) -> Config | None:
+        """The network that is built before the first image, unless it is the fold model of another run."""
+        if self.method == "sam":
+            own: dict[str, Any] = {name: getattr(self, name) for name in ("sam_size", "sam_weights", "sam_points")}
+            return Config(architecture="sam", sam_trains="none", dropout=0, **own)
+        if self.has("encoder"):
+            return Config(encoder=self.encoder, encoder_weights=self.encoder_weights, **BARE)
+        return None
+
+    @classmethod
+    def left_out(cls, name: str, values: Mapping[str, Any]) -> bool:
+        """Without features, ids are those of the first methods, which had none."""
+        default = name in DEFAULT_FREE and values[name] == cls.model_fields[name].get_default()
+        return default or super().left_out(name, values)
+
     def contradictions(self) -> list[str]:
-        return self.network_problems(self.inputs) if self.has("beta") else []
+        problems = self.network_problems(self.inputs) if self.has("beta") else []
+        return problems + self.pretrained_problems(self.method, self.inputs)
 
     def images_at(self, step: int, images: int) -> int:
         """How many of a fold's held-out images have been segmented at this step."""

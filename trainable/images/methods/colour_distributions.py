@@ -17,7 +17,6 @@ from trainable.images.regions import classes_present
 from trainable.images.relaxation import edge_weights, relax
 
 BATCH = 32  # images at once on a GPU
-FEATURE_SIGMA = 0.5  # bandwidth of features
 
 Reduced = tuple[npt.NDArray[np.float32], Pixels]  # colours (C, h, w) in 0 to 1, and labels (h, w)
 
@@ -73,14 +72,19 @@ class ColourDistributions:
     def _points(self, colours: Tensor, images: list[ScribbledImage]) -> Tensor:
         """Colours and features (B, D, H, W), divided by their bandwidths."""
         points = (_lab(colours) if self.config.colour_space == "lab" else colours) / self.config.sigma
-        features = [torch.from_numpy(image.features) for image in images if image.features is not None]
+        features = [image.features for image in images if image.features is not None]
         if not features:
             return points
         maps = [
-            F.interpolate(each.to(points.device).permute(2, 0, 1)[None], points.shape[-2:], mode="area")
+            F.interpolate(
+                torch.from_numpy(each).to(points.device).float().permute(2, 0, 1)[None],
+                points.shape[-2:],
+                mode="bilinear",
+                antialias=True,
+            )
             for each in features
         ]
-        return torch.cat([points, torch.cat(maps) / FEATURE_SIGMA], dim=1)
+        return torch.cat([points, torch.cat(maps) / self.config.features_sigma], dim=1)
 
     def _spreads(self, colours: Tensor, scribbles: Tensor, classes: int) -> Tensor:
         """The bandwidths of places: at least ``alpha`` pixels, so that they are positive on a scribble."""

@@ -67,8 +67,26 @@ def inputs_at(image: ScribbledImage, inputs: str, rows: Positions, columns: Posi
             places = (columns / max(width - 1, 1), rows / max(height - 1, 1))
             parts.append(np.stack(np.broadcast_arrays(*places), -1).astype(np.float32) - 0.5)
         elif image.features is not None:
-            parts.append(image.features[rows, columns])
+            parts.append(_interpolated(image.features, rows, columns, height, width))
     return torch.from_numpy(np.concatenate(parts, -1))
+
+
+def _interpolated(
+    features: npt.NDArray[np.floating], rows: Positions, columns: Positions, height: int, width: int
+) -> npt.NDArray[np.float32]:
+    """Features at pixels of an image of this size, between the nearest four of theirs."""
+    if features.shape[:2] == (height, width):
+        return features[rows, columns].astype(np.float32)
+    parts = []
+    for places, length, own in ((rows, height, features.shape[0]), (columns, width, features.shape[1])):
+        at = np.clip((places + 0.5) * (own / length) - 0.5, 0, own - 1)
+        first = np.minimum(at.astype(np.int64), max(own - 2, 0))
+        parts.append((first, np.minimum(first + 1, own - 1), (at - first).astype(np.float32)[..., None]))
+    (top, bottom, down), (left, right, across) = parts
+    above = features[top, left] * (1 - across) + features[top, right] * across
+    below = features[bottom, left] * (1 - across) + features[bottom, right] * across
+    found: npt.NDArray[np.float32] = above * (1 - down) + below * down
+    return found
 
 
 def window_inputs(image: ScribbledImage, inputs: str, rows: range, columns: range) -> Tensor:
