@@ -11,7 +11,7 @@ from spaces.schema.parameters import Choice, Condition, Range, holds
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.schema.schedulers import FoldRace, Halving
 from spaces.schema.settings import PARAMETER_KEYS, Settings, read_settings
-from spaces.schema.trainables import TRAINABLES
+from spaces.schema.trainables import PLUGGABLE, TRAINABLES, trainable_of
 from spaces.shipped import find_space
 from spaces.space import LARGEST_GRID, Space
 from spaces.yaml_file.document import Document, open_document
@@ -30,12 +30,13 @@ def make_space(tree: Mapping[str, Any], name: str = "space") -> Space:
 
 def _read(document: Document) -> Space:
     settings, wrong = read_settings(document)
-    parameters = ParameterReader(document, TRAINABLES[settings.trainable])
-    if "trainable" not in wrong:
+    parameters = ParameterReader(document, trainable_of(settings.trainable, settings.plugins))
+    if not wrong & {"trainable", "plugins"}:
         parameters.read()
         if isinstance(document.find(["parameters"]), dict):
             settings = _read_references(document, settings, parameters)
         _check_data(document, settings)
+        _check_plugins(document, settings)
         if not wrong & {"sampler", "budget"}:
             _check_sampler(document, settings, parameters)
         if not wrong & {"scheduler", "folds"}:
@@ -92,6 +93,11 @@ def _narrowed(document: Document) -> bool:
 def _check_data(document: Document, settings: Settings) -> None:
     if TRAINABLES[settings.trainable].needs_data and document.tree.get("data") is None:
         document.add_problem(["data"], "is required: a folder with splits such as train/images, or s3://...")
+
+
+def _check_plugins(document: Document, settings: Settings) -> None:
+    if settings.plugins and settings.trainable != PLUGGABLE:
+        document.add_problem(["plugins"], f"add to trainable: {PLUGGABLE}; here trainable is {settings.trainable}")
 
 
 def _check_sampler(document: Document, settings: Settings, parameters: ParameterReader) -> None:

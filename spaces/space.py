@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from spaces.schema.parameters import Choice, Condition, Parameter, Range, canonical_condition, holds
 from spaces.schema.settings import Settings
-from spaces.schema.trainables import TRAINABLES, Trainable
+from spaces.schema.trainables import Trainable, trainable_of
 from spaces.yaml_file.problems import Forbidden, shown, written
 from spaces.yaml_file.rules import one_of, rule_of
+from trainable.config import PLUGINS
 from trainable.errors import UserError
 
 LARGEST_GRID = 50_000
@@ -41,7 +42,7 @@ class Space:
 
     @property
     def trainable(self) -> Trainable:
-        return TRAINABLES[self.settings.trainable]
+        return trainable_of(self.settings.trainable, self.settings.plugins)
 
     @property
     def ranges(self) -> list[Range]:
@@ -107,7 +108,7 @@ class Space:
     def canonical(self) -> dict[str, Any]:
         """The space as JSON; reading it back gives an equal space."""
         document: dict[str, Any] = self.settings.model_dump(mode="json", exclude_none=True)
-        for name in ("references", "keep_probabilities"):
+        for name in ("references", "keep_probabilities", PLUGINS):
             if not document[name]:
                 del document[name]  # which spaces of earlier versions do not have
         document["parameters"] = dict(self.constants) | {name: p.canonical() for name, p in self.parameters.items()}

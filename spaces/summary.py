@@ -37,6 +37,8 @@ def summary(space: Space) -> list[tuple[str, str]]:
     lines += _block("references", _references(settings.references))
     if settings.tracking:
         lines.append(("tracking", ", ".join(settings.tracking)))
+    if settings.plugins:
+        lines.append(("plugins", ", ".join(map(str, settings.plugins))))
     if settings.trainable != "fold":
         lines.append(("trainable", settings.trainable))
     return lines

@@ -54,6 +54,7 @@ LONG = [
     "analysis/exports/test_export",
     "trainable/storage/test_node_folder",
     "test_python_api",
+    "test_examples",
     "cluster/connection/test_security",
 ]
 

@@ -52,7 +52,8 @@ PURE = (
 FLOORS = {
     "trainable": [
         {"errors", "printing"},
-        {"config", "exit_codes", "storage"},
+        {"exit_codes", "storage"},
+        {"config"},
         {"data", "machine"},
         {"augmentation", "checks", "networks", "objectives"},
         {"recipes"},

@@ -7,13 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainable.config import make_config
+    from trainable.config import Config, make_config, only_with
     from trainable.data.decoded_images import open_data
     from trainable.data.folds import folds_of
+    from trainable.networks.registry import Network
+    from trainable.networks.scribble_network import Channels
+    from trainable.recipes.recipe import Recipe
     from trainable.training.fold import train_fold
 
-__all__ = ["folds_of", "make_config", "open_data", "train_fold"]
+__all__ = ["Channels", "Config", "Network", "Recipe", "folds_of", "make_config", "only_with", "open_data", "train_fold"]
 SOURCES = {
+    "Channels": "networks.scribble_network",
+    "Config": "config",
+    "Network": "networks.registry",
+    "Recipe": "recipes.recipe",
+    "only_with": "config",
     "folds_of": "data.folds",
     "make_config": "config",
     "open_data": "data.decoded_images",

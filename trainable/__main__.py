@@ -29,6 +29,10 @@ SplitName = Annotated[str, typer.Option("--split", help="The split that has grou
 CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Where decoded images are kept (default: SCRIBBLE_SEARCH_CACHE).")
 ]
+PluginFiles = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="FILE", help="A Python file with networks or losses; executed; may be repeated."),
+]
 Output = Annotated[Format, typer.Option("--format", help="How to print on stdout.")]
 
 
@@ -223,20 +227,23 @@ def parameters(
     methods: Annotated[
         bool, typer.Option("--methods", help="Those of methods that segment single images (trainable: image).")
     ] = False,
+    plugins: PluginFiles = None,
     output: Output = Format.table,
 ) -> None:
     """List every hyperparameter with its default and allowed values.
 
     Example: `python -m trainable parameters --format json`
     """
-    from trainable.config import Config, ImageConfig, describe
+    from trainable.config import ImageConfig, describe, extended, plugins_of
     from trainable.printing import print_rows
 
-    print_rows(describe(ImageConfig if methods else Config), output)
+    if methods and plugins:
+        raise UserError("--plugin: adds to networks, not to methods on single images")
+    print_rows(describe(ImageConfig if methods else extended(plugins_of(plugins or []))), output)
 
 
 @app.command()
-def networks(output: Output = Format.table) -> None:
+def networks(plugins: PluginFiles = None, output: Output = Format.table) -> None:
     """List every network: parameters in millions at defaults, its own hyperparameters, stride, ONNX export.
 
     Images whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
@@ -246,7 +253,29 @@ def networks(output: Output = Format.table) -> None:
     from trainable.networks.listing import network_rows
     from trainable.printing import print_rows
 
-    print_rows(network_rows(), output)
+    print_rows(network_rows(plugins or []), output)
+
+
+@app.command()
+def trust(
+    plugins: Annotated[list[str], typer.Argument(metavar="FILE...", help="Plugins: Python files.")],
+    output: Output = Format.table,
+) -> None:
+    """Allow to execute plugins on this machine, for runs and models that come from another one, and list what they add.
+
+    A plugin is code that can do whatever you can: read it first. Naming it in your own space or with --plugin allows
+    it as well. A file that has changed is another plugin.
+
+    Example: `python -m trainable trust runs/first/my_parts.py`
+    """
+    from trainable.config import extended, plugins_of
+    from trainable.config.plugins.listing import plugin_rows
+    from trainable.printing import plural, print_rows
+
+    named = plugins_of(plugins)
+    extended(named)
+    print_rows(plugin_rows(named), output)
+    say(f"{plural(len(named), 'plugin')} may be executed on this machine: {', '.join(map(str, named))}")
 
 
 @app.command()
@@ -275,6 +304,7 @@ def fit(
         str | None, typer.Option(help="A labelled split that the finished model is scored on too.")
     ] = None,
     cache: CacheFolder = None,
+    plugins: PluginFiles = None,
     output: Output = Format.table,
 ) -> None:
     """Train one fold of one config, or segment its images one by one if a method is set. The same command resumes.
@@ -303,8 +333,11 @@ def fit(
         split=split,
         validation=validation,
         cache=cache,
+        plugins=tuple(plugins or ()),
     )
     if METHOD in parse_assignments(list(request.assignments)):
+        if plugins:
+            raise UserError("--plugin: adds to networks, not to methods on single images")
         from trainable.fit_images import fit_images
 
         raise typer.Exit(fit_images(request, output))

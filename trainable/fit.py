@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.config import Config, make_config, network_name, parse_assignments
+from trainable.config import PLUGINS, Config, copy_plugins, make_config, network_name, parse_assignments
 from trainable.data.dataset import open_split
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.data.labelled import SCRIBBLES
-from trainable.errors import FoldFailed
+from trainable.errors import FoldFailed, UserError
 from trainable.fit_session import Request, interruptible, paused, print_scores
 from trainable.objectives.metrics import known_metric
 from trainable.preflight.network_check import check_networks
@@ -25,10 +25,12 @@ from trainable.training.labels import COPIES, check_labels, check_validation, co
 if TYPE_CHECKING:
     from trainable.training.trial import Report
 
+CONFIG = "config.json"
+
 
 def fit_fold(request: Request, output: Format) -> int:
     """Train, print the scores and return the exit code."""
-    config = make_config(parse_assignments(list(request.assignments)))
+    config = make_config(parse_assignments(list(request.assignments)), request.plugins)
     files = open_split(request.data, request.split)
     known_metric(request.metric, files.task, files.volumes_file is not None)
     check_labels(config, files)
@@ -61,6 +63,14 @@ def fit_fold(request: Request, output: Format) -> int:
     return paused(interrupted)
 
 
+def _same_plugins(config: Config, folder: Path) -> None:
+    """Refuse to resume a fold that another version of a plugin has trained."""
+    path = folder / CONFIG
+    before = json.loads(path.read_text()).get(PLUGINS, {}) if path.exists() else {}
+    if changed := [plugin.name for plugin in config.plugins if before and before.get(plugin.name) != plugin.hash]:
+        raise UserError(f"{folder}: was trained with another version of {', '.join(changed)}: choose another --out")
+
+
 def _loss(config: Config) -> str:
     return f"{config.objective} on scribbles" if config.supervision == SCRIBBLES else f"{config.loss} loss"
 
@@ -77,7 +87,10 @@ def _train(
     if not (folder / LAST).exists():
         if file := file_of(config):
             check_weights([config], {file.name: file}, data.channels, len(data.task.classes))
-        write_json(folder / "config.json", config.model_dump(mode="json"))
+        write_json(folder / CONFIG, config.model_dump(mode="json"))
+        copy_plugins(config.plugins, folder)
+    else:
+        _same_plugins(config, folder)
         save_folds(folds, folder / "folds.json")
     with interruptible() as stops:
         encoder = None

@@ -37,6 +37,7 @@ class Request:
     split: str
     validation: str | None
     cache: Path | None
+    plugins: tuple[str, ...] = ()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class Report(Protocol):
 def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -> Reports:
     """Train a network on the images of the other folds."""
     from trainable.augmentation.batches import default_workers
-    from trainable.config import make_config
+    from trainable.config import keep, make_config
     from trainable.data.decoded_images import open_data
     from trainable.machine.device import release_memory
     from trainable.pretraining.shared import as_results, needs_encoder, pretrained_encoder
@@ -37,6 +37,8 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
     from trainable.training.fold import train_fold
     from trainable.training.labels import open_validation
 
+    for plugin in shipment.plugins:
+        keep(plugin)
     config = make_config(job["values"])
     data = open_data(shipment.place(), config.size, shipment.split)
     _same_data(data.hash, data.split.root, shipment)

@@ -23,6 +23,7 @@ from analysis.ensembles.methods import TRAINABLE
 from analysis.ensembles.refinement_file import place_beside
 from search.runs.run_folder import ENVIRONMENT, FOLDS, Run
 from search.runs.run_tables import RunTables
+from trainable.config import PLUGINS, copy_plugins
 from trainable.data.dataset import find_splits
 from trainable.data.folds import load_folds
 from trainable.data.task import TWO_CLASSES
@@ -32,7 +33,7 @@ from trainable.images.results import TAU
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 from trainable.storage.cached_copies import data_folder
-from trainable.training.checkpoint import BEST
+from trainable.training.checkpoint import BEST, config_of
 from trainable.training.finish import SCORES_FILE
 
 FOLDER = Path("analysis", "ensemble")
@@ -70,11 +71,21 @@ def assemble(
     else:
         members = [member for config in configs for member in _members(run, config)]
         ensemble = Ensemble(members, same_threshold(members), tta)
-        document = _manifest(run, ensemble)
+        plugins = copy_plugins((each for member in members for each in config_of(member.state).plugins), folder)
+        document = _manifest(run, ensemble) | ({PLUGINS: plugins} if plugins else {})
         save_ensemble(ensemble, folder / FILE)
     write_json(folder / MANIFEST, document)
     place_beside(run, configs if refine else (), folder)
     return folder, document
+
+
+def build_ensemble(
+    tables: RunTables, config: str | None = None, top: int | None = None, tta: Flips = "none", out: Path | None = None
+) -> Path:
+    """What ``python -m analysis ensemble`` does with a run that is open; returns the ensemble's folder."""
+    folder, _ = assemble(tables.run, chosen(tables, config, top), tta, out)
+    tables.run.publish()
+    return folder
 
 
 def needs_models(run: Run, config: str) -> list[Path]:

@@ -24,7 +24,7 @@ from search.runs.run_folder import ENVIRONMENT, FOLDS, SPACE, WEIGHTS, Run
 from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
-from trainable.config import as_written
+from trainable.config import PLUGINS, as_written, make_config
 from trainable.data.folds import load_folds
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
@@ -55,7 +55,7 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine
     refuse_methods(tables.run, f"methods have nothing to retrain; {manifest_is_all}")
     (config,) = chosen(tables, name, None)
     if onnx:
-        need_onnx(full_config(tables, config)["architecture"])
+        need_onnx(make_config(full_config(tables, config)))
     run = tables.run
     needs_models(run, config)
     space = pinned(tables, config)
@@ -81,16 +81,18 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine
     by_fold = {int(str(k)): v for k, v in scores.items()}
     basis = scored_on_scribbles(tables)
     write_text(folder / README, readme(facts, space, by_fold, tables.metric, manifest, basis))
-    write_text(folder / SUMS, "".join(f"{_hash(path)}  {path.name}\n" for path in sorted(_own(folder))))
+    write_text(folder / SUMS, "".join(f"{_hash(path)}  {path.name}\n" for path in sorted(_own(folder, manifest))))
     return facts
 
 
 def pinned(tables: RunTables, config: str) -> Space:
     """The run's space with every hyperparameter of one config, so that it does not depend on defaults."""
     canonical = tables.space.canonical()
-    values = {name: as_written(name, value) for name, value in full_config(tables, config).items()}
+    full = full_config(tables, config)
+    values = {name: as_written(name, value) for name, value in full.items() if name != PLUGINS}
     tree: dict[str, Any] = {"name": f"{tables.run.name[:40]}-{config}"}
     tree |= {key: canonical[key] for key in KEPT if key in canonical}
+    tree |= {PLUGINS: full[PLUGINS]} if PLUGINS in full else {}
     space = make_space(tree | {"parameters": values})
     (point,) = space.configs()
     if point.id != config:
@@ -136,8 +138,9 @@ def _before(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _own(folder: Path) -> list[Path]:
-    return [path for name in (FACTS, *FILES) if name != SUMS and (path := folder / name).exists()]
+def _own(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    names = (FACTS, *FILES, *manifest.get(PLUGINS, ()))
+    return [path for name in names if name != SUMS and (path := folder / name).exists()]
 
 
 def _requirements(run: Run) -> str:

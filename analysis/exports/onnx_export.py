@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from analysis.ensembles.ensemble import Ensemble
+from trainable.config import Config
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.errors import UserError
-from trainable.networks.registry import ARCHITECTURES
+from trainable.networks.registry import network_of
 from trainable.storage.atomic_files import write_atomically
 
 TOLERANCE = 1e-4
@@ -24,10 +25,10 @@ INPUT, OUTPUT = "pixels", "probability"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def need_onnx(architecture: str) -> None:
+def need_onnx(config: Config) -> None:
     """Raise an error if the network cannot be exported or a package is missing."""
-    if reason := ARCHITECTURES[architecture].no_onnx:
-        raise UserError(f"architecture = {architecture}: has no ONNX export, {reason}; --no-onnx skips the file")
+    if reason := network_of(config).no_onnx:
+        raise UserError(f"architecture = {config.architecture}: has no ONNX export, {reason}; --no-onnx skips the file")
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(

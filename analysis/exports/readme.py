@@ -17,7 +17,7 @@ Everything needed to train this config again, and the ensemble of its {folds} fo
 | `env.json`, `requirements.txt` | versions, git commit and code hashes of the run; exact package versions |
 | `selection.json` | the comparison of the run's configs |
 | `ensemble.pt`, `ensemble.json` | the averaged models, and their manifest |
-{refinement_row}{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds, and of these files |
+{plugin_rows}{refinement_row}{onnx_row}| `export.json`, `SHA256SUMS` | hashes of data and folds, and of these files |
 
 ## Train it again
 
@@ -27,7 +27,7 @@ git clone <scribble-search> code && cd code && git checkout {commit}
 python{python} -m venv .venv && . .venv/bin/activate     # Python {full_python}
 pip install -r ../requirements.txt && pip install --no-deps -e .
 python -m trainable doctor DATA --format json            # "hash" must be {data_hash}
-{weights}python -m spaces check ../space.yaml --set data=DATA
+{weights}{plugins}python -m spaces check ../space.yaml --set data=DATA
 python -m search launch ../space.yaml --set data=DATA
 cmp runs/{name}/folds.json ../folds.json                 # the same folds
 python -m analysis best {name}
@@ -52,6 +52,8 @@ python -m analysis predict .. IMAGES {scribbles}--out masks
 ONNX_ROW = """| `ensemble.onnx`, `predict_onnx.py` | as ONNX: bytes (batch, height, width, {image} and scribble) in, \
 {out} out, at most {difference:.1e} from torch; a script that uses it |
 """
+PLUGIN_ROW = "| `{name}` | a plugin of the run: networks, losses or recipes that the models need |\n"
+PLUGINS_COMMAND = "python -m trainable trust {names}    # they are code: read them first\n"
 REFINEMENT_ROW = "| `refinement.json` | the post-processing of masks, and how it was chosen |\n"
 REFINEMENT = """
 `python -m analysis predict` refines the masks by {words}; `--no-refine` leaves it out.
@@ -74,7 +76,7 @@ def readme(
     """``manifest`` is that of the ensemble, ``basis`` a sentence about what the scores are of."""
     onnx = "onnx_difference" in facts
     sees_scribbles = space.constants.get("inputs") != "image"
-    classes = manifest.get("classes", ())
+    classes, plugins = manifest.get("classes", ()), sorted(manifest.get("plugins", ()))
     shape = {
         "image": "grey" if manifest.get("channels") == 1 else "RGB",
         "out": f"probability of each of {len(classes)} classes" if len(classes) > 2 else "probability",
@@ -98,6 +100,8 @@ def readme(
         basis=f"{basis} " if basis else "",
         refinement_row=REFINEMENT_ROW if "refinement" in facts else "",
         refinement=_refinement(facts),
+        plugin_rows="".join(PLUGIN_ROW.format(name=name) for name in plugins),
+        plugins=PLUGINS_COMMAND.format(names=" ".join(f"../{name}" for name in plugins)) if plugins else "",
         weights="".join(
             f"# the encoder starts from {name}, whose SHA-256 must be {content}\n"
             for name, content in facts.get("encoder_weights", {}).items()

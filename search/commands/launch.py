@@ -189,6 +189,7 @@ def _shipment(space: Space, run: Run, data: Labelled, weights: Mapping[str, Shar
         validation=space.settings.validation,
         unlabelled=unlabelled_splits(space),
         weights=weights,
+        plugins=space.settings.plugins,
     )
 
 

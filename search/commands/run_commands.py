@@ -95,7 +95,12 @@ def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
     from search.run_storage.find_runs import all_runs
     from search.terminal.listing import COUNTS, overview
 
-    rows = [overview(run) for run in all_runs(root)]
+    rows = []
+    for run in all_runs(root):
+        try:
+            rows.append(overview(run))
+        except UserError as problem:  # of one run, such as a plugin that is not allowed here
+            say(f"{run.address}: left out: {problem}")
     if output is Format.json:
         print_json(rows)
     elif output is Format.csv:

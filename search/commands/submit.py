@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trainable.config import PLUGINS, copy_plugins
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import say
@@ -63,7 +64,9 @@ def submit(
             folder = Path(scratch)
             data = _copy_data(loaded, folder)
             copy_weights(loaded, folder)
-            write_text(folder / SPACE, json.dumps(loaded.canonical() | data, indent=2) + "\n")
+            plugins = copy_plugins(loaded.settings.plugins, folder)
+            named = {PLUGINS: list(plugins)} if plugins else {}  # on the cluster, the files are named by this command
+            write_text(folder / SPACE, json.dumps(loaded.canonical() | data | named, indent=2) + "\n")
             # Ray sets RAY_ADDRESS for the job, so launch needs no --address.
             command = f"python -m search launch {SPACE} --plain --runs {shlex.quote(runs)}"
             identity = submission.send(command, folder)

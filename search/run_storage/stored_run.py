@@ -56,7 +56,7 @@ class StoredRun(Run):
             return
         with locked(record.with_suffix(".reading")):
             pull(self.store, self.journal)
-            fetch(self.store, _top_level_files(self.store, (".yaml", ".json")), self.folder)
+            fetch(self.store, _top_level_files(self.store, (".yaml", ".json", ".py")), self.folder)
 
     def fetch(self, *patterns: str) -> None:
         entries = self.store.names("configs")

@@ -11,6 +11,8 @@ from search.runs.journal import Line, is_driven, read_journal
 from spaces.configspace import configspace
 from spaces.load import make_space
 from spaces.space import Point, Space
+from trainable.config import PLUGINS, copy_plugins
+from trainable.config import recorded as recorded_plugins
 from trainable.errors import UserError
 from trainable.machine.versions import code_hashes, versions
 from trainable.storage.atomic_files import write_json, write_text
@@ -22,6 +24,7 @@ CODE, DATA, WEIGHTS = "code", "data_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
 CHANGEABLE = (
     *("data", "budget", "resources", "tracking", "references", "keep_probabilities"),
+    PLUGINS,  # whose hashes are part of the code
     *("sampler.storage", "parameters.acceleration"),
 )
 
@@ -82,7 +85,11 @@ class Run:
 
     def space(self) -> Space:
         # The file is JSON, which is also YAML, so that it can be launched by hand.
-        return make_space(_read_json(self.folder / SPACE), str(self.folder / SPACE))
+        path = self.folder / SPACE
+        tree = _read_json(path)
+        if not isinstance(tree.get(PLUGINS, {}), Mapping):  # a run that is only read names no file to execute
+            raise UserError(f"{path}: {PLUGINS}: must have the hash of each plugin, as a launch writes it")
+        return make_space(tree, str(path))
 
     def record_config(self, point: Point) -> None:
         path = self.folder / "configs" / point.id / "config.json"
@@ -101,7 +108,7 @@ def check_run(
     driver may be running.
     """
     folder = run.folder
-    current = environment(data_hash)
+    current = environment(data_hash, space)
     if not (folder / SPACE).exists():
         if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT, CONFIGSPACE) for path in folder.iterdir()):
             raise UserError(
@@ -123,7 +130,8 @@ def check_run(
             "comparable"
         )
     if recorded[CODE] != current[CODE] and not force_code:
-        differ = [name for name in current[CODE] if recorded[CODE].get(name) != current[CODE][name]]
+        names = dict.fromkeys([*current[CODE], *recorded[CODE]])
+        differ = [name for name in names if recorded[CODE].get(name) != current[CODE].get(name)]
         raise UserError(
             f"{folder}: the code has changed since it was launched ({', '.join(differ)});"
             " --force-code resumes it anyway"
@@ -142,20 +150,22 @@ def record_launch(
     ``labels`` are facts of the data that tables of the run are read with, ``weights`` as in ``check_run``.
     """
     files = {WEIGHTS: dict(weights)} if weights else {}
-    write_json(run.folder / ENVIRONMENT, {**environment(data_hash), **(labels or {}), **files})
+    write_json(run.folder / ENVIRONMENT, {**environment(data_hash, space), **(labels or {}), **files})
     write_json(run.folder / CONFIGSPACE, configspace(space))
     # JSON keeps the order of the parameters, which determines the order of the configs.
     write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
+    copy_plugins(space.settings.plugins, run.folder)
 
 
-def environment(data_hash: str | None) -> dict[str, Any]:
-    """Everything except the space that results depend on: versions, code and data."""
+def environment(data_hash: str | None, space: Space) -> dict[str, Any]:
+    """Everything except the space's values that results depend on: versions, code and data."""
+    plugins = {f"plugin {name}": content for name, content in recorded_plugins(space.settings.plugins).items()}
     packages = versions()
     return {
         "python": packages.pop("python"),
         "packages": packages,
         "commit": _commit(),
-        CODE: code_hashes(),
+        CODE: code_hashes() | plugins,
         DATA: data_hash,
     }
 

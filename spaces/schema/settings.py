@@ -5,13 +5,15 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
 
 from spaces.schema.samplers import GridSampler, Sampler
 from spaces.schema.schedulers import Grid, Scheduler, Section, from_list, from_name
 from spaces.schema.trainables import TRAINABLES
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.rules import one_of, rule_of
+from trainable.config import Plugin, extended, plugins_of, recorded
+from trainable.errors import UserError
 from trainable.objectives.metrics import METRICS, OF_VOLUMES, may_be_metric
 
 SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -65,6 +67,15 @@ def _positive(amount: Any) -> Any:
     if amount == 0:
         raise ValueError("must be greater than 0")
     return amount
+
+
+def _read_plugins(value: Any) -> tuple[Plugin, ...]:
+    try:
+        plugins = plugins_of(value)
+        extended(plugins)
+    except UserError as problem:
+        raise ValueError(str(problem)) from None
+    return plugins
 
 
 def _as_tuple(value: Any) -> Any:
@@ -167,6 +178,11 @@ class Settings(Section):
         description="what a fold trial does: fold trains a network, image segments single images by a method, scripted "
         "follows a script, for trying a search out",
         json_schema_extra={"allowed": ", ".join(TRAINABLES)},
+    )
+    plugins: Annotated[tuple[Plugin, ...], BeforeValidator(_read_plugins), PlainSerializer(recorded)] = Field(
+        (),
+        description="Python files that add networks, losses and recipes; reading the space executes them",
+        json_schema_extra={"allowed": "a file such as my_parts.py, or a list of them"},
     )
 
 

@@ -4,13 +4,13 @@ To add a kind of fold trial, add an entry to ``TRAINABLES`` with the class of it
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
 from spaces.yaml_file.rules import one_of, rule_of
-from trainable.config import ALONE, Config, ImageConfig, TrialConfig, as_written, describe
+from trainable.config import ALONE, Config, ImageConfig, Plugin, TrialConfig, as_written, describe, extended
 
 
 class ScriptedConfig(Config):
@@ -75,3 +75,10 @@ TRAINABLES = {
     "image": Trainable(ImageConfig, needs_data=True, scored="at the images' own sizes"),
     "scripted": Trainable(ScriptedConfig, needs_data=False),
 }
+PLUGGABLE = "fold"  # the kind that plugins add to
+
+
+def trainable_of(name: str, plugins: tuple[Plugin, ...]) -> Trainable:
+    """A kind of fold trial, with what plugins add to its configs."""
+    kind = TRAINABLES[name]
+    return replace(kind, config=extended(plugins)) if plugins and name == PLUGGABLE else kind

@@ -30,7 +30,8 @@ def conditions_of(model: type[BaseModel], name: str) -> dict[str, list[str]]:
     field = model.model_fields.get(name)
     extra = None if field is None else field.json_schema_extra
     conditions: Any = extra.get(KEY, {}) if isinstance(extra, dict) else {}
-    return dict(conditions)
+    joined: Mapping[tuple[str, str], tuple[str, ...]] = getattr(model, "joined", {})  # names of plugins
+    return {choice: [*values, *joined.get((name, choice), ())] for choice, values in conditions.items()}
 
 
 def unmet(model: type[BaseModel], name: str, values: Mapping[str, Any]) -> str | None:

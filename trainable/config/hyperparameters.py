@@ -1,7 +1,7 @@
 """A config: every hyperparameter of training a fold, with its type, range and default."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
@@ -10,6 +10,8 @@ from trainable.config.conditions import conditions_of, refusal
 from trainable.config.first_version import FIRST
 from trainable.config.loss_fields import LossFields
 from trainable.config.network_fields import ENCODED, POOLED, WEIGHTS, Network, NetworkFields
+from trainable.config.plugins.parts import Parts
+from trainable.config.plugins.plugin import Plugin
 from trainable.config.recipe_fields import MIXING, RecipeFields
 from trainable.config.stage_fields import StageFields
 from trainable.config.trial_config import ALONE, TrialConfig
@@ -30,6 +32,10 @@ def _is_default(value: Any, field: FieldInfo) -> bool:
 
 class Config(StageFields, RecipeFields, LossFields, NetworkFields, TrialConfig):
     """Every hyperparameter of training a network on the images of the other folds."""
+
+    plugins: ClassVar[tuple[Plugin, ...]] = ()
+    parts: ClassVar[Parts] = Parts()  # of the plugins
+    joined: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]] = {}  # names of plugins by (hyperparameter, choice)
 
     inputs: Literal["image+scribble", "image"] = Field("image+scribble", description="what the network sees")
     augmentation: Literal["none", "low", "medium", "high", "contrastive", "textbook"] = Field(

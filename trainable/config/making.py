@@ -1,6 +1,7 @@
 """Configs from values as a user writes them, and what every hyperparameter allows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -8,18 +9,25 @@ from pydantic import BaseModel, ValidationError
 from trainable.config.conditions import conditions_of
 from trainable.config.hyperparameters import Config
 from trainable.config.images.image_config import ImageConfig
+from trainable.config.plugins.extended import extended
+from trainable.config.plugins.plugin import PLUGINS, Plugin, plugins_of
 from trainable.config.trial_config import TrialConfig
 from trainable.errors import UserError, did_you_mean
 
 C = TypeVar("C", bound=TrialConfig)
 
 
-def make_config(values: Mapping[str, Any]) -> Config:
+def make_config(values: Mapping[str, Any], plugins: Sequence[str | Path | Plugin] = ()) -> Config:
     """A config of these values and defaults for the rest; all mistakes are listed in one error.
 
-    The words ``none`` and ``null`` stand for None where a hyperparameter may be None.
+    The words ``none`` and ``null`` stand for None where a hyperparameter may be None. ``plugins`` are Python files,
+    which are executed; they replace those of values that a run or a model has recorded.
     """
-    return make_config_of(Config, values)
+    own = {name: value for name, value in values.items() if name != PLUGINS}
+    named = values.get(PLUGINS, {})
+    if not isinstance(named, Mapping):
+        raise UserError(f"{PLUGINS} = {named!r}: is no hyperparameter; python -m trainable fit takes --plugin FILE")
+    return make_config_of(extended(plugins_of(plugins or named)), own)
 
 
 def make_image_config(values: Mapping[str, Any]) -> ImageConfig:
@@ -78,7 +86,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
     }
     limits = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {schema[key]}" for key, sign in limits.items() if key in schema]
-    return " ".join([words[schema["type"]], ", ".join(bounds)]).strip()
+    return " ".join([words.get(schema.get("type", ""), "value"), ", ".join(bounds)]).strip()
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, str]:

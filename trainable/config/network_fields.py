@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from trainable.config.conditions import only_with
+from trainable.config.plugins.plugin import PLUGINS
 from trainable.config.values import RATES, Rates, Source
 
 WEIGHTS = ("encoder_weights", "sam_weights")  # where pretrained weights come from, if they are not None
@@ -21,7 +22,7 @@ Network = tuple[tuple[str, Any], ...]  # hyperparameters and their values
 
 def network_name(network: Network) -> str:
     """A network in few words: "resnet18 unet" of those with an encoder, "unet-plain, width 64, depth 4" of others."""
-    values = dict(network)
+    values = {name: value for name, value in network if name != PLUGINS}
     if "encoder" in values:
         return f"{values['encoder']} {values['architecture']}"
     return ", ".join([values.pop("architecture"), *(f"{name} {value}" for name, value in values.items())])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainable.config.hyperparameters import Config
+from trainable.config.plugins.plugin import PLUGINS
 
 # Everything else is taken to matter: a hyperparameter missing here costs time, one that is wrongly here shares weights
 # that differ.
@@ -73,4 +74,5 @@ def made_of(values: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     if values.get("pretraining", "none") == "none":
         return None
-    return {name: values[name] for name in Config.model_fields if name in values and name not in AFTER_PRETRAINING}
+    known = values if PLUGINS in values else Config.model_fields  # with the hash of a plugin, and what it adds
+    return {name: values[name] for name in known if name in values and name not in AFTER_PRETRAINING}

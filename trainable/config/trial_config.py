@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from trainable.config.conditions import unmet
+from trainable.config.plugins.plugin import PLUGINS
 
 UNSCORED = ("acceleration",)  # hyperparameters that do not decide a score
 ALONE = "one value alone"  # context of a validation that does not look at the other hyperparameters
@@ -32,7 +33,7 @@ class TrialConfig(BaseModel):
     @property
     def id(self) -> str:
         """A hash of the canonical JSON of all that decides a score, short enough for a folder name."""
-        values = self.model_dump(mode="json", exclude=set(UNSCORED))
+        values = self.model_dump(mode="json", exclude={*UNSCORED, PLUGINS})
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from trainable.config import Plugin
 from trainable.data.dataset import Split, find_splits, images_alone, open_split
 from trainable.data.folds import Folds
 from trainable.data.task import FILE as TASK_FILE
@@ -28,7 +29,7 @@ class Shipment:
 
     ``fetch`` downloads the split's files on a node that does not see its folder. Finished models are also scored on
     the split ``validation``; of the splits ``unlabelled``, pre-training sees the images. ``weights`` are the files that
-    encoders start from, by their names in configs.
+    encoders start from, by their names in configs, ``plugins`` the code that configs need.
     """
 
     folds: Folds
@@ -38,6 +39,7 @@ class Shipment:
     validation: str | None = None
     unlabelled: tuple[str, ...] = ()
     weights: Mapping[str, SharedFile] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
 
     def files(self) -> list[Split]:
         """Everything that a node needs."""

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from trainable.config import STRIDE, WEIGHTS, Config
+from trainable.config import STRIDE, WEIGHTS, Config, explained, is_in
 from trainable.errors import UserError
 from trainable.networks.cores import deeplabv3plus as deeplab
 from trainable.networks.cores.attention_resunet import attention_resunet
@@ -39,7 +39,8 @@ class Network:
     cannot be exported to ONNX, as in "because its boxes are many or few". ``loss`` takes the network, images and packed
     labels of a step, if the network is not trained on its logits. ``waits``: a step waits for its device, so it cannot
     be captured as a CUDA graph; the configuration must refuse that. ``needs`` is an optional package without which it
-    cannot be built, which the extra of the network's name installs.
+    cannot be built, which the extra of the network's name installs. ``uses``: hyperparameters of built-in networks
+    that a network of a plugin has as well, such as the encoder.
     """
 
     build: Callable[[Config, Channels], nn.Module]
@@ -48,6 +49,7 @@ class Network:
     loss: Callable[[ScribbleNetwork, Tensor, Tensor], Tensor] | None = None
     waits: bool = False
     needs: str | None = None
+    uses: tuple[str, ...] = ()
 
 
 def _fixed(stride: int) -> Callable[[Config], int]:
@@ -83,6 +85,12 @@ ARCHITECTURES: dict[str, Network] = {
 }
 
 
+def network_of(config: Config) -> Network:
+    """The kind of network that a config names, built-in or of a plugin."""
+    network: Network = config.parts.networks.get(config.architecture) or ARCHITECTURES[config.architecture]
+    return network
+
+
 def build_network(
     config: Config, mean: list[float], std: list[float], seed: int | None = None, classes: int = 2
 ) -> ScribbleNetwork:
@@ -95,7 +103,7 @@ def build_network(
         if seed is not None:
             torch.manual_seed(seed)
         core = _build_core(config, channels_of(config.inputs, len(mean), classes))
-    stride = ARCHITECTURES[config.architecture].stride(config)
+    stride = network_of(config).stride(config)
     network = ScribbleNetwork(core, mean, std, classes, config.inputs, stride)
     return network.to(memory_format=torch.channels_last)
 
@@ -103,7 +111,7 @@ def build_network(
 def try_network(config: Config) -> None:
     """Raise an error if the network cannot be built or cannot run at the config's size; nothing is calculated."""
     network = meta_network(config)
-    if ARCHITECTURES[config.architecture].loss is not None:
+    if network_of(config).loss is not None:
         return
     width, height = USUAL_SIZE if isinstance(config.size, str) else config.size
     images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device="meta")
@@ -132,7 +140,7 @@ def fetch_weights(configs: Iterable[Config]) -> None:
 
 
 def _build_core(config: Config, channels: Channels) -> nn.Module:
-    needs = ARCHITECTURES[config.architecture].needs
+    needs = network_of(config).needs
     if needs is not None and find_spec(needs) is None:
         raise UserError(
             f"architecture = {config.architecture}: needs the package {needs}: "
@@ -140,7 +148,7 @@ def _build_core(config: Config, channels: Channels) -> nn.Module:
         )
     try:
         with cache_alone_if_silent() if needs_hub(config) else nullcontext():
-            return ARCHITECTURES[config.architecture].build(config, channels)
+            return network_of(config).build(config, channels)
     except UserError:
         raise
     except Exception as error:
@@ -159,10 +167,13 @@ def _cannot_be_built(config: Config, error: Exception, where: str = "") -> UserE
         text = f"encoder = {config.encoder!r}: cannot be the encoder of a {config.architecture}"
     else:
         text = f"architecture = {config.architecture!r}: cannot be built"
-    return UserError(f"{text}{where} ({_cause(error)})")
+    return UserError(f"{text}{where} ({_cause(error, config)})")
 
 
-def _cause(error: Exception) -> str:
-    """The first line of an error, which may have none."""
+def _cause(error: Exception, config: Config | None = None) -> str:
+    """The first line of an error, which may have none; of a plugin's network, also the line of its file."""
+    for plugin in () if config is None else config.plugins:
+        if is_in(plugin, error):
+            return explained(plugin, error)
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

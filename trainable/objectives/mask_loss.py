@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainable.config import Config
+from trainable.config import Config, own_hyperparameters
 from trainable.objectives.class_weights import cross_entropy_weights
 from trainable.objectives.terms.cross_entropy import (
     binary_cross_entropy,
@@ -66,6 +66,8 @@ def class_loss(logits: Tensor, mask: Tensor, config: Config) -> Tensor:
 
 def region_loss(config: Config) -> RegionLoss:
     """The region term that a config names, with its hyperparameters; that of a preset is Dice."""
+    if config.loss in config.parts.losses:
+        return partial(config.parts.losses[config.loss], **own_hyperparameters(config, "loss"))
     if config.loss == "tversky":
         return partial(tversky, alpha=config.tversky_alpha, beta=config.tversky_beta)
     return REGION_LOSSES.get(config.loss, dice)

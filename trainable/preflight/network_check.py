@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trainable.config import Config
+from trainable.config import Config, own_hyperparameters
 from trainable.errors import UserError
 from trainable.machine.isolated import in_fresh_process
 from trainable.printing import progress_bar
@@ -43,13 +43,15 @@ def check_networks(configs: Iterable[Config], run: Callable[..., Any] | None = N
 
 
 def problems(configs: list[Config]) -> list[str | None]:
-    """The problem of each config's network, if any, apart from its pretrained weights."""
+    """The problem of each config's network or plugin's loss, if any, apart from pretrained weights."""
     from trainable.networks.registry import try_network
+    from trainable.objectives.plugin_loss import try_loss
 
     found: list[str | None] = []
     for config in configs:
         try:
             try_network(config)
+            try_loss(config)
             found.append(None)
         except UserError as problem:
             found.append(str(problem))
@@ -61,7 +63,9 @@ def _here(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _kind(config: Config) -> str:
-    return " ".join(str(value) for _, value in (*config.network, ("size", config.size)))
+    own = own_hyperparameters(config, "loss")
+    loss = [("loss", config.loss), *own.items()] if config.loss in config.parts.losses else []
+    return " ".join(str(value) for _, value in (*config.network, ("size", config.size), *loss))
 
 
 def _recall() -> set[str]:

@@ -2,7 +2,7 @@
 
 from trainable.config import Config
 from trainable.errors import UserError
-from trainable.networks.registry import ARCHITECTURES
+from trainable.networks.registry import network_of
 from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.recipes.cutmix import Cutmix
 from trainable.recipes.cyclemix import Cyclemix
@@ -25,9 +25,10 @@ RECIPES: dict[str, type[Recipe]] = {
 
 def build_recipe(config: Config, network: ScribbleNetwork, objective: Objective, autocast: Autocast) -> Recipe:
     """The recipe of a config around a network that is on its device already."""
-    if config.recipe != "supervised" and ARCHITECTURES[config.architecture].loss is not None:
+    if config.recipe != "supervised" and network_of(config).loss is not None:
         raise UserError(
             f"recipe = {config.recipe}: needs logits, but architecture = {config.architecture} has a loss of its own; "
             "use recipe=supervised"
         )
-    return RECIPES[config.recipe](network, config, objective, autocast)
+    kind: type[Recipe] = config.parts.recipes.get(config.recipe) or RECIPES[config.recipe]
+    return kind(network, config, objective, autocast)

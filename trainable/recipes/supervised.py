@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from trainable.networks.registry import ARCHITECTURES
+from trainable.networks.registry import network_of
 from trainable.recipes.recipe import Recipe
 
 
@@ -10,7 +10,7 @@ class Supervised(Recipe):
     """The usual recipe, and the only one of networks that have a loss of their own."""
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        own = ARCHITECTURES[self.config.architecture].loss
+        own = network_of(self.config).loss
         if own is None:
             return self.objective(self.predict(images, labels), labels, images)
         with self.autocast():

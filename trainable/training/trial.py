@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.augmentation.batches import BatchStream
-from trainable.config import UNSCORED, Config
+from trainable.config import UNSCORED, Config, make_config
 from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
 from trainable.errors import FoldFailed, UserError
@@ -255,7 +255,7 @@ class FoldTrial:
         } | ({"classes": list(self.data.task.classes)} if self.data.task.declared else {})
 
     def _refuse_foreign(self, state: checkpoint.State, source: Path) -> None:
-        theirs, ours = dict(checkpoint.config_of(state)), dict(self.config)
+        theirs, ours = dict(make_config(state["config"], self.config.plugins)), dict(self.config)
         decisive = [key for key in ours if key not in UNSCORED and theirs[key] != ours[key]]
         differences = [f"{key} = {theirs[key]!r}, not {ours[key]!r}" for key in decisive]
         if state["data_hash"] != self.data.hash:

@@ -20,7 +20,7 @@ def test_a_network_is_exported_or_says_why_not(architecture, tmp_path):
     config = tiny_network(architecture)
     if (reason := ARCHITECTURES[architecture].no_onnx) is not None:
         with pytest.raises(UserError, match=reason):
-            need_onnx(architecture)
+            need_onnx(config)
         return
     weights = build_network(config, [100.0], [50.0], seed=0).state_dict()
     state = {"config": config.model_dump(mode="json"), "weights": weights}
