@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_its_shell_commands_pass_the_check(steps):
     for command in arguments(steps, "RUN"):
         assert not (errors := shellcheck(f"{command}\n")), errors
     assert json.loads(arguments(steps, "CMD")[0])[:3] == ["python", "-m", "search"]
+
+
+def test_the_documented_commands_build_and_run_this_image(steps):
+    """No container tool is needed for this; the programs inside are checked with all documented commands."""
+    text = (ROOT / "docs" / "container.md").read_text()
+    blocks = re.findall(r"```\n(.*?)```", text, re.S)
+    commands = [shlex.split(line) for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    (build,) = [words for words in commands if words[:2] == ["podman", "build"]]
+    image = f"scribble-search:{PROJECT['project']['version']}"
+    assert build[2:] == ["--file", "Containerfile", "--tag", image, "."]
+    assert commands.index(["python", "-m", "cluster", "files", "Containerfile", "--out", "."]) < commands.index(build)
+    runs = [words for words in commands if words[:2] == ["podman", "run"]]
+    assert len(runs) == 2
+    (home,) = {folder for folder in arguments(steps, "WORKDIR") if folder != "/src"}
+    for words in runs:
+        assert words[words.index(image) + 1 :][:2] == ["python", "-m"]
+        mounts = [words[n + 1].split(":") for n, word in enumerate(words) if word == "--volume"]
+        assert mounts and all(inside.startswith(f"{home}/") for _, inside in mounts)
 
 
 @pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])
