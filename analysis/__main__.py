@@ -9,20 +9,25 @@ from analysis.ensembles import mask_commands
 from analysis.ensembles.mask_commands import Device
 from analysis.tuning.command import refine
 from search.commands.options import RUNS, Output, Root, RunName
-from trainable.exit_codes import Version
+from trainable.exit_codes import Completion, Version
 from trainable.exit_codes import run as run_program
-from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say, talk
+from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say, talk, value_text
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def analysis(version: Version = False) -> None:
+def analysis(version: Version = False, completion: Completion = False) -> None:
     """Analyse a run: winner, comparisons, report, ensemble, export."""
 
 
 @app.command()
-def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
+def best(
+    run: RunName,
+    root: Root = RUNS,
+    output: Output = Format.table,
+    details: Annotated[bool, typer.Option("--details", help="Also list why configs are incomplete.")] = False,
+) -> None:
     """The winner, the set that it cannot be distinguished from, how sure that is, and what the other configs lack.
 
     JSON is the content of selection.json; CSV has a row per config, best first.
@@ -33,6 +38,7 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     from analysis.answer.published import published_figures
     from analysis.answer.published import rows as published_rows
     from analysis.answer.selection import select
+    from analysis.answer.summary_text import details as incomplete
     from analysis.answer.summary_text import lines, table
     from search.run_storage.find_runs import find_run
     from search.runs.run_tables import read_run
@@ -47,7 +53,9 @@ def best(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None
     else:
         for line in lines(tables, selection):
             print(line)
-        print_table(table(tables, selection))
+        print_table(table(tables, selection), droppable=tables.parameters)
+        for line in incomplete(tables, selection) if details else ():
+            print(line)
         if figures := published_figures(tables):
             print_table(published_rows(figures), "published figures beside ours")
     for note in selection.notes:
@@ -196,11 +204,12 @@ app.command()(mask_commands.evaluate)
 @app.command()
 def export(
     run: RunName,
-    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier export of the same config.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
     root: Root = RUNS,
     config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Also write the ensemble as ONNX.")] = True,
     refine: mask_commands.Refine = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier export.")] = False,
     output: Output = Format.table,
 ) -> None:
     """Write a folder to retrain the winner and to predict with it, with a README.
@@ -212,11 +221,11 @@ def export(
     from search.runs.run_tables import read_run
 
     with talk.status("exporting"):
-        facts = write_export(read_run(find_run(run, root)), config, out, onnx, refine)
+        facts = write_export(read_run(find_run(run, root)), config, out, onnx, refine, force)
     if output is Format.json:
         print_json(facts)
     else:
-        print_rows([{"fact": key, "is": str(value)} for key, value in facts.items()], output)
+        print_rows([{"fact": key, "is": value_text(value)} for key, value in facts.items()], output)
     if "refinement" in facts:
         say("predict refines its masks as refinement.json says; none of it is inside ensemble.onnx")
     say(f"{out}: export of config {facts['config']}; {out}/README.md describes its use")

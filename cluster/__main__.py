@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from trainable.errors import UserError
-from trainable.exit_codes import WRONG, Version, run
+from trainable.exit_codes import WRONG, Completion, Version, run
 from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, progress_bar, say
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -17,7 +17,7 @@ Output = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 
 @app.callback()
-def cluster(version: Version = False) -> None:
+def cluster(version: Version = False, completion: Completion = False) -> None:
     """Start clusters, plan their capacity and check their nodes."""
 
 

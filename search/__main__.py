@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
+from search.commands.doctor_report import doctor_report
 from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
 from search.commands.replay import replay
 from search.commands.run_commands import curves, ledger, list_runs, status, stop, watch
 from search.commands.submit import submit
-from trainable.exit_codes import INTERRUPTED, Version
+from trainable.errors import UserError
+from trainable.exit_codes import INTERRUPTED, Completion, Version
 from trainable.exit_codes import run as run_program
-from trainable.printing import Format, print_csv, print_json, say
+from trainable.printing import Format, print_csv, print_json, say, talk
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def search(version: Version = False) -> None:
+def search(version: Version = False, completion: Completion = False) -> None:
     """Plan, run, watch and replay hyperparameter searches."""
 
 
@@ -29,7 +31,8 @@ def plan(
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
     slots: Annotated[
-        int | None, typer.Option("--slots", help="Fold trials that train at once (default: as many as fit here).")
+        int | None,
+        typer.Option("--slots", help="Plan other machines that train so many fold trials at once (default: this one)."),
     ] = None,
     output: Output = Format.table,
 ) -> None:
@@ -42,11 +45,14 @@ def plan(
 
     Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
     """
-    from search.planning.plan import PlanOptions, make_plan
-    from search.planning.plan_output import COLUMNS, document, lines, rows
+    from search.planning.plan import PlanOptions, check_cores, make_plan
+    from search.planning.plan_output import COLUMNS, document, lines, missing_data, rows
     from spaces.load import load_space
 
-    made = make_plan(load_space(space, assignments or []), PlanOptions(step_seconds, calibrate, slots))
+    loaded = load_space(space, assignments or [])
+    if slots is None:
+        check_cores(loaded.settings.resources)
+    made = make_plan(loaded, PlanOptions(step_seconds, calibrate, slots))
     if output is Format.json:
         print_json(document(made))
     elif output is Format.csv:
@@ -54,6 +60,8 @@ def plan(
     else:
         for label, text in lines(made):
             print(f"{label:<12}{text}")
+    if slots is None and (missing := missing_data(loaded)):
+        raise UserError(missing)
     overrides = [argument for assignment in assignments or [] for argument in ("--set", assignment)]
     say(f"\nNext: python -m search launch {shlex.join([space, *overrides])}")
 
@@ -72,6 +80,9 @@ def launch(
         str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto.")
     ] = None,
     plain: Plain = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before a run that is expected to take days on this machine.")
+    ] = False,
     dashboard: Annotated[
         bool,
         typer.Option(
@@ -85,12 +96,15 @@ def launch(
 
     Example: python -m search launch quickstart
     """
+    from search.run_storage.find_runs import refuse_run
     from search.terminal.plain_view import print_outcome, print_resume_command
     from search.terminal.watch import show_run
     from spaces.load import load_space
 
+    refuse_run(space, root)
     loaded = load_space(space, assignments or [])
-    from search.commands.launch import LaunchOptions, launch_space  # late: errors in the space are reported first
+    from search.commands.launch import launch_space  # late: errors in the space are reported first
+    from search.commands.launch_checks import LaunchOptions
     from search.planning.plan import PlanOptions
 
     options = LaunchOptions(
@@ -101,6 +115,7 @@ def launch(
         address=address or None,
         dashboard=dashboard,
         show=partial(show_run, plain=plain),
+        confirm=partial(_confirm, asks=sys.stdin.isatty() and talk.is_terminal and not yes),
     )
     try:
         run, policy, outcome = launch_space(loaded, options)
@@ -110,7 +125,15 @@ def launch(
     raise typer.Exit(print_outcome(run, policy, outcome, sys.argv[1:]))
 
 
-for command in (plan, launch, submit, status, watch, stop, list_runs, ledger, curves, replay):
+def _confirm(warning: str, asks: bool) -> None:
+    """Show the warning, and on a terminal ask whether to go on."""
+    say(f"warning: {warning}")
+    if asks and not typer.confirm("Launch anyway?", err=True):
+        say("not launched")
+        raise typer.Exit(INTERRUPTED)
+
+
+for command in (plan, launch, submit, status, watch, stop, list_runs, ledger, curves, replay, doctor_report):
     app.command("list" if command is list_runs else None)(command)
 
 

@@ -25,7 +25,8 @@ def launch(
     are ``"key.path=value"`` as the command line takes them after ``--set``. Everything else is as in
     ``python -m search launch``. Whether the run ended, spent its budget or was interrupted is in ``status.state``.
     """
-    from search.commands.launch import LaunchOptions, launch_space
+    from search.commands.launch import launch_space
+    from search.commands.launch_checks import LaunchOptions
     from search.planning.plan import PlanOptions
     from search.terminal.watch import show_run
 

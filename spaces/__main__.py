@@ -11,7 +11,7 @@ from spaces.schema.reference import reference as keys
 from spaces.shipped import shipped_spaces
 from spaces.summary import config_count, problem_rows, rounded_rows, rows, summary
 from spaces.yaml_file.problems import SpaceError
-from trainable.exit_codes import WRONG, Version, run
+from trainable.exit_codes import WRONG, Completion, Version, run
 from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def spaces(version: Version = False) -> None:
+def spaces(version: Version = False, completion: Completion = False) -> None:
     """Check a space file, show its configs, list the shipped spaces and every key of a space file."""
 
 

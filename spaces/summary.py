@@ -9,7 +9,7 @@ from spaces.schema.schedulers import Section
 from spaces.schema.settings import Reference
 from spaces.space import Point, Space
 from spaces.yaml_file.problems import Problem, shown
-from trainable.printing import plural
+from trainable.printing import ABSENT, plural, value_text
 
 WIDTH = 84  # of the text of a line
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -56,11 +56,7 @@ def config_count(space: Space) -> str:
 
 
 def condition_text(condition: Condition) -> str:
-    return ", ".join(f"{name} = {' or '.join(map(_text, values))}" for name, values in condition.items())
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{name} = {' or '.join(map(value_text, values))}" for name, values in condition.items())
 
 
 def rows(points: list[Point]) -> list[dict[str, Any]]:
@@ -70,8 +66,8 @@ def rows(points: list[Point]) -> list[dict[str, Any]]:
 
 
 def rounded_rows(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows with numbers rounded for display."""
-    return [{key: f"{cell:.4g}" if isinstance(cell, float) else cell for key, cell in row.items()} for row in table]
+    """The same rows for display: numbers rounded, a dash for an inactive parameter."""
+    return [{key: ABSENT if cell == "" else value_text(cell) for key, cell in row.items()} for row in table]
 
 
 def problem_rows(problems: tuple[Problem, ...]) -> list[dict[str, str]]:
@@ -108,12 +104,12 @@ def _section(section: Section) -> str:
 
 
 def _budget(space: Space) -> str:
-    budget = space.settings.budget
+    budget, device = space.settings.budget, "CPU" if space.settings.resources.gpu == 0 else "GPU"
     parts = {
-        "GPU-hours": _number(budget.gpu_hours),
+        f"{device}-hours": _number(budget.gpu_hours),
         "of wall clock": None if budget.wall is None else _duration(budget.wall),
         "fold trials": _number(budget.trials),
-        "per GPU-hour": _number(budget.cost_per_gpu_hour),
+        f"per {device}-hour": _number(budget.cost_per_gpu_hour),
     }
     return ", ".join(f"{amount} {unit}" for unit, amount in parts.items() if amount is not None) or "none"
 

@@ -37,7 +37,7 @@ def test_the_tables_list_exactly_the_commands(program):
     app = importlib.import_module(f"{program}.__main__").app
     tables = "\n".join(line for line in README.splitlines() if line.startswith("|"))
     rows = re.findall(rf"python -m {program} (.*?) \|", tables)
-    named = set(re.findall(r"(?:^|/ `?)(\w+)", "\n".join(rows), re.M))
+    named = set(re.findall(r"(?:^|/ `?)([\w-]+)", "\n".join(rows), re.M))
     assert named == set(get_command(app).commands)
 
 

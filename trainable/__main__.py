@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trainable.errors import UserError
-from trainable.exit_codes import Version, run
+from trainable.exit_codes import Completion, Version, run
 from trainable.printing import Format, say
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def trainable(version: Version = False) -> None:
+def trainable(version: Version = False, completion: Completion = False) -> None:
     """Check a data set, make or import one, preview its augmentation, train one fold of one config."""
 
 

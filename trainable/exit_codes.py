@@ -1,6 +1,8 @@
 """The exit codes of all programs, and errors of the user without a traceback."""
 
 import gc
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -24,6 +26,27 @@ def _print_version(wanted: bool) -> None:
 
 Version = Annotated[
     bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+]
+
+
+def _install_completion(wanted: bool) -> None:
+    """The programs are completed as parts of one command, since a shell completes no module of Python."""
+    if not wanted:
+        return
+    if (script := shutil.which("scribble-search")) is None:
+        say("error: completion is of the scribble-search command, which is not on the PATH: pip install . installs it")
+        raise typer.Exit(WRONG)
+    raise typer.Exit(subprocess.run([script, "--install-completion"], check=False).returncode)
+
+
+Completion = Annotated[
+    bool,
+    typer.Option(
+        "--install-completion",
+        help="Complete scribble-search and all of its programs in this shell.",
+        callback=_install_completion,
+        is_eager=True,
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trainable.printing import talk
+from trainable.printing import digits, talk
 
 
 class Report(Protocol):
@@ -45,8 +45,8 @@ class _Bar:
     def report(self, report: Report) -> None:
         score = report.scores[self.metric]
         self.best = max(self.best, score)
-        words, best = report.words(brief=True), f"{self.best:.4f}"
-        self.progress.update(self.task, completed=report.step, words=words, score=f"{score:.4f}", best=best)
+        words, best = report.words(brief=True), digits(self.best)
+        self.progress.update(self.task, completed=report.step, words=words, score=digits(score), best=best)
 
 
 class _Lines:
@@ -60,13 +60,11 @@ class _Lines:
     def report(self, report: Report) -> None:
         steps, seconds = (self.before.step, self.before.seconds) if self.before else (0, 0.0)
         steps, seconds = report.step - steps, report.seconds - seconds
-        rate = steps * self.per_step / seconds if seconds > 0 else 0.0
         left = (self.total - report.step) * seconds / max(1, steps)
-        self.console.print(
-            f"step {report.step}/{self.total}  {report.words()}  {self.metric} {report.scores[self.metric]:.4f}  "
-            f"{rate:.1f} images/s  {_duration(left)} left",
-            markup=False,
-        )
+        # A report of the same images as the one before took no time, so it has no rate.
+        pace = f"  {steps * self.per_step / seconds:.1f} images/s  {_duration(left)} left" if seconds > 0 else ""
+        score = f"{self.metric} {digits(report.scores[self.metric])}"
+        self.console.print(f"step {report.step}/{self.total}  {report.words()}  {score}{pace}", markup=False)
         self.before = report
 
 

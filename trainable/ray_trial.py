@@ -60,8 +60,12 @@ class FoldTrial(tune.Trainable):
         self.reports = carried(_logged(job, training))
         self.arrived = False
 
+    def __repr__(self) -> str:
+        """The name in the dashboard's list of actors, which keeps what Ray is told when an actor starts."""
+        return f"{self.job['run']}: config {self.job['config_id']} fold {self.job['fold']} first"
+
     def step(self) -> dict[str, str]:
-        # An actor keeps the name of its first job; the dashboard shows this process title.
+        # The process has the name of the current job, for the dashboard's list of workers.
         ray._raylet.setproctitle(f"ray::{self.job['run']} config {self.job['config_id']} fold {self.job['fold']}")
         if not self.arrived:
             _check_machine(self.job)

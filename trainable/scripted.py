@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.config import made_of
 from trainable.errors import FoldFailed
+from trainable.printing import digits
 from trainable.storage.atomic_files import TEMPORARY, append_line
 from trainable.training.fold_log import note
 
@@ -87,7 +88,7 @@ def run_script(
             line = {**state["report"], "miou": state["report"]["score"]}
             append_line(folder / "metrics.jsonl", json.dumps(line))
             _write(folder / STATE, state)
-            note(folder, f"step {state['step']}: score {state['report']['score']:.4f}")
+            note(folder, f"step {state['step']}: score {digits(state['report']['score'])}")
             yield state["report"]
         if not keep_going(state["step"]):
             return

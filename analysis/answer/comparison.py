@@ -16,7 +16,7 @@ from analysis.statistics.paired import PairedTest, paired_test
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError
 from trainable.objectives.metrics import is_of_volumes, scores
-from trainable.printing import plural
+from trainable.printing import digits, plural, value_text
 
 WINNER, DEFAULT = "winner", "default"
 
@@ -100,16 +100,16 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
     tested = compared.tested
     if not math.isnan(tested.difference):
         folds = plural(tested.folds, "fold")
-        yield f"On {folds} that both have, the mean difference is {tested.difference:+.4f}."
+        yield f"On {folds} that both have, the mean difference is {digits(tested.difference, sign=True)}."
     if tested.folds > 1:
-        yield f"Corrected t-test: 95 % interval {tested.low:+.4f} to {tested.high:+.4f}, p = {tested.p:.3f}."
+        yield f"Corrected t-test: 95 % interval {_interval(tested.low, tested.high)}, p = {digits(tested.p)}."
     yield f"{tested.summary}."
     expected = compared.expected
     if expected is not None and not math.isnan(expected.mean):
         yield (
-            f"Over all folds, including forecasts of paused ones, the expected difference is {expected.mean:+.4f} "
-            f"(95 % interval {expected.low:+.4f} to {expected.high:+.4f}); "
-            f"A is better with probability {expected.chance:.2f}."
+            "Over all folds, including forecasts of paused ones, the expected difference is "
+            f"{digits(expected.mean, sign=True)} (95 % interval {_interval(expected.low, expected.high)}); "
+            f"A is better with probability {digits(expected.chance)}."
         )
     if count := len(compared.images):
         better = int((compared.images["difference"] > 0).sum())
@@ -170,7 +170,11 @@ def _notes(tables: RunTables, config: str, other: str, folds: pd.DataFrame, imag
 
 
 def _word(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return "none" if value is None else value_text(value)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{digits(low, sign=True)} to {digits(high, sign=True)}"
 
 
 def _plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

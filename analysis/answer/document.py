@@ -37,7 +37,7 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "default": selection.default,
         "noise": {"fold_trial_sd": plain(selection.effects.noise), "config_sd": plain(selection.effects.spread)},
         "incomplete": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.incomplete],
-        "gpu_seconds": float(tables.trials["seconds"].sum()),
+        "gpu_seconds": tables.status.score_table.spent,
         "notes": list(selection.notes),
     } | _basis(tables, selection)
 
@@ -80,7 +80,7 @@ def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]
                 "low": None if shrunken is None else plain(shrunken["low"]),
                 "high": None if shrunken is None else plain(shrunken["high"]),
                 "best": None if shrunken is None else plain(shrunken["best"]),
-                "seconds": round(row["seconds"], 1),
+                "seconds": row["seconds"],
                 **{name: plain(row[name]) for name in tables.parameters},
             }
         )

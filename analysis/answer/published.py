@@ -10,6 +10,7 @@ from spaces.schema.parameters import holds
 from spaces.schema.settings import Reference
 from spaces.summary import condition_text
 from trainable.objectives.metrics import metrics_of
+from trainable.printing import digits
 
 NOT_RUN = "not run"
 
@@ -54,15 +55,15 @@ def documents(figures: Sequence[PublishedFigure]) -> list[dict[str, Any]]:
 
 
 def rows(figures: Sequence[PublishedFigure]) -> list[dict[str, str]]:
-    """The rows for people, with the figures as they were published; those of this run have four decimals."""
+    """The rows for people, with the figures as they were published; those of this run have four digits."""
     return [
         {
             "configs": each.where,
             "metric": each.metric,
             "published": f"{each.published:g}",
-            "ours": each.state if each.ours is None else f"{each.ours:.4f}",
-            "95 % interval": "" if each.low is None else f"{each.low:.4f} to {each.high:.4f}",
-            "difference": "" if each.difference is None else f"{each.difference:+.4f}",
+            "ours": each.state if each.ours is None else digits(each.ours),
+            "95 % interval": "" if each.low is None else f"{digits(each.low)} to {digits(each.high)}",
+            "difference": "" if each.difference is None else digits(each.difference, sign=True),
             "folds": "" if each.config is None else f"{each.folds} of {each.of}",
             "size": each.size or "",
             "images": "" if each.images is None else str(each.images),

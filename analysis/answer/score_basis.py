@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from search.runs.run_tables import RunTables
 from trainable.data.labelled import SCRIBBLES
+from trainable.printing import digits
 
 SCORES_FILE = "scores.json"
 
@@ -33,7 +34,7 @@ def validated(tables: RunTables, config: str) -> str:
         return ""
     return (
         f"On {tables.space.settings.validation}, which nothing was trained on or selected by, its {len(scores)} fold "
-        f"models have a mean {tables.metric} of {sum(scores) / len(scores):.4f}."
+        f"models have a mean {tables.metric} of {digits(sum(scores) / len(scores))}."
     )
 
 

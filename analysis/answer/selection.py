@@ -49,7 +49,7 @@ class Winner:
 
 @dataclass(frozen=True)
 class Selection:
-    """All statistics of one run; ``corrected`` is None if per-image counts are missing."""
+    """All statistics of one run; ``corrected`` is None if it cannot be known, which the notes explain."""
 
     winner: Winner | None
     effects: Effects
@@ -79,7 +79,9 @@ def select(tables: RunTables) -> Selection:
     others = [config for config in peers if config != winner.config]
     against = [*others, *([default] if default not in (None, winner.config, *others) else [])]
     comparisons = tuple(paired_test(full, winner.config, str(other)) for other in against)
-    corrected, why = corrected_score(tables, tables.complete(), tables.metric)
+    corrected, why = None, "only one config is complete, so its score cannot be corrected for being selected"
+    if len(complete := tables.complete()) > 1:
+        corrected, why = corrected_score(tables, complete, tables.metric)
     return Selection(
         winner, effects, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
     )

@@ -9,7 +9,7 @@ from analysis.answer.score_basis import scored_on_scribbles, validated
 from analysis.answer.selection import Selection, how_to_complete
 from search.runs.run_tables import RunTables
 from trainable.objectives.metrics import is_of_volumes
-from trainable.printing import plural
+from trainable.printing import ABSENT, digits, plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
 
@@ -21,11 +21,12 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield f"No config has all {tables.folds} folds at full length yet, so there is no winner."
         yield f"{how_to_complete(tables)}."
         return
-    named = ", ".join(f"{name} {value}" for name, value in winner.values.items()) or "the only one"
+    active = {name: text for name, text in tables.texts(winner.config).items() if text != ABSENT}
+    named = ", ".join(f"{name} {text}" for name, text in active.items()) or "the only one"
     yield f"The winner is {winner.config} ({named})."
-    sd = "" if math.isnan(winner.sd) else f" ± {winner.sd:.4f}"
+    sd = "" if math.isnan(winner.sd) else f" ± {digits(winner.sd)}"
     yield (
-        f"Its mean {metric} over {len(winner.folds)} folds is {winner.mean:.4f}{sd} (sd between folds); a fold "
+        f"Its mean {metric} over {len(winner.folds)} folds is {digits(winner.mean)}{sd} (sd between folds); a fold "
         f"is scored {tables.space.trainable.scored}."
     )
     yield from filter(None, (scored_on_scribbles(tables), validated(tables, winner.config)))
@@ -34,8 +35,8 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     corrected = selection.corrected
     if corrected is not None:
         yield (
-            f"Corrected for being selected as the best, its score is {corrected.estimate:.4f} "
-            f"(95 % interval {corrected.low:.4f} to {corrected.high:.4f}, over "
+            f"Corrected for being selected as the best, its score is {digits(corrected.estimate)} "
+            f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over "
             f"{'volumes' if is_of_volumes(metric) else 'images'})."
         )
     yield _peers(tables, selection)
@@ -48,10 +49,9 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
 
 def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
     """The best configs, the winner first; ``expected`` is the shrunk mean over all folds with its interval."""
-    rows = []
-    missing = {each.config: each.missing for each in selection.incomplete}
+    rows, incomplete = [], {each.config for each in selection.incomplete}
     for row in summary_rows(tables, selection)[:SHOWN]:
-        interval = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+        interval = "" if row["low"] is None else f"{digits(row['low'])} to {digits(row['high'])}"
         rows.append(
             {
                 "config": row["config"],
@@ -62,11 +62,17 @@ def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
                 "expected": row["expected"],
                 "95 % interval": interval,
                 "chance": "" if row["best"] is None else f"{row['best']:.0%}",
-                **{name: "" if row[name] is None else str(row[name]) for name in tables.parameters},
-                "missing": missing.get(row["config"], ""),
+                "missing": _missing(tables, row["config"]) if row["config"] in incomplete else "",
+                **tables.texts(row["config"]),
             }
         )
     return rows
+
+
+def details(tables: RunTables, selection: Selection) -> Iterator[str]:
+    """What each incomplete config of the table lacks, and why."""
+    shown = {row["config"] for row in summary_rows(tables, selection)[:SHOWN]}
+    yield from (f"{each.config}: {each.missing}" for each in selection.incomplete if each.config in shown)
 
 
 def unknown(tables: RunTables, selection: Selection) -> int:
@@ -84,6 +90,14 @@ def _peers(tables: RunTables, selection: Selection) -> str:
     best = "the best one of those with a score" if left else "the best one"
     undecided = plural(others, "other config")
     return f"{undecided} cannot be distinguished from it: the set contains {best} with a probability of 95 %.{rest}"
+
+
+def _missing(tables: RunTables, config: str) -> str:
+    """The folds without a score at full length, as short as a table needs it."""
+    if config in tables.failed():
+        return "failed"
+    left = [str(fold) for fold, score in tables.full().loc[config].to_dict().items() if math.isnan(score)]
+    return f"fold{'s' if len(left) > 1 else ''} {', '.join(left)}"
 
 
 def _role(selection: Selection, config: str) -> str:

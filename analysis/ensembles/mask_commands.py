@@ -36,6 +36,7 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, help="Images of one size per batch.")] = 8,
     device: Device = "auto",
     refine: Refine = True,
+    force: Annotated[bool, typer.Option("--force", help="Write into the folder of an ensemble or a run.")] = False,
 ) -> None:
     """Predict masks at the original size of the images; an interrupted command can be repeated and resumes.
 
@@ -56,6 +57,7 @@ def predict(
         batch,
         device,
         refine,
+        force,
     )
     with progress_bar("predicting") as progress:
         done = run_prediction(request, progress)

@@ -19,6 +19,7 @@ from analysis.ensembles.inputs import Input, find_inputs
 from analysis.ensembles.prediction import Predictor
 from analysis.ensembles.prediction_record import FULL, PROBABILITIES, RECORD
 from analysis.refinement.chain import Chain, as_rows
+from search.runs.run_folder import SPACE
 from trainable.data.class_colours import palette_image
 from trainable.data.dataset import UNLABELLED, BadFile, Pixels
 from trainable.errors import UserError
@@ -46,6 +47,7 @@ class Request:
     batch: int
     device: str
     refine: bool = True
+    force: bool = False
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Predicted:
 def predict(request: Request, progress: Progress) -> Predicted:
     """Write the missing masks."""
     ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta, request.refine)
+    if not request.force:
+        _check_out(request.out)
     inputs, problems = find_inputs(request.images, request.scribbles, needed=ensemble.sees_scribbles)
     record = _Record(request, ensemble)
     remove_partial(request.out)
@@ -80,6 +84,12 @@ def predict(request: Request, progress: Progress) -> Predicted:
     record.write()
     done.seen = sorted(record.seen)
     return done
+
+
+def _check_out(out: Path) -> None:
+    """Refuse to mix masks with the files of an ensemble or of a run."""
+    if found := [name for name in (FILE, MANIFEST, SPACE) if (out / name).exists()]:
+        raise UserError(f"--out {out}: contains {found[0]}, so it is no folder of masks; --force writes there anyway")
 
 
 def _probabilities(ensemble: Predictor, pixels: Pixels) -> Probability:

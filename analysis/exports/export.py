@@ -49,7 +49,9 @@ VERSION = 1
 NOT_INSIDE = "none"  # of the refinement is inside the ONNX file
 
 
-def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine: bool = True) -> dict[str, Any]:
+def export(
+    tables: RunTables, name: str | None, folder: Path, onnx: bool, refine: bool = True, force: bool = False
+) -> dict[str, Any]:
     """Write the folder and return the content of export.json; options are checked before anything is written."""
     manifest_is_all = "python -m analysis ensemble writes their manifest, which is all that predict needs"
     refuse_methods(tables.run, f"methods have nothing to retrain; {manifest_is_all}")
@@ -60,7 +62,7 @@ def export(tables: RunTables, name: str | None, folder: Path, onnx: bool, refine
     needs_models(run, config)
     space = pinned(tables, config)
     facts = _facts(run, config)
-    _take(folder, facts)
+    _take(folder, facts, force)
     _, manifest = assemble(run, [config], "none", folder, refine)
     ensemble = load_ensemble(folder, pick_device("cpu"), refine=refine)
     if ensemble.refinement:
@@ -118,13 +120,15 @@ def _facts(run: Run, config: str) -> dict[str, Any]:
     } | ({WEIGHTS: {started: weights[started]}} if started in weights else {})
 
 
-def _take(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Prepare the folder, which must be new, empty, or an earlier export of the same config."""
+def _take(folder: Path, facts: Mapping[str, Any], force: bool) -> None:
+    """Prepare the folder, which must be new or empty; with ``force``, files of an earlier export are replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; an export is a folder")
     if folder.is_dir() and any(folder.iterdir()):
-        if any(_before(folder).get(key) != facts[key] for key in SAME):
-            raise UserError(f"{folder}: is not empty and not an export of {facts['config']}; choose another folder")
+        if not force:
+            same = all(_before(folder).get(key) == facts[key] for key in SAME)
+            what = f"is an export of {facts['config']} already" if same else "is not empty"
+            raise UserError(f"{folder}: {what}; choose another folder, or --force replaces the files of an export")
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
     write_json(folder / FACTS, facts)

@@ -5,6 +5,7 @@ from typing import Any
 
 from analysis.refinement.chain import read_chain, words
 from spaces.space import Space
+from trainable.printing import digits
 
 TEXT = """# Config {config} of the run {run}
 
@@ -39,7 +40,7 @@ The commands assume that this folder contains `code`; DATA is the folder of the 
 | fold | {metric} |
 |---|---|
 {scores}
-| mean | {mean:.4f} |
+| mean | {mean} |
 
 {basis}On a CPU with the same versions the scores are bit-identical; on GPUs they differ by rounding.
 
@@ -92,8 +93,8 @@ def readme(
         name=space.settings.name,
         data=space.settings.data,
         metric=metric,
-        scores="\n".join(f"| {fold} | {score:.4f} |" for fold, score in sorted(scores.items())),
-        mean=sum(scores.values()) / len(scores),
+        scores="\n".join(f"| {fold} | {digits(score)} |" for fold, score in sorted(scores.items())),
+        mean=digits(sum(scores.values()) / len(scores)),
         onnx_row=ONNX_ROW.format(difference=facts["onnx_difference"], **shape) if onnx else "",
         onnx_command=ONNX_COMMAND.format(scribble="SCRIBBLE " if sees_scribbles else "") if onnx else "",
         scribbles="--scribbles SCRIBBLES " if sees_scribbles else "",

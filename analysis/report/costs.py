@@ -12,6 +12,7 @@ from search.runs.ledger import ledger
 from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
 from search.terminal.ledger_table import summary
+from trainable.printing import digits
 
 NAMES = {
     "done": "full length",
@@ -29,7 +30,8 @@ def costs(tables: RunTables) -> Section:
     seen = estimate_cost(tables.status)
     saved, share = (0.0, 1.0) if seen is None else (seen.saved, seen.share)
     spent = {part: share * seconds / 1e6 for part, seconds in found.totals().items() if seconds}
-    scale, unit = (3600, "GPU-hours") if sum(spent.values()) >= 3600 else (1, "GPU-seconds")
+    device = tables.status.device
+    scale, unit = (3600, f"{device}-hours") if sum(spent.values()) >= 3600 else (1, f"{device}-seconds")
     bars = [(NAMES.get(part, part), value / scale, COLOURS.get(part, OTHER)) for part, value in spent.items()]
     bars += [("saved against the grid", saved / scale, LINE)] if saved else []
     trace = {
@@ -38,17 +40,21 @@ def costs(tables: RunTables) -> Section:
         "y": [name for name, _, _ in bars],
         "x": [value for _, value, _ in bars],
         "marker": {"color": [colour for _, _, colour in bars]},
-        "text": [f"{value:,.1f}" for _, value, _ in bars],
+        "text": [digits(value) for _, value, _ in bars],
         "textposition": "auto",
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    busy = share * found.busy / 1e6
-    against = f", {duration(saved)} less than the full grid" if saved else ""
+    cost = tables.status.score_table.spent
+    rest = max(0.0, share * found.busy / 1e6 - cost)
+    against = f", {duration(saved, device)} less than the full grid" if saved else ""
     layout = {"xaxis": axis(unit, rangemode="tozero"), "yaxis": {"type": "category", "autorange": "reversed"}}
     caption = f"Time of the workers by the state of their fold trials. n = {len(found.accounts):,} fold trials. "
-    caption += f"{summary(found)}."
-    title = f"The search took {duration(busy)}{against}"
+    caption += (
+        "The cost is the time of reported training and evaluation, as budgets count it; starting workers and what "
+    )
+    caption += f"was not reported took {duration(rest, device)} more. {summary(found)}."
+    title = f"The search cost {duration(cost, device)}{against}"
     return Section(
         "costs", "Cost", [Figure("costs", title, caption, [trace], layout, 150 + 36 * len(bars)), *_dear(tables)]
     )
@@ -59,8 +65,8 @@ def _dear(tables: RunTables) -> list[Markup]:
     price = tables.space.settings.budget.cost_per_gpu_hour
     if price is None:
         return []
-    hours = (float(tables.trials["seconds"].sum()) + tables.status.pretraining_seconds) / 3600
-    return [Markup(f"<p>At {price:g} per GPU-hour that is {hours * price:,.2f}.</p>")]
+    hours = tables.status.score_table.spent / 3600
+    return [Markup(f"<p>At {price:g} per {tables.status.device}-hour that is {hours * price:,.2f}.</p>")]
 
 
 def provenance(tables: RunTables) -> Section:

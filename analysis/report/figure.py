@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from trainable.printing import ABSENT, digits, value_text
+
 # Figures name colours; page.html looks them up in its light or dark style.
 WINNER, SET, OTHER, INK, MUTED, LINE, FAILED = "$winner", "$set", "$other", "$ink", "$muted", "$line", "$failed"
 SCALE = [[0, "$low"], [1, "$set"]]
@@ -55,7 +57,7 @@ def sentence(text: str) -> Markup:
 
 
 def table(rows: Sequence[Mapping[Any, Any]], note: str = "") -> Markup:
-    """A table with a header; numbers are rounded to four decimals."""
+    """A table with a header; numbers have four significant digits."""
     if not rows:
         return Markup("")
     head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
@@ -84,9 +86,8 @@ def label(value: Any) -> str:
 
 def short(value: Any) -> str:
     """A value as short text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    return ABSENT if absent else value_text(value)
 
 
 def values_of(row: Mapping[Any, Any], names: Sequence[str]) -> str:
@@ -103,10 +104,10 @@ def whole_numbers(upto: int) -> dict[str, Any]:
     return {"tickformat": "d", "tick0": 0, "dtick": 1} if upto <= 20 else {"tickformat": "d"}
 
 
-def duration(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} GPU-hours"
-    return f"{seconds / 60:.1f} GPU-minutes" if seconds >= 90 else f"{seconds:.0f} GPU-seconds"
+def duration(seconds: float, device: str = "GPU") -> str:
+    """The time of a device, GPU or CPU."""
+    size, unit = (3600, "hours") if seconds >= 3600 else (60, "minutes") if seconds >= 90 else (1, "seconds")
+    return f"{digits(seconds / size)} {device}-{unit}"
 
 
 def _cell(value: Any) -> str:
@@ -114,7 +115,7 @@ def _cell(value: Any) -> str:
         return f"<td>{escape('' if value is None else str(value))}</td>"
     if isinstance(value, float) and math.isnan(value):
         return "<td></td>"
-    return f'<td class="number">{value:.4f}</td>' if isinstance(value, float) else f'<td class="number">{value}</td>'
+    return f'<td class="number">{digits(value) if isinstance(value, float) else value}</td>'
 
 
 def _plain(value: Any) -> Any:

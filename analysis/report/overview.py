@@ -182,8 +182,9 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")
     seen = estimate_cost(tables.status)
     if seen is not None:
-        share = f"{seen.spent / seen.grid:.0%} of the full grid's {duration(seen.grid)}" if seen.grid else ""
-        number, unit = duration(seen.spent).split(" ", 1)
+        device = tables.status.device
+        share = f"{seen.spent / seen.grid:.0%} of the full grid's {duration(seen.grid, device)}" if seen.grid else ""
+        number, unit = duration(seen.spent, device).split(" ", 1)
         yield _fact(number, unit, share)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
+from trainable.printing import digits
+
 ROPE = 0.005  # smaller differences are practically irrelevant
 LEVEL = 0.95
 
@@ -44,7 +46,8 @@ class PairedTest:
         probabilities = {f"{self.other} is better": self.left, f"{self.config} is better": self.right}
         probabilities[f"they differ by less than {ROPE:g}"] = self.rope
         statement = max(probabilities, key=lambda each: probabilities[each])
-        return f"{statement} with probability {probabilities[statement]:.2f}, on {self.folds} folds (p = {self.p:.3f})"
+        probability = digits(probabilities[statement])
+        return f"{statement} with probability {probability}, on {self.folds} folds (p = {digits(self.p)})"
 
 
 def paired_test(full: pd.DataFrame, config: str, other: str, rope: float = ROPE) -> PairedTest:

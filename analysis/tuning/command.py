@@ -6,7 +6,7 @@ import typer
 
 from analysis.ensembles.mask_commands import Device
 from search.commands.options import RUNS, Output, Root, RunName
-from trainable.printing import Format, print_csv, print_json, print_table, progress_bar, say, talk
+from trainable.printing import Format, digits, print_csv, print_json, print_table, progress_bar, say, talk
 
 
 def refine(
@@ -40,8 +40,8 @@ def refine(
         print_csv(rows(found))
     else:
         title = (
-            f"config {document['config']}: gain in {document['metric']}, from {document['score']:.4f}, on images that "
-            "the choice has not seen"
+            f"config {document['config']}: gain in {document['metric']}, from {digits(document['score'])}, on images "
+            "that the choice has not seen"
         )
         print_table(rows(found), title)
     for note in found.notes:

@@ -31,7 +31,7 @@ from trainable.data.decoded_images import Data
 from trainable.data.groups import GROUPS, read_groups
 from trainable.data.labelled import SCRIBBLES
 from trainable.machine.device import pick_device
-from trainable.printing import Progress
+from trainable.printing import Progress, digits
 from trainable.training.labels import scored
 
 
@@ -91,8 +91,9 @@ def summary(document: dict[str, Any]) -> str:
         return "Nothing helps: no chain of steps gains without a loss in its interval, so masks stay as they are."
     chain = document["tried"][-1]
     return (
-        f"Masks are refined by {chain['words']}: {document['metric']} {document['score']:.4f} "
-        f"{chain['gain']:+.4f} (95 % interval {chain['low']:+.4f} to {chain['high']:+.4f})."
+        f"Masks are refined by {chain['words']}: {document['metric']} {digits(document['score'])} "
+        f"{digits(chain['gain'], sign=True)} (95 % interval {digits(chain['low'], sign=True)} to "
+        f"{digits(chain['high'], sign=True)})."
     )
 
 

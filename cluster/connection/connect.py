@@ -22,7 +22,7 @@ from trainable.machine.versions import ROOMS
 HOME = Path(__file__).parents[2]
 CONNECT_SECONDS = 10.0
 HIGHEST_PORT = 65535
-NOT_RAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
+NOT_RAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED)
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set in a Ray job, which already carries the code
 
 
@@ -84,8 +84,12 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection(endpoint, timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise UserError(f"{address}: cannot reach Ray ({error}); is it running, and is the port open?") from None
-    if os.environ.get("RAY_USE_TLS", "0") in ("0", "") and _probe(build_address(*endpoint)) in NOT_RAY:
+        raise UserError(f"{address}: unreachable ({error}); is Ray running there, and is the port open?") from None
+    plain = os.environ.get("RAY_USE_TLS", "0") in ("0", "")
+    status = _probe(build_address(*endpoint)) if plain else None
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        raise UserError(f"{address}: unreachable, nothing answered there within {CONNECT_SECONDS:g} s")
+    if status in NOT_RAY:
         raise UserError(
             f"{address}: this is not Ray's GCS port; use the port of ray start --head (6379 by default), not that of "
             "the dashboard (8265) or of Ray Client (10001)"

@@ -89,6 +89,8 @@ class Submission:
             yield
         except (RuntimeError, ConnectionError, OSError, AuthenticationError) as problem:
             first = str(problem).strip().splitlines()[0]
+            if isinstance(problem, ConnectionError):
+                raise UserError(f"--address {self.address}: unreachable ({first}); is Ray running there?") from None
             raise UserError(
                 f"--address {self.address}: cannot submit jobs ({first}). Is it the dashboard of a Ray cluster, and is "
                 "the cluster's token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH?"

@@ -1,28 +1,27 @@
-"""Launching a space: check it, open or resume its run, and run the remaining jobs on Ray."""
+"""Launching a space: open or resume its run, and run the remaining jobs on Ray."""
 
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from search.commands.launch_checks import LaunchOptions, check_launch
+from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
 from search.engine.job_feed import EngineSettings
-from search.engine.listeners import Listeners, Notify, Outcome, broadcast
+from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.messages import Entrant, Finished, Job
-from search.planning.files import unlabelled_splits, weights_files
-from search.planning.gpu_memory import memory_candidates
-from search.planning.plan import PlanOptions
-from search.planning.plan_output import show_first
+from search.planning.files import unlabelled_splits
+from search.planning.plan_output import keep_first
 from search.planning.trial_kinds import kind_of
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import FOLDS, STOP_FILE, Run, check_run, record_launch
+from search.runs.run_folder import FOLDS, STOP_FILE, Run, record_launch
 from search.runs.study import Study, replay_lines
 from search.samplers.growing_study import GrowingStudy
 from search.samplers.proposals import ListProposals, Proposals, RandomProposals
@@ -32,26 +31,13 @@ from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.data.decoded_images import label_facts
 from trainable.data.folds import folds_of, load_folds, save_folds
-from trainable.data.labelled import SCRIBBLES, Labelled
+from trainable.data.labelled import Labelled
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target
 from trainable.printing import plural, say
 from trainable.storage.shared_file import SharedFile
 from trainable.storage.urls import is_url
-
-
-@dataclass(frozen=True)
-class LaunchOptions:
-    """The options of a launch; ``rebuild`` recreates a damaged journal from the fold folders."""
-
-    root: str
-    force_code: bool
-    rebuild: bool
-    plan: PlanOptions
-    address: str | None
-    dashboard: bool
-    show: Callable[[Run], AbstractContextManager[Notify]]
 
 
 def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Outcome]:
@@ -66,73 +52,87 @@ def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Out
 
 def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
-    kind = kind_of(space)
-    for warning in kind.check(space, memory_candidates(space)):
-        say(f"warning: {warning}")
-    data = kind.open(space)
-    data_hash = None if data is None else data.hash
-    if data is not None and data.scored_on == SCRIBBLES:
-        say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
-    weights = {} if data is None else weights_files(space)
-    contents = {name: file.hash for name, file in weights.items()}
-    check_run(space, run, data_hash, options.force_code, contents)
-    if data is not None:
-        kind.check_models(space, data, weights)
+    checked = check_launch(space, options, run)
     if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
-    with Journal(run.journal) as journal:
+    with Journal(run.journal) as journal, removed_unless_begun(run):
         policy = policy_of(space)
         replay_lines(policy, run.lines())
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
-        record_launch(run, space, data_hash, {} if data is None else label_facts(data), contents)
-        shipment = None if data is None else _shipment(space, run, data, weights)
-        show_first(run.folder, space, options.plan)
+        labels = {} if checked.data is None else label_facts(checked.data)
+        record_launch(run, space, checked.data_hash, labels, checked.contents)
+        keep_first(run.folder, checked.plan)
+        shipment = None if checked.data is None else _shipment(space, run, checked.data, checked.weights)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
             track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
             _proposals(space, run, policy) as (proposals, learn),
         ):
-            values: dict[str, Any] = {}
-
-            def admit(point: Point) -> None:
-                run.record_config(point)
-                values[point.id] = point.config.model_dump(mode="json")
-
-            def admit_new(point: Point) -> None:
-                admit(point)
-                learn()
-
-            for entrant in list(policy.score_table.entrants.values()):
-                admit(_recorded_point(space, entrant, run))
-            study = GrowingStudy(policy, journal, proposals, admit_new)
-            study.begin(host=socket.gethostname(), pid=os.getpid())
-            study.add_proposals()
-            configs = "as many configs as the budget allows"
-            if proposals.count is not None:
-                configs = plural(proposals.count, "config")
-            folds = plural(space.settings.folds, "fold")
-            say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
-            if (over := _already_over(policy)) is not None:
-                journal.append("end", reason=over.reason)
-                within = " within the budget" if over.budget_spent else ""
-                say(f"nothing left to run{within}, so Ray is not started")
-                return run, policy, over
-            if data is not None and options.address is None:  # on a cluster, the nodes fetch them
-                kind.fetch(space)
-            with options.show(run) as notice:
-                listeners = Listeners(broadcast(track, lambda event, facts: learn()), notice)
-                outcome = run_study(
-                    study,
-                    values,
-                    _settings(space, run),
-                    _target(space, options),
-                    listeners,
-                    shipment,
-                    partial(kind.footprint, space),
-                )
-                journal.append("end", reason=outcome.reason)  # before the view closes, to be in its last frame
+            study, values = _begin(space, run, Study(policy, journal), proposals, learn)
+            listener = broadcast(track, lambda event, facts: learn())
+            with failure_recorded(space, run, study):
+                outcome = _already_over(policy)
+                if outcome is None:
+                    outcome = _drive(space, options, run, study, values, listener, shipment)
+                else:
+                    journal.append("end", reason=outcome.reason)
+            tell_end(space, run, policy, outcome)
     return run, policy, outcome
+
+
+def _begin(
+    space: Space, run: Run, study: Study, proposals: Proposals, learn: Callable[[], None]
+) -> tuple[GrowingStudy, dict[str, Any]]:
+    """The study with its first configs, and the hyperparameters of each config."""
+    values: dict[str, Any] = {}
+
+    def admit(point: Point) -> None:
+        run.record_config(point)
+        values[point.id] = point.config.model_dump(mode="json")
+
+    def admit_new(point: Point) -> None:
+        admit(point)
+        learn()
+
+    for entrant in list(study.policy.score_table.entrants.values()):
+        admit(_recorded_point(space, entrant, run))
+    growing = GrowingStudy(study.policy, study.journal, proposals, admit_new)
+    growing.begin(host=socket.gethostname(), pid=os.getpid())
+    growing.add_proposals()
+    configs = "as many configs as the budget allows"
+    if proposals.count is not None:
+        configs = plural(proposals.count, "config")
+    folds = plural(space.settings.folds, "fold")
+    say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
+    return growing, values
+
+
+def _drive(
+    space: Space,
+    options: LaunchOptions,
+    run: Run,
+    study: GrowingStudy,
+    values: Mapping[str, Mapping[str, Any]],
+    listener: Listener,
+    shipment: Shipment | None,
+) -> Outcome:
+    """Train what remains on Ray."""
+    kind = kind_of(space)
+    if shipment is not None and options.address is None:  # on a cluster, the nodes fetch them
+        kind.fetch(space)
+    with options.show(run) as notice:
+        outcome = run_study(
+            study,
+            values,
+            _settings(space, run),
+            _target(space, options),
+            Listeners(listener, notice),
+            shipment,
+            partial(kind.footprint, space),
+        )
+        study.journal.append("end", reason=outcome.reason)  # before the view closes, to be in its last frame
+    return outcome
 
 
 def _recorded_point(space: Space, entrant: Entrant, run: Run) -> Point:
@@ -174,7 +174,11 @@ def _already_over(policy: Policy) -> Outcome | None:
     action = policy.next()
     if isinstance(action, Job):
         policy.lost(action)
-    return Outcome(action.reason, budget_spent=policy.score_table.exhausted) if isinstance(action, Finished) else None
+    if not isinstance(action, Finished):
+        return None
+    over = Outcome(action.reason, budget_spent=policy.score_table.exhausted)
+    say(f"nothing left to run{' within the budget' if over.budget_spent else ''}, so Ray is not started")
+    return over
 
 
 def _shipment(space: Space, run: Run, data: Labelled, weights: Mapping[str, SharedFile]) -> Shipment:

@@ -69,6 +69,7 @@ def submit(
             write_text(folder / SPACE, json.dumps(loaded.canonical() | data | named, indent=2) + "\n")
             # Ray sets RAY_ADDRESS for the job, so launch needs no --address.
             command = f"python -m search launch {SPACE} --plain --runs {shlex.quote(runs)}"
+            command += f"  # {loaded.settings.name}"  # the dashboard's list of jobs shows the command
             identity = submission.send(command, folder)
         say(f"{identity}: submitted to {address}")
     else:

@@ -77,11 +77,13 @@ def drive(
     shipment: Shipment | None = None,
 ) -> Outcome:
     """Run a study to its end on the Ray cluster this process is connected to."""
-    for allotment in capacity():
+    allotments = capacity()
+    for allotment in allotments:
         kind = f" on {allotment.kind}" if allotment.kind else ""
         cores = "1 core" if allotment.cpus == 1 else f"{allotment.cpus:g} cores"
         gpus = "1 GPU" if allotment.gpus == 1 else f"{allotment.gpus:g} GPUs"
         say(f"{plural(allotment.slots, 'fold trial')} at once{kind}, each with {cores} and {gpus}")
+    study.trains_on("GPU" if any(allotment.gpus for allotment in allotments) else "CPU")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are in the journal and the fold folders
     monitor = Monitor(study.policy.score_table, Metrics(settings.folder.name))
     all_listeners = replace(listeners, on_event=broadcast(FoldLog(settings.folder), monitor, listeners.on_event))

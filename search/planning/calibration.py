@@ -24,14 +24,14 @@ def remembered(space: Space, shapes: Sequence[Shape]) -> dict[Shape, StepTime]:
 
 
 def calibrated(
-    space: Space, configs: Mapping[Shape, Config], order: Sequence[Shape], data: Path | None
+    space: Space, configs: Mapping[Shape, Config], order: Sequence[Shape], data: Path | None, most: int = MAX_SHAPES
 ) -> tuple[str, dict[Shape, StepTime]]:
-    """The device and the step times measured on it, in this order within the time limit.
+    """The device and the step times measured on it, of so many shapes in this order within the time limit.
 
     A separate process measures them, because torch keeps memory of the GPU until its process ends.
     """
     times: dict[Shape, StepTime] = {}
-    device, started, shapes = "", time.monotonic(), order[:MAX_SHAPES]
+    device, started, shapes = "", time.monotonic(), order[:most]
     settings, threads = space.settings, threads_of(space)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, progress_bar("measuring steps") as progress:
         for number, shape in enumerate(shapes):

@@ -9,7 +9,7 @@ from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, threads_of
 from search.planning.files import fold_models
 from search.planning.fold_trials import download
 from search.planning.gpu_memory import memory_candidates
-from search.planning.label_check import incomparable, metric_problems, split_here
+from search.planning.label_check import fold_problems, incomparable, metric_problems, split_here
 from search.planning.step_seconds import Durations, StepEstimates, check_options, duration
 from spaces.space import Point, Space
 from trainable.config import ImageConfig
@@ -34,7 +34,7 @@ def check_image_space(space: Space, configs: Iterable[ImageConfig]) -> list[str]
     split = split_here(space)
     if split is None:
         return []
-    problems = list(metric_problems(space, split))
+    problems = [*metric_problems(space, split), *fold_problems(space, split)]
     for config in {(config.method, config.inputs): config for config in configs}.values():
         try:
             check_images(config, split, space.settings.validation)
@@ -61,7 +61,7 @@ def fetch_image_weights(space: Space) -> None:
     download(network for network in networks if network is not None)
 
 
-def estimate_images(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
+def estimate_images(space: Space, points: Sequence[Point], stated: float | None, calibrate: int) -> StepEstimates:
     """Stated times take precedence over measured ones, then assumed ones."""
     check_options(stated, calibrate)
     folder = data_folder(str(space.settings.data))

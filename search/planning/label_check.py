@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from spaces.space import Space
 from trainable.config import STRIDE, Config
 from trainable.data.dataset import Split, auto_size, open_split
+from trainable.data.folds import check_folds
 from trainable.errors import UserError
 from trainable.objectives.metrics import known_metric
 from trainable.storage.cached_copies import data_folder
-from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input
+from trainable.training.labels import COPIES, check_batch, check_labels, check_validation, copies_its_input
 
 
 def check_space_labels(space: Space, configs: Iterable[Config]) -> list[str]:
@@ -17,8 +18,9 @@ def check_space_labels(space: Space, configs: Iterable[Config]) -> list[str]:
     if split is None:
         return []
     configs = list(configs)
-    kinds = {(c.supervision, c.inputs, c.class_weights): c for c in configs}
-    problems = dict.fromkeys([*_problems(space, split, kinds.values()), *_size_problems(split, configs)])
+    kinds = {(c.supervision, c.inputs, c.class_weights, c.tau): c for c in configs}
+    of_configs = [*_size_problems(split, configs), *_batch_problems(space, split, configs)]
+    problems = dict.fromkeys([*_problems(space, split, kinds.values()), *of_configs])
     if problems:
         raise UserError("\n".join(problems))
     warnings = [COPIES] if any(copies_its_input(config) for config in kinds.values()) else []
@@ -48,8 +50,26 @@ def metric_problems(space: Space, split: Split) -> Iterator[str]:
         yield str(error)
 
 
+def fold_problems(space: Space, split: Split) -> Iterator[str]:
+    try:
+        check_folds(split, space.settings.folds)
+    except UserError as error:
+        yield str(error)
+
+
+def _batch_problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator[str]:
+    """The largest batch of each kind of supervision is the one that may be too large."""
+    largest = {config.supervision: config for config in sorted(configs, key=lambda config: config.batch_size)}
+    for config in largest.values():
+        try:
+            check_batch(config, split, space.settings.folds)
+        except UserError as error:
+            yield str(error)
+
+
 def _problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator[str]:
     yield from metric_problems(space, split)
+    yield from fold_problems(space, split)
     if space.settings.validation is not None:
         try:
             check_validation(split, space.settings.validation)

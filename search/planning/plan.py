@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from search.planning.calibration import MAX_SHAPES
 from search.planning.pretraining import Pretraining, estimate_pretraining
 from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds, worlds_for
 from search.planning.step_seconds import StepEstimates
@@ -16,8 +17,11 @@ from spaces.schema.schedulers import Grid
 from spaces.schema.settings import Resources
 from spaces.space import Point, Space
 from trainable.errors import UserError
-from trainable.machine.hardware import accelerators, cores
+from trainable.machine.hardware import accelerators, cores, device_kind
+from trainable.printing import plural, say
 
+DAY = 86_400.0
+SLOWEST = {"GPU": 20.0, "CPU": 1500.0}  # how many times as long as is assumed a step may take, by the device
 OPEN_ENDED_SAMPLE = 100  # configs that represent a space that proposes configs until its budget is spent
 
 
@@ -28,6 +32,7 @@ class PlanOptions:
     step_seconds: float | None = None
     calibrate: bool = False
     slots: int | None = None
+    shapes: int = MAX_SHAPES  # measured at most
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Plan:
     slots: int
     affordable: float | None = None  # configs that an open-ended run could train in full
     pretraining: Pretraining | None = None  # what its usages do not include
+    device: str = "GPU"  # whose hours are counted, or CPU
 
     @property
     def trials(self) -> int | None:
@@ -70,6 +76,37 @@ class Plan:
 
 def make_plan(space: Space, options: PlanOptions) -> Plan:
     """Plan a space without starting anything; steps are measured only with ``calibrate``."""
+    plan = _plan(space, options)
+    elsewhere = options.slots is not None or plan.estimates.elsewhere  # on other machines than this one
+    return replace(plan, device="GPU" if elsewhere and space.settings.resources.gpu != 0 else _device(space))
+
+
+def plan_launch(space: Space, options: PlanOptions) -> Plan:
+    """The plan of a launch on this machine: if it might take days, a few steps are measured unless they are known."""
+    plan = make_plan(space, options)
+    if plan.estimates.source != "assumed":
+        return plan
+    slower = SLOWEST[_device(space)] * plan.mean(lambda usage: usage.gpu_seconds) / slots_here(space.settings.resources)
+    if slower <= DAY:
+        return plan
+    say("measuring a few steps, since this run might take days on this machine")
+    return make_plan(space, replace(options, calibrate=True, shapes=1))
+
+
+def check_cores(resources: Resources) -> None:
+    """Refuse more cores for a fold trial than this machine has."""
+    if not isinstance(resources.cpu, str) and resources.cpu > cores():
+        raise UserError(
+            f"resources.cpu = {resources.cpu:g}: this machine has {plural(cores(), 'core')}; "
+            "a cluster with larger machines is joined with launch --address"
+        )
+
+
+def _device(space: Space) -> str:
+    return "CPU" if space.settings.resources.gpu == 0 else device_kind()
+
+
+def _plan(space: Space, options: PlanOptions) -> Plan:
     if options.slots is not None and options.slots < 1:
         raise UserError(f"--slots {options.slots}: must be at least 1")
     limits = limits_of(space)
@@ -81,7 +118,7 @@ def make_plan(space: Space, options: PlanOptions) -> Plan:
     )
     kind = kind_of(space)
     warnings = kind.check(space, (point.config for point in sample))
-    estimates = kind.estimate(space, sample, options.step_seconds, options.calibrate)
+    estimates = kind.estimate(space, sample, options.step_seconds, options.shapes if options.calibrate else 0)
     estimates = replace(estimates, notes=(*estimates.notes, *warnings))
     slots = options.slots or (1 if estimates.elsewhere else slots_here(space.settings.resources))
     if points is None:

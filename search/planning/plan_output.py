@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search.planning.plan import Plan, PlanOptions, make_plan
+from search.planning.plan import DAY, Plan, PlanOptions, make_plan, plan_launch
 from search.planning.pretraining import Pretraining
 from search.planning.rehearsal import KINDS
 from search.planning.step_seconds import duration
@@ -12,28 +12,51 @@ from search.replay.timetable import Usage
 from spaces.schema.samplers import GridSampler
 from spaces.space import Space
 from spaces.summary import summary
-from trainable.printing import plural, say
+from trainable.printing import device_time, plural, say
 from trainable.storage.atomic_files import write_json
 
 PLAN = "plan.json"
 COLUMNS = ("figure", "grid", "expected", "low", "high")
 
 
-def show_first(folder: Path, space: Space, options: PlanOptions) -> None:
-    """Print the plan before a launch and write it to the run folder.
+def show_first(folder: Path, space: Space, options: PlanOptions, here: bool = True) -> Plan | None:
+    """Print the plan before a launch, on this machine if ``here``; None if the run has one from its first launch.
 
-    The file keeps the plan from before the first trial, to compare it with what the run took. A resumed run, perhaps
-    with another budget or on another machine, is planned again only if ``options`` say so, and the file stays.
+    A resumed run, perhaps with another budget or on another machine, is planned again only if ``options`` say so.
     """
     path = folder / PLAN
     if path.exists() and options == PlanOptions():
         say(f"plan: {path}, from the first launch")
-        return
-    plan = make_plan(space, options)
+        return None
+    plan = plan_launch(space, options) if here else make_plan(space, options)
     for line in brief(plan):
         say(f"plan: {line}")
-    if not path.exists():
-        write_json(path, document(plan))
+    return plan
+
+
+def keep_first(folder: Path, plan: Plan | None) -> None:
+    """Write the plan from before the first trial, to compare it with what the run took; a later one is not kept."""
+    if plan is not None and not (folder / PLAN).exists():
+        write_json(folder / PLAN, document(plan))
+
+
+def too_long(plan: Plan) -> str | None:
+    """A warning if the run is expected to take more than a day on this machine."""
+    wall = plan.mean(lambda usage: usage.wall)
+    if plan.estimates.source == "assumed" or wall <= DAY:
+        return None
+    return (
+        f"this run is expected to take {duration(wall)} on this machine; --set budget.wall=12h would end it after 12 "
+        "hours, and it can be resumed on another machine"
+    )
+
+
+def missing_data(space: Space) -> str | None:
+    """Why a plan on this machine's data cannot be launched here; data in an object store are fetched later."""
+    data = str(space.settings.data)
+    if not space.trainable.needs_data or "://" in data or Path(data).is_dir():
+        return None
+    return f"data: {data}: no such folder, so this space cannot be launched here; --set data=... names another one"
 
 
 def document(plan: Plan) -> dict[str, Any]:
@@ -55,6 +78,7 @@ def document(plan: Plan) -> dict[str, Any]:
         else {"encoders": plan.pretraining.encoders, "gpu_hours": plan.pretraining.seconds / 3600},
         "expected_trials": figures["trials"]["expected"],
         "share": expected / grid if grid else None,
+        "device": plan.device,
         "slots": plan.slots,
         "step_seconds": {
             "seconds": durations.step,
@@ -96,14 +120,14 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
     settings = dict(summary(plan.space))
     found = [
         ("plan", f"{plan.space.settings.name}: {_counts(plan)}"),
-        ("full grid", _open_ended(plan) if plan.grid is None else _takes(plan, plan.grid.gpu_seconds, plan.grid.wall)),
+        ("full grid", _grid(plan)),
         ("expected", _expected(plan)),
         ("scheduler", settings["scheduler"] + _rehearsed(plan)),
         ("a step", plan.estimates.description),
         *(("", note) for note in plan.estimates.notes),
     ]
     if plan.pretraining is not None:
-        found.insert(3, ("before", f"{_pretraining(plan.pretraining)}, in addition"))
+        found.insert(3, ("before", f"{_pretraining(plan.pretraining, plan.device)}, in addition"))
     if not isinstance(plan.space.settings.sampler, GridSampler):
         found.append(("sampler", f"{settings['sampler']}; the plan uses randomly drawn configs in its place"))
     if budget := _budget(plan):
@@ -117,25 +141,21 @@ def brief(plan: Plan) -> list[str]:
         share = "" if plan.grid is None else f"; expected to train {_share(plan)} of the grid"
         found = [f"{_counts(plan)}{share}; step times on this machine are unknown, --calibrate measures them"]
     else:
-        grid = "" if plan.grid is None else f", full grid {hours(plan.grid.gpu_seconds)} GPU-hours"
+        grid = "" if plan.grid is None else f", full grid {device_time(plan.grid.gpu_seconds, plan.device)}"
         found = [
             f"{_counts(plan)}{grid}; expected {_expected(plan)}",
             "; ".join([f"a step {plan.estimates.description}", *plan.estimates.notes]),
         ]
     if plan.pretraining is not None and plan.estimates.source != "assumed":
-        found.insert(1, f"before: {_pretraining(plan.pretraining)}, in addition")
+        found.insert(1, f"before: {_pretraining(plan.pretraining, plan.device)}, in addition")
     return [*found, f"budget: {budget}"] if (budget := _budget(plan)) else found
 
 
-def _pretraining(found: Pretraining) -> str:
+def _pretraining(found: Pretraining, device: str) -> str:
     each = duration(found.seconds / found.encoders)
-    return f"pre-training of {plural(found.encoders, 'encoder')}, about {each} each, {hours(found.seconds)} GPU-hours"
-
-
-def hours(seconds: float) -> str:
-    """GPU-hours with three significant digits."""
-    value = seconds / 3600
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return (
+        f"pre-training of {plural(found.encoders, 'encoder')}, about {each} each, {device_time(found.seconds, device)}"
+    )
 
 
 def _counts(plan: Plan) -> str:
@@ -149,23 +169,26 @@ def _counts(plan: Plan) -> str:
 def _open_ended(plan: Plan) -> str:
     if plan.affordable is None:
         return "unknown: sampler.count does not limit the number of configs"
-    return f"unknown without sampler.count; the budget is enough for {plan.affordable:.3g} configs at full length"
+    return f"unknown without sampler.count; the budget is enough for {plan.affordable:.4g} configs at full length"
 
 
-def _takes(plan: Plan, seconds: float, wall: float, spread: str = "") -> str:
+def _takes(plan: Plan, time: str, seconds: float, wall: float) -> str:
     cost = "" if plan.cost_per_gpu_second is None else f", cost {seconds * plan.cost_per_gpu_second:,.2f}"
-    return f"{hours(seconds)} GPU-hours{spread}{cost}, {duration(wall)} on {plural(plan.slots, 'slot')}"
+    return f"{time}{cost}, {duration(wall)} on {plural(plan.slots, 'slot')}"
+
+
+def _grid(plan: Plan) -> str:
+    if plan.grid is None:
+        return _open_ended(plan)
+    seconds = plan.grid.gpu_seconds
+    return _takes(plan, device_time(seconds, plan.device), seconds, plan.grid.wall)
 
 
 def _expected(plan: Plan) -> str:
     spent = [usage.gpu_seconds for usage in plan.expected]
-    low, high = hours(min(spent)), hours(max(spent))
-    text = _takes(
-        plan,
-        plan.mean(lambda usage: usage.gpu_seconds),
-        plan.mean(lambda usage: usage.wall),
-        "" if low == high else f" ({low} to {high})",
-    )
+    mean = plan.mean(lambda usage: usage.gpu_seconds)
+    time = device_time(mean, plan.device, min(spent), max(spent))
+    text = _takes(plan, time, mean, plan.mean(lambda usage: usage.wall))
     if plan.grid is None or not plan.grid.gpu_seconds:
         return text
     return f"{text}, {_share(plan)} of the grid"
@@ -187,7 +210,7 @@ def _budget(plan: Plan) -> str:
     """Whether the budget ends the run; empty without a budget."""
     budget, ended_by = plan.space.settings.budget, plan.ended_by()
     texts = {
-        "gpu_hours": f"{budget.gpu_hours or 0:g} GPU-hours",
+        "gpu_hours": f"{budget.gpu_hours or 0:g} {plan.device}-hours",
         "wall": f"{duration(budget.wall or 0)} of wall-clock time",
         "trials": plural(budget.trials or 0, "fold trial"),
     }

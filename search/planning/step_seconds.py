@@ -65,8 +65,11 @@ def images_of(space: Space, points: Iterable[Point]) -> Images:
     return Images(folder, len(files.stems), size, len(files.task.classes))
 
 
-def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
-    """Stated times take precedence over measured ones, then remembered ones, then assumed ones."""
+def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, calibrate: int) -> StepEstimates:
+    """Stated times take precedence over measured ones, then remembered ones, then assumed ones.
+
+    ``calibrate`` is the number of shapes to measure at most.
+    """
     check_options(stated, calibrate)
     if not space.trainable.needs_data:
         return _scripted(points, stated, calibrate)
@@ -84,7 +87,7 @@ def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, 
         description = f"stated: {duration(stated)} for {subject}, evaluations included; others by batch x pixels"
     elif calibrate:
         configs = {shapes[point.id]: point.config for point in reversed(points)}
-        device, times = calibrated(space, configs, order, images.folder)
+        device, times = calibrated(space, configs, order, images.folder, calibrate)
         source = "measured here"
         description = f"measured here: {_measured(times, order, subject, held_out)}, on {device}"
     elif order[0] in (times := remembered(space, order)):
@@ -103,7 +106,7 @@ def estimate_steps(space: Space, points: Sequence[Point], stated: float | None, 
     return StepEstimates(by_config, source, description, largest, tuple(notes), elsewhere)
 
 
-def check_options(stated: float | None, calibrate: bool) -> None:
+def check_options(stated: float | None, calibrate: int) -> None:
     if stated is not None and not 0 < stated < float("inf"):
         raise UserError(f"--step-seconds {stated:g}: must be more than 0")
     if stated is not None and calibrate:
@@ -118,7 +121,7 @@ def duration(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds else "0 s"
 
 
-def _scripted(points: Sequence[Point], stated: float | None, calibrate: bool) -> StepEstimates:
+def _scripted(points: Sequence[Point], stated: float | None, calibrate: int) -> StepEstimates:
     if calibrate:
         raise UserError("--calibrate: nothing to measure, the script of a scripted fold trial sets its step time")
     by_config = {point.id: Durations(_scripted_seconds(point) if stated is None else stated, 0.0) for point in points}

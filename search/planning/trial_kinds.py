@@ -31,7 +31,7 @@ def _nothing(*arguments: Any) -> None:
 class TrialKind:
     """How a kind of fold trials is checked, prepared and estimated before it starts."""
 
-    estimate: Callable[[Space, Sequence[Point], float | None, bool], StepEstimates]
+    estimate: Callable[[Space, Sequence[Point], float | None, int], StepEstimates]
     open: Callable[[Space], Labelled | None] = _nothing
     # Raises one error for all mistakes in the data's labels, and returns warnings.
     check: Callable[[Space, Iterable[Any]], list[str]] = lambda space, configs: []

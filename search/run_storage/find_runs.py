@@ -21,6 +21,15 @@ def find_run(name: str, root: str) -> Run:
     raise UserError(f"{name}: no such run, here or in {root}.{did_you_mean(name, existing)}{listed}")
 
 
+def refuse_run(space: str, root: str) -> None:
+    """Refuse the name or the folder of a run where a space is expected."""
+    if Path(space).is_file():
+        return
+    for folder in [Path(space), *([] if is_url(root) else [Path(root, space)])]:
+        if is_run(folder):
+            raise UserError(f"{space}: is a run, not a space; to resume it: {Run(folder).resume_command}")
+
+
 def is_run(folder: Path) -> bool:
     return (folder / SPACE).exists()
 

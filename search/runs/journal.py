@@ -32,6 +32,10 @@ class Line:
     at: float
 
 
+class OtherVersion(UserError):
+    """A journal of another version, of which no record can be read."""
+
+
 class Journal:
     """A journal that is open for writing, by one process at a time."""
 
@@ -115,6 +119,8 @@ class Tail:
                 if self.skipped is None:
                     raise
                 self.skipped(str(damage))
+                if isinstance(damage, OtherVersion):
+                    return  # one line for the whole journal
 
 
 def read_journal(path: Path) -> list[Line]:
@@ -138,7 +144,9 @@ def _parse(path: Path, number: int, line: bytes) -> Line:
     try:
         value = _decode(line.decode())
         if (version := value.pop("v")) != VERSION:
-            raise UserError(f"{path}, line {number}: has version {version}, but this program reads version {VERSION}")
+            raise OtherVersion(
+                f"{path}: is of version {version} from line {number} on, but this program reads version {VERSION}"
+            )
         return Line(number, str(value.pop("kind")), value, float(value.pop("at")))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise UserError(

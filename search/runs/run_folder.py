@@ -23,7 +23,7 @@ STOP_FILE = "stop"
 CODE, DATA, WEIGHTS = "code", "data_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
 CHANGEABLE = (
-    *("data", "budget", "resources", "tracking", "references", "keep_probabilities"),
+    *("data", "budget", "resources", "tracking", "references", "keep_probabilities", "on_end"),
     PLUGINS,  # whose hashes are part of the code
     *("sampler.storage", "parameters.acceleration"),
 )

@@ -20,6 +20,7 @@ from spaces.space import Space
 from trainable.data.task import TWO_CLASSES, Task
 from trainable.errors import UserError
 from trainable.objectives.metrics import Counts, Scores, from_columns, scores, table_columns
+from trainable.printing import ABSENT, value_text
 
 IMAGES_FILE = "images.parquet"
 CURVES = ("config", "fold", "step", "score", "seconds")
@@ -56,6 +57,11 @@ class RunTables:
     def parameters(self) -> list[str]:
         """The parameters that vary, in the order of the space."""
         return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
+
+    def texts(self, config: str) -> dict[str, str]:
+        """The values of a config for people, with a dash for an inactive parameter."""
+        values = self.status.score_table.entrants[config].parameters
+        return {name: value_text(values[name]) if name in values else ABSENT for name in self.parameters}
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@
 """
 
 import math
+from collections.abc import Iterable
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,6 +15,8 @@ from search.runs.fold_states import FoldStates
 from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.study import replay_lines
+
+GPU = "GPU"
 
 
 class Status:
@@ -26,6 +29,7 @@ class Status:
         self.encoders, self.pretraining_seconds = 0, 0.0  # that were pre-trained, and the GPU-seconds that it took
         self._held: set[Cell] = set()  # outstanding, but waiting for one of them
         self.driven = False
+        self.device = GPU  # whose hours are counted
         self.ended = ""
         self._began = self._last = math.nan  # times of the latest driver
         self._before = 0.0  # seconds that earlier drivers ran
@@ -37,6 +41,8 @@ class Status:
             self._before, self._began = self._recorded, line.at
             self.driven, self.ended, self.workers = True, "", 0
             self._held.clear()
+        elif line.kind == "devices":
+            self.device = line.fields["device"]
         elif line.kind == "end":
             self.ended = line.fields["reason"]
         elif line.kind == "held":
@@ -101,6 +107,11 @@ class Status:
     @property
     def _recorded(self) -> float:
         return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
+
+
+def device_of(lines: Iterable[Line]) -> str:
+    """What a run trained on, GPU or CPU; runs of earlier versions did not record it."""
+    return next((str(line.fields["device"]) for line in reversed(list(lines)) if line.kind == "devices"), GPU)
 
 
 def status_of(run: Run) -> Status:

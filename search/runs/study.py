@@ -79,6 +79,10 @@ class Study:
         self.journal.append("pretraining", **fields)
         _pretraining(self.policy, fields)
 
+    def trains_on(self, device: str) -> None:
+        """Record what fold trials train on, GPU or CPU, which has no effect on the policy."""
+        self.journal.append("devices", device=device)
+
     def fault(self, job: Job, description: str) -> None:
         """Record that a fold trial failed and is retried, which has no effect on the policy."""
         self.journal.append("fault", config=job.config, fold=job.fold, fault=description)

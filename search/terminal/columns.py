@@ -9,6 +9,7 @@ from rich.text import Text
 from search.messages import Entrant
 from search.terminal.config_rows import ConfigRow
 from search.terminal.glyphs import STYLES, Glyphs, fit
+from trainable.printing import ABSENT, digits, value_text
 
 WIDE, MIDDLE = 100, 70  # terminal widths from which columns get wider
 SHORT_ID, MAX_VALUE, MIN_NAME = 6, 13, 6  # characters
@@ -35,22 +36,14 @@ class Layout:
 
 
 def parameters_of(entrants: Iterable[Entrant]) -> tuple[Parameter, ...]:
-    """The parameters that vary, in the order of the space; an inactive parameter counts as an empty value."""
+    """The parameters that vary, in the order of the space; being inactive counts as a value."""
     configs = [entrant.parameters for entrant in entrants]
     varying = []
     for name in dict.fromkeys(name for parameters in configs for name in parameters):
-        values = {plain(parameters[name]) if name in parameters else "" for parameters in configs}
+        values = {value_text(parameters[name]) if name in parameters else ABSENT for parameters in configs}
         if len(values) > 1:
             varying.append(Parameter(name, min(MAX_VALUE, max(map(cell_len, values)))))
     return tuple(varying)
-
-
-def plain(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ",".join(plain(each) for each in value)
-    return str(value)
 
 
 def layout_of(
@@ -60,7 +53,7 @@ def layout_of(
     folds = max(folds, len("folds"))
     rank = len(str(configs))
     config = longest_id if width >= WIDE else min(longest_id, SHORT_ID)
-    score = 14 + len(glyphs.spread) if width >= MIDDLE else 6
+    score = 16 + len(glyphs.spread) if width >= MIDDLE else 7
     note = 36 if width >= WIDE else 18 if width >= MIDDLE else 0
     name = MAX_VALUE if width >= WIDE else MIN_NAME
     parameters = tuple(Parameter(each.name, max(each.width, min(len(each.name), name))) for each in parameters)
@@ -76,12 +69,12 @@ def layout_of(
 
 def header(layout: Layout, width: int, glyphs: Glyphs) -> Text:
     names = [fit(parameter.name, parameter.width, glyphs, cut="").rstrip("_") for parameter in layout.parameters]
-    score = f"mean {glyphs.spread} sd" if layout.score > len("score") + 1 else "score"
+    score = f"mean {glyphs.spread} sd" if layout.score > 7 else "score"
     return _line(layout, ("#", "config", names, Text("folds"), score, "status"), "dim", width, glyphs)
 
 
 def row(layout: Layout, config_row: ConfigRow, parameters: Mapping[str, object], width: int, glyphs: Glyphs) -> Text:
-    values = [plain(parameters[each.name]) if each.name in parameters else "" for each in layout.parameters]
+    values = [value_text(parameters[n]) if (n := each.name) in parameters else ABSENT for each in layout.parameters]
     folds = Text()
     for cell in config_row.cells:
         folds.append(glyphs.of(cell.state, cell.progress), STYLES[cell.state])
@@ -97,11 +90,11 @@ def _score(config_row: ConfigRow, width: int, glyphs: Glyphs) -> str:
     value = config_row.score if config_row.mean is None else config_row.mean
     if value is None:
         return ""
-    text = f"{value:.4f}"
+    text = digits(value)
     if config_row.mean is None:
         detail = f" at {config_row.progress:.0%}"
     else:
-        detail = "" if config_row.sd is None else f" {glyphs.spread} {config_row.sd:.4f}"
+        detail = "" if config_row.sd is None else f" {glyphs.spread} {digits(config_row.sd)}"
     return text + detail if len(text + detail) <= width else text
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
+from trainable.printing import ABSENT
+
 STYLES = {"done": "green", "running": "bold cyan", "paused": "yellow", "failed": "bold red", "waiting": "dim"}
 
 NAMES = {"waiting": "not started"}  # states with a different name on the screen
@@ -38,7 +40,7 @@ def fit(text: str, width: int, glyphs: Glyphs, cut: str | None = None) -> str:
     """The text on one line, cut to this width, with control characters replaced by spaces."""
     clean = "".join(character if character.isprintable() else " " for character in text)
     if glyphs.ascii:
-        clean = clean.encode("ascii", "replace").decode()
+        clean = clean.replace(ABSENT, "-").encode("ascii", "replace").decode()
     if cell_len(clean) <= width:
         return clean
     end = glyphs.cut if cut is None else cut

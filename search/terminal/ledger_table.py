@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from search.runs.ledger import PARTS, Ledger
-from trainable.printing import plural
+from trainable.printing import digits, plural
 
 COLUMNS = (
     "config",
@@ -64,7 +64,7 @@ def table(found: Ledger) -> list[dict[str, str]]:
 
     def row(name: str, spent: Mapping[str, int]) -> dict[str, str]:
         columns = {**{part: spent[part] for part in parts}, "busy": sum(spent.values())}
-        return {"config": name, **{part: f"{value / 1e6:.1f}" for part, value in columns.items()}}
+        return {"config": name, **{part: digits(value / 1e6) for part, value in columns.items()}}
 
     shares = {part: f"{totals[part] / found.busy:.1%}" for part in parts}
     return [row("all", totals), {"config": "share", **shares}, *(row(name, spent) for name, spent in configs)]
@@ -76,7 +76,7 @@ def summary(found: Ledger) -> str:
     text = f"busy {found.busy / 1e6:.0f} s of {plural(found.workers, 'worker')} x {found.wall / 1e6:.0f} s"
     text += f" ({(found.busy - found.unseen) / full:.0%})" if full else ""
     if found.unseen:
-        text += f"; {found.unseen / 1e6:.1f} s of it while no driver was running"
+        text += f"; {digits(found.unseen / 1e6)} s of it while no driver was running"
     if found.cut:
         text += f"; {plural(found.cut, 'job')} ended with the driver, counted up to its last record"
         text += f" (at most {found.unknown / 1e6:.0f} s are missing)" if found.unknown else ""

@@ -6,7 +6,7 @@ from typing import Any
 from search.runs.fold_states import STATES
 from search.runs.run_folder import Run
 from search.runs.status import Status, status_of
-from trainable.printing import plural
+from trainable.printing import digits, plural
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
 COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")
@@ -32,11 +32,11 @@ def summary(status: Status) -> str:
     leader = status.leader
     best = "" if leader is None else f", leader {leader['id']}"
     if leader is not None and leader["mean"] is not None:
-        best += f" with {leader['mean']:.4f} on {plural(leader['folds'], 'fold')}"
+        best += f" with {digits(leader['mean'])} on {plural(leader['folds'], 'fold')}"
     configs = plural(len(status.score_table.entrants), "config")
-    spent = f"{status.score_table.spent:.0f} s"
+    spent = f"{digits(status.score_table.spent)} s"
     if status.pretraining_seconds:
-        spent += f", {status.pretraining_seconds:.0f} s of it pre-training {plural(status.encoders, 'encoder')}"
+        spent += f", {digits(status.pretraining_seconds)} s of it pre-training {plural(status.encoders, 'encoder')}"
     return f"{status.state}; {configs}, fold trials: {counts}; {spent}{best}"
 
 
@@ -49,7 +49,7 @@ def overview(run: Run) -> dict[str, Any]:
         "state": status.state,
         "configs": len(status.score_table.entrants),
         **{state: status.count(state) for state in STATES},
-        "gpu_seconds": round(status.score_table.spent, 1),
+        "gpu_seconds": status.score_table.spent,
         "leader": leader["id"] if leader else None,
     }
 
@@ -64,7 +64,7 @@ def rows(status: Status) -> list[dict[str, Any]]:
             "step": trial.step,
             "of": status.score_table.entrants[config].horizon,
             "score": None if math.isnan(trial.score) else trial.score,
-            "seconds": round(trial.seconds, 1),
+            "seconds": trial.seconds,
             "faults": trial.faults,
             "reason": status.reason(config, fold),
         }

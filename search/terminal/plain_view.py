@@ -11,9 +11,10 @@ from search.engine.listeners import Outcome, write_stderr
 from search.policies.contract import Policy
 from search.runs.journal import Line
 from search.runs.run_folder import Run
+from search.runs.status import device_of
 from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
-from trainable.printing import plural, print_table, say
+from trainable.printing import device_time, digits, plural, print_table, say, value_text
 
 FAILED, BUDGET = 1, 3
 
@@ -64,16 +65,22 @@ def describe(line: Line) -> str | None:
     return f"{fields['config']} fold {fields['fold']}  {describe_fold(fields)}" if describe_fold else None
 
 
+def exit_code(policy: Policy, outcome: Outcome) -> int:
+    if outcome.interrupted or outcome.budget_spent:
+        return INTERRUPTED if outcome.interrupted else BUDGET
+    return FAILED if policy.score_table.failed else 0
+
+
 def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequence[str]) -> int:
     """Print the outcome of a launch and the next command; returns the exit code."""
     score_table, answer = policy.score_table, policy.answer()
-    spent = f"{score_table.spent / 3600:.3f} GPU-hours"
+    spent = device_time(score_table.spent, device_of(run.lines()))
     configs = plural(len(score_table.entrants), "config")
     say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {configs} failed")
     if outcome.interrupted or outcome.budget_spent:
         hours = score_table.budget / 3600 if score_table.exhausted and score_table.budget else None
         print_resume_command(arguments, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
-        return INTERRUPTED if outcome.interrupted else BUDGET
+        return exit_code(policy, outcome)
     if answer.winner is None:
         say("no config is complete, so there is no winner")
     else:
@@ -81,25 +88,40 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
         peers = plural(len(answer.peers) - 1, "other config") if len(answer.peers) > 1 else "no other config"
         say(f"The winner is {answer.winner}; {peers} cannot be distinguished from it.")
     say(f"Next: python -m analysis report {run.address}")
-    return FAILED if score_table.failed else 0
+    return exit_code(policy, outcome)
 
 
 def print_resume_command(arguments: Sequence[str], override: str = "") -> None:
     say("All reports are saved. To resume:")
-    say(f"  python -m search {shlex.join([*arguments, *(['--set', override] if override else [])])}")
+    words = list(arguments)
+    if override:
+        words = [*_without_assignment(words, override.partition("=")[0]), "--set", override]
+    say(f"  python -m search {shlex.join(words)}")
+
+
+def _without_assignment(words: list[str], key: str) -> list[str]:
+    """The arguments without the options that set this key of the space."""
+    kept: list[str] = []
+    for word in words:
+        assigned = word.removeprefix("--set=")
+        if assigned.partition("=")[0].strip() == key and (assigned != word or kept[-1:] == ["--set"]):
+            del kept[len(kept) - (assigned == word) :]
+        else:
+            kept.append(word)
+    return kept
 
 
 def _row(policy: Policy, config: str, wins: bool) -> dict[str, Any]:
     scores = policy.score_table.scores(config)
     mean = sum(scores) / len(scores) if scores else None
-    parameters = {name: str(value) for name, value in policy.score_table.entrants[config].parameters.items()}
+    parameters = {name: value_text(value) for name, value in policy.score_table.entrants[config].parameters.items()}
     return {"config": config, "": "winner" if wins else "", "folds": len(scores), "mean": mean, **parameters}
 
 
 def _reported(fields: Mapping[str, Any]) -> str:
     if math.isnan(fields["score"]):
         return str(fields.get("stop", "failed: its score is not a number"))
-    score = f"step {fields['step']}  {fields['score']:.4f}"
+    score = f"step {fields['step']}  {digits(fields['score'])}"
     return f"{score}  {fields['stop']}" if "stop" in fields else score
 
 
@@ -111,6 +133,7 @@ _FOLD_EVENTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fault": lambda fields: f"fault: {fields['fault']}",
     "held": lambda fields: "waits for the encoder that another fold trial is pre-training",
     "pretraining": lambda fields: (
-        f"{'pre-trained its encoder' if fields['made'] else 'pre-training, to be resumed'} in {fields['seconds']:.0f} s"
+        f"{'pre-trained its encoder' if fields['made'] else 'pre-training, to be resumed'} "
+        f"in {digits(fields['seconds'])} s"
     ),
 }

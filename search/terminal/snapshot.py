@@ -13,10 +13,10 @@ from rich.text import Text
 from search.runs.cost_estimate import CostEstimate, estimate_cost
 from search.runs.fold_states import STATES
 from search.runs.status import Status
-from search.terminal.columns import Parameter, header, layout_of, parameters_of, plain, row
+from search.terminal.columns import Parameter, header, layout_of, parameters_of, row
 from search.terminal.config_rows import ConfigTable, config_table
 from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
-from trainable.printing import plural
+from trainable.printing import digits, plural, value_text
 
 MAX_CONFIGS = 12
 OTHER_LINES = 9  # lines above and below the configs
@@ -53,6 +53,7 @@ class Snapshot:
     field: ConfigTable
     parameters: tuple[Parameter, ...]
     values: Mapping[str, Mapping[str, object]]
+    device: str = "GPU"
 
 
 def take_snapshot(status: Status, title: str, most: int = MAX_CONFIGS) -> Snapshot:
@@ -70,6 +71,7 @@ def take_snapshot(status: Status, title: str, most: int = MAX_CONFIGS) -> Snapsh
         config_table(status, most),
         parameters_of(score_table.entrants.values()),
         {config: entrant.parameters for config, entrant in score_table.entrants.items()},
+        status.device,
     )
 
 
@@ -82,7 +84,7 @@ def draw(snapshot: Snapshot, elapsed: float, size: Size, notice: str = "") -> li
     return [
         _title(snapshot, elapsed, width, glyphs, notice),
         _bar(snapshot.estimate, width, glyphs),
-        _facts("GPU time", _spending(snapshot), width, glyphs),
+        _facts(f"{snapshot.device} time", _spending(snapshot), width, glyphs),
         _facts("leader", _leader(snapshot, glyphs), width, glyphs),
         _facts("folds", _counted(snapshot.counts), width, glyphs),
         Text(),
@@ -149,7 +151,7 @@ def _between(least: str, most: str) -> str:
 
 
 def hours(seconds: float) -> str:
-    """GPU-hours, or seconds if there are few of them."""
+    """Hours of a device, or seconds if there are few of them."""
     return f"{seconds:.0f} s" if seconds < HOUR / 20 else f"{seconds / HOUR:.2f} h"
 
 
@@ -160,10 +162,10 @@ def _leader(snapshot: Snapshot, glyphs: Glyphs) -> list[str]:
     done = sum(cell.state == "done" for cell in first.cells)
     parts = [first.config]
     if first.mean is not None:
-        spread = "" if first.sd is None else f" {glyphs.spread} {first.sd:.4f}"
-        parts.append(f"{first.mean:.4f}{spread} on {done} fold" + "s" * (done > 1))
-    values = snapshot.values[first.config]
-    return [*parts, *(f"{each.name} {plain(values[each.name])}" for each in snapshot.parameters if each.name in values)]
+        spread = "" if first.sd is None else f" {glyphs.spread} {digits(first.sd)}"
+        parts.append(f"{digits(first.mean)}{spread} on {done} fold" + "s" * (done > 1))
+    values, names = snapshot.values[first.config], (each.name for each in snapshot.parameters)
+    return [*parts, *(f"{name} {value_text(values[name])}" for name in names if name in values)]
 
 
 def _counted(counts: Mapping[str, int]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -11,6 +12,7 @@ from spaces.schema.samplers import GridSampler, Sampler
 from spaces.schema.schedulers import Grid, Scheduler, Section, from_list, from_name
 from spaces.schema.trainables import TRAINABLES
 from spaces.yaml_file.document import Document
+from spaces.yaml_file.problems import PASSWORD
 from spaces.yaml_file.rules import one_of, rule_of
 from trainable.config import Plugin, extended, plugins_of, recorded
 from trainable.errors import UserError
@@ -76,6 +78,18 @@ def _read_plugins(value: Any) -> tuple[Plugin, ...]:
     except UserError as problem:
         raise ValueError(str(problem)) from None
     return plugins
+
+
+def _hook(hook: str) -> str:
+    try:
+        words = shlex.split(hook)
+    except ValueError as error:
+        raise ValueError(f"must be a command or a URL ({error})") from None
+    if not words:
+        raise ValueError("must be a command or a URL")
+    if PASSWORD.search(hook):
+        raise ValueError("must not contain a password: put the URL into the environment, and write on_end: $NAME")
+    return hook
 
 
 def _as_tuple(value: Any) -> Any:
@@ -168,6 +182,11 @@ class Settings(Section):
         description="keep the probabilities of held-out images for analysis refine, in a run on a disk",
         json_schema_extra={"allowed": "true, false"},
     )
+    on_end: Annotated[str | None, AfterValidator(_hook)] = Field(
+        None,
+        description="a command, or a URL, that is told the outcome of every launch as JSON",
+        json_schema_extra={"allowed": "a command, http://..., https://... or $NAME of the environment"},
+    )
     references: Annotated[tuple[Reference, ...], BeforeValidator(from_list)] = Field(
         (),
         description="published figures that the report shows beside this run's; they decide nothing",
@@ -232,6 +251,8 @@ def _add_problem(document: Document, problem: Any) -> None:
 
 def _unknown_key(path: Sequence[Any], variant: str | None) -> str:
     section = path[0]
+    if len(path) == 1 and any(section in kind.config.model_fields for kind in TRAINABLES.values()):
+        return f"unknown key. Did you mean 'parameters.{section}'?"
     if len(path) == 1:
         return one_of(section, [*Settings.model_fields, *PARAMETER_KEYS], "key")
     if variant:

@@ -48,6 +48,15 @@ class Forbidden(UserError):
     """The space's ``forbid`` excludes a proposed config."""
 
 
+def without_passwords(value: Any) -> Any:
+    """The value with the passwords of URLs hidden in every text of it."""
+    if isinstance(value, dict):
+        return {key: without_passwords(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_passwords(each) for each in value]
+    return PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value
+
+
 def key_path(path: Sequence[str | int]) -> str:
     return ".".join(map(str, path))
 

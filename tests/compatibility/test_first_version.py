@@ -297,7 +297,7 @@ def test_the_space_of_an_old_export_is_the_exported_config():
 
 def test_an_old_export_can_be_overwritten_by_the_same_export(tmp_path):
     shutil.copytree("exported", tmp_path / "exported")
-    ask(analysis, "export", FINISHED, "--out", tmp_path / "exported", "--no-onnx")
+    ask(analysis, "export", FINISHED, "--out", tmp_path / "exported", "--no-onnx", "--force")
     now, then = (
         json.loads((folder / "export.json").read_text()) for folder in (tmp_path / "exported", Path("exported"))
     )

@@ -203,3 +203,9 @@ def test_a_method_that_cannot_be_run_is_reported_and_not_retried(job, worker):
     actor = worker(job("images", trainable="image", values={"method": "nearest", "walker_beta": 3.0}))
     result = unpacked(actor.step())
     assert result["failed"] == "refused" and "walker_beta: belongs to method = random_walker" in result["message"]
+
+
+def test_the_dashboard_names_an_actor_after_the_run_and_its_first_job(job):
+    trial = FoldTrial.__new__(FoldTrial)  # Tune's constructor would start the job
+    trial.job = job("fold")
+    assert repr(trial) == "demo: config 0123456789ab fold 0 first"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainable.data.groups import GROUPS, read_groups
+from trainable.data.groups import GROUPS, read_groups, read_volumes
 from trainable.errors import UserError
 from trainable.printing import plural
 from trainable.storage.atomic_files import write_json
 
 if TYPE_CHECKING:
+    from trainable.data.dataset import Split
     from trainable.data.labelled import Labelled
 
 VERSION = 1
@@ -57,6 +58,17 @@ def folds_of(data: Labelled, count: int, seed: int) -> Folds:
     if data.task.binary:
         return make_folds(data.foreground_shares, count, seed, data.hash, groups)
     return make_class_folds(data.class_shares, count, seed, data.hash, groups or {})
+
+
+def check_folds(split: Split, count: int) -> None:
+    """Raise an error if there are fewer images or groups than folds, which is known before anything is decoded."""
+    _check_count(split.images, count)
+    path = split.root / GROUPS
+    if path.exists():
+        _members(split.stems, read_groups(path, split.stems), count)
+    elif split.volumes_file is not None:
+        places = read_volumes(split.volumes_file, split.stems)
+        _members(split.stems, {stem: place.volume for stem, place in places.items()}, count)
 
 
 def _check_volumes(data: Labelled, groups: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ from trainable.images.results import PROBABILITIES, Result, keep, read_results, 
 from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.objectives.metrics import SELECTION, known_metric
-from trainable.printing import plural
+from trainable.printing import digits, plural
 from trainable.storage.atomic_files import append_line, write_text
 from trainable.training.fold_folder import METRICS_FILE, prepare, whole_lines, write_failure
 from trainable.training.fold_log import note
@@ -84,7 +84,7 @@ def segment_fold(
     note(folder, f"config {config.id} fold {fold} on {place}, from image {len(results)} of {len(order)}")
     if keep_probabilities and any(not (folder / PROBABILITIES / f"{each.stem}.npy").exists() for each in results):
         raise UserError(f"{folder}: holds images without their probabilities; choose another folder")
-    work = _Work(config, files, folder, folds, fold, order, place, keep_probabilities, weights)
+    work = _Work(config, files, folder, folds, fold, order, place, keep_probabilities, weights, metric)
     try:
         yield from _segment_all(work, results, until, keep_going)
     except (FloatingPointError, MemoryError, RuntimeError) as error:
@@ -108,6 +108,7 @@ class _Work:
     device: torch.device
     keep_probabilities: bool
     weights: Weights | None
+    metric: str
 
 
 def image_order(files: ImageFiles, folds: Folds, fold: int) -> list[str]:
@@ -139,7 +140,7 @@ def _segment_all(
         if report.finished:
             write_tables(work.folder, results, work.files, work.fold, step)
         append_line(work.folder / METRICS_FILE, json.dumps(report.as_dict()))
-        note(work.folder, f"step {step}: {report.words()}, miou {report.scores['miou']:.4f}")
+        note(work.folder, f"step {step}: {report.words()}, {work.metric} {digits(report.scores[work.metric])}")
         yield report
 
 

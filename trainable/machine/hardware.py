@@ -28,6 +28,11 @@ def accelerators() -> list[str]:
     return [card[2] for card in cards]
 
 
+def device_kind() -> str:
+    """What programs on this machine train on: GPU or CPU."""
+    return "GPU" if accelerators() else "CPU"
+
+
 def _names(uuid: str, wanted: list[str]) -> bool:
     """CUDA_VISIBLE_DEVICES also accepts the beginning of a GPU's UUID."""
     return any(word.startswith("GPU-") and uuid.startswith(word) for word in wanted)

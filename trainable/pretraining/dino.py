@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainable.printing import digits
+
 BOTTLENECK = 256
 CENTRE_DECAY = 0.9
 LEAST_INFORMATION = 0.005  # in nats; stages that learn begin above 0.01 and reach 0.1 to 0.5
@@ -92,8 +94,8 @@ class Signs:
     def __str__(self) -> str:
         most = math.log(self.outputs)
         return (
-            f"loss {self.loss:.4f}, entropy {self.entropy:.3f} of at most {most:.3f} "
-            f"(of the mean output {self.spread:.3f}), KL {self.divergence:.4f}"
+            f"loss {digits(self.loss)}, entropy {digits(self.entropy)} of at most {digits(most)} "
+            f"(of the mean output {digits(self.spread)}), KL {digits(self.divergence)}"
             + (", the same for every image" if self.collapsed else "")
         )
 

@@ -26,6 +26,7 @@ from trainable.errors import FoldFailed, UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.networks.weights_file import file_of, read_weights, source_of
 from trainable.objectives.metrics import SELECTION
+from trainable.printing import digits
 from trainable.storage.atomic_files import append_line, write_text
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
@@ -142,10 +143,11 @@ def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], 
     """Evaluate and record the report; after the last report, write the results of the fold."""
     report = trial.evaluate()
     append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
-    note(folder, f"step {report.step}: loss {report.loss:.4f}, {trial.metric} {report.scores[trial.metric]:.4f}")
+    score = digits(report.scores[trial.metric])
+    note(folder, f"step {report.step}: loss {digits(report.loss)}, {trial.metric} {score}")
     if report.finished:
         finish(trial, folder)
-        note(folder, f"finished at step {report.step}, best {trial.best.score:.4f} at step {trial.best.step}")
+        note(folder, f"finished at step {report.step}, best {digits(trial.best.score)} at step {trial.best.step}")
     return report
 
 

@@ -34,8 +34,18 @@ def check_labels(config: Config, split: Split) -> None:
     if config.class_weights is not None and len(config.class_weights) != classes:
         given = len(config.class_weights)
         problems.append(f"class_weights: {given} weights for {classes} classes ({', '.join(split.task.classes)})")
+    if classes > 2 and config.tau != Config.model_fields["tau"].default:
+        problems.append(f"tau = {config.tau:g}: is for two classes; of {classes} the most probable one is chosen")
     if problems:
         raise UserError("; ".join(problems))
+
+
+def check_batch(config: Config, split: Split, folds: int) -> None:
+    """Raise an error if a batch is larger than the images that some fold trains on, as far as files alone say."""
+    learnt_from = split.truth if config.supervision == MASKS else split.scribbles
+    held_out = -(-len(split.images) // folds) if len(learnt_from) == len(split.images) else 0
+    if config.batch_size > (training := len(learnt_from) - held_out) > 0:
+        raise UserError(f"batch_size: a batch of {config.batch_size} is larger than the {training} training images")
 
 
 def supervised(config: Config, data: Data) -> npt.NDArray[np.bool_]:

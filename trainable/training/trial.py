@@ -22,6 +22,7 @@ from trainable.networks.registry import build_network
 from trainable.networks.weights_file import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
+from trainable.printing import digits
 from trainable.recipes.registry import build_recipe
 from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
@@ -51,8 +52,8 @@ class Report:
         return {**values, **self.scores}
 
     def words(self, brief: bool = False) -> str:
-        text = f"epoch {self.epoch:.1f}  loss {self.loss:.4f}"
-        return text if brief else f"{text}  val {self.validation_loss:.4f}"
+        text = f"epoch {self.epoch:.1f}  loss {digits(self.loss)}"
+        return text if brief else f"{text}  val {digits(self.validation_loss)}"
 
 
 @dataclass

@@ -17,6 +17,7 @@ from analysis.statistics.bootstrap import bias_corrected
 from search.runs.run_tables import read_run
 from trainable.data.dataset import read_image
 from trainable.data.decoded_images import open_data
+from trainable.printing import digits
 from trainable.training.checkpoint import load_network
 from trainable.training.evaluate import evaluate
 
@@ -174,7 +175,8 @@ def test_the_validation_split_is_reported_separately(scribble_run):
     folder = scribble_run.folder / "configs" / winner
     scores = [json.loads((folder / f"fold_{fold}/scores.json").read_text())["best"]["validation"] for fold in range(3)]
     mean = np.mean([each["dice"] for each in scores])
-    sentence = f"On val, which nothing was trained on or selected by, its 3 fold models have a mean dice of {mean:.4f}."
+    sentence = "On val, which nothing was trained on or selected by, its 3 fold models have a mean dice of "
+    sentence += f"{digits(mean)}."
     assert sentence in program("best", scribble_run.folder).stdout
     document = json.loads(program("best", scribble_run.folder, "--format", "json").stdout)
     assert document["validation"] == {"split": "val", "folds": scores}

@@ -149,7 +149,7 @@ def test_without_models_or_data_the_numbers_stand_and_the_pictures_are_excused(c
 def test_a_run_without_models_is_compared_by_its_folds(tmp_path, program):
     run, pair = scored_run(tmp_path, LOSSES, [([0.80, 0.84, 0.88], 1.0), ([0.78, 0.83, 0.85], 1.0)])
     done = program(run.folder, *pair)
-    assert "the mean difference is +0.0200" in done.stdout
+    assert "the mean difference is +0.02" in done.stdout
     assert "images are not compared" in done.stderr and "no pictures" in done.stderr
     told = json.loads(program(run.folder, *pair, "--format", "json").stdout)
     assert told["images"] == [] and told["test"]["folds"] == 3

@@ -18,6 +18,7 @@ from search.runs.run_folder import ENVIRONMENT, SPACE
 from search.runs.run_tables import read_run
 from trainable.data.task import Task
 from trainable.objectives.metrics import scores, to_columns
+from trainable.printing import digits
 
 VALUES = {"kind": {"values": ["a", "b", "c", "d", "e"]}, "size": "96x64"}
 NAN = math.nan
@@ -108,7 +109,7 @@ def test_json_the_report_and_the_command_show_them(run_of):
     (section,) = [each for each in sections if each.name == "published"]
     assert section.title == "Published figures beside ours" in path.read_text()
     html = "".join(block.html for block in section.blocks)
-    assert f"<td>{first['ours']:.4f}</td>" in html and f"<td>{first['difference']:+.4f}</td>" in html
+    assert f"<td>{digits(first['ours'])}</td>" in html and f"<td>{digits(first['difference'], sign=True)}</td>" in html
     assert "0.12345" in html and "not run" in html and html.count("other images") == 1
     shown = CliRunner().invoke(app, ["best", str(tables.run.folder)], env={"COLUMNS": "250"})
     assert "published figures beside ours" in shown.stdout and "not run" in shown.stdout

@@ -75,6 +75,31 @@ def test_missing_folds_of_incomplete_configs_are_described(tmp_path):
     assert told[never] == "folds 0, 1, 2 not started"
 
 
+def test_best_lists_missing_folds_briefly_and_reasons_on_request(tmp_path):
+    scores = [(EVEN, 1.0), ([0.9, (0.5,), None], 1.0), ([0.9, NAN, None], 1.0)]
+    run, (_, paused, failed) = scored_run(tmp_path, {"pc": {"values": [1, 2, 3]}}, scores)
+    brief, full = program("best", run.folder).stdout, program("best", run.folder, "--details").stdout
+    row = next(line for line in brief.splitlines() if line.startswith(paused))
+    assert "folds 1, 2" in row and "failed" in next(line for line in brief.splitlines() if line.startswith(failed))
+    reason = f"{paused}: fold 1 paused at step 1 of 2 (paused: too far behind); fold 2 not started"
+    assert reason in full and full.startswith(brief) and reason not in brief
+
+
+def test_the_score_of_the_only_complete_config_is_not_called_corrected(tmp_path):
+    tables, selection, _ = select_from(tmp_path, LOSSES, [(EVEN, 1.0), ([0.7, None, None], 1.0)])
+    assert document(tables, selection)["corrected"] is None
+    assert "only one config is complete, so its score cannot be corrected for being selected" in selection.notes
+
+
+def test_inactive_parameters_and_small_numbers_are_readable(tmp_path):
+    parameters = {"kind": {"values": ["a", "b"]}, "rate": {"values": [1e-7], "when": {"kind": "b"}}}
+    run, (first, second) = scored_run(tmp_path, parameters, [(EVEN, 1.0), ([0.9, 0.8, 0.9], 1.0)])
+    lines = program("best", run.folder).stdout.splitlines()
+    assert any(line.startswith(first) and line.split()[-2:] == ["a", "–"] for line in lines)
+    assert any(line.startswith(second) and line.split()[-2:] == ["b", "1e-07"] for line in lines)
+    assert "(kind b, rate 1e-07)" in lines[0] and not any("None" in line for line in lines)
+
+
 def test_a_failed_config_cannot_win_though_all_its_folds_were_scored(tmp_path):
     _, selection, (_, dice) = select_from(tmp_path, LOSSES, [([0.9, 0.9, NAN], 1.0), (EVEN, 1.0)])
     assert selection.winner.config == dice

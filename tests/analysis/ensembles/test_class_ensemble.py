@@ -18,6 +18,7 @@ from trainable.data.dataset import read_image, read_scribble
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
+from trainable.printing import digits
 from trainable.training.checkpoint import load_network
 
 CLASSES = ("background", "ring", "core", "crescent")
@@ -220,4 +221,4 @@ def test_the_command_shows_dice_per_class_of_every_member(class_run, tmp_path):
     assert head.split() == ["config", "fold", "dice_volume", "miou", *(f"dice_volume_{name}" for name in CLASSES[1:])]
     rows = json.loads(program("ensemble", class_run.folder, "--out", tmp_path / "e", "--format", "json").stdout)
     for line, member in zip(done.stdout.splitlines()[2:5], rows["members"], strict=True):
-        assert line.split()[2] == f"{member['out_of_fold']['dice_volume']:.4f}"
+        assert line.split()[2] == digits(member["out_of_fold"]["dice_volume"])

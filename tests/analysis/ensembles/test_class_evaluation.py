@@ -15,6 +15,7 @@ from analysis.__main__ import app
 from trainable.data.groups import read_volumes
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
+from trainable.printing import digits
 
 NAMES = ("ring", "core", "crescent")
 
@@ -195,9 +196,9 @@ def test_the_tables_for_people_have_every_class_volume_and_the_confusion(masks, 
     assert ["class", "dice", "iou", "by", "volume", "boundary", "F1"] in lines
     for name in NAMES:
         values = [found[f"{metric}_{name}"] for metric in ("dice", "iou", "dice_volume", "boundary_f1")]
-        assert [name, *(f"{value:.4f}" for value in values)] in lines
+        assert [name, *(digits(value) for value in values)] in lines
     worst = found["per_volume"][0]
-    assert any(line[:3] == [worst["volume"], "4", f"{worst['dice']:.4f}"] for line in lines)
+    assert any(line[:3] == [worst["volume"], "4", digits(worst["dice"])] for line in lines)
     assert ["truth", "pixels", "background", *NAMES] in lines
     rows = list(
         csv.DictReader(io.StringIO(program("evaluate", masks, class_folder / "train", "--format", "csv").stdout))

@@ -129,6 +129,16 @@ def test_masks_of_other_options_are_not_mixed_in(analysis, ensemble, small_folde
         analysis(*words[:-1], "pictures")
 
 
+def test_masks_are_written_into_the_folder_of_an_ensemble_only_on_request(analysis, ensemble, small_folder, tmp_path):
+    folder = shutil.copytree(ensemble, tmp_path / "ensemble")
+    image = next(iter(sorted((small_folder / "train/images").iterdir())))
+    with pytest.raises(UserError, match=r"contains ensemble\.pt, so it is no folder of masks; --force"):
+        analysis("predict", ensemble, image, "--out", folder)
+    assert not (folder / f"{image.stem}.png").exists()
+    analysis("predict", ensemble, image, "--out", folder, "--force")
+    assert (folder / f"{image.stem}.png").exists()
+
+
 def test_scribbled_pixels_get_their_label_with_the_option(analysis, ensemble, small_folder, tmp_path):
     analysis("predict", ensemble, small_folder / "test1", "--out", "free")
     analysis("predict", ensemble, small_folder / "test1", "--out", "bound", "--respect-scribbles")

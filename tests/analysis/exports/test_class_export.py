@@ -17,6 +17,7 @@ from analysis.exports.onnx_export import SIZES, _sample, export_onnx
 from search.runs.run_tables import read_run
 from spaces.load import load_space
 from trainable.errors import UserError
+from trainable.printing import digits
 
 
 def program(*words):
@@ -120,7 +121,7 @@ def test_the_readme_has_the_commands_of_the_inputs_that_the_model_sees(exported,
     assert "predict .. IMAGES --scribbles SCRIBBLES --out masks\n" in both
     full = read_run(class_run).full()
     for fold, score in enumerate(full.loc[config_of(class_run, "image")]):
-        assert f"| {fold} | {score:.4f} |" in alone
+        assert f"| {fold} | {digits(score)} |" in alone
     assert "dice_volume at full length" in alone and "scribbled pixels" not in alone
 
 

@@ -24,6 +24,7 @@ from spaces.__main__ import app as spaces
 from spaces.load import load_space
 from trainable.data.folds import folds_of, load_folds
 from trainable.errors import UserError
+from trainable.printing import digits
 
 EVERYTHING = {
     "README.md",
@@ -110,7 +111,7 @@ def test_the_readme_names_hashes_versions_scores_and_commands(exported, small_ru
         assert part in text
     assert str(environment["commit"] or "COMMIT") in text
     for fold, score in enumerate(read_run(small_run).full().loc[winner]):
-        assert f"| {fold} | {score:.4f} |" in text
+        assert f"| {fold} | {digits(score)} |" in text
     requirements = (exported / "requirements.txt").read_text().splitlines()
     assert f"torch=={environment['packages']['torch']}" in requirements
     names = [line.split("==")[0] for line in requirements]
@@ -136,19 +137,21 @@ def test_the_onnx_script_alone_gives_the_masks_of_predict(exported, small_folder
     assert "torch" not in source and "trainable" not in source and "analysis" not in source
 
 
-def test_an_export_can_be_repeated_but_overwrites_nothing_else(exported, small_run, winner, tmp_path):
+def test_an_export_is_replaced_only_on_request_and_other_files_are_kept(exported, small_run, winner, tmp_path):
     folder = tmp_path / "again"
     program("export", small_run.folder, "--out", folder, "--no-onnx")
     (folder / "notes.txt").write_text("mine")
     (folder / "space.yaml").unlink()
     first = (folder / "ensemble.json").read_bytes()
-    program("export", small_run.folder, "--out", folder, "--no-onnx")
+    with pytest.raises(UserError, match=f"is an export of {winner} already; .* --force"):
+        program("export", small_run.folder, "--out", folder, "--no-onnx")
+    program("export", small_run.folder, "--out", folder, "--no-onnx", "--force")
     assert (folder / "notes.txt").read_text() == "mine" and (folder / "space.yaml").exists()
     assert (folder / "ensemble.json").read_bytes() == first
     assert "ensemble.onnx" not in (folder / "README.md").read_text()
     assert {path.name for path in folder.iterdir()} == EVERYTHING - {"ensemble.onnx", "predict_onnx.py"} | {"notes.txt"}
     other = next(each for each in read_run(small_run).complete() if each != winner)
-    with pytest.raises(UserError, match=f"not an export of {other}"):
+    with pytest.raises(UserError, match="is not empty"):
         program("export", small_run.folder, "--out", folder, "--config", other, "--no-onnx")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").write_text("")

@@ -104,7 +104,7 @@ def test_a_search_continues_without_its_submitter_and_is_found_again(submit, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--address", "http://127.0.0.1:9"), "cannot submit jobs"),
+        (("--address", "http://127.0.0.1:9"), "http://127.0.0.1:9: unreachable"),
         (("--address", "127.0.0.1"), "must be the URL of the dashboard"),
         (("--runs", "runs"), "must be an absolute path that all nodes share"),
     ],

@@ -224,7 +224,7 @@ def test_a_node_gets_the_code_of_this_machine(address, doctor, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--address", "127.0.0.1:1"], "127.0.0.1:1: cannot reach Ray"),
+        (["--address", "127.0.0.1:1"], "127.0.0.1:1: unreachable"),
         (["--address", "nonsense"], "--address nonsense: must be HOST:PORT"),
         (["--address", "ray://127.0.0.1:10001"], "--address ray://127.0.0.1:10001: must be HOST:PORT"),
         (["--address", "127.0.0.1:99999"], "--address 127.0.0.1:99999: must be HOST:PORT"),

@@ -197,3 +197,26 @@ def test_plan_and_launch_end_with_one_line_and_exit_code_2(
 def test_the_fixture_is_what_the_messages_name(class_folder):
     assert read_task(class_folder).classes == ("background", "ring", "core", "crescent")
     assert small_config(class_weights="1,2,2,2").class_weights == (1.0, 2.0, 2.0, 2.0)
+
+
+def test_a_batch_larger_than_the_training_images_of_a_fold_is_refused(small_folder):
+    images = len(list((small_folder / "train/images").iterdir()))
+    training = images - -(-images // 3)
+    check(small_folder, batch_size=training)
+    with pytest.raises(UserError, match=f"a batch of 100000 is larger than the {training} training images$"):
+        check(small_folder, batch_size={"values": [4, 100000]})
+
+
+def test_a_threshold_is_refused_for_several_classes(class_folder, small_folder):
+    check(small_folder, tau=0.4)
+    with pytest.raises(UserError, match=r"^tau = 0\.4: is for two classes; of 4 the most probable one is chosen$"):
+        check(class_folder, tau=0.4)
+
+
+def test_more_folds_than_groups_are_refused_before_anything_is_decoded(small_folder, tmp_path):
+    folder = shutil.copytree(small_folder, tmp_path / "grouped")
+    stems = sorted(path.stem for path in (folder / "train/images").iterdir())
+    rows = [f"{stem},{'left' if number % 2 else 'right'}" for number, stem in enumerate(stems)]
+    (folder / "train/groups.csv").write_text("\n".join(["stem,group", *rows]))
+    with pytest.raises(UserError, match="folds = 3: the images form only 2 groups, which are never split"):
+        check(folder)

@@ -1,18 +1,20 @@
 """The plan: the arithmetic of the grid, the expected usage, and the output."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from planned_space import GRID, STATED, space
 from typer.testing import CliRunner
 
 from search.__main__ import app
-from search.planning.plan import PlanOptions, make_plan, planned
-from search.planning.plan_output import PLAN, document, lines, show_first
+from search.planning.plan import PlanOptions, make_plan, plan_launch, planned
+from search.planning.plan_output import PLAN, document, keep_first, lines, show_first, too_long
 from search.policies.registry import SCHEDULERS
 from search.runs.study import entrant_of
 from search.samplers.proposals import RandomProposals
 from trainable.errors import UserError
+from trainable.preflight.step_times import StepTime
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +93,7 @@ def test_a_budget_caps_the_expected_usage_and_is_listed(budget, limit):
         assert set(plan.ended_by()) == set(budget) and "ends the run" in dict(lines(plan))["budget"]
         assert plan.grid == make_plan(many(4, scheduler="grid", budget={}), STATED).grid
     ample = make_plan(many(1, budget={"gpu_hours": 100}), STATED)
-    assert not ample.ended_by() and dict(lines(ample))["budget"] == "enough (100 GPU-hours)"
+    assert not ample.ended_by() and dict(lines(ample))["budget"] == "enough (100 CPU-hours)"
 
 
 def test_an_open_ended_space_is_planned_by_its_budget():
@@ -116,12 +118,12 @@ def test_the_table_is_a_few_lines():
     largest = next(point.id for point in planned(many(2)) if point.config.batch_size == 8)
     assert [f"{label:<12}{text}" for label, text in lines(plan)] == [
         "plan        hand: 8 configs x 2 folds = 16 fold trials, 1,600 steps",
-        "full grid   0.0333 GPU-hours, cost 1.20, 1 min on 2 slots",
-        "expected    0.01 GPU-hours, cost 0.36, 18 s on 2 slots, 30 % of the grid",
+        "full grid   0.03333 CPU-hours, cost 1.20, 1 min on 2 slots",
+        "expected    0.01 CPU-hours, cost 0.36, 18 s on 2 slots, 30 % of the grid",
         "scheduler   grid",
         f"a step      stated: 100 ms for the largest config, {largest} (batch 8 at 64x64, efficientnet-b2 unet), "
         "evaluations included; others by batch x pixels",
-        "budget      the limit of 0.01 GPU-hours ends the run; the run can be resumed with a larger budget",
+        "budget      the limit of 0.01 CPU-hours ends the run; the run can be resumed with a larger budget",
     ]
 
 
@@ -176,14 +178,48 @@ def test_a_network_too_deep_for_the_size_of_the_images_is_one_error(small_folder
 
 
 def test_a_launch_keeps_the_plan_that_was_made_before_its_first_trial(tmp_path, capsys):
-    show_first(tmp_path, space(), STATED)
+    keep_first(tmp_path, show_first(tmp_path, space(), STATED))
     first = (tmp_path / PLAN).read_text()
     assert json.loads(first)["trials"] == 8 and "8 fold trials" in capsys.readouterr().err
-    show_first(tmp_path, space(folds=3), PlanOptions())
+    assert show_first(tmp_path, space(folds=3), PlanOptions()) is None
     assert "from the first launch" in capsys.readouterr().err
-    show_first(tmp_path, space(folds=3), STATED)
+    keep_first(tmp_path, show_first(tmp_path, space(folds=3), STATED))
     assert "12 fold trials" in capsys.readouterr().err, "with options the plan is printed again"
     assert (tmp_path / PLAN).read_text() == first
+
+
+def test_a_run_that_takes_longer_than_a_day_is_named_so():
+    # 25,000 and 50,000 s in turn, 8 fold trials on two slots: the second one ends after 175,000 s.
+    assert too_long(make_plan(space(), replace(STATED, step_seconds=100.0))) is None
+    warning = too_long(make_plan(space(), replace(STATED, step_seconds=500.0)))
+    assert warning.startswith("this run is expected to take 2.03 d on this machine")
+    assert too_long(make_plan(space(budget={"wall": "12h"}), replace(STATED, step_seconds=500.0))) is None
+    assert too_long(make_plan(space(parameters={"steps": 10**9}), PlanOptions())) is None, "an A100 is assumed"
+
+
+def test_a_launch_measures_a_few_steps_if_it_might_take_days(monkeypatch):
+    measured = []
+
+    def measure(space, configs, order, data, most):
+        measured.append(order[:most])
+        return "a device", {shape: StepTime(60.0, 1.0, "today") for shape in order[:most]}
+
+    monkeypatch.setattr("search.planning.step_seconds.calibrated", measure)
+    assert plan_launch(space(), PlanOptions()).estimates.source == "assumed" and not measured
+    plan = plan_launch(space(parameters={"steps": 100_000}), PlanOptions())
+    assert plan.estimates.source == "measured here" and [len(shapes) for shapes in measured] == [1]
+    assert "is expected to take" in too_long(plan)
+
+
+def test_a_plan_for_data_that_do_not_exist_recommends_no_launch(written):
+    done = CliRunner().invoke(app, ["plan", written, "--step-seconds", "0.1"])
+    assert isinstance(done.exception, UserError) and "data: nowhere: no such folder" in str(done.exception)
+    assert "plan        hand: 4 configs" in done.stdout and "Next:" not in done.stderr
+
+
+def test_more_cores_than_the_machine_has_are_refused(written):
+    done = CliRunner().invoke(app, ["plan", written, "--set", "resources.cpu=9999"])
+    assert isinstance(done.exception, UserError) and "resources.cpu = 9999: this machine has" in str(done.exception)
 
 
 def test_a_random_run_is_planned_with_the_configs_it_will_train():

@@ -165,7 +165,7 @@ def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_tor
 
     def plan(*options):
         done = subprocess.run(
-            [sys.executable, "-c", program, "plan", str(path), "--format", "json", *options],
+            [sys.executable, "-c", program, "plan", str(path), "--slots", "1", "--format", "json", *options],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,

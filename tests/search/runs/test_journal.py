@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from search.runs.journal import Journal, is_driven, read_journal
+from search.runs.journal import Journal, Tail, is_driven, read_journal
 from trainable.errors import UserError
 
 
@@ -55,8 +55,14 @@ def test_other_damage_is_an_error_with_its_line(path, damage):
 
 def test_a_journal_of_another_version_is_refused(path):
     path.write_text(json.dumps({"v": 99, "kind": "begin"}) + "\n")
-    with pytest.raises(UserError, match="line 1: has version 99"):
+    with pytest.raises(UserError, match="is of version 99 from line 1 on"):
         read_journal(path)
+
+
+def test_every_record_of_another_version_is_one_problem(path):
+    path.write_text((json.dumps({"v": 99, "kind": "begin"}) + "\n") * 3)
+    problems = []
+    assert Tail(path, problems.append).read() == [] and len(problems) == 1
 
 
 def test_only_one_process_can_write_and_others_see_that_it_is_driven(path):

@@ -89,7 +89,7 @@ def test_an_interrupted_job_counts_until_the_last_record_of_its_driver_and_state
     assert seconds(result, "b") == {"kept": 12, "under_way": 0, "lost": 0, "overhead": 3, "unseen": 0}
     assert table(result)[1:3] == [
         {"config": "share", "paused": "73.7%", "lost": "18.4%", "overhead": "7.9%"},  # 28 + 7 + 3 = 38 s
-        {"config": "a", "paused": "16.0", "lost": "7.0", "overhead": "0.0", "busy": "23.0"},
+        {"config": "a", "paused": "16.00", "lost": "7.000", "overhead": "0", "busy": "23.00"},
     ]
     assert (result.cut, result.unknown, result.wall) == (2, 200_000_000, 23_000_000)
     assert "2 jobs ended with the driver" in summary(result) and "at most 200 s are missing" in summary(result)
@@ -137,7 +137,7 @@ def test_a_run_without_training_has_an_empty_ledger():
     for lines in ([], Driver().lines):
         result = ledger(lines)
         assert result.busy == 0 and document(result)["trials"] == []
-        assert table(result) == [{"config": "all", "busy": "0.0"}, {"config": "share"}]
+        assert table(result) == [{"config": "all", "busy": "0"}, {"config": "share"}]
 
 
 events = st.lists(

@@ -52,6 +52,7 @@ def test_the_last_override_wins(load):
             "scheduler.kep = 1: unknown key of scheduler foldrace. Did you mean 'keep'",
         ),
         ("sampler.count=3", "--set sampler.count=3: sampler.name: is required"),
+        ("batch_size=3", "--set batch_size=3: batch_size = 3: unknown key. Did you mean 'parameters.batch_size'?"),
         ("flods=3", "--set flods=3: flods = 3: unknown key. Did you mean 'folds'?"),
         (
             "parameters.pc.values=[1, 0]",

@@ -24,6 +24,7 @@ from trainable.images.pretrained.fold_models import open_fold_models
 from trainable.images.registry import METHODS
 from trainable.images.results import read_results, stored_masks
 from trainable.objectives.metrics import count, scores
+from trainable.printing import digits
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +243,8 @@ def test_slices_are_scored_by_volume_and_images_without_scribbles_count(class_fo
     *_, last = loop.segment_fold(config, files, folds, 0, tmp_path / "fold", metric="dice_volume", device="cpu")
     assert last.images == 8 and 0.2 < last.scores["dice_volume"] < 1
     assert "volume" in pd.read_parquet(tmp_path / "fold/images.parquet")
+    log = (tmp_path / "fold/log.txt").read_text()
+    assert f"8 images, dice_volume {digits(last.scores['dice_volume'])}" in log and "miou" not in log
 
 
 def test_data_without_scribbles_or_masks_are_refused_in_one_line(segment, small_folder, tmp_path):
