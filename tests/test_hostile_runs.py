@@ -1,6 +1,5 @@
 """A run folder from an untrusted source executes no code, and no name in it leads out of the folder."""
 
-import json
 import pickle
 import zipfile
 from contextlib import suppress
@@ -14,10 +13,12 @@ from scored_run import scored_run
 from analysis.ensembles.ensemble import load_ensemble, read_member
 from search.commands.launch import LaunchOptions, launch_space
 from search.planning.plan import PlanOptions
+from search.runs.journal import Journal
 from search.runs.recovery import recover
 from search.runs.run_tables import read_run
 from search.runs.status import status_of
 from trainable.errors import UserError
+from trainable.storage.checked_json import read_checked, write_checked
 from trainable.training.checkpoint import load_network
 from trainable.training.fold import train_fold
 
@@ -121,8 +122,8 @@ HOSTILE = [
 @pytest.mark.parametrize("hostile", HOSTILE, ids=repr)
 def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
     known = run.lines()[1].fields["config"]
-    with run.journal.open("a") as journal:
-        journal.write(json.dumps({"v": 1, "at": 1.8e9, "config": known, **hostile}) + "\n")
+    with Journal(run.journal) as journal:
+        journal.append(**{"config": known, **hostile})
     before = files_outside(tmp_path)
     for open_run in (status_of, launch):
         with pytest.raises(
@@ -137,16 +138,16 @@ def test_no_name_in_a_journal_leads_out_of_the_run(run, hostile, tmp_path):
 
 
 def test_a_config_with_the_id_of_another_is_not_trained(run, tmp_path):
-    with run.journal.open("a") as journal:
-        journal.write(json.dumps({"v": 1, "at": 1.8e9, **CONFIG, "config": "0" * 12}) + "\n")
+    with Journal(run.journal) as journal:
+        journal.append(**{**CONFIG, "config": "0" * 12})
     with pytest.raises(UserError, match=r"the parameters of config 000000000000 give the id \w{12}"):
         launch(run)
 
 
 def test_a_rebuilt_journal_uses_the_ids_computed_from_the_configs(run, tmp_path):
-    saved_config = json.loads(next(run.folder.glob("configs/*/config.json")).read_text())
+    saved_config = read_checked(next(run.folder.glob("configs/*/config.json")))
     (run.folder / "configs/..x").mkdir()
-    (run.folder / "configs/..x/config.json").write_text(json.dumps({**saved_config, "id": "../../x"}))
+    write_checked(run.folder / "configs/..x/config.json", {**saved_config, "id": "../../x"})
     before = files_outside(tmp_path)
     recover(run, run.space())
     assert {line.fields["config"] for line in run.lines() if line.kind == "config"} == {

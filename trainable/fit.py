@@ -20,6 +20,7 @@ from trainable.preflight.weights_check import check_weights
 from trainable.printing import Format, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked
 from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input, open_validation
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def fit_fold(request: Request, output: Format) -> int:
         say(f"error: {failure.message} ({failure.reason}); see also {folder / 'error.json'}")
         return 1
     if last is not None and last.finished:
-        summary = json.loads((folder / "scores.json").read_text())
+        summary = read_checked(folder / "scores.json")
         print_scores(summary, output, data.task, data.volumes is not None, request.metric)
         say(f"The results of this fold are in {folder}")
         return 0

@@ -14,15 +14,17 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainable.config import made_of
-from trainable.errors import FoldFailed
+from trainable.errors import FoldFailed, UserError
 from trainable.printing import digits
-from trainable.storage.atomic_files import TEMPORARY, append_line
+from trainable.storage.atomic_files import TEMPORARY
+from trainable.storage.checked_json import append_record, document_of, read_checked, read_lines, text_of
 from trainable.training.fold_log import note
 
 STATE = "last.json"
@@ -67,7 +69,7 @@ def run_script(
 ) -> Iterator[dict[str, Any]]:
     """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = _load(folder / STATE)
+    state = _load(folder)
     _align_reports(folder / "metrics.jsonl", state["step"])
     note(folder, f"scripted fold {fold}, from step {state['step']} of {script.steps}")
     if state["report"] is not None:
@@ -86,8 +88,8 @@ def run_script(
                 "finished": state["step"] == script.steps,
             }
             line = {**state["report"], "miou": state["report"]["score"]}
-            append_line(folder / "metrics.jsonl", json.dumps(line))
-            _write(folder / STATE, state)
+            append_record(folder / "metrics.jsonl", line)
+            _write_text(folder / STATE, document_of(state))
             note(folder, f"step {state['step']}: score {digits(state['report']['score'])}")
             yield state["report"]
         if not keep_going(state["step"]):
@@ -118,18 +120,21 @@ def run_stage(script: Script, values: Mapping[str, Any], fold: int, folder: Path
     yield {"pretraining": {"ready": True, "seconds": seconds}}
 
 
-def _load(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"step": 0, "seconds": 0.0, "report": None}
-    state: dict[str, Any] = json.loads(path.read_text())
-    return state
+def _load(folder: Path) -> dict[str, Any]:
+    """The state of the folder; the script starts again if it is damaged."""
+    if (folder / STATE).exists():
+        try:
+            return read_checked(folder / STATE, "starts again")
+        except UserError as damage:
+            note(folder, str(damage))
+    return {"step": 0, "seconds": 0.0, "report": None}
 
 
 def _align_reports(path: Path, step: int) -> None:
     """Drop reports newer than the state; the script repeats them."""
     if path.exists():
-        lines = path.read_text().split("\n")[:-1]
-        _write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        records = read_lines(path, partial(note, path.parent))
+        _write_text(path, text_of(each for each in records if each["step"] <= step))
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,6 +1,5 @@
 """The answer in machine-readable form: selection.json and the rows of summary.csv."""
 
-import json
 import math
 from dataclasses import asdict
 from typing import Any
@@ -56,8 +55,7 @@ def _basis(tables: RunTables, selection: Selection) -> dict[str, Any]:
 
 def full_config(tables: RunTables, config: str) -> dict[str, Any]:
     """Every hyperparameter of a config, as recorded when the config was added."""
-    path = tables.run.folder / "configs" / config / "config.json"
-    return dict(json.loads(path.read_text())["config"])
+    return dict(tables.run.config(config)["config"])
 
 
 def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """What scores are of: masks or scribbled pixels, and the split on which nothing was selected."""
 
-import json
 from collections.abc import Iterator
 
-from search.runs.run_tables import RunTables
+from search.runs.run_tables import RETRAIN, RunTables
 from trainable.data.labelled import SCRIBBLES
 from trainable.printing import digits
+from trainable.storage.checked_json import read_checked
 
 SCORES_FILE = "scores.json"
 
@@ -42,5 +42,5 @@ def _validation(tables: RunTables, config: str) -> Iterator[dict[str, float]]:
     tables.run.fetch(f"configs/{config}/*/{SCORES_FILE}")
     for fold in range(tables.folds):
         path = tables.folder(config, fold) / SCORES_FILE
-        if path.exists() and (found := json.loads(path.read_text())["best"].get("validation")):
+        if path.exists() and (found := read_checked(path, RETRAIN)["best"].get("validation")):
             yield found

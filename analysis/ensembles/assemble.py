@@ -21,18 +21,17 @@ from analysis.ensembles.ensemble import (
 from analysis.ensembles.fingerprints import fingerprints
 from analysis.ensembles.methods import TRAINABLE
 from analysis.ensembles.refinement_file import place_beside
-from search.runs.run_folder import ENVIRONMENT, FOLDS, Run
-from search.runs.run_tables import RunTables
+from search.runs.run_folder import Run
+from search.runs.run_tables import RETRAIN, RunTables
 from trainable.config import PLUGINS, copy_plugins
 from trainable.data.dataset import find_splits
-from trainable.data.folds import load_folds
 from trainable.data.task import TWO_CLASSES
 from trainable.errors import UserError
 from trainable.images.pretrained.features import FILE as PRETRAINED
 from trainable.images.results import TAU
 from trainable.printing import plural
-from trainable.storage.atomic_files import write_json
 from trainable.storage.cached_copies import data_folder
+from trainable.storage.checked_json import read_checked, write_checked
 from trainable.training.checkpoint import BEST, config_of
 from trainable.training.finish import SCORES_FILE
 
@@ -74,7 +73,7 @@ def assemble(
         plugins = copy_plugins((each for member in members for each in config_of(member.state).plugins), folder)
         document = _manifest(run, ensemble) | ({PLUGINS: plugins} if plugins else {})
         save_ensemble(ensemble, folder / FILE)
-    write_json(folder / MANIFEST, document)
+    write_checked(folder / MANIFEST, document)
     place_beside(run, configs if refine else (), folder)
     return folder, document
 
@@ -116,7 +115,7 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
     first = ensemble.members[0].state
     seen = sorted({stem for member in ensemble.members for stem in member.state["trained_on"]})
     images = _training_images(run)
-    facts = json.loads((run.folder / ENVIRONMENT).read_text())
+    facts = run.environment()
     return {
         "run": run.name,
         "configs": {member.config: member.state["config"] for member in ensemble.members},
@@ -139,16 +138,16 @@ def _manifest_of_methods(run: Run, configs: Sequence[str], tta: Flips) -> dict[s
     if tta != "none":
         raise UserError(f"--tta {tta}: is for networks; a method sees each image once")
     cells = [(config, fold) for config in configs for fold in range(len(needs_models(run, config)))]
-    folds = load_folds(run.folder / FOLDS)
-    facts = json.loads((run.folder / ENVIRONMENT).read_text())
-    recorded = {name: json.loads((run.folder / "configs" / name / "config.json").read_text()) for name in configs}
+    folds = run.folds()
+    facts = run.environment()
+    recorded = {name: run.config(name) for name in configs}
     networks = _networks_of_methods(run, configs)
     learnt = any(document["config"].get("features") == "fold" for document in recorded.values())
     seen = sorted(folds.assignment) if learnt else []
     return {
         "run": run.name,
         "trainable": TRAINABLE,
-        "configs": {name: document["config"] for name, document in recorded.items()},
+        "configs": {name: run.config(name)["config"] for name in configs},
         "members": [_row(run, config, fold) for config, fold in cells],
         "tau": TAU,
         "tta": tta,
@@ -177,7 +176,7 @@ def _networks_of_methods(run: Run, configs: Sequence[str]) -> dict[str, list[dic
 def _row(run: Run, config: str, fold: int) -> dict[str, Any]:
     """A member and its out-of-fold score."""
     folder = run.folder / "configs" / config / f"fold_{fold}"
-    best = json.loads((folder / SCORES_FILE).read_text())["best"]
+    best = read_checked(folder / SCORES_FILE, RETRAIN)["best"]
     return {"config": config, "fold": fold, "step": best["step"], "out_of_fold": best["original"]}
 
 

@@ -21,6 +21,7 @@ from analysis.ensembles.refinement_file import read_refinement
 from analysis.ensembles.resize import lanczos, nearest
 from analysis.refinement.chain import Chain, refined
 from analysis.refinement.steps.step import Scene
+from search.runs.run_tables import RETRAIN
 from trainable.config import SCRIBBLED, make_config
 from trainable.data import dataset
 from trainable.data.task import Task
@@ -140,7 +141,7 @@ def read_member(config: str, fold: int, folder: Path) -> Member:
     try:
         state = checkpoint.load(folder / checkpoint.BEST)
     except checkpoint.Damaged as error:
-        raise UserError(f"{error}; train the fold again by removing {folder} and launching the run") from None
+        raise UserError(f"{error}; {RETRAIN}") from None
     return Member(config, fold, _size(state), state)
 
 

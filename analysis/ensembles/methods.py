@@ -1,6 +1,5 @@
 """An ensemble of methods that segment single images: a manifest is all it needs, for there are no weights."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from trainable.errors import UserError
 from trainable.images.pretrained.features import read_pretrained
 from trainable.images.results import TAU, foreground
 from trainable.images.segmenter import Segmenter
+from trainable.storage.checked_json import read_checked
 from trainable.training.evaluate import classified
 
 TRAINABLE = "image"
+REBUILD = "python -m analysis ensemble RUN rebuilds it"
 
 
 class MethodEnsemble:
@@ -84,7 +85,7 @@ def refuse_methods(run: Run, reason: str) -> None:
 
 def load_methods(manifest: Path, device: torch.device, tta: str | None) -> MethodEnsemble | None:
     """The ensemble of a manifest, or None if it is not one of methods."""
-    document = json.loads(manifest.read_text()) if manifest.exists() else {}
+    document = read_checked(manifest, REBUILD) if manifest.exists() else {}
     if document.get("trainable") != TRAINABLE:
         return None
     if tta == "flips":

@@ -1,7 +1,6 @@
 """Predict masks with an ensemble: streamed, batched by size, resumable; a bad image is skipped."""
 
 import hashlib
-import json
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,9 @@ from PIL import Image
 from analysis.ensembles.ensemble import FILE, MANIFEST, Flips, load_ensemble
 from analysis.ensembles.fingerprints import fingerprint
 from analysis.ensembles.inputs import Input, find_inputs
+from analysis.ensembles.methods import REBUILD
 from analysis.ensembles.prediction import Predictor
-from analysis.ensembles.prediction_record import FULL, PROBABILITIES, RECORD
+from analysis.ensembles.prediction_record import AGAIN, FULL, PROBABILITIES, RECORD
 from analysis.refinement.chain import Chain, as_rows
 from search.runs.run_folder import SPACE
 from trainable.data.class_colours import palette_image
@@ -25,7 +25,8 @@ from trainable.data.dataset import UNLABELLED, BadFile, Pixels
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.printing import Progress
-from trainable.storage.atomic_files import remove_partial, write_atomically, write_json
+from trainable.storage.atomic_files import remove_partial, write_atomically
+from trainable.storage.checked_json import read_checked, write_checked
 
 READERS = 4
 PENDING = 4  # batches of images that may wait for others of their size
@@ -179,7 +180,7 @@ class _Record:
             self.made_by["refinement"] = as_rows(ensemble.refinement)
         self.file, self.tau, self.seen = str(file), ensemble.tau, set[str]()
         if self.path.exists():
-            before = json.loads(self.path.read_text())
+            before = read_checked(self.path, f"{AGAIN} into another folder")
             if before["made_by"] != self.made_by:
                 raise UserError(f"{request.out}: contains masks of another ensemble or other options; choose another")
             self.seen = set(before["seen"])
@@ -188,7 +189,8 @@ class _Record:
         self.write()
 
     def write(self) -> None:
-        write_json(self.path, {"made_by": self.made_by, "file": self.file, "tau": self.tau, "seen": sorted(self.seen)})
+        seen = sorted(self.seen)
+        write_checked(self.path, {"made_by": self.made_by, "file": self.file, "tau": self.tau, "seen": seen})
 
 
 def _hash(file: Path) -> str:
@@ -200,4 +202,4 @@ def _hash(file: Path) -> str:
 
 def _trained_on(ensemble: Path) -> dict[str, str]:
     path = (ensemble if ensemble.is_dir() else ensemble.parent) / MANIFEST
-    return dict(json.loads(path.read_text())["trained_on"]) if path.exists() else {}
+    return dict(read_checked(path, REBUILD)["trained_on"]) if path.exists() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,12 @@ from PIL import Image
 from analysis.refinement.chain import Chain, read_chain
 from trainable.data.dataset import BadFile, Pixels
 from trainable.errors import UserError
+from trainable.storage.checked_json import read_checked
 from trainable.training.evaluate import classified
 
 RECORD = "predictions.json"  # beside the masks: the ensemble, the options, and which images it was trained on
 PROBABILITIES = "probabilities"
+AGAIN = "predict the masks again"
 FULL = 65535  # of a 16-bit picture: a probability of 1
 
 
@@ -40,7 +41,7 @@ class Prediction:
 def prediction_of(masks: Path) -> Prediction:
     """Of masks from elsewhere, nothing is known."""
     path = masks / RECORD
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = read_checked(path, AGAIN) if path.exists() else {}
     return Prediction(
         masks, read_chain(record.get("made_by", {}).get("refinement", []), str(path)), record.get("tau", 0.5)
     )
@@ -60,7 +61,7 @@ def mask_before(mask: Path, classes: int, tau: float) -> Pixels:
 def refuse_seen(masks: Path) -> None:
     """Refuse masks that an ensemble predicted for its own training images."""
     path = masks / RECORD
-    seen = json.loads(path.read_text())["seen"] if path.exists() else []
+    seen = read_checked(path, AGAIN)["seen"] if path.exists() else []
     if seen:
         named = ", ".join(seen[:3]) + (", ..." if len(seen) > 3 else "")
         raise UserError(

@@ -6,7 +6,6 @@ A run keeps it in ``analysis/refinement/``, by config. An ensemble of this confi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from analysis.refinement.chain import Chain, read_chain
 from search.runs.run_folder import Run
 from trainable.errors import UserError
-from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked, write_checked
 
 KEPT = Path("analysis", "refinement")
 FILE = "refinement.json"
@@ -25,7 +24,7 @@ LEAVE_OUT = "--no-refine leaves it out, and python -m analysis refine RUN writes
 def keep(run: Run, config: str, document: Mapping[str, Any]) -> Path:
     """Write what was chosen for a config into its run."""
     path = run.folder / KEPT / f"{config}.json"
-    write_json(path, {"version": VERSION, **document})
+    write_checked(path, {"version": VERSION, **document})
     return path
 
 
@@ -36,7 +35,7 @@ def place_beside(run: Run, configs: Sequence[str], folder: Path) -> Path | None:
         run.fetch(f"{KEPT.as_posix()}/{configs[0]}.json")
         source = run.folder / KEPT / f"{configs[0]}.json"
         if source.exists():
-            write_json(target, json.loads(source.read_text()))
+            write_checked(target, read_checked(source, LEAVE_OUT))
             return target
     target.unlink(missing_ok=True)
     return None
@@ -47,10 +46,10 @@ def read_refinement(folder: Path, configs: Collection[str], classes: Sequence[st
     path = folder / FILE
     if not path.exists():
         return ()
+    document = read_checked(path, LEAVE_OUT)
     try:
-        document = json.loads(path.read_text())
         version, config, named, steps = (document[key] for key in ("version", "config", "classes", "steps"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is damaged ({type(error).__name__}: {error}); {LEAVE_OUT}") from None
     if version != VERSION:
         raise UserError(f"{path}: has version {version}, this program reads version {VERSION}; {LEAVE_OUT}")

@@ -25,7 +25,6 @@ from search.runs.run_tables import RunTables
 from spaces.load import make_space
 from spaces.space import Space
 from trainable.config import PLUGINS, as_written, make_config
-from trainable.data.folds import load_folds
 from trainable.errors import UserError
 from trainable.machine.device import pick_device
 from trainable.storage.atomic_files import write_json, write_text
@@ -103,10 +102,10 @@ def pinned(tables: RunTables, config: str) -> Space:
 
 
 def _facts(run: Run, config: str) -> dict[str, Any]:
-    environment = json.loads((run.folder / ENVIRONMENT).read_text())
+    environment = run.environment()
     weights = environment.get(WEIGHTS, {})
-    started = json.loads((run.folder / "configs" / config / CONFIG).read_text())["config"].get(WEIGHTS)
-    folds = load_folds(run.folder / FOLDS)
+    started = run.config(config)["config"].get(WEIGHTS)
+    folds = run.folds()
     return {
         "version": VERSION,
         "run": run.name,
@@ -150,7 +149,7 @@ def _own(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
 def _requirements(run: Run) -> str:
     """All installed packages, with the run's versions of those that scores depend on."""
     versions = {each.metadata["Name"].lower(): each.version for each in distributions()}
-    versions |= json.loads((run.folder / ENVIRONMENT).read_text())["packages"]
+    versions |= run.environment()["packages"]
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "scribble-search")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
 from search.runs.cost_estimate import estimate_cost
 from search.runs.ledger import ledger
-from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
 from search.terminal.ledger_table import summary
+from trainable.errors import UserError
 from trainable.printing import digits
 
 NAMES = {
@@ -71,9 +71,9 @@ def _dear(tables: RunTables) -> list[Markup]:
 
 def provenance(tables: RunTables) -> Section:
     try:
-        environment: dict[str, Any] = json.loads((tables.run.folder / ENVIRONMENT).read_text())
-    except (OSError, ValueError) as error:
-        return Section("provenance", "Provenance", [Markup(f"<p>{escape(f'{ENVIRONMENT}: {error}')}</p>")])
+        environment = tables.run.environment()
+    except UserError as error:
+        return Section("provenance", "Provenance", [Markup(f"<p>{escape(str(error))}</p>")])
     rows = [{"what": name, "value": value} for name, value in _facts(tables, environment)]
     space = json.dumps(tables.space.canonical(), indent=2)
     commands = f"{tables.run.resume_command}\npython -m analysis report {tables.run.address}"

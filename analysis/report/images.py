@@ -6,7 +6,6 @@ calibration uses an even sample of the images.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from analysis.answer.selection import Selection
 from analysis.ensembles.assemble import LEFT
 from analysis.report.figure import LINE, MUTED, SET, Figure, Section, axis, sentence
 from analysis.report.image_panels import Predicted, Probability, strips
-from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import RunTables
 from trainable.augmentation.preview import three_channels
 from trainable.data import dataset
@@ -91,8 +89,7 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
         return f"the winner's models of fold {', '.join(map(str, missing))} are not in the run's folder"
     try:
         split = dataset.open_split(data_folder(str(tables.space.settings.data)), TRAIN)
-        known = json.loads((tables.run.folder / ENVIRONMENT).read_text()).get("data_hash")
-        same = split.hash == known
+        same = split.hash == tables.run.environment().get("data_hash")
     except (UserError, OSError, ValueError) as error:
         return str(error).splitlines()[0].rstrip(".")
     return split if same else f"{split.root} has changed since the run was trained"

@@ -13,12 +13,10 @@ import torch
 from analysis.answer.document import full_config
 from analysis.ensembles.assemble import needs_models
 from analysis.tuning.trials import HeldOut
-from search.runs.run_folder import FOLDS
 from search.runs.run_tables import RunTables
 from trainable.config import make_config
 from trainable.data.dataset import UNLABELLED, Pixels, read_image, read_scribble
 from trainable.data.decoded_images import Data, open_data
-from trainable.data.folds import load_folds
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST, load_network
 from trainable.training.evaluate import original_probabilities, original_truth
@@ -31,7 +29,7 @@ Indices = npt.NDArray[np.int64]
 def data_of(tables: RunTables, config: str) -> Data:
     """The data of a run as a config sees them; other data than those of the run are an error."""
     data = open_data(data_folder(str(tables.space.settings.data)), make_config(full_config(tables, config)).size)
-    load_folds(tables.run.folder / FOLDS, data.hash)
+    tables.run.folds(data.hash)
     return data
 
 
@@ -42,7 +40,7 @@ def held_out_images(
 
     Probabilities have half precision in both cases. ``note`` is called after each image.
     """
-    folds = load_folds(tables.run.folder / FOLDS)
+    folds = tables.run.folds()
     held_out = {fold: scored_indices(data, data.indices(folds.held_out(fold))) for fold in range(folds.count)}
     kept = {fold: tables.folder(config, fold) / PROBABILITIES for fold in held_out}
     complete = {

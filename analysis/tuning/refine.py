@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from analysis.answer.document import full_config
 from analysis.ensembles.assemble import FOLDER, chosen, needs_models
 from analysis.ensembles.ensemble import MANIFEST
-from analysis.ensembles.methods import refuse_methods
+from analysis.ensembles.methods import REBUILD, refuse_methods
 from analysis.ensembles.refinement_file import keep, place_beside
 from analysis.refinement.chain import as_rows, words
 from analysis.refinement.steps.registry import ORDER
@@ -32,6 +31,7 @@ from trainable.data.groups import GROUPS, read_groups
 from trainable.data.labelled import SCRIBBLES
 from trainable.machine.device import pick_device
 from trainable.printing import Progress, digits
+from trainable.storage.checked_json import read_checked
 from trainable.training.labels import scored
 
 
@@ -166,4 +166,4 @@ def _counter(progress: Progress, total: int) -> Callable[[], None]:
 
 def _members(ensemble: Path) -> set[str]:
     """The configs of an ensemble."""
-    return set(json.loads((ensemble / MANIFEST).read_text())["configs"])
+    return set(read_checked(ensemble / MANIFEST, REBUILD)["configs"])

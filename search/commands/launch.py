@@ -30,7 +30,7 @@ from search.tracking.tracker import make_trackers
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.space import Point, Space
 from trainable.data.decoded_images import label_facts
-from trainable.data.folds import folds_of, load_folds, save_folds
+from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.data.labelled import Labelled
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
@@ -57,13 +57,20 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal, removed_unless_begun(run):
         policy = policy_of(space)
-        replay_lines(policy, run.lines())
+        lines = run.lines()
+        replay_lines(policy, lines)
+        if unchecked := sum(not line.checked for line in lines):
+            records = plural(unchecked, "record")
+            say(f"{run.journal}: {records} of an older version without a checksum; new ones have it")
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
+        assigned = None if checked.data is None else _folds(space, run, checked.data)
         labels = {} if checked.data is None else label_facts(checked.data)
-        record_launch(run, space, checked.data_hash, labels, checked.contents)
+        record_launch(run, space, checked.data_hash, labels, checked.contents, assigned)
         keep_first(run.folder, checked.plan)
-        shipment = None if checked.data is None else _shipment(space, run, checked.data, checked.weights)
+        shipment = None
+        if checked.data is not None and assigned is not None:
+            shipment = _shipment(space, run, checked.data, assigned, checked.weights)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
             track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
@@ -181,13 +188,19 @@ def _already_over(policy: Policy) -> Outcome | None:
     return over
 
 
-def _shipment(space: Space, run: Run, data: Labelled, weights: Mapping[str, SharedFile]) -> Shipment:
-    """The data with the folds of the run, created before its first trial and the same for every config."""
-    path = run.folder / FOLDS
-    if not path.exists():
-        save_folds(folds_of(data, space.settings.folds, space.settings.fold_seed), path)
+def _folds(space: Space, run: Run, data: Labelled) -> Folds:
+    """The folds of the run, made before its first trial and the same for every config."""
+    if (run.folder / FOLDS).exists():
+        return run.folds(data.hash)
+    return folds_of(data, space.settings.folds, space.settings.fold_seed)
+
+
+def _shipment(space: Space, run: Run, data: Labelled, folds: Folds, weights: Mapping[str, SharedFile]) -> Shipment:
+    """The data with the folds of the run, which are written if they are new."""
+    if not (run.folder / FOLDS).exists():
+        save_folds(folds, run.folder / FOLDS)
     return Shipment(
-        load_folds(path, data.hash),
+        folds,
         data.split.root.parent.absolute(),
         data.split.name,
         validation=space.settings.validation,

@@ -12,8 +12,9 @@ from search.replay.timetable import Usage
 from spaces.schema.samplers import GridSampler
 from spaces.space import Space
 from spaces.summary import summary
+from trainable.errors import UserError
 from trainable.printing import device_time, plural, say
-from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked, write_checked
 
 PLAN = "plan.json"
 COLUMNS = ("figure", "grid", "expected", "low", "high")
@@ -27,6 +28,10 @@ def show_first(folder: Path, space: Space, options: PlanOptions, here: bool = Tr
     path = folder / PLAN
     if path.exists() and options == PlanOptions():
         say(f"plan: {path}, from the first launch")
+        try:
+            read_checked(path, "remove it to plan again")
+        except UserError as damage:
+            say(f"warning: {damage}")
         return None
     plan = plan_launch(space, options) if here else make_plan(space, options)
     for line in brief(plan):
@@ -37,7 +42,7 @@ def show_first(folder: Path, space: Space, options: PlanOptions, here: bool = Tr
 def keep_first(folder: Path, plan: Plan | None) -> None:
     """Write the plan from before the first trial, to compare it with what the run took; a later one is not kept."""
     if plan is not None and not (folder / PLAN).exists():
-        write_json(folder / PLAN, document(plan))
+        write_checked(folder / PLAN, document(plan))
 
 
 def too_long(plan: Plan) -> str | None:

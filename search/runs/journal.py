@@ -1,35 +1,38 @@
 """The journal: the append-only record of a run, one line of JSON per event, and the single source of truth.
 
-Every record is synced to disk before it takes effect. A last line that a crash cut short is ignored; any other damage
-is an error that names the line.
+Every record is synced to disk before it takes effect, and has a number and a checksum; those of older versions have
+neither. A last line that a crash cut short is ignored; any other damage is an error that names the line.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainable.errors import UserError
+from trainable.storage.checked_json import LineReader, Record, sealed_line
 
-VERSION = 1
-Fields = dict[str, Any]
-_decode = json.JSONDecoder().decode  # json.loads would detect the encoding of every line
+UNCHECKED_VERSION = 1  # of records without a checksum
+ADVICE = "; launch --recover rebuilds the journal from the fold folders"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One record; ``number`` counts lines from 1, ``at`` is the driver's clock in seconds."""
+    """One record; ``number`` counts lines from 1, ``at`` is the driver's clock in seconds.
+
+    Damage to a record of an older version, which is not ``checked``, may go unnoticed.
+    """
 
     number: int
     kind: str
     fields: Mapping[str, Any]
     at: float
+    checked: bool = True
 
 
 class OtherVersion(UserError):
@@ -49,12 +52,12 @@ class Journal:
         except BlockingIOError:
             self._file.close()
             raise UserError(f"{path.parent}: this run is already driven by another process") from None
-        self._remove_torn_line()
+        self._number = self._remove_torn_line()
 
     def append(self, kind: str, **fields: Any) -> None:
         """Write a record and sync it to disk; after an error the file has nothing of it."""
-        record = {"v": VERSION, "at": round(self.clock(), 3), "kind": kind, **fields}
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        record = {"at": round(self.clock(), 3), "kind": kind, **fields}
+        line = f"{sealed_line(self._number + 1, record)}\n".encode()
         end = self._file.seek(0, os.SEEK_END)
         try:
             while line:
@@ -66,6 +69,7 @@ class Journal:
                 f"{self.path}: cannot be written ({error.strerror}); earlier records are safe:"
                 " free some space and launch again"
             ) from error
+        self._number += 1
 
     def close(self) -> None:
         self._file.close()
@@ -76,12 +80,14 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _remove_torn_line(self) -> None:
+    def _remove_torn_line(self) -> int:
+        """Return the number of records."""
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             self._file.truncate(whole)
+        return content.count(b"\n")
 
 
 class Tail:
@@ -93,34 +99,39 @@ class Tail:
 
     def __init__(self, path: Path, skipped: Callable[[str], None] | None = None) -> None:
         self.path, self.skipped = path, skipped
-        self._offset = self._number = self._inode = 0
+        self._restart(inode=0)
 
     def read(self) -> list[Line]:
         try:
             with self.path.open("rb") as file:
                 state = os.fstat(file.fileno())
                 if state.st_ino != self._inode or state.st_size < self._offset:
-                    self._offset, self._number, self._inode = 0, 0, state.st_ino
+                    self._restart(state.st_ino)
                 file.seek(self._offset)
                 content = file.read()
         except FileNotFoundError:
             return []
         whole = content.split(b"\n")[:-1]
-        lines = list(self._parsed(whole))
-        self._number += len(whole)
+        try:
+            lines = [line for record in self._lines.read(whole) if (line := self._parsed(record))]
+        except UserError:
+            self._restart(inode=0)
+            raise
         self._offset += sum(map(len, whole)) + len(whole)
         return lines
 
-    def _parsed(self, whole: list[bytes]) -> Iterator[Line]:
-        for number, line in enumerate(whole, self._number + 1):
-            try:
-                yield _parse(self.path, number, line)
-            except UserError as damage:
-                if self.skipped is None:
-                    raise
-                self.skipped(str(damage))
-                if isinstance(damage, OtherVersion):
-                    return  # one line for the whole journal
+    def _restart(self, inode: int) -> None:
+        self._lines, self._offset, self._inode = LineReader(self.path, self.skipped, ADVICE), 0, inode
+
+    def _parsed(self, record: Record) -> Line | None:
+        fields = record.fields
+        try:
+            if record.checked or (version := fields.pop("v")) == UNCHECKED_VERSION:
+                return Line(record.number, str(fields.pop("kind")), fields, float(fields.pop("at")), record.checked)
+            self._lines.damaged(f"has version {version}, but this program reads versions 1 and 2")
+        except (ValueError, KeyError, TypeError):
+            self._lines.damaged(f"is damaged{ADVICE}")
+        return None
 
 
 def read_journal(path: Path) -> list[Line]:
@@ -138,17 +149,3 @@ def is_driven(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def _parse(path: Path, number: int, line: bytes) -> Line:
-    try:
-        value = _decode(line.decode())
-        if (version := value.pop("v")) != VERSION:
-            raise OtherVersion(
-                f"{path}: is of version {version} from line {number} on, but this program reads version {VERSION}"
-            )
-        return Line(number, str(value.pop("kind")), value, float(value.pop("at")))
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise UserError(
-            f"{path}, line {number}: is damaged; launch --recover rebuilds the journal from the fold folders"
-        ) from None

@@ -3,20 +3,20 @@
 They lack the verdicts, which a policy derives again from the configs and the reports.
 """
 
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 from search.messages import Entrant, Report
 from search.runs.journal import Journal
-from search.runs.run_folder import Run
+from search.runs.run_folder import CONFIG, Run
 from search.runs.study import Study, entrant_of
 from spaces.space import Point, Space
 from trainable.errors import UserError
 from trainable.storage.atomic_files import TEMPORARY
+from trainable.storage.checked_json import read_lines
 
-METRICS_FILE, FAILURE_FILE, CONFIG_FILE = "metrics.jsonl", "error.txt", "config.json"
+METRICS_FILE, FAILURE_FILE = "metrics.jsonl", "error.txt"
+UNKNOWN = ", so the reports of this fold are unknown"
 
 
 def recover(run: Run, space: Space) -> int:
@@ -29,7 +29,7 @@ def recover(run: Run, space: Space) -> int:
     with Journal(rebuilt) as journal:
         journal.append("begin", recovered=True)
         for folder in _folders(run):
-            point = _point(folder, space)
+            point = _point(run, folder, space)
             entrant = entrant_of(point)
             journal.append("config", config=entrant.config, steps=list(entrant.steps), parameters=dict(point.values))
             for fold in range(space.settings.folds):
@@ -46,7 +46,7 @@ def import_reports(study: Study, run: Run, space: Space) -> int:
     """Report to a study what its journal lacks of the fold folders, and return the number of reports."""
     count = 0
     for folder in _folders(run):
-        entrant = entrant_of(_point(folder, space))
+        entrant = entrant_of(_point(run, folder, space))
         for fold in range(space.settings.folds):
             for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
                 study.add(entrant)
@@ -56,13 +56,13 @@ def import_reports(study: Study, run: Run, space: Space) -> int:
     return count
 
 
-def _point(folder: Path, space: Space) -> Point:
-    return space.resolve(json.loads((folder / CONFIG_FILE).read_text())["values"])
+def _point(run: Run, folder: Path, space: Space) -> Point:
+    return space.resolve(run.config(folder.name)["values"])
 
 
 def _folders(run: Run) -> list[Path]:
     """The folders of the configs in the order of creation."""
-    files = (run.folder / "configs").glob(f"*/{CONFIG_FILE}")
+    files = (run.folder / "configs").glob(f"*/{CONFIG}")
     return [path.parent for path in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.parent.name))]
 
 
@@ -70,13 +70,12 @@ def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Rep
     """The reports of a fold trial; if it failed for good, the last one is NaN at the horizon."""
     reports = []
     path = folder / METRICS_FILE
-    for number, line in enumerate(path.read_text().split("\n")[:-1] if path.exists() else (), 1):
+    for number, fields in enumerate(read_lines(path, advice=UNKNOWN), 1):
         try:
-            fields: dict[str, Any] = json.loads(line)
             step = entrant.horizon if fields["finished"] else int(fields["step"])
             reports.append(Report(entrant.config, fold, step, float(fields[metric]), float(fields["seconds"])))
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path}, line {number}: is damaged, so the reports of this fold are unknown") from None
+            raise UserError(f"{path}, line {number}: is damaged{UNKNOWN}") from None
     if (folder / FAILURE_FILE).exists():
         reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
     return reports

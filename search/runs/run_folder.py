@@ -1,8 +1,8 @@
 """The run folder: the space, the environment it was launched in, and all results."""
 
-import json
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,17 @@ from spaces.load import make_space
 from spaces.space import Point, Space
 from trainable.config import PLUGINS, copy_plugins
 from trainable.config import recorded as recorded_plugins
+from trainable.data.folds import Folds, load_folds
 from trainable.errors import UserError
 from trainable.machine.versions import code_hashes, versions
-from trainable.storage.atomic_files import write_json, write_text
+from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked, write_checked, write_checked_yaml
 
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
+CONFIG = "config.json"
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
-CODE, DATA, WEIGHTS = "code", "data_hash", "encoder_weights"
+CODE, DATA, FOLDS_HASH, WEIGHTS = "code", "data_hash", "folds_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
 CHANGEABLE = (
     *("data", "budget", "resources", "tracking", "references", "keep_probabilities", "on_end"),
@@ -86,17 +89,37 @@ class Run:
     def space(self) -> Space:
         # The file is JSON, which is also YAML, so that it can be launched by hand.
         path = self.folder / SPACE
-        tree = _read_json(path)
+        tree = read_checked(path)
         if not isinstance(tree.get(PLUGINS, {}), Mapping):  # a run that is only read names no file to execute
             raise UserError(f"{path}: {PLUGINS}: must have the hash of each plugin, as a launch writes it")
         return make_space(tree, str(path))
 
+    def environment(self) -> dict[str, Any]:
+        """The facts that were recorded at the launch."""
+        return read_checked(self.folder / ENVIRONMENT)
+
+    def folds(self, data_hash: str | None = None) -> Folds:
+        """The folds, which must be those of the launch, and of these data if given."""
+        path, settings = self.folder / FOLDS, self.space().settings
+        folds = load_folds(path, data_hash)
+        known = self.environment().get(FOLDS_HASH, folds.hash)
+        if (folds.hash, folds.count, folds.seed) != (known, settings.folds, settings.fold_seed):
+            raise UserError(f"{path}: is not as it was written at the launch; remove it and launch the run again")
+        return folds
+
     def record_config(self, point: Point) -> None:
-        path = self.folder / "configs" / point.id / "config.json"
-        if not path.exists():
-            write_json(
-                path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")}
-            )
+        """Write what defines a config, unless it is there."""
+        path = self.folder / "configs" / point.id / CONFIG
+        with suppress(UserError):
+            read_checked(path)
+            return
+        write_checked(
+            path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")}
+        )
+
+    def config(self, config: str) -> dict[str, Any]:
+        """What ``record_config`` wrote."""
+        return read_checked(self.folder / "configs" / config / CONFIG, "launch the run again, which writes it anew")
 
 
 def check_run(
@@ -120,7 +143,7 @@ def check_run(
         raise UserError(
             f"{folder}: was launched with a different space: {'; '.join(changed)}. Choose another name: --set name=..."
         )
-    recorded = _read_json(folder / ENVIRONMENT)
+    recorded = run.environment()
     if recorded[DATA] != current[DATA]:
         raise UserError(f"{folder}: the data have changed since it was launched, so scores would not be comparable")
     before = recorded.get(WEIGHTS, {})
@@ -144,16 +167,19 @@ def record_launch(
     data_hash: str | None,
     labels: Mapping[str, Any] | None = None,
     weights: Mapping[str, str] | None = None,
+    folds: Folds | None = None,
 ) -> None:
     """Write the files that describe the launch; only the driver may do so.
 
     ``labels`` are facts of the data that tables of the run are read with, ``weights`` as in ``check_run``.
     """
-    files = {WEIGHTS: dict(weights)} if weights else {}
-    write_json(run.folder / ENVIRONMENT, {**environment(data_hash, space), **(labels or {}), **files})
+    files: dict[str, Any] = {WEIGHTS: dict(weights)} if weights else {}
+    if folds is not None:
+        files[FOLDS_HASH] = folds.hash
+    write_checked(run.folder / ENVIRONMENT, {**environment(data_hash, space), **(labels or {}), **files})
     write_json(run.folder / CONFIGSPACE, configspace(space))
-    # JSON keeps the order of the parameters, which determines the order of the configs.
-    write_text(run.folder / SPACE, json.dumps(space.canonical(), indent=2) + "\n")
+    # The order of the parameters determines the order of the configs.
+    write_checked_yaml(run.folder / SPACE, space.canonical())
     copy_plugins(space.settings.plugins, run.folder)
 
 
@@ -177,13 +203,3 @@ def _commit() -> str | None:
     except OSError:
         return None
     return result.stdout.strip() or None
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: is not a JSON object, so this is not a valid run folder")
-    return value

@@ -1,7 +1,6 @@
 """A run as tables, whether it is finished, still running or damaged."""
 
 import gc
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,10 @@ from trainable.data.task import TWO_CLASSES, Task
 from trainable.errors import UserError
 from trainable.objectives.metrics import Counts, Scores, from_columns, scores, table_columns
 from trainable.printing import ABSENT, value_text
+from trainable.storage.checked_tables import read_table
 
 IMAGES_FILE = "images.parquet"
+RETRAIN = "to train the fold again, remove its folder and launch the run with --recover"
 CURVES = ("config", "fold", "step", "score", "seconds")
 TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
 
@@ -66,10 +67,7 @@ class RunTables:
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """What was recorded of the data when the run was launched (see ``label_facts``)."""
-        try:
-            return dict(json.loads((self.run.folder / ENVIRONMENT).read_text()))
-        except (OSError, ValueError):
-            return {}
+        return self.run.environment() if (self.run.folder / ENVIRONMENT).exists() else {}
 
     @property
     def task(self) -> Task:
@@ -114,7 +112,7 @@ class RunTables:
         for fold in range(self.folds):
             path = self.folder(config, fold) / IMAGES_FILE
             if path.exists():
-                yield pd.read_parquet(path).assign(config=config, fold=fold)
+                yield read_table(path, RETRAIN).assign(config=config, fold=fold)
 
 
 def read_run(run: Run) -> RunTables:

@@ -31,12 +31,14 @@ class Status:
         self.driven = False
         self.device = GPU  # whose hours are counted
         self.ended = ""
+        self.unchecked = 0  # records of older versions, which have no checksum
         self._began = self._last = math.nan  # times of the latest driver
         self._before = 0.0  # seconds that earlier drivers ran
 
     def note(self, line: Line) -> None:
         replay_lines(self.policy, [line])
         self.trials.note(line)
+        self.unchecked += not line.checked
         if line.kind == "begin":
             self._before, self._began = self._recorded, line.at
             self.driven, self.ended, self.workers = True, "", 0

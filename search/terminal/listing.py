@@ -20,6 +20,7 @@ def document(status: Status) -> dict[str, Any]:
         "trials": {state: status.count(state) for state in STATES}
         | {"faults": sum(trial.faults for trial in status.trials.values())},
         "gpu_seconds": status.score_table.spent,
+        "unchecked_records": status.unchecked,
         "pretraining": {"encoders": status.encoders, "gpu_seconds": status.pretraining_seconds},
         "leader": status.leader,
         "peers": list(status.policy.answer().peers) if status.leader else [],
@@ -37,7 +38,10 @@ def summary(status: Status) -> str:
     spent = f"{digits(status.score_table.spent)} s"
     if status.pretraining_seconds:
         spent += f", {digits(status.pretraining_seconds)} s of it pre-training {plural(status.encoders, 'encoder')}"
-    return f"{status.state}; {configs}, fold trials: {counts}; {spent}{best}"
+    unchecked = ""
+    if status.unchecked:
+        unchecked = f"; {plural(status.unchecked, 'record')} of an older version without a checksum"
+    return f"{status.state}; {configs}, fold trials: {counts}; {spent}{best}{unchecked}"
 
 
 def overview(run: Run) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """``tracking.json`` in the run folder: the run's id for trackers, and the last step and state of each closed trial."""
 
-import json
 import secrets
 from pathlib import Path
 from typing import Any
 
-from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked, write_checked
 
 TRACKING = "tracking.json"
 ClosedTrials = dict[str, list[Any]]  # the last step and the state that were logged, by fold trial
@@ -24,12 +23,11 @@ def read_closed(folder: Path, location: str) -> ClosedTrials:
 def write_closed(folder: Path, location: str, closed: ClosedTrials) -> None:
     document = _read(folder)
     document["settled"][location] = closed
-    write_json(folder / TRACKING, document)
+    write_checked(folder / TRACKING, document)
 
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / TRACKING
     if not path.exists():
-        write_json(path, {"id": secrets.token_hex(4), "settled": {}})
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document
+        write_checked(path, {"id": secrets.token_hex(4), "settled": {}})
+    return read_checked(path, "remove it to log the run as a new one")

@@ -74,13 +74,18 @@ def _run(folder: Path, name: str, values: dict[str, Any]) -> dict[str, Any]:
         "losses": losses,
         "counts": _hash(images.to_csv(index=False).encode()),
         "columns": list(images.columns),
-        "metrics": sorted(json.loads((place / "metrics.jsonl").read_text().splitlines()[0])),
-        "scores": json.loads((place / "scores.json").read_text()),
+        "metrics": sorted(_facts((place / "metrics.jsonl").read_text().splitlines()[0])),
+        "scores": _facts((place / "scores.json").read_text()),
         "weights": _weights(state["weights"]),
         "tensors": _hash("".join(f"{k}{tuple(v.shape)}{v.dtype}" for k, v in state["weights"].items()).encode()),
         "best": _tree(state),
         "last": _tree(last),
     }
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """Without what later versions check a file by."""
+    return {name: value for name, value in json.loads(text).items() if name not in ("v", "n", "sum")}
 
 
 def _batches(stream: BatchStream) -> str:

@@ -26,7 +26,7 @@ def train_run(home: Path, text: str, data: Any, cache: Path) -> Run:
     folds = folds_of(data, settings.folds, settings.fold_seed)
     validation = open_validation(data, settings.validation, cache)
     with Journal(run.journal) as journal:
-        record_launch(run, space, data.hash, label_facts(data))
+        record_launch(run, space, data.hash, label_facts(data), folds=folds)
         save_folds(folds, run.folder / FOLDS)
         study = Study(policy_of(space), journal)
         study.begin(host="here", pid=1)

@@ -1,6 +1,5 @@
 """Run folders without training: a policy driven to its end with scores that are a function of the parameters."""
 
-import json
 import math
 import random
 
@@ -9,6 +8,7 @@ from search.policies.registry import policy_of
 from search.runs.run_folder import Run, record_launch
 from search.samplers.proposals import random_points
 from spaces.load import load_space
+from trainable.storage.checked_json import text_of
 
 GRID = """
 name: {name}
@@ -68,7 +68,7 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
     for point in points:
         run.record_config(point)
     records = list(_records(space, points, steps, set(fails)))[:until]
-    run.journal.write_text("".join(json.dumps({"v": 1, **record}) + "\n" for record in records))
+    run.journal.write_text(text_of(records))
     return run
 
 

@@ -4,10 +4,10 @@ Reports, tables and resuming follow from the results of the images alone, which 
 to score, and for nothing else.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.objectives.metrics import SELECTION, known_metric
 from trainable.printing import digits, plural
-from trainable.storage.atomic_files import append_line, write_text
-from trainable.training.fold_folder import METRICS_FILE, prepare, whole_lines, write_failure
+from trainable.storage.atomic_files import write_text
+from trainable.storage.checked_json import append_record, read_lines, text_of
+from trainable.training.fold_folder import METRICS_FILE, prepare, write_failure
 from trainable.training.fold_log import note
 
 ORDER = 5  # random stream of the order of the images
@@ -139,7 +140,7 @@ def _segment_all(
         report = _report(work, results, step)
         if report.finished:
             write_tables(work.folder, results, work.files, work.fold, step)
-        append_line(work.folder / METRICS_FILE, json.dumps(report.as_dict()))
+        append_record(work.folder / METRICS_FILE, report.as_dict())
         note(work.folder, f"step {step}: {report.words()}, {work.metric} {digits(report.scores[work.metric])}")
         yield report
 
@@ -170,12 +171,11 @@ def _segment(work: _Work, segmenter: Segmenter, stems: list[str], results: list[
 def _recorded_reports(work: _Work, results: list[Result]) -> list[int]:
     """The steps in metrics.jsonl; reports whose images are not there any more are dropped and come again."""
     path, total = work.folder / METRICS_FILE, len(work.order)
-    lines = whole_lines(path)
-    steps = [int(json.loads(line)["step"]) for line in lines]
-    kept = [step for step in steps if work.config.images_at(step, total) <= len(results)]
-    if path.exists() and path.read_text() != (text := "".join(f"{line}\n" for line in lines[: len(kept)])):
+    records = read_lines(path, partial(note, work.folder))
+    kept = [each for each in records if work.config.images_at(int(each["step"]), total) <= len(results)]
+    if path.exists() and path.read_text(errors="replace") != (text := text_of(kept)):
         write_text(path, text)
-    return kept
+    return [int(each["step"]) for each in kept]
 
 
 def _report(work: _Work, results: list[Result], step: int) -> Report:

@@ -1,13 +1,11 @@
 """Which fold trial a folder belongs to."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from trainable.config import ImageConfig
 from trainable.data.folds import Folds
 from trainable.errors import UserError
-from trainable.storage.atomic_files import write_json
+from trainable.storage.checked_json import read_checked, write_checked
 
 TRIAL_FILE = "trial.json"
 
@@ -17,9 +15,9 @@ def claim(folder: Path, config: ImageConfig, folds: Folds, fold: int) -> None:
     ours = config.model_dump(mode="json") | {"fold": fold, "data": folds.data_hash, "folds": folds.hash}
     path = folder / TRIAL_FILE
     if not path.exists():
-        write_json(path, ours)
+        write_checked(path, ours)
         return
-    theirs: dict[str, Any] = json.loads(path.read_text())
+    theirs = read_checked(path, "remove it if this is the folder of the same fold trial")
     keys = sorted(theirs.keys() | ours.keys())
     if differences := [f"{k} = {theirs.get(k)}, not {ours.get(k)}" for k in keys if theirs.get(k) != ours.get(k)]:
         raise UserError(f"{path}: is of another fold trial: {'; '.join(differences)}. Choose another folder")

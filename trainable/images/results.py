@@ -6,10 +6,11 @@ wherever it was interrupted.
 
 import base64
 import io
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,11 @@ from trainable.data.image_files import ImageFiles
 from trainable.errors import UserError
 from trainable.images.method import Probabilities
 from trainable.objectives.metrics import Counts, Scores, count, scores, to_columns
-from trainable.storage.atomic_files import append_line, write_atomically, write_json, write_text
+from trainable.storage.atomic_files import write_atomically, write_text
+from trainable.storage.checked_json import append_record, read_lines, text_of, write_checked
+from trainable.storage.checked_tables import write_table
 from trainable.training.evaluate import Probability, classified
-from trainable.training.fold_folder import whole_lines
+from trainable.training.fold_log import note
 
 FILE, IMAGES_FILE, SCORES_FILE, PROBABILITIES = "results.jsonl", "images.parquet", "scores.json", "probabilities"
 TAU = 0.5  # of two classes
@@ -42,37 +45,41 @@ class Result:
         with Image.open(io.BytesIO(self.png)) as picture:
             return np.asarray(picture)
 
-    def line(self) -> str:
+    def record(self) -> dict[str, Any]:
         mask = base64.b64encode(self.png).decode()
-        return json.dumps({"stem": self.stem, "seconds": self.seconds, "counts": self.counts.tolist(), "mask": mask})
+        return {"stem": self.stem, "seconds": self.seconds, "counts": self.counts.tolist(), "mask": mask}
 
 
-def read_line(line: str) -> Result:
-    values = json.loads(line)
-    counts = np.array(values["counts"], np.int64)
-    return Result(values["stem"], float(values["seconds"]), counts, base64.b64decode(values["mask"]))
+def read_record(fields: Mapping[str, Any]) -> Result:
+    counts = np.array(fields["counts"], np.int64)
+    return Result(fields["stem"], float(fields["seconds"]), counts, base64.b64decode(fields["mask"]))
 
 
 def read_results(folder: Path, order: Sequence[str]) -> list[Result]:
-    """The results of the first images of this order; a last line that a crash truncated is removed."""
+    """The results of the first images of this order; a last line that a crash truncated is removed.
+
+    Those from the first damaged line on are removed as well, so that their images are segmented again.
+    """
     path = folder / FILE
-    text = path.read_text() if path.exists() else ""
-    *whole, torn = text.split("\n")
-    if torn:
-        write_text(path, "".join(f"{line}\n" for line in whole))
+    damage: list[str] = []
     try:
-        found = [read_line(line) for line in whole]
+        found = [read_record(fields) for fields in read_lines(path, damage.append)]
     except (ValueError, KeyError, TypeError, OSError):
         raise UserError(f"{path}: is damaged; remove it, and its images are segmented again") from None
+    if damage:
+        note(folder, f"{damage[0]}; its image and those after it are segmented again")
+        found = [each for each, _ in takewhile(lambda pair: pair[0].stem == pair[1], zip(found, order, strict=False))]
     if [result.stem for result in found] != list(order[: len(found)]):
         raise UserError(f"{path}: holds other images than this fold. Choose another folder")
+    if path.exists() and (damage or not path.read_bytes().endswith(b"\n")):
+        write_text(path, text_of(result.record() for result in found))
     return found
 
 
 def stored_masks(folder: Path, stems: Iterable[str]) -> dict[str, Pixels]:
     """The masks of these images in the folder of their fold."""
     wanted = set(stems)
-    found = map(read_line, whole_lines(folder / FILE))
+    found = map(read_record, read_lines(folder / FILE))
     masks = {result.stem: result.mask for result in found if result.stem in wanted}
     if missing := sorted(wanted - masks.keys()):
         raise UserError(f"{folder / FILE}: has no mask of {', '.join(missing[:3])}")
@@ -96,7 +103,7 @@ def keep(
     png = io.BytesIO()
     Image.fromarray(mask).save(png, format="PNG")
     result = Result(stem, seconds, count(mask, truth, len(probabilities)), png.getvalue())
-    append_line(folder / FILE, result.line())
+    append_record(folder / FILE, result.record())
     return result
 
 
@@ -116,8 +123,7 @@ def write_tables(folder: Path, results: Sequence[Result], files: ImageFiles, fol
         table = table.assign(volume=[files.volumes[result.stem] for result in results])
     sections = [(weights, size) for weights in ("best", "last") for size in ("working", "original")]
     tables = [table.assign(fold=fold, weights=weights, size=size, step=step) for weights, size in sections]
-    buffer = io.BytesIO()
-    pd.concat(tables, ignore_index=True).to_parquet(buffer)
-    write_atomically(folder / IMAGES_FILE, lambda file: file.write(buffer.getvalue()))
+    write_table(pd.concat(tables, ignore_index=True), folder / IMAGES_FILE)
     found = scores_of(results, files)
-    write_json(folder / SCORES_FILE, {w: {"step": step, "working": found, "original": found} for w in ("best", "last")})
+    section = {"step": step, "working": found, "original": found}
+    write_checked(folder / SCORES_FILE, {"best": section, "last": section})

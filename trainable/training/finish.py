@@ -1,7 +1,5 @@
 """The results of a finished fold: counts of every held-out image, scores at both sizes, the best weights."""
 
-import io
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,9 @@ from torch import nn
 
 from trainable.data.decoded_images import Data
 from trainable.objectives.metrics import Counts, Scores, scores, to_columns
-from trainable.storage.atomic_files import write_atomically, write_json
+from trainable.storage.atomic_files import write_atomically
+from trainable.storage.checked_json import write_checked
+from trainable.storage.checked_tables import write_table
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_counts, original_probabilities
 from trainable.training.labels import scored, volumes_of
@@ -43,7 +43,7 @@ def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, vali
         for weights, sizes in counts.items()
         for size, rows in sizes.items()
     ]
-    _write_table(tables, folder / IMAGES_FILE)
+    write_table(pd.concat(tables, ignore_index=True), folder / IMAGES_FILE)
     summary: dict[str, Any] = {
         weights: {
             "step": steps[weights],
@@ -54,9 +54,9 @@ def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, vali
     if validation is not None:
         indices = np.flatnonzero(scored(validation)).astype(np.int64)
         rows = _original(trial, best, validation, indices, None)
-        _write_table([_table(rows, validation, indices).assign(fold=trial.fold)], folder / VALIDATION_FILE)
+        write_table(_table(rows, validation, indices).assign(fold=trial.fold), folder / VALIDATION_FILE)
         summary["best"][VALIDATION] = _scores(rows, validation, indices)
-    write_json(folder / SCORES_FILE, summary)
+    write_checked(folder / SCORES_FILE, summary)
     trial.save_best(folder)
 
 
@@ -90,9 +90,3 @@ def _table(rows: Counts, data: Data, indices: Indices) -> pd.DataFrame:
     table = pd.DataFrame(to_columns(rows)).assign(stem=[data.stems[index] for index in indices])
     volumes = volumes_of(data, indices)
     return table if volumes is None else table.assign(volume=volumes)
-
-
-def _write_table(tables: Iterable[pd.DataFrame], path: Path) -> None:
-    buffer = io.BytesIO()
-    pd.concat(tables, ignore_index=True).to_parquet(buffer)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))

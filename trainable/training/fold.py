@@ -10,11 +10,11 @@ The folder contains everything: called again with the same arguments, the loop r
 on a CPU the weights, scores and reports are bit-identical to those of an uninterrupted run.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,11 +27,12 @@ from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.networks.weights_file import file_of, read_weights, source_of
 from trainable.objectives.metrics import SELECTION
 from trainable.printing import digits
-from trainable.storage.atomic_files import append_line, write_text
+from trainable.storage.atomic_files import write_text
+from trainable.storage.checked_json import append_record, read_lines, text_of
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
 from trainable.training.finish import write_results
-from trainable.training.fold_folder import METRICS_FILE, prepare, whole_lines, write_failure
+from trainable.training.fold_folder import METRICS_FILE, prepare, write_failure
 from trainable.training.fold_log import note
 from trainable.training.trial import FoldTrial, Report
 
@@ -142,7 +143,7 @@ def _train(
 def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], None]) -> Report:
     """Evaluate and record the report; after the last report, write the results of the fold."""
     report = trial.evaluate()
-    append_line(folder / METRICS_FILE, json.dumps(report.as_dict()))
+    append_record(folder / METRICS_FILE, report.as_dict())
     score = digits(report.scores[trial.metric])
     note(folder, f"step {report.step}: loss {digits(report.loss)}, {trial.metric} {score}")
     if report.finished:
@@ -152,10 +153,10 @@ def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], 
 
 
 def _align_reports(path: Path, report: Report | None) -> None:
-    """Drop reports newer than the checkpoint; training repeats them."""
-    kept: list[str] = []
+    """Drop reports newer than the checkpoint, which training repeats, and damaged ones, which the journal has."""
+    kept: list[dict[str, Any]] = []
     if report is not None:
-        kept = [line for line in whole_lines(path) if json.loads(line)["step"] < report.step]
-        kept.append(json.dumps(report.as_dict()))
+        kept = [each for each in read_lines(path, partial(note, path.parent)) if each["step"] < report.step]
+        kept.append(report.as_dict())
     if kept or path.exists():
-        write_text(path, "".join(f"{line}\n" for line in kept))
+        write_text(path, text_of(kept))

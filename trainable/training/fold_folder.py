@@ -19,12 +19,6 @@ def prepare(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
 
 
-def whole_lines(path: Path) -> list[str]:
-    """All lines except a last one that a crash truncated."""
-    text = path.read_text() if path.exists() else ""
-    return text.split("\n")[:-1]
-
-
 def write_failure(folder: Path, failure: FoldFailed) -> None:
     """Record why a fold cannot be trained."""
     write_json(folder / ERROR_FILE, {"reason": failure.reason, "message": failure.message, "step": failure.step})

@@ -19,6 +19,7 @@ from search.runs.run_tables import read_run
 from trainable.data.task import Task
 from trainable.objectives.metrics import scores, to_columns
 from trainable.printing import digits
+from trainable.storage.checked_json import write_checked
 
 VALUES = {"kind": {"values": ["a", "b", "c", "d", "e"]}, "size": "96x64"}
 NAN = math.nan
@@ -32,10 +33,8 @@ def run_of(tmp_path):
 
     def make(references, counts=True):
         run, ids = scored_run(tmp_path, VALUES, [(row, 1.0) for row in SCORES])
-        tree = json.loads((run.folder / SPACE).read_text())
-        (run.folder / SPACE).write_text(json.dumps(tree | {"references": references}))
-        facts = json.loads((run.folder / ENVIRONMENT).read_text())
-        (run.folder / ENVIRONMENT).write_text(json.dumps(facts | {"classes": list(TASK.classes), "volumes": True}))
+        (run.folder / SPACE).write_text(json.dumps(run.space().canonical() | {"references": references}))
+        write_checked(run.folder / ENVIRONMENT, run.environment() | {"classes": list(TASK.classes), "volumes": True})
         for number, config in enumerate(ids if counts else []):
             for fold, score in enumerate(SCORES[number]):
                 if isinstance(score, float) and score == score:

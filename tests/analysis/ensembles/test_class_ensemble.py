@@ -19,6 +19,7 @@ from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.printing import digits
+from trainable.storage.checked_json import read_checked
 from trainable.training.checkpoint import load_network
 
 CLASSES = ("background", "ring", "core", "crescent")
@@ -124,7 +125,7 @@ def test_wrong_scribbles_are_refused_in_words(class_folder, scribbled, change, m
 
 def test_the_manifest_names_the_classes_and_the_channels(scribbled, class_data):
     folder, manifest = scribbled
-    assert json.loads((folder / "ensemble.json").read_text()) == manifest
+    assert read_checked(folder / "ensemble.json") == manifest
     assert (manifest["classes"], manifest["channels"]) == (list(CLASSES), 1) and "scored_on" not in manifest
     assert manifest["data_hash"] == class_data.hash and len(manifest["trained_on"]) == 24
     assert all("dice_volume_ring" in member["out_of_fold"] for member in manifest["members"])

@@ -14,6 +14,7 @@ from trainable.data.dataset import read_image, read_scribble
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, scores
+from trainable.storage.checked_json import read_checked
 from trainable.training.checkpoint import load_network
 
 CPU = torch.device("cpu")
@@ -87,7 +88,7 @@ def test_flips_average_the_four_mirrorings(members, pixels):
 
 def test_the_manifest_contains_config_folds_hashes_and_scores(small_run, configs, small_data, tmp_path):
     folder, document = assemble(small_run, configs, "flips", tmp_path / "both")
-    assert json.loads((folder / "ensemble.json").read_text()) == document
+    assert read_checked(folder / "ensemble.json") == document
     assert set(document["configs"]) == set(configs) and len(document["members"]) == 6
     assert document["data_hash"] == small_data.hash and document["tta"] == "flips"
     assert sorted(document["trained_on"].values()) == sorted(small_data.stems), "each fold's images, all together"

@@ -269,7 +269,6 @@ def test_other_data_than_those_of_the_run_are_refused(run, small_folder, tmp_pat
     data = shutil.copytree(small_folder, tmp_path / "data")
     first = min((data / "train/images").iterdir())
     Image.fromarray(255 - mask_at(first)).save(first)
-    space = json.loads((run.folder / "space.yaml").read_text())
-    (run.folder / "space.yaml").write_text(json.dumps({**space, "data": str(data)}))
+    (run.folder / "space.yaml").write_text(json.dumps({**run.space().canonical(), "data": str(data)}))
     with pytest.raises(UserError, match=r"folds.json: was made for other data"):
         program("refine", run.folder)

@@ -15,6 +15,7 @@ from analysis.answer.selection import select
 from analysis.report.figure import as_json, label, table
 from analysis.report.write import sections, write_report
 from search.runs.run_tables import read_run
+from trainable.storage.checked_json import read_lines, text_of
 
 
 def made(run):
@@ -106,9 +107,9 @@ def test_a_stopped_run_makes_no_claims_about_configs_without_scores(tmp_path):
 
 def test_names_are_text_and_never_markup(pruned):
     evil = "</script><img src=x onerror=alert(1)>"
-    lines = pruned.journal.read_text().replace("paused:", f"paused {evil}:")
+    records = json.loads(json.dumps(read_lines(pruned.journal)).replace("paused:", f"paused {evil}:"))
     copy = write_run(pruned.folder.parent / "evil", GRID, folds=3)
-    copy.journal.write_text(lines)
+    copy.journal.write_text(text_of(records))
     _, _, text, _ = made(copy)
     assert "onerror" in text and "<img src=x" not in text
     assert "<" not in as_json({"reason": evil}) and json.loads(as_json({"reason": evil})) == {"reason": evil}

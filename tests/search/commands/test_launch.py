@@ -15,6 +15,7 @@ from search.runs.journal import read_journal
 from search.runs.run_folder import Run
 from search.runs.study import verdicts
 from spaces.load import make_space
+from trainable.storage.checked_json import read_checked, write_checked
 
 SCRIPTED = """
 name: demo
@@ -174,9 +175,9 @@ def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(search, tmp_path)
     space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
     assert space.returncode == 2 and "a different space: folds: 2 -> 3" in space.stderr
     path = tmp_path / "runs/demo/env.json"
-    changed = json.loads(path.read_text())
+    changed = read_checked(path)
     changed["code"]["search"] = "0" * 16
-    path.write_text(json.dumps(changed))
+    write_checked(path, changed)
     code = search("launch", "demo.yaml", "--set", "budget.trials=1")
     assert code.returncode == 2 and "the code has changed since it was launched (search); --force-code" in code.stderr
     faster = ("--set", "parameters.acceleration=none")  # may change, because it does not decide a score

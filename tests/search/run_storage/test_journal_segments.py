@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture
 def store(object_store, monkeypatch):
-    monkeypatch.setattr(journal_segments, "SEGMENT_BYTES", 300)  # bytes: a handful of records
+    monkeypatch.setattr(journal_segments, "SEGMENT_BYTES", 450)  # bytes: a handful of records
     return Store(object_store.url("runs/demo"), patience=0)
 
 

@@ -53,6 +53,40 @@ def test_other_damage_is_an_error_with_its_line(path, damage):
         read_journal(path)
 
 
+@pytest.mark.parametrize("order", [[0, 2], [0, 1, 1, 2], [1, 0, 2]])
+def test_lost_repeated_and_moved_records_are_an_error(path, order):
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[index] for index in order))
+    with pytest.raises(UserError, match=r"is record \d instead of \d, so records were .*; launch --recover"):
+        read_journal(path)
+
+
+def test_a_changed_digit_is_an_error_although_it_is_valid_json(path):
+    path.write_text(path.read_text().replace('"until":4', '"until":5'))
+    with pytest.raises(UserError, match="line 2: is damaged"):
+        read_journal(path)
+
+
+def test_a_journal_of_the_first_version_is_resumed_with_checked_records(path):
+    old = {"v": 1, "at": 1.0, "kind": "begin", "host": "there"}
+    path.write_text(json.dumps(old) + "\n")
+    with Journal(path) as journal:
+        journal.append("end")
+    found = [(line.number, line.kind, line.checked) for line in read_journal(path)]
+    assert found == [(1, "begin", False), (2, "end", True)]
+    path.write_text(path.read_text() + json.dumps(old) + "\n")
+    with pytest.raises(UserError, match="line 3: is damaged"):
+        read_journal(path)
+
+
+def test_a_tail_reads_records_once_as_they_come(path):
+    tail = Tail(path)
+    assert [line.number for line in tail.read()] == [1, 2, 3] and tail.read() == []
+    with Journal(path) as journal:
+        journal.append("end")
+    assert [line.number for line in tail.read()] == [4]
+
+
 def test_a_journal_of_another_version_is_refused(path):
     path.write_text(json.dumps({"v": 99, "kind": "begin"}) + "\n")
     with pytest.raises(UserError, match="is of version 99 from line 1 on"):

@@ -8,7 +8,7 @@ import pytest
 from search.runs.cost_estimate import estimate_cost
 from search.runs.journal import Line
 from search.runs.status import Status
-from search.terminal.listing import document, rows
+from search.terminal.listing import document, rows, summary
 
 
 def note(status, *records, at=100.0):
@@ -154,6 +154,13 @@ def test_the_next_job_is_eligible(scheduler):
 def test_a_run_without_configs_has_a_status(scheduler):
     status = note(Status(demo_run.policy(scheduler)), BEGIN)
     assert document(status)["leader"] is None and rows(status) == [] and estimate_cost(status) is None
+
+
+def test_the_summary_counts_records_without_a_checksum_if_there_are_any():
+    status = note(Status(demo_run.policy()), BEGIN, config("a"))
+    assert "checksum" not in summary(status) and document(status)["unchecked_records"] == 0
+    status.note(Line(3, "job", job("a", 0)[1], 130.0, checked=False))
+    assert "; 1 record of an older version without a checksum" in summary(status)
 
 
 def test_a_record_of_an_unknown_config_is_refused_with_its_line():

@@ -12,6 +12,7 @@ from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
 from search.runs.study import Study, replay_lines, verdicts
 from trainable.errors import UserError
+from trainable.storage.checked_json import read_lines, text_of
 
 STEPS = (1, 2, 3, 4)
 ENTRANTS = [Entrant(f"c{k}", STEPS, {"loss": "iou" if k % 2 else "dice"}) for k in range(5)]
@@ -97,10 +98,10 @@ def test_replaying_the_journal_gives_the_same_decisions(tmp_path, name):
 def test_a_changed_decision_is_detected(tmp_path):
     path = tmp_path / "journal.jsonl"
     drive(path, "foldrace", Worker())
-    lines = path.read_text().splitlines()
-    number = next(k for k, line in enumerate(lines) if '"stop"' in line)
-    lines[number] = lines[number].replace(lines[number][lines[number].index(',"stop"') :], "}")
-    path.write_text("\n".join(lines) + "\n")
+    records = read_lines(path)
+    number = next(k for k, record in enumerate(records) if "stop" in record)
+    del records[number]["stop"]
+    path.write_text(text_of(records))
     changed = verdicts(SCHEDULERS["foldrace"]([], 3), read_journal(path))
     assert [line for line, _, _ in changed] == [number + 1]
 

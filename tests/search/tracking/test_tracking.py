@@ -3,7 +3,6 @@
 The results are read back with the libraries of the trackers.
 """
 
-import json
 import sys
 from contextlib import suppress
 from types import ModuleType, SimpleNamespace
@@ -21,6 +20,7 @@ from search.tracking.identity import TRACKING
 from search.tracking.sync import track_run
 from search.tracking.tracker import make_trackers
 from trainable.errors import UserError
+from trainable.storage.checked_json import read_checked, write_checked
 
 STEPS = (2, 4, 6)
 ENTRANTS = [Entrant(f"c{k}", STEPS, {"loss": "iou", "pc": 1.5, "attention": None, "quality": k}) for k in range(2)]
@@ -95,7 +95,7 @@ class MemoryTracker:
 def forget_closed_trials(folder):
     """Restore the state after a SIGKILL, when no trial has been closed."""
     path = folder / TRACKING
-    path.write_text(json.dumps({**json.loads(path.read_text()), "settled": {}}))
+    write_checked(path, {**read_checked(path), "settled": {}})
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

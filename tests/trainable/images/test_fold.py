@@ -77,7 +77,7 @@ def contents(folder):
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     reports = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for each in [*lines, *reports]:
-        del each["seconds"]
+        del each["seconds"], each["sum"]
     return lines, reports, (folder / "scores.json").read_text(), (folder / "images.parquet").read_bytes()
 
 

@@ -19,6 +19,7 @@ from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
 from trainable.errors import UserError
 from trainable.objectives.metrics import from_columns, metrics_of, scores
+from trainable.storage.checked_json import read_checked
 from trainable.training import checkpoint
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation
@@ -87,8 +88,8 @@ def test_weights_and_all_other_results_are_the_same_without_it(trained, data, tm
     assert [(each.loss, each.scores) for each in others] == [(each.loss, each.scores) for each in reports]
     ours, theirs = (checkpoint.load(place / "best.pt") for place in (folder, tmp_path))
     assert all(torch.equal(theirs["weights"][name], tensor) for name, tensor in ours["weights"].items())
-    summary = json.loads((folder / "scores.json").read_text())
-    assert summary["best"].pop("validation") and summary == json.loads((tmp_path / "scores.json").read_text())
+    summary = read_checked(folder / "scores.json")
+    assert summary["best"].pop("validation") and summary == read_checked(tmp_path / "scores.json")
     assert (folder / "images.parquet").read_bytes() == (tmp_path / "images.parquet").read_bytes()
     assert not (tmp_path / "validation.parquet").exists()
 
