@@ -21,7 +21,6 @@ from analysis.ensembles.predict import _trained_on
 from analysis.ensembles.refinement_file import read_refinement
 from analysis.refinement.chain import as_rows
 from search.planning import plan_output
-from search.planning.plan import PlanOptions
 from search.runs import run_folder
 from search.runs.ledger import ledger
 from search.runs.recovery import recover
@@ -33,11 +32,12 @@ from spaces.load import load_space
 from trainable.data.task import TWO_CLASSES
 from trainable.images.fold import segment_fold
 from trainable.images.results import stored_masks
+from trainable.machine.versions import code_hashes
 from trainable.scripted import Script, run_script
 from trainable.storage.checked_json import read_lines
 from trainable.training.fold import train_fold
 
-ENVIRONMENT = functools.cache(run_folder.environment)  # which takes long and does not change
+CODE = functools.cache(code_hashes)  # which take long and do not change
 Facts = tuple[Any, list[str]]
 Reader = Callable[[Run], Facts]
 
@@ -77,7 +77,7 @@ def rebuilt(run: Run) -> Facts:
 def launched(run: Run) -> Facts:
     """The launch of the run's own space file."""
     space = load_space(run.folder / "space.yaml")
-    with patch.object(run_folder, "environment", ENVIRONMENT):
+    with patch.object(run_folder, "code_hashes", CODE):
         data_hash = run.folds().data_hash if (run.folder / "folds.json").exists() else None
         check_run(space, run, data_hash, force_code=False)
     return plain([space.canonical(), run.space().canonical(), run.environment()]), []
@@ -92,9 +92,8 @@ def plan(run: Run) -> Facts:
     """What a relaunch says about the plan, and what is in it."""
     said: list[str] = []
     with patch.object(plan_output, "say", said.append):
-        plan_output.show_first(run.folder, run.space(), PlanOptions())
-    warnings = [line for line in said if line.startswith("warning")]
-    return (None if warnings else json.loads((run.folder / plan_output.PLAN).read_text())), warnings
+        found = plan_output.recorded_plan(run.folder)
+    return plain(found), said
 
 
 def configs(run: Run) -> Facts:

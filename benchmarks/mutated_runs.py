@@ -7,7 +7,7 @@ from typing import Any
 from analysis.ensembles.assemble import FOLDER, assemble
 from analysis.ensembles.refinement_file import keep
 from search.planning.plan import PlanOptions
-from search.planning.plan_output import show_first
+from search.planning.plan_output import keep_first, show_first
 from search.runs.journal import Journal
 from search.runs.run_folder import Run, record_launch
 from search.runs.study import entrant_of
@@ -34,7 +34,7 @@ def scripted_run(home: Path) -> Run:
     run = Run(home / space.settings.name)
     with Journal(run.journal, clock=lambda: 1e9) as journal:
         record_launch(run, space, None)
-        show_first(run.folder, space, PlanOptions(1.0))
+        keep_first(run.folder, show_first(run.folder, space, PlanOptions(1.0)))
         journal.append("begin", host="here", pid=1)
         for point in space.configs():
             run.record_config(point)
@@ -68,7 +68,7 @@ def tiny_runs(home: Path) -> Iterator[tuple[Run, Any]]:
 
 def complete(run: Run) -> None:
     """Add what a launch and an analysis leave: a plan, a refinement and an ensemble."""
-    show_first(run.folder, run.space(), PlanOptions(1.0, False))
+    keep_first(run.folder, show_first(run.folder, run.space(), PlanOptions(1.0, False)))
     config = run.space().configs()[0].id
     steps = [{"step": "threshold", "tau": 0.4}]
     keep(run, config, {"config": config, "classes": ["background", "foreground"], "steps": steps})

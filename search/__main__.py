@@ -8,9 +8,21 @@ from typing import Annotated
 import typer
 
 from search.commands.doctor_report import doctor_report
-from search.commands.options import RUNS, Calibrate, Output, Overrides, Plain, Root, SpaceName, StepSeconds
+from search.commands.options import (
+    RUNS,
+    Address,
+    Calibrate,
+    Dashboard,
+    ForceCode,
+    Output,
+    Overrides,
+    Plain,
+    Root,
+    SpaceName,
+    StepSeconds,
+)
 from search.commands.replay import replay
-from search.commands.run_commands import curves, ledger, list_runs, status, stop, watch
+from search.commands.run_commands import curves, finish, ledger, list_runs, status, stop, watch
 from search.commands.submit import submit
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED, Completion, Version
@@ -41,7 +53,8 @@ def plan(
     JSON keys: configs, folds, trials and steps of the full grid; gpu_hours, wall_hours and cost, each with grid,
     expected, low and high (the extremes over the simulated worlds in which the scheduler is rehearsed; cost is null
     without budget.cost_per_gpu_hour); slots; step_seconds and its source: stated, measured here, remembered or
-    assumed; ended_by: the number of worlds in which each budget ends the run.
+    assumed; ended_by: the number of worlds in which each budget ends the run; disk: the bytes that the run takes at
+    most, and those of the fold models of the largest config, null if fold trials leave no weights.
 
     Example: python -m search plan full_grid --set budget.gpu_hours=5 --step-seconds 0.03 --slots 8
     """
@@ -72,25 +85,16 @@ def launch(
     root: Root = RUNS,
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
-    force_code: Annotated[bool, typer.Option("--force-code", help="Resume even if the code has changed.")] = False,
+    force_code: ForceCode = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Rebuild a damaged journal from the fold folders.")
     ] = False,
-    address: Annotated[
-        str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto.")
-    ] = None,
+    address: Address = None,
     plain: Plain = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before a run that is expected to take days on this machine.")
     ] = False,
-    dashboard: Annotated[
-        bool,
-        typer.Option(
-            "--dashboard/--no-dashboard",
-            envvar="SCRIBBLE_SEARCH_DASHBOARD",
-            help="Start Ray's dashboard, which shows what each worker trains.",
-        ),
-    ] = True,
+    dashboard: Dashboard = True,
 ) -> None:
     """Run a space to completion; a run that was interrupted resumes where it stopped.
 
@@ -133,7 +137,7 @@ def _confirm(warning: str, asks: bool) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-for command in (plan, launch, submit, status, watch, stop, list_runs, ledger, curves, replay, doctor_report):
+for command in (plan, launch, submit, status, watch, stop, list_runs, finish, ledger, curves, replay, doctor_report):
     app.command("list" if command is list_runs else None)(command)
 
 

@@ -76,6 +76,7 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
         validation=validation,
         encoder=encoder,
         weights_file=weights_file,
+        once=True,
     )
     yield from _results(reports, job["metric"], config.steps)
 

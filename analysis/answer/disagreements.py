@@ -11,6 +11,7 @@ import torch
 
 from analysis.answer.comparison import Compared, image_rows
 from analysis.answer.document import full_config
+from search.runs.fold_models import how_to_finish
 from search.runs.run_tables import RunTables
 from trainable.augmentation.preview import (
     BACKGROUND_COLOUR,
@@ -87,7 +88,7 @@ def _masks(tables: RunTables, config: str, rows: list[dict[str, Any]], device: t
     for fold, wanted in stems.items():
         path = tables.folder(config, fold) / BEST
         if not path.exists():
-            raise NoPictures(f"{path} does not exist")
+            raise NoPictures(f"{path} does not exist: {how_to_finish(tables.run, config)}")
         network, trained, state = load_network(path, str(device))
         if data.hash != state["data_hash"]:
             raise NoPictures(f"{tables.space.settings.data} contains other data than {path} was trained on")

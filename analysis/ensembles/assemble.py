@@ -21,6 +21,7 @@ from analysis.ensembles.ensemble import (
 from analysis.ensembles.fingerprints import fingerprints
 from analysis.ensembles.methods import TRAINABLE
 from analysis.ensembles.refinement_file import place_beside
+from search.runs.fold_models import how_to_finish
 from search.runs.run_folder import Run
 from search.runs.run_tables import RETRAIN, RunTables
 from trainable.config import PLUGINS, copy_plugins
@@ -93,16 +94,17 @@ def needs_models(run: Run, config: str) -> list[Path]:
     if space.settings.trainable not in LEFT:
         raise UserError(f"{run.folder}: its fold trials are {space.settings.trainable}, they save no models")
     left = LEFT[space.settings.trainable]
-    run.fetch(f"configs/{config}/*/{left}", f"configs/{config}/*/{SCORES_FILE}")
+    needed = dict.fromkeys((left, SCORES_FILE))
+    run.fetch(*(f"configs/{config}/*/{name}" for name in needed))
     place = run.folder / "configs" / config
     if not place.is_dir():
         raise UserError(f"{config}: no such config in {run.folder}")
     folds = [place / f"fold_{fold}" for fold in range(space.settings.folds)]
-    missing = [folder.name for folder in folds if not (folder / left).exists()]
+    missing = [folder.name for folder in folds if not all((folder / name).exists() for name in needed)]
     if missing:
         raise UserError(
             f"{config}: has no finished model of {', '.join(missing)}; an ensemble needs all {len(folds)} folds: "
-            f"{run.resume_command} resumes the run"
+            f"{how_to_finish(run, config)}"
         )
     return folds
 

@@ -3,16 +3,18 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from html import escape
 from typing import Any
 
 from analysis.report.figure import FAILED, LINE, OTHER, SET, Figure, Markup, Section, axis, details, duration, table
 from search.runs.cost_estimate import estimate_cost
+from search.runs.fold_models import decisions
 from search.runs.ledger import ledger
 from search.runs.run_tables import RunTables
 from search.terminal.ledger_table import summary
 from trainable.errors import UserError
-from trainable.printing import digits
+from trainable.printing import digits, plural
 
 NAMES = {
     "done": "full length",
@@ -96,6 +98,13 @@ def _facts(tables: RunTables, environment: dict[str, Any]) -> Iterator[tuple[str
     yield "hash of the data", str(environment.get("data_hash"))
     yield "folds", f"{settings.folds}, seed {settings.fold_seed}"
     yield "scheduler", str(settings.scheduler.name)
+    for line in tables.lines:
+        if line.kind == "space":
+            yield f"changed on {datetime.fromtimestamp(line.at):%Y-%m-%d %H:%M}", "; ".join(line.fields["changes"])
+    made = decisions(tables.lines)
+    yield "weights", f"keep: {settings.keep}; {plural(len(made.dropped), 'config')} without their weights"
+    if made.chosen:
+        yield "finished by choice", ", ".join(sorted(made.chosen))
     yield "commit", str(environment.get("commit"))
     yield "python", str(environment.get("python"))
     for name, version in sorted(environment.get("packages", {}).items()):

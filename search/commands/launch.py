@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.commands.launch_checks import LaunchOptions, check_launch
+from search.commands.launch_checks import Checked, LaunchOptions, check_launch
 from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
 from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
@@ -19,15 +19,19 @@ from search.planning.plan_output import keep_first
 from search.planning.trial_kinds import kind_of
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
+from search.runs.fold_models import Decisions, FoldModels, decisions, said
+from search.runs.growth import Growth
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import FOLDS, STOP_FILE, Run, record_launch
+from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run, record_launch
 from search.runs.study import Study, replay_lines
+from search.samplers.finishing_study import FinishingStudy
 from search.samplers.growing_study import GrowingStudy
 from search.samplers.proposals import ListProposals, Proposals, RandomProposals
 from search.tracking.sync import track_run
 from search.tracking.tracker import make_trackers
 from spaces.schema.samplers import GridSampler, OptunaSampler
+from spaces.schema.settings import Budget
 from spaces.space import Point, Space
 from trainable.data.decoded_images import label_facts
 from trainable.data.folds import Folds, folds_of, save_folds
@@ -53,44 +57,59 @@ def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Out
 def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
     trackers = make_trackers(space.settings.tracking, run.folder)
     checked = check_launch(space, options, run)
+    space = checked.space
     if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal, removed_unless_begun(run):
-        policy = policy_of(space)
-        lines = run.lines()
+        policy, lines = policy_of(space), run.lines()
         replay_lines(policy, lines)
         if unchecked := sum(not line.checked for line in lines):
             records = plural(unchecked, "record")
             say(f"{run.journal}: {records} of an older version without a checksum; new ones have it")
+        if checked.growth.changes:
+            _grow(Study(policy, journal), checked.growth, run, decisions(lines))
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
-        assigned = None if checked.data is None else _folds(space, run, checked.data)
-        labels = {} if checked.data is None else label_facts(checked.data)
-        record_launch(run, space, checked.data_hash, labels, checked.contents, assigned)
-        keep_first(run.folder, checked.plan)
-        shipment = None
-        if checked.data is not None and assigned is not None:
-            shipment = _shipment(space, run, checked.data, assigned, checked.weights)
+        shipment = _record(space, run, checked)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
         with (
             track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
             _proposals(space, run, policy) as (proposals, learn),
         ):
-            study, values = _begin(space, run, Study(policy, journal), proposals, learn)
+            models = FoldModels(run, space, policy, decisions(lines).chosen)
+            study, values = _begin(space, options, run, Study(policy, journal), proposals, learn, models)
             listener = broadcast(track, lambda event, facts: learn())
             with failure_recorded(space, run, study):
-                outcome = _already_over(policy)
+                outcome = _already_over(study, models)
                 if outcome is None:
-                    outcome = _drive(space, options, run, study, values, listener, shipment)
+                    outcome = _drive(space, options, run, study, values, listener, shipment, models)
                 else:
-                    journal.append("end", reason=outcome.reason)
+                    _end(study, models, outcome)
             tell_end(space, run, policy, outcome)
     return run, policy, outcome
 
 
+def _record(space: Space, run: Run, checked: Checked) -> Shipment | None:
+    """Write what describes the launch; what workers need of the data."""
+    data = checked.data
+    if data is None:
+        record_launch(run, space, None)
+    else:
+        folds = _folds(space, run, data)
+        record_launch(run, space, data.hash, label_facts(data), checked.contents, folds)
+    keep_first(run.folder, checked.plan)
+    return None if data is None else _shipment(space, run, data, folds, checked.weights)
+
+
 def _begin(
-    space: Space, run: Run, study: Study, proposals: Proposals, learn: Callable[[], None]
-) -> tuple[GrowingStudy, dict[str, Any]]:
+    space: Space,
+    options: LaunchOptions,
+    run: Run,
+    study: Study,
+    proposals: Proposals,
+    learn: Callable[[], None],
+    models: FoldModels,
+) -> tuple[GrowingStudy | FinishingStudy, dict[str, Any]]:
     """The study with its first configs, and the hyperparameters of each config."""
     values: dict[str, Any] = {}
 
@@ -104,14 +123,15 @@ def _begin(
 
     for entrant in list(study.policy.score_table.entrants.values()):
         admit(_recorded_point(space, entrant, run))
+    if options.finish is not None:
+        finishing = FinishingStudy(study.policy, study.journal, options.finish, models)
+        finishing.begin(host=socket.gethostname(), pid=os.getpid())
+        return finishing, values
     growing = GrowingStudy(study.policy, study.journal, proposals, admit_new)
+    growing.completions = models.lost
     growing.begin(host=socket.gethostname(), pid=os.getpid())
     growing.add_proposals()
-    configs = "as many configs as the budget allows"
-    if proposals.count is not None:
-        configs = plural(proposals.count, "config")
-    folds = plural(space.settings.folds, "fold")
-    say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
+    _say_what_runs(run, space, proposals, models)
     return growing, values
 
 
@@ -119,10 +139,11 @@ def _drive(
     space: Space,
     options: LaunchOptions,
     run: Run,
-    study: GrowingStudy,
+    study: Study,
     values: Mapping[str, Mapping[str, Any]],
     listener: Listener,
     shipment: Shipment | None,
+    models: FoldModels,
 ) -> Outcome:
     """Train what remains on Ray."""
     kind = kind_of(space)
@@ -132,19 +153,36 @@ def _drive(
         outcome = run_study(
             study,
             values,
-            _settings(space, run),
+            _settings(space, run, finish=options.finish is not None),
             _target(space, options),
             Listeners(listener, notice),
             shipment,
             partial(kind.footprint, space),
         )
-        study.journal.append("end", reason=outcome.reason)  # before the view closes, to be in its last frame
+        _end(study, models, outcome)  # before the view closes, to be in its last frame
     return outcome
+
+
+def _end(study: Study, models: FoldModels, outcome: Outcome) -> None:
+    """Remove the weights that the rule does not keep, and record the end."""
+    open_still = outcome.interrupted or outcome.budget_spent or isinstance(study, FinishingStudy)
+    models.drop(study.journal, not open_still)
+    study.journal.append("end", reason=outcome.reason)
+
+
+def _grow(study: Study, growth: Growth, run: Run, made: Decisions) -> None:
+    study.grow(growth)
+    say(f"{run.address}: the space has changed: {'; '.join(growth.changes)}")
+    if growth.new_values:
+        (run.folder / DATABASE).unlink(missing_ok=True)  # a study cannot take other values; it is written again
+    if made.dropped and growth.configs:
+        configs = plural(len(made.dropped), "config")
+        say(f"the weights of {configs} were removed, so any of them that returns to the race starts again")
 
 
 def _recorded_point(space: Space, entrant: Entrant, run: Run) -> Point:
     """Resolve a config of the journal and check its id, which is a hash of its parameters."""
-    point = space.resolve(entrant.parameters)
+    point = space.resolve({name: value for name, value in entrant.parameters.items() if name in space.parameters})
     if point.id != entrant.config:
         raise UserError(f"{run.journal}: the parameters of config {entrant.config} give the id {point.id}")
     return point
@@ -176,14 +214,26 @@ def _target(space: Space, options: LaunchOptions) -> Target:
     return Target(options.address, root, options.dashboard, resources.cpu, resources.gpu)
 
 
-def _already_over(policy: Policy) -> Outcome | None:
+def _say_what_runs(run: Run, space: Space, proposals: Proposals, models: FoldModels) -> None:
+    configs = "as many configs as the budget allows" if proposals.count is None else plural(proposals.count, "config")
+    folds = plural(space.settings.folds, "fold")
+    say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
+    if lost := models.lost():
+        say(f"lost: the models of {plural(len(lost), 'fold trial')} ({said(lost)}), which are trained again at the end")
+
+
+def _already_over(study: Study, models: FoldModels) -> Outcome | None:
     """The outcome of a run without remaining jobs, for which Ray need not start."""
+    if isinstance(study, FinishingStudy):
+        done = study.choose()
+        return None if done is None else Outcome(done.reason)
+    policy = study.policy
     action = policy.next()
     if isinstance(action, Job):
         policy.lost(action)
-    if not isinstance(action, Finished):
+    if not isinstance(action, Finished) or (not study.exhausted and models.lost()):
         return None
-    over = Outcome(action.reason, budget_spent=policy.score_table.exhausted)
+    over = Outcome(action.reason, budget_spent=study.exhausted)
     say(f"nothing left to run{' within the budget' if over.budget_spent else ''}, so Ray is not started")
     return over
 
@@ -210,7 +260,7 @@ def _shipment(space: Space, run: Run, data: Labelled, folds: Folds, weights: Map
     )
 
 
-def _settings(space: Space, run: Run) -> EngineSettings:
+def _settings(space: Space, run: Run, finish: bool = False) -> EngineSettings:
     settings = space.settings
     keep = settings.keep_probabilities and "store" not in run.job_settings  # to a store, only a fold's own files go
     job = {
@@ -219,4 +269,5 @@ def _settings(space: Space, run: Run) -> EngineSettings:
         "keep_probabilities": keep,
         **run.job_settings,
     }
-    return EngineSettings(folder=run.folder, job=job, wall=settings.budget.wall, trials=settings.budget.trials)
+    budget = Budget() if finish else settings.budget  # a config that a person chose is not limited by it
+    return EngineSettings(folder=run.folder, job=job, wall=budget.wall, trials=budget.trials)

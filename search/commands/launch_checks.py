@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from search.engine.listeners import Notify
 from search.planning.files import weights_files
 from search.planning.gpu_memory import memory_candidates
 from search.planning.plan import Plan, PlanOptions, check_cores
-from search.planning.plan_output import show_first, too_long
+from search.planning.plan_output import document, recorded_plan, show_first, too_long
 from search.planning.trial_kinds import kind_of
-from search.runs.run_folder import Run, check_run
+from search.runs.disk import check_room
+from search.runs.growth import Growth
+from search.runs.run_folder import Run, check_run, with_recorded_rule
 from spaces.space import Space
 from trainable.data.labelled import SCRIBBLES, Labelled
 from trainable.printing import say
@@ -32,24 +34,23 @@ class LaunchOptions:
     dashboard: bool
     show: Callable[[Run], AbstractContextManager[Notify]]
     confirm: Callable[[str], None] = lambda warning: say(f"warning: {warning}")
+    finish: str | None = None  # train what this config lacks instead of searching on
 
 
 @dataclass(frozen=True)
 class Checked:
     """What a launch needs, found before anything is written."""
 
+    space: Space  # with the run's rule for weights
+    growth: Growth
     data: Labelled | None
     weights: Mapping[str, SharedFile]
     plan: Plan | None = None
 
     @property
-    def data_hash(self) -> str | None:
-        return None if self.data is None else self.data.hash
-
-    @property
     def contents(self) -> dict[str, str]:
         """The hashes of the files that encoders start from."""
-        return {name: file.hash for name, file in self.weights.items()}
+        return hashes(self.weights)
 
 
 def check_launch(space: Space, options: LaunchOptions, run: Run) -> Checked:
@@ -62,11 +63,19 @@ def check_launch(space: Space, options: LaunchOptions, run: Run) -> Checked:
     data = kind.open(space)
     if data is not None and data.scored_on == SCRIBBLES:
         say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
-    checked = Checked(data, {} if data is None else weights_files(space))
-    check_run(space, run, checked.data_hash, options.force_code, checked.contents)
+    weights = {} if data is None else weights_files(space)
+    growth = check_run(space, run, None if data is None else data.hash, options.force_code, hashes(weights))
+    space = with_recorded_rule(space, run)
     if data is not None:
-        kind.check_models(space, data, checked.weights)
-    plan = show_first(run.folder, space, options.plan, here=options.address is None)
-    if plan is not None and options.address is None and (warning := too_long(plan)):
+        kind.check_models(space, data, weights)
+    here = options.address is None
+    plan = show_first(run.folder, space, options.plan, here, grown=growth.configs)
+    if not run.job_settings:  # folds of a run in an object store are trained in local folders that are emptied
+        check_room(run.folder, recorded_plan(run.folder) if plan is None else document(plan))
+    if plan is not None and here and (warning := too_long(plan)):
         options.confirm(warning)
-    return replace(checked, plan=plan)
+    return Checked(space, growth, data, weights, plan)
+
+
+def hashes(weights: Mapping[str, SharedFile]) -> dict[str, str]:
+    return {name: file.hash for name, file in weights.items()}

@@ -10,6 +10,18 @@ Root = Annotated[str, typer.Option("--runs", help="The folder that holds all run
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or its s3:// URL.")]
 Output = Annotated[Format, typer.Option("--format", help="Output format.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Print one line per event instead of the live view.")]
+ForceCode = Annotated[bool, typer.Option("--force-code", help="Resume even if the code has changed.")]
+Address = Annotated[
+    str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="A Ray cluster to run on: HOST:PORT, or auto.")
+]
+Dashboard = Annotated[
+    bool,
+    typer.Option(
+        "--dashboard/--no-dashboard",
+        envvar="SCRIBBLE_SEARCH_DASHBOARD",
+        help="Start Ray's dashboard, which shows what each worker trains.",
+    ),
+]
 RUNS = "runs"
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")]
 Overrides = Annotated[

@@ -1,14 +1,17 @@
-"""Commands for existing runs, which work from any terminal: status, watch, ledger, curves, list and stop."""
+"""Commands for existing runs: status, watch, ledger, curves, list, finish and stop."""
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from search.commands.options import RUNS, Output, Plain, Root, RunName
+from search.commands.options import RUNS, Address, Dashboard, ForceCode, Output, Overrides, Plain, Root, RunName
+from search.runs.run_folder import SPACE
 from trainable.errors import UserError
+from trainable.exit_codes import INTERRUPTED
 from trainable.printing import Format, plural, print_csv, print_json, print_table, say
 
 
@@ -109,6 +112,53 @@ def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
         print_table(rows)
     else:
         say(f"{root}: contains no runs yet; start one with python -m search launch quickstart")
+
+
+def finish(
+    run: RunName,
+    config: Annotated[str, typer.Option("--config", help="The config to finish, by the start of its id.")],
+    root: Root = RUNS,
+    assignments: Overrides = None,
+    force_code: ForceCode = False,
+    address: Address = None,
+    plain: Plain = False,
+    dashboard: Dashboard = True,
+) -> None:
+    """Train what one config lacks: folds that the search did not train, and models that are lost or were removed.
+
+    The budget of the run does not limit this, and the config keeps its weights from then on. --set changes what may
+    differ between launches, such as data or resources.
+
+    Example: python -m search finish quickstart --config 3f
+    """
+    from search.run_storage.find_runs import find_run
+    from search.terminal.plain_view import print_finished, print_resume_command
+    from search.terminal.watch import show_run
+    from spaces.load import load_space
+
+    found = find_run(run, root)
+    named = ["name=" + found.name, *(assignments or [])]
+    space = load_space(found.folder / SPACE, named)
+    from search.commands.launch import launch_space  # late: slow to import
+    from search.commands.launch_checks import LaunchOptions
+    from search.planning.plan import PlanOptions
+
+    options = LaunchOptions(
+        found.root,
+        force_code,
+        rebuild=False,
+        plan=PlanOptions(),
+        address=address or None,
+        dashboard=dashboard,
+        show=partial(show_run, plain=plain),
+        finish=config,
+    )
+    try:
+        launched, policy, outcome = launch_space(space, options)
+    except KeyboardInterrupt:
+        print_resume_command(sys.argv[1:])
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(print_finished(launched, policy, outcome, config, sys.argv[1:]))
 
 
 def stop(run: RunName, root: Root = RUNS) -> None:

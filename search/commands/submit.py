@@ -82,7 +82,8 @@ def submit(
         raise typer.Exit(submission.follow(identity))
     except KeyboardInterrupt:
         name = loaded.settings.name
-        say(f"\nThe search continues on the cluster. To stop it: python -m search stop {name} --runs {runs}")
+        stopping = shlex.join(["python", "-m", "search", "stop", name, "--runs", runs])
+        say(f"\nThe search continues on the cluster. To stop it: {stopping}")
         say(f"Next: {shlex.join(['python', '-m', 'search', *sys.argv[1:]])}")
         raise typer.Exit(INTERRUPTED) from None
 

@@ -109,7 +109,7 @@ class JobFeed:
             answer = self.study.next()
             if isinstance(answer, Finished):
                 self.outcome.reason = answer.reason
-                self.outcome.budget_spent = self.study.policy.score_table.exhausted
+                self.outcome.budget_spent = self.study.exhausted
                 return "FINISHED"
             if not isinstance(answer, Job):
                 return None
@@ -137,7 +137,7 @@ class JobFeed:
             return False
         if any(not self.stages.must_wait(job) for job in self.retries + self.stages.held_back):
             return True
-        job = self.study.policy.choose()
+        job = self.study.peek()
         return job is not None and not self.stages.must_wait(job)
 
     def _hand_out(self, trial: str, job: Job, allotment: Allotment, exclusive: bool = False) -> dict[str, Any]:

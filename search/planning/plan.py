@@ -11,6 +11,7 @@ from search.planning.rehearsal import rehearse, rehearsed_configs, trial_seconds
 from search.planning.step_seconds import StepEstimates
 from search.planning.trial_kinds import kind_of
 from search.replay.timetable import Limits, Usage, schedule_in_order, usage
+from search.runs.disk import Disk, estimate_disk
 from search.samplers.proposals import random_points
 from spaces.schema.samplers import GridSampler
 from spaces.schema.schedulers import Grid
@@ -50,6 +51,7 @@ class Plan:
     affordable: float | None = None  # configs that an open-ended run could train in full
     pretraining: Pretraining | None = None  # what its usages do not include
     device: str = "GPU"  # whose hours are counted, or CPU
+    disk: Disk | None = None
 
     @property
     def trials(self) -> int | None:
@@ -122,7 +124,7 @@ def _plan(space: Space, options: PlanOptions) -> Plan:
     estimates = replace(estimates, notes=(*estimates.notes, *warnings))
     slots = options.slots or (1 if estimates.elsewhere else slots_here(space.settings.resources))
     if points is None:
-        return _open_ended(space, sample, estimates, slots)
+        return _with_disk(_open_ended(space, sample, estimates, slots), sample)
     folds = range(space.settings.folds)
     full_grid = schedule_in_order((trial_seconds(p, estimates.by_config[p.id]) for _ in folds for p in points), slots)
     if isinstance(space.settings.scheduler, Grid):
@@ -131,7 +133,17 @@ def _plan(space: Space, options: PlanOptions) -> Plan:
         expected, worlds = rehearse(space, points, estimates.by_config, slots, limits), worlds_for(len(points))
     steps = len(folds) * sum(point.config.steps for point in points)
     grid, before = usage(full_grid, Limits()), estimate_pretraining(space, points, estimates.by_config)
-    return Plan(space, len(points), steps, grid, tuple(expected), worlds, estimates, slots, pretraining=before)
+    plan = Plan(space, len(points), steps, grid, tuple(expected), worlds, estimates, slots, pretraining=before)
+    return _with_disk(plan, points)
+
+
+def _with_disk(plan: Plan, points: Sequence[Point]) -> Plan:
+    """The plan with the disk space of its expected fold trials; networks that cannot be built leave it unknown."""
+    try:
+        return replace(plan, disk=estimate_disk(plan.space, points, plan.mean(lambda each: each.trials), plan.slots))
+    except UserError as problem:
+        note = f"disk space unknown: {str(problem).splitlines()[0]}"
+        return replace(plan, estimates=replace(plan.estimates, notes=(*plan.estimates.notes, note)))
 
 
 def planned(space: Space) -> Sequence[Point] | None:

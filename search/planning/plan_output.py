@@ -1,6 +1,6 @@
 """The output of a plan: lines for people, JSON or CSV for programs, and two lines and a file at a launch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from search.planning.pretraining import Pretraining
 from search.planning.rehearsal import KINDS
 from search.planning.step_seconds import duration
 from search.replay.timetable import Usage
+from search.runs.disk import said
 from spaces.schema.samplers import GridSampler
 from spaces.space import Space
 from spaces.summary import summary
@@ -20,18 +21,15 @@ PLAN = "plan.json"
 COLUMNS = ("figure", "grid", "expected", "low", "high")
 
 
-def show_first(folder: Path, space: Space, options: PlanOptions, here: bool = True) -> Plan | None:
+def show_first(folder: Path, space: Space, options: PlanOptions, here: bool = True, grown: bool = False) -> Plan | None:
     """Print the plan before a launch, on this machine if ``here``; None if the run has one from its first launch.
 
-    A resumed run, perhaps with another budget or on another machine, is planned again only if ``options`` say so.
+    A resumed run, perhaps with another budget or on another machine, is planned again only if it has ``grown`` or
+    ``options`` say so.
     """
     path = folder / PLAN
-    if path.exists() and options == PlanOptions():
+    if path.exists() and options == PlanOptions() and not grown:
         say(f"plan: {path}, from the first launch")
-        try:
-            read_checked(path, "remove it to plan again")
-        except UserError as damage:
-            say(f"warning: {damage}")
         return None
     plan = plan_launch(space, options) if here else make_plan(space, options)
     for line in brief(plan):
@@ -43,6 +41,16 @@ def keep_first(folder: Path, plan: Plan | None) -> None:
     """Write the plan from before the first trial, to compare it with what the run took; a later one is not kept."""
     if plan is not None and not (folder / PLAN).exists():
         write_checked(folder / PLAN, document(plan))
+
+
+def recorded_plan(folder: Path) -> Mapping[str, Any]:
+    """The plan of the first launch; nothing if it is lost or damaged: nothing that is trained depends on it."""
+    path = folder / PLAN
+    try:
+        return read_checked(path, "remove it to plan again") if path.exists() else {}
+    except UserError as damage:
+        say(f"warning: {damage}")
+        return {}
 
 
 def too_long(plan: Plan) -> str | None:
@@ -96,6 +104,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "worlds": dict.fromkeys(KINDS, plan.worlds) if plan.worlds else None,
         "ended_by": dict(plan.ended_by()),
         "affordable_configs": plan.affordable,
+        "disk": None if plan.disk is None else {"most": plan.disk.most, "config": plan.disk.config},
     }
 
 
@@ -137,6 +146,8 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         found.append(("sampler", f"{settings['sampler']}; the plan uses randomly drawn configs in its place"))
     if budget := _budget(plan):
         found.append(("budget", budget))
+    if plan.disk is not None:
+        found.append(("disk", said(plan.disk, plan.space)))
     return found
 
 
@@ -153,7 +164,9 @@ def brief(plan: Plan) -> list[str]:
         ]
     if plan.pretraining is not None and plan.estimates.source != "assumed":
         found.insert(1, f"before: {_pretraining(plan.pretraining, plan.device)}, in addition")
-    return [*found, f"budget: {budget}"] if (budget := _budget(plan)) else found
+    if budget := _budget(plan):
+        found.append(f"budget: {budget}")
+    return [*found, f"disk: {said(plan.disk, plan.space)}"] if plan.disk is not None else found
 
 
 def _pretraining(found: Pretraining, device: str) -> str:

@@ -99,6 +99,11 @@ class Lease:
         if self._lock is not None:
             os.close(self._lock)
 
+    def confirm(self) -> bool:
+        """Ask the store whether this driver still holds the lease."""
+        self._check_holder(self.store)
+        return not self.lost
+
     def _refuse_if_held(self) -> None:
         found = lease_holder(self.store)
         if found is None:

@@ -1,12 +1,13 @@
 """A run in an object store and its local copy, which holds only the files that were needed so far."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from search.race.score_table import Cell
 from search.run_storage.journal_segments import pull
 from search.run_storage.lease import LEASE, PROBE, Lease, is_held
 from search.run_storage.mirror import Mirror
@@ -32,14 +33,15 @@ class StoredRun(Run):
     store: Store
     driven_here: bool = False
     journal_may_lag: bool = False
+    lease: Lease | None = None
 
     @property
     def address(self) -> str:
         return shlex.quote(self.store.url)
 
     @property
-    def resume_command(self) -> str:
-        return f"{super().resume_command} --runs {shlex.quote(str(self.store.address.parent))}"
+    def root(self) -> str:
+        return str(self.store.address.parent)
 
     @property
     def job_settings(self) -> dict[str, str]:
@@ -62,6 +64,24 @@ class StoredRun(Run):
         entries = self.store.names("configs")
         wanted = {name: entry for name, entry in entries.items() if any(fnmatchcase(name, each) for each in patterns)}
         fetch(self.store, wanted, self.folder)
+
+    def fold_files(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, int]]:
+        found: dict[Cell, dict[str, int]] = {cell: {} for cell in cells}
+        folders = {f"configs/{config}/fold_{fold}": (config, fold) for config, fold in found}
+        for name, entry in self.store.names("configs").items() if found else ():
+            folder, _, file = name.rpartition("/")
+            if folder in folders:
+                found[folders[folder]][file] = entry.size
+        return found
+
+    def remove_fold_files(self, names: Mapping[Cell, Iterable[str]]) -> None:
+        """Also from the local copy. A driver that has lost the run removes nothing."""
+        if self.lease is None or not self.lease.confirm():
+            raise UserError(f"{self.store.address.plain}: another driver has taken this run over")
+        for (config, fold), each in names.items():
+            for name in each:
+                self.store.delete(f"configs/{config}/fold_{fold}/{name}")
+        super().remove_fold_files(names)
 
     def publish(self) -> None:
         for path in sorted((self.folder / PUBLISHED).rglob("*")):
@@ -120,7 +140,7 @@ def acquire_run(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
     with Lease(store, driver_record(folder)) as lease:
         with locked(driver_record(folder).with_suffix(".reading")):
             journal_may_lag = _download(store, folder, rebuild) or lease.inherited
-        run = StoredRun(folder, store, driven_here=True, journal_may_lag=journal_may_lag)
+        run = StoredRun(folder, store, driven_here=True, journal_may_lag=journal_may_lag, lease=lease)
         if (journal_may_lag or rebuild) and (folder / SPACE).exists():
             run.fetch(*FOLD_RECORDS)
         with Mirror(store, folder, lease, rebuild):

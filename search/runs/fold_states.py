@@ -35,6 +35,9 @@ class FoldStates(dict[Cell, FoldState]):
     def note(self, line: Line) -> None:
         if line.kind == "begin":
             self.pause_running()
+        elif line.kind == "retrained":
+            cell = (line.fields["config"], line.fields["fold"])
+            self[cell].gpu_seconds += line.fields["seconds"] * line.fields.get("gpus", 1.0)
         elif line.kind == "config":
             self._horizons[line.fields["config"]] = line.fields["steps"][-1]
         elif line.kind in _CHANGES:
@@ -46,8 +49,9 @@ class FoldStates(dict[Cell, FoldState]):
 
     def pause_running(self) -> None:
         """No driver is running, so running fold trials are paused."""
-        for trial in self.values():
-            trial.state = "paused" if trial.state == "running" else trial.state
+        for (config, _), trial in self.items():
+            if trial.state == "running":
+                trial.state = _state_at_rest(trial, self._horizons[config])
 
 
 def fold_states(lines: Iterable[Line], driven: bool) -> FoldStates:
@@ -84,7 +88,13 @@ def _report(trial: FoldState, fields: Any, horizon: int) -> None:
 
 def _stop(trial: FoldState, fields: Any, horizon: int) -> None:
     if trial.state == "running":
-        trial.state, trial.reason = "paused", fields.get("reason", fields.get("fault", ""))
+        trial.state = _state_at_rest(trial, horizon)
+        trial.reason = fields.get("reason", fields.get("fault", ""))
+
+
+def _state_at_rest(trial: FoldState, horizon: int) -> str:
+    """One that has its last score stays done while its lost model is trained again."""
+    return "done" if trial.step >= horizon and math.isfinite(trial.score) else "paused"
 
 
 def _fault(trial: FoldState, fields: Any, horizon: int) -> None:

@@ -35,10 +35,6 @@ class Line:
     checked: bool = True
 
 
-class OtherVersion(UserError):
-    """A journal of another version, of which no record can be read."""
-
-
 class Journal:
     """A journal that is open for writing, by one process at a time."""
 
@@ -122,13 +118,16 @@ class Tail:
 
     def _restart(self, inode: int) -> None:
         self._lines, self._offset, self._inode = LineReader(self.path, self.skipped, ADVICE), 0, inode
+        self._other = False  # whether records of another version were found
 
     def _parsed(self, record: Record) -> Line | None:
         fields = record.fields
         try:
             if record.checked or (version := fields.pop("v")) == UNCHECKED_VERSION:
                 return Line(record.number, str(fields.pop("kind")), fields, float(fields.pop("at")), record.checked)
-            self._lines.damaged(f"has version {version}, but this program reads versions 1 and 2")
+            if not self._other:  # one problem for the whole journal
+                self._other = True
+                self._lines.damaged(f"is of version {version} from here on, but this program reads versions 1 and 2")
         except (ValueError, KeyError, TypeError):
             self._lines.damaged(f"is damaged{ADVICE}")
         return None

@@ -3,8 +3,9 @@
 A worker is busy from the assignment of a job to its end, by the driver's clock. The time that the fold trial itself
 measured (training, evaluation, checkpoints) is *kept*. That of *pre-training*, which other fold trials may share,
 counts for the one that did it. The time between its last report and a fault, and until it has
-caught up, is *lost*. Everything else (starting a worker, opening the data, waiting for the driver) is *overhead*. Times
-are whole microseconds, so that the parts add up exactly.
+caught up, is *lost*, and so is that of training a fold again whose model is missing. Everything else (starting a
+worker, opening the data, waiting for the driver) is *overhead*. Times are whole microseconds, so that the parts add up
+exactly.
 """
 
 from collections import defaultdict
@@ -111,6 +112,12 @@ class _TrialTimer:
         self.account.pretraining += spent
         self.unattributed -= spent
 
+    def lose(self, seconds: float) -> None:
+        """The time of training a fold again whose model was lost."""
+        spent = round(seconds * 1e6)
+        self.account.lost += spent
+        self.unattributed -= spent
+
     def hold(self) -> None:
         """The job was not handed out: it waits for another one."""
         self.since = None
@@ -171,7 +178,7 @@ class _LedgerReader:
         return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown)
 
     def _apply(self, kind: str, fields: Mapping[str, Any], at: int) -> None:
-        if kind not in ("job", "report", "fault", "stop", "lost", "held", "pretraining"):
+        if kind not in ("job", "report", "fault", "stop", "lost", "held", "pretraining", "retrained"):
             return
         cell = (fields["config"], fields["fold"])
         trial = self.trials[cell]
@@ -185,6 +192,8 @@ class _LedgerReader:
             trial.report(fields["seconds"])
         elif kind == "pretraining":
             trial.pretrained(fields["seconds"])
+        elif kind == "retrained":
+            trial.lose(fields["seconds"])
         elif kind == "held":
             trial.hold()
         elif kind == "fault":

@@ -11,6 +11,7 @@ from search.runs.journal import Journal
 from search.runs.run_folder import CONFIG, Run
 from search.runs.study import Study, entrant_of
 from spaces.space import Point, Space
+from trainable.config import as_written
 from trainable.errors import UserError
 from trainable.storage.atomic_files import TEMPORARY
 from trainable.storage.checked_json import read_lines
@@ -57,7 +58,10 @@ def import_reports(study: Study, run: Run, space: Space) -> int:
 
 
 def _point(run: Run, folder: Path, space: Space) -> Point:
-    return space.resolve(run.config(folder.name)["values"])
+    """The config of a folder; it may have been written before one of its parameters was searched."""
+    recorded = run.config(folder.name)
+    fixed = {name: as_written(name, value) for name, value in recorded["config"].items() if name in space.parameters}
+    return space.resolve({**fixed, **recorded["values"]})
 
 
 def _folders(run: Run) -> list[Path]:

@@ -1,12 +1,16 @@
 """The run folder: the space, the environment it was launched in, and all results."""
 
+import os
+import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from search.race.score_table import Cell
+from search.runs.growth import Growth, growth_of
 from search.runs.journal import Line, is_driven, read_journal
 from spaces.configspace import configspace
 from spaces.load import make_space
@@ -23,10 +27,11 @@ SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "jo
 CONFIG = "config.json"
 CONFIGSPACE = "configspace.json"
 STOP_FILE = "stop"
+DATABASE = "optuna.db"  # of an Optuna study in the run's folder
 CODE, DATA, FOLDS_HASH, WEIGHTS = "code", "data_hash", "folds_hash", "encoder_weights"
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
 CHANGEABLE = (
-    *("data", "budget", "resources", "tracking", "references", "keep_probabilities", "on_end"),
+    *("name:", "data:", "keep:", "budget", "resources", "tracking", "references", "keep_probabilities", "on_end"),
     PLUGINS,  # whose hashes are part of the code
     *("sampler.storage", "parameters.acceleration"),
 )
@@ -54,12 +59,36 @@ class Run:
     @property
     def address(self) -> str:
         """How commands refer to the run."""
-        return str(self.folder)
+        return shlex.quote(str(self.folder))
+
+    @property
+    def root(self) -> str:
+        """The value of ``--runs`` with which commands find the run by its name."""
+        return str(self.folder.parent)
 
     @property
     def resume_command(self) -> str:
         """The command that resumes the run."""
-        return f"python -m search launch {self.folder}/space.yaml"
+        space = self.folder / SPACE
+        renamed = [] if _name_in(space) in (None, self.name) else ["--set", f"name={self.name}"]
+        return shlex.join(["python", "-m", "search", "launch", str(space), "--runs", self.root, *renamed])
+
+    def command(self, name: str, *words: str) -> str:
+        """A command of the search for this run."""
+        return shlex.join(["python", "-m", "search", name, self.name, *words, "--runs", self.root])
+
+    def fold_folder(self, config: str, fold: int) -> Path:
+        return self.folder / "configs" / config / f"fold_{fold}"
+
+    def fold_files(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, int]]:
+        """The size of every file in the folders of these fold trials."""
+        return {cell: _sizes(self.fold_folder(*cell)) for cell in cells}
+
+    def remove_fold_files(self, names: Mapping[Cell, Iterable[str]]) -> None:
+        """Remove files of fold trials; only the driver may do so."""
+        for cell, each in names.items():
+            for name in each:
+                (self.fold_folder(*cell) / name).unlink(missing_ok=True)
 
     @property
     def job_settings(self) -> dict[str, str]:
@@ -111,8 +140,8 @@ class Run:
         """Write what defines a config, unless it is there."""
         path = self.folder / "configs" / point.id / CONFIG
         with suppress(UserError):
-            read_checked(path)
-            return
+            if read_checked(path).get("values") == dict(point.values):  # else a parameter is searched that was fixed
+                return
         write_checked(
             path, {"id": point.id, "values": dict(point.values), "config": point.config.model_dump(mode="json")}
         )
@@ -124,11 +153,11 @@ class Run:
 
 def check_run(
     space: Space, run: Run, data_hash: str | None, force_code: bool, weights: Mapping[str, str] | None = None
-) -> None:
+) -> Growth:
     """Refuse to start or resume a run whose folder belongs to another space, other data or other code.
 
-    ``weights`` are the hashes of the files that encoders start from, by name. Nothing is written here, because another
-    driver may be running.
+    ``weights`` are the hashes of the files that encoders start from, by name. Returns what the space has gained, with
+    the changes of the budget. Nothing is written here, because another driver may be running.
     """
     folder = run.folder
     current = environment(data_hash, space)
@@ -137,12 +166,8 @@ def check_run(
             raise UserError(
                 f"{folder}: exists but is not a run (it has no {SPACE}); choose another name: --set name=..."
             )
-        return
-    changed = [line for line in run.space().difference(space) if not line.startswith(CHANGEABLE)]
-    if changed:
-        raise UserError(
-            f"{folder}: was launched with a different space: {'; '.join(changed)}. Choose another name: --set name=..."
-        )
+        return Growth()
+    growth = _growth(run, space)
     recorded = run.environment()
     if recorded[DATA] != current[DATA]:
         raise UserError(f"{folder}: the data have changed since it was launched, so scores would not be comparable")
@@ -159,6 +184,29 @@ def check_run(
             f"{folder}: the code has changed since it was launched ({', '.join(differ)});"
             " --force-code resumes it anyway"
         )
+    return growth
+
+
+def _growth(run: Run, space: Space) -> Growth:
+    before = run.space()
+    differences = before.difference(space)
+    changed = [line for line in differences if not line.startswith(CHANGEABLE)]
+    budget = [line for line in differences if line.startswith("budget")]
+    try:
+        growth = growth_of(before, space, changed, run.lines()) if changed else Growth()
+    except UserError as refused:
+        raise UserError(
+            f"{run.folder}: was launched with a different space: {refused}. Choose another name: --set name=..."
+        ) from None
+    return replace(growth, changes=(*growth.changes, *budget))
+
+
+def with_recorded_rule(space: Space, run: Run) -> Space:
+    """The space with the run's rule for weights, unless it states one. Runs of earlier versions keep all weights."""
+    if "keep" in space.settings.model_fields_set or not (run.folder / SPACE).exists():
+        return space
+    rule = read_checked(run.folder / SPACE).get("keep", "all")
+    return replace(space, settings=space.settings.model_copy(update={"keep": rule}))
 
 
 def record_launch(
@@ -203,3 +251,18 @@ def _commit() -> str | None:
     except OSError:
         return None
     return result.stdout.strip() or None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
+def _name_in(path: Path) -> str | None:
+    """The name that a space file gives its run; None if it cannot be read."""
+    try:
+        return str(read_checked(path)["name"])
+    except (UserError, KeyError):
+        return None

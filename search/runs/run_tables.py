@@ -23,7 +23,7 @@ from trainable.printing import ABSENT, value_text
 from trainable.storage.checked_tables import read_table
 
 IMAGES_FILE = "images.parquet"
-RETRAIN = "to train the fold again, remove its folder and launch the run with --recover"
+RETRAIN = "remove it, and launching the run trains the fold again"
 CURVES = ("config", "fold", "step", "score", "seconds")
 TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
 

@@ -1,11 +1,14 @@
 """A study: a policy whose every step is recorded in a journal before it takes effect, and restored from it."""
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Verdict, Wait
 from search.policies.contract import Policy
+from search.race.score_table import Cell
+from search.runs.growth import Growth
 from search.runs.journal import Journal, Line
 from spaces.space import Point
 from trainable.errors import UserError
@@ -23,16 +26,30 @@ class Study:
     def __init__(self, policy: Policy, journal: Journal) -> None:
         self.policy = policy
         self.journal = journal
+        self.completions: Callable[[], Iterable[Job]] = tuple  # asked for once the policy has finished
+        self._queue: list[Job] | None = None  # what is left of them
+        self._completing: set[Cell] = set()
 
     def begin(self, **facts: Any) -> None:
         """Start a driver. Jobs that are still outstanding died with the previous one."""
         self.journal.append("begin", **facts)
         _begin(self.policy, facts)
 
+    def grow(self, growth: Growth) -> None:
+        """Record what the space has gained; earlier configs get their values of parameters that were fixed."""
+        fields = {"changes": list(growth.changes), "fills": dict(growth.fills)}
+        self.journal.append("space", **fields)
+        _grow(self.policy, fields)
+
     def add(self, entrant: Entrant) -> None:
         if entrant.config not in self.policy.score_table.entrants:
             self.journal.append("config", **_entrant_fields(entrant))
             self.policy.add(entrant)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget is spent."""
+        return self.policy.score_table.exhausted
 
     def next(self) -> Job | Wait | Finished:
         action = self.policy.next()
@@ -42,10 +59,26 @@ class Study:
             except UserError:
                 self.policy.lost(action)
                 raise
-        return action
+            return action
+        if self._queue is None and isinstance(action, Finished) and not self.exhausted:
+            self._queue = list(self.completions())
+        return self.complete(self._queue.pop(0)) if self._queue else action
+
+    def peek(self) -> Job | None:
+        """A job that could be handed out now."""
+        return self._queue[0] if self._queue else self.policy.choose()
+
+    def complete(self, job: Job) -> Job:
+        """Hand out a job that the policy did not choose: nothing but its end stops it."""
+        self.journal.append("job", **asdict(job), chosen=True)
+        self.policy.score_table.outstanding[job.config, job.fold] = job
+        self._completing.add((job.config, job.fold))
+        return job
 
     def report(self, report: Report) -> Verdict:
         """Judge a report and record both. A repeated report is judged again, but not recorded again."""
+        if (report.config, report.fold) in self._completing:
+            return self._report_of_completion(report)
         known = report.step in self.policy.score_table.curve(report.config, report.fold)
         verdict = self.policy.report(report)
         if not known:
@@ -54,6 +87,30 @@ class Study:
         elif isinstance(verdict, Stop):
             self.journal.append("stop", config=report.config, fold=report.fold, reason=verdict.reason)
         return verdict
+
+    def _report_of_completion(self, report: Report) -> Verdict:
+        """Record a report; the time of a fold trial whose scores are known already counts once it has ended."""
+        table = self.policy.score_table
+        known = report.step in table.curve(report.config, report.fold)
+        self.policy.note(report)
+        reason = None
+        if not math.isfinite(report.score):
+            reason = f"failed: the score of fold {report.fold} is not a number"
+        elif report.step >= table.entrants[report.config].horizon:
+            reason = f"complete: fold {report.fold} has all {report.step} steps"
+        stopped = {} if reason is None else {"stop": reason}
+        if not known:
+            self.journal.append("report", **report.record(), **stopped)
+        elif reason is not None:
+            if math.isfinite(report.score):
+                fields = {key: value for key, value in report.record().items() if key not in ("step", "score")}
+                self.journal.append("retrained", **fields)
+                _spend(self.policy, fields)
+            self.journal.append("stop", config=report.config, fold=report.fold, reason=reason)
+        if reason is None:
+            return Continue()
+        self.policy.release_job(report.config, report.fold)
+        return Stop(reason)
 
     def lost(self, job: Job, fault: str) -> None:
         """The worker died or returned the job, which may be assigned again."""
@@ -77,7 +134,7 @@ class Study:
         share = {} if gpus == 1.0 else {"gpus": gpus}
         fields = {"config": job.config, "fold": job.fold, "seconds": seconds, "made": made, **share}
         self.journal.append("pretraining", **fields)
-        _pretraining(self.policy, fields)
+        _spend(self.policy, fields)
 
     def trains_on(self, device: str) -> None:
         """Record what fold trials train on, GPU or CPU, which has no effect on the policy."""
@@ -102,9 +159,12 @@ def verdicts(policy: Policy, lines: Iterable[Line]) -> list[tuple[int, Verdict, 
 
     Reasons are compared too, and may be worded differently in runs of another version.
     """
-    different = []
+    different, chosen = [], set[Cell]()  # by a person or because a model was lost, and not judged
     for line in lines:
-        if line.kind != "report":
+        cell = (str(line.fields.get("config")), line.fields.get("fold", 0))
+        if line.kind == "job":
+            (chosen.add if "chosen" in line.fields else chosen.discard)(cell)
+        if line.kind != "report" or cell in chosen:
             _REPLAY.get(line.kind, _ignore)(policy, line.fields)
             continue
         then: Verdict = Stop(line.fields["stop"]) if "stop" in line.fields else Continue()
@@ -127,6 +187,12 @@ def _add(policy: Policy, fields: Any) -> None:
     policy.add(Entrant(fields["config"], tuple(fields["steps"]), fields["parameters"]))
 
 
+def _grow(policy: Policy, fields: Any) -> None:
+    entrants = policy.score_table.entrants
+    for config, entrant in list(entrants.items()) if fields["fills"] else ():
+        entrants[config] = replace(entrant, parameters={**fields["fills"], **entrant.parameters})
+
+
 def _assign(policy: Policy, fields: Any) -> None:
     if fields["config"] not in policy.score_table.entrants:
         raise UserError(f"job of config {fields['config']!r}: no such config was added")
@@ -146,7 +212,7 @@ def _release(policy: Policy, fields: Any) -> None:
     policy.release_job(fields["config"], fields["fold"])
 
 
-def _pretraining(policy: Policy, fields: Any) -> None:
+def _spend(policy: Policy, fields: Any) -> None:
     policy.score_table.spend(fields["seconds"] * fields.get("gpus", 1.0))
 
 
@@ -162,9 +228,11 @@ def _begin(policy: Policy, fields: Any) -> None:
 _REPLAY: dict[str, Callable[[Policy, Any], None]] = {
     "begin": _begin,
     "config": _add,
+    "space": _grow,
     "job": _assign,
     "report": _note,
     "stop": _release,
     "lost": _release,
-    "pretraining": _pretraining,
+    "pretraining": _spend,
+    "retrained": _spend,
 }

@@ -22,6 +22,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from search.policies.contract import Policy
+from search.runs.run_folder import DATABASE
 from search.samplers.config_outcome import ConfigOutcome, estimated_scores, outcome_of
 from search.samplers.proposals import proposal_rng, random_point
 from spaces.schema.parameters import Parameter, Range
@@ -31,7 +32,7 @@ from spaces.yaml_file.problems import Forbidden, written
 from trainable.errors import UserError
 from trainable.printing import say
 
-DATABASE, DAMAGED = "optuna.db", "optuna.damaged.db"
+DAMAGED = "optuna.damaged.db"
 ATTEMPTS = 20  # rejected proposals (known or forbidden) after which a config is sampled at random
 DRIVER_SHARE = 0.1  # of the driver's time that may be spent on the storage
 CONFIG, REASON = "config", "reason"

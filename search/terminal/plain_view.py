@@ -61,6 +61,8 @@ def describe(line: Line) -> str | None:
         return f"driver started on {fields['host']}" if "host" in fields else None
     if line.kind == "end":
         return f"ended: {fields['reason']}"
+    if line.kind in _RUN_EVENTS:
+        return _RUN_EVENTS[line.kind](fields)
     describe_fold = _FOLD_EVENTS.get(line.kind)
     return f"{fields['config']} fold {fields['fold']}  {describe_fold(fields)}" if describe_fold else None
 
@@ -89,6 +91,20 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
         say(f"The winner is {answer.winner}; {peers} cannot be distinguished from it.")
     say(f"Next: python -m analysis report {run.address}")
     return exit_code(policy, outcome)
+
+
+def print_finished(run: Run, policy: Policy, outcome: Outcome, config: str, arguments: Sequence[str]) -> int:
+    """Print what has become of a config that a person chose, and the next command; returns the exit code."""
+    config = next(each for each in policy.score_table.entrants if each.startswith(config))
+    say(outcome.reason)
+    if outcome.interrupted:
+        print_resume_command(arguments)
+        return INTERRUPTED
+    if config in policy.score_table.failed:
+        return FAILED
+    print_table([_row(policy, config, config == policy.answer().winner)])
+    say(f"Next: python -m analysis ensemble {run.address} --config {config}")
+    return 0
 
 
 def print_resume_command(arguments: Sequence[str], override: str = "") -> None:
@@ -125,12 +141,20 @@ def _reported(fields: Mapping[str, Any]) -> str:
     return f"{score}  {fields['stop']}" if "stop" in fields else score
 
 
+_RUN_EVENTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "space": lambda fields: f"the space has changed: {'; '.join(fields['changes'])}",
+    "dropped": lambda fields: (
+        f"removed the weights of {plural(len(fields['configs']), 'config')}, keep: {fields['keep']}"
+    ),
+    "finish": lambda fields: f"config {fields['config']} is to be finished",
+}
 _FOLD_EVENTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "job": lambda fields: f"assigned: train until step {fields['until']}",
     "report": _reported,
     "stop": lambda fields: str(fields["reason"]),
     "lost": lambda fields: f"job returned: {fields['fault']}",
     "fault": lambda fields: f"fault: {fields['fault']}",
+    "retrained": lambda fields: f"trained again in {fields['seconds']:.0f} s",
     "held": lambda fields: "waits for the encoder that another fold trial is pre-training",
     "pretraining": lambda fields: (
         f"{'pre-trained its encoder' if fields['made'] else 'pre-training, to be resumed'} "

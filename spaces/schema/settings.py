@@ -177,6 +177,12 @@ class Settings(Section):
     tracking: Annotated[tuple[Tracker, ...], BeforeValidator(_as_tuple)] = Field(
         (), description="trackers that log each fold trial as a run", json_schema_extra={"allowed": ", ".join(TRACKERS)}
     )
+    keep: Literal["winners", "race", "all"] = Field(
+        "race",
+        description="whose weights stay when the search is over: all; race, those of configs with all folds; winners, "
+        "those of the winner and its peers: see docs/keeping.md",
+        json_schema_extra={"allowed": "winners, race, all"},
+    )
     keep_probabilities: bool = Field(
         False,
         description="keep the probabilities of held-out images for analysis refine, in a run on a disk",

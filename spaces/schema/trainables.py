@@ -26,6 +26,8 @@ class Trainable:
     config: type[TrialConfig]
     needs_data: bool
     scored: str = "at the working size by the last weights"  # what the score of a fold is
+    results: tuple[str, ...] = ()  # the files that every finished fold has, the one that models are made of first
+    weights: tuple[str, ...] = ()  # the files that can be dropped once nobody needs to resume or to predict
 
     @property
     def open_ended(self) -> bool:
@@ -71,9 +73,19 @@ class Trainable:
 
 
 TRAINABLES = {
-    "fold": Trainable(Config, needs_data=True),
-    "image": Trainable(ImageConfig, needs_data=True, scored="at the images' own sizes"),
-    "scripted": Trainable(ScriptedConfig, needs_data=False),
+    "fold": Trainable(
+        Config,
+        needs_data=True,
+        results=("best.pt", "scores.json", "images.parquet"),
+        weights=("best.pt", "last.pt", "previous.pt", "next.pt"),
+    ),
+    "image": Trainable(
+        ImageConfig,
+        needs_data=True,
+        scored="at the images' own sizes",
+        results=("scores.json", "images.parquet", "results.jsonl"),
+    ),
+    "scripted": Trainable(ScriptedConfig, needs_data=False, results=("last.json",), weights=("last.json",)),
 }
 PLUGGABLE = "fold"  # the kind that plugins add to
 

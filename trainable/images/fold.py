@@ -21,7 +21,16 @@ from trainable.errors import FoldFailed, UserError
 from trainable.images.check import check_images
 from trainable.images.ownership import claim
 from trainable.images.pretrained.features import Weights, open_pretrained
-from trainable.images.results import PROBABILITIES, Result, keep, read_results, scores_of, write_tables
+from trainable.images.results import (
+    IMAGES_FILE,
+    PROBABILITIES,
+    SCORES_FILE,
+    Result,
+    keep,
+    read_results,
+    scores_of,
+    write_tables,
+)
 from trainable.images.segmenter import Segmenter
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.objectives.metrics import SELECTION, known_metric
@@ -128,7 +137,10 @@ def _segment_all(
     waiting = config.report_steps(config.steps if until is None else until)
     recorded = _recorded_reports(work, results)
     if recorded:
-        yield _report(work, results, recorded[-1])
+        report = _report(work, results, recorded[-1])
+        if report.finished and not all((work.folder / name).exists() for name in (IMAGES_FILE, SCORES_FILE)):
+            write_tables(work.folder, results, work.files, work.fold, report.step)
+        yield report
         waiting = [step for step in waiting if step > recorded[-1]]
     batches = _remaining(work, len(results))
     for step in waiting:

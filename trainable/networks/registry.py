@@ -108,17 +108,22 @@ def build_network(
     return network.to(memory_format=torch.channels_last)
 
 
-def try_network(config: Config) -> None:
-    """Raise an error if the network cannot be built or cannot run at the config's size; nothing is calculated."""
+def try_network(config: Config) -> int:
+    """Raise an error if the network cannot be built or cannot run at the config's size; nothing is calculated.
+
+    Returns the bytes of its weights.
+    """
     network = meta_network(config)
+    size = sum(int(tensor.nbytes) for tensor in network.state_dict().values())
     if network_of(config).loss is not None:
-        return
+        return size
     width, height = USUAL_SIZE if isinstance(config.size, str) else config.size
     images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device="meta")
     try:
         network.eval()(images, images[..., 0])
     except Exception as error:
         raise _cannot_be_built(config, error, f" at {width}x{height}") from error
+    return size
 
 
 def meta_network(config: Config, channels: int = 3, classes: int = 2) -> ScribbleNetwork:

@@ -6,7 +6,7 @@ loaded already, on torch's meta device; successful builds are cached with the de
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
@@ -33,26 +33,34 @@ def check_networks(configs: Iterable[Config], run: Callable[..., Any] | None = N
     with progress_bar("checking the networks") as progress:
         progress(0, len(new))
         try:
-            wrong: list[str | None] = run(problems, [by_kind[kind] for kind in new])
+            found: list[str | int] = run(examined, [by_kind[kind] for kind in new])
         except BrokenProcessPool:
             raise UserError("the process that checks the networks was killed; is there enough memory?") from None
         progress(len(new), len(new))
-    _remember(built | {kind for kind, problem in zip(new, wrong, strict=True) if problem is None})
-    if found := [problem for problem in wrong if problem is not None]:
-        raise UserError("\n".join(dict.fromkeys(found)))
+    _remember(built | {kind: size for kind, size in zip(new, found, strict=True) if isinstance(size, int)})
+    if problems := [problem for problem in found if isinstance(problem, str)]:
+        raise UserError("\n".join(dict.fromkeys(problems)))
 
 
-def problems(configs: list[Config]) -> list[str | None]:
-    """The problem of each config's network or plugin's loss, if any, apart from pretrained weights."""
+def weight_bytes(configs: Iterable[Config]) -> dict[str, int]:
+    """The bytes of the weights of each config's network, by the config's id; networks that fail are an error."""
+    wanted = list(configs)
+    check_networks(wanted)
+    sizes = _recall()
+    return {config.id: sizes[kind] for config in wanted if (kind := _kind(config)) in sizes}
+
+
+def examined(configs: list[Config]) -> list[str | int]:
+    """The bytes of each config's network, or what is wrong with it or a plugin's loss apart from pretrained weights."""
     from trainable.networks.registry import try_network
     from trainable.objectives.plugin_loss import try_loss
 
-    found: list[str | None] = []
+    found: list[str | int] = []
     for config in configs:
         try:
-            try_network(config)
+            size = try_network(config)
             try_loss(config)
-            found.append(None)
+            found.append(size)
         except UserError as problem:
             found.append(str(problem))
     return found
@@ -68,17 +76,18 @@ def _kind(config: Config) -> str:
     return " ".join(str(value) for _, value in (*config.network, ("size", config.size), *loss))
 
 
-def _recall() -> set[str]:
-    """The networks that these versions have built; a damaged file counts as empty."""
+def _recall() -> dict[str, int]:
+    """The bytes of the networks that these versions have built; a damaged file counts as empty."""
     try:
         document = json.loads(_path().read_text())
-        return set(map(str, document["built"])) if document["versions"] == _versions() else set()
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        built = {str(kind): int(size) for kind, size in document["bytes"].items()}
+        return built if document["versions"] == _versions() else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
-def _remember(built: set[str]) -> None:
-    write_json(_path(), {"versions": _versions(), "built": sorted(built)})
+def _remember(built: Mapping[str, int]) -> None:
+    write_json(_path(), {"versions": _versions(), "bytes": dict(sorted(built.items()))})
 
 
 def _path() -> Path:

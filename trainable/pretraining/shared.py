@@ -20,7 +20,7 @@ from trainable.pretraining.unlabelled import images_for
 from trainable.storage.node_folder import Workplace
 from trainable.storage.object_store import Store
 from trainable.storage.shared_file import SharedFile
-from trainable.training import checkpoint
+from trainable.training.finish import resumable
 from trainable.training.fold_folder import write_failure
 from trainable.training.fold_log import note
 
@@ -30,7 +30,7 @@ Making = Generator[Epoch, None, Weights | None]
 
 def needs_encoder(config: Config, folder: Path) -> bool:
     """Whether a fold trial starts from a pre-trained encoder; one with a checkpoint has it already."""
-    return config.pretraining != "none" and checkpoint.load_last(folder) is None
+    return config.pretraining != "none" and resumable(folder) is None
 
 
 def pretrained_encoder(

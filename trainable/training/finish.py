@@ -15,6 +15,7 @@ from trainable.storage.checked_json import write_checked
 from trainable.storage.checked_tables import write_table
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_counts, original_probabilities
+from trainable.training.fold_log import note
 from trainable.training.labels import scored, volumes_of
 from trainable.training.trial import FoldTrial
 
@@ -22,6 +23,17 @@ IMAGES_FILE, SCORES_FILE, PROBABILITIES = "images.parquet", "scores.json", "prob
 VALIDATION, VALIDATION_FILE = "validation", "validation.parquet"
 
 Indices = npt.NDArray[np.int64]
+
+
+def resumable(folder: Path) -> checkpoint.State | None:
+    """The newest checkpoint to resume from; None if the results of a finished fold are lost: it is trained again."""
+    state = checkpoint.load_last(folder)
+    if state is None or state["report"] is None or not state["report"]["finished"]:
+        return state
+    lost = [name for name in (checkpoint.BEST, SCORES_FILE, IMAGES_FILE) if not (folder / name).exists()]
+    if lost:
+        note(folder, f"{', '.join(lost)} of the finished fold are lost, so it is trained again")
+    return None if lost else state
 
 
 def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, validation: Data | None = None) -> None:

@@ -31,7 +31,7 @@ from trainable.storage.atomic_files import write_text
 from trainable.storage.checked_json import append_record, read_lines, text_of
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
-from trainable.training.finish import write_results
+from trainable.training.finish import resumable, write_results
 from trainable.training.fold_folder import METRICS_FILE, prepare, write_failure
 from trainable.training.fold_log import note
 from trainable.training.trial import FoldTrial, Report
@@ -54,6 +54,7 @@ def train_fold(
     validation: Data | None = None,
     encoder: Mapping[str, Tensor] | None = None,
     weights_file: SharedFile | None = None,
+    once: bool = False,
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
@@ -61,8 +62,10 @@ def train_fold(
     repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
     or when ``keep_going``, called after each step, returns False. A finished model is also scored on the split
     ``validation``. A fold without a checkpoint starts from ``encoder``, which pre-training made, or from the file of
-    weights that the config names; ``weights_file`` is this file where it has been opened already. Raises
-    ``FoldFailed`` if the loss is not finite or memory runs out, after writing the reason to ``error.json``.
+    weights that the config names; ``weights_file`` is this file where it has been opened already. With ``once``, the
+    folder has no second copy of any weights when this ends: ``last.pt`` of a finished fold has none, and a paused one
+    has no previous checkpoint. Raises ``FoldFailed`` if the loss is not finite or memory runs out, after writing the
+    reason to ``error.json``.
     """
     prepare(folder)
     trial: FoldTrial | None = None
@@ -71,7 +74,7 @@ def train_fold(
         place = pick_device(device)
         where = str(place)
         trial = FoldTrial(config, data, folds, fold, place, metric)
-        state = checkpoint.load_last(folder)
+        state = resumable(folder)
         if state is not None:
             trial.restore(state, folder / checkpoint.LAST)
         elif encoder is not None:
@@ -87,7 +90,7 @@ def train_fold(
             yield trial.report
         if not trial.finished:
             finish = partial(write_results, keep_probabilities=keep_probabilities, validation=validation)
-            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, finish)
+            yield from _train(trial, folder, until, workers, keep_going, checkpoint_seconds, finish, once)
     except FoldFailed as failed:
         write_failure(folder, failed)
         raise
@@ -108,6 +111,7 @@ def _train(
     keep_going: Callable[[int], bool],
     checkpoint_seconds: float,
     finish: Callable[[FoldTrial, Path], None],
+    once: bool,
 ) -> Iterator[Report]:
     end = trial.config.steps if until is None else min(until, trial.config.steps)
     reports_at = set(trial.config.report_steps(end))
@@ -116,14 +120,14 @@ def _train(
     if workers < wanted:
         room = f"{SHARED_MEMORY} has room for the batches of {workers} of {wanted} workers"
         note(folder, f"{room}, so the input may be slow; give the container more with --shm-size")
-    saved = (trial.step, time.monotonic())
+    began, saved = trial.step, (trial.step, time.monotonic())
     trial.watch.start()
     try:
         for images, labels in training_batches(trial.stream, trial.step, end, trial.device, workers):
             trial.train_step(images, labels)
             report = _report(trial, folder, finish) if trial.step in reports_at else None
             if trial.finished or time.monotonic() - saved[1] > checkpoint_seconds:
-                trial.save(folder)
+                trial.save(folder, once)
                 saved = (trial.step, time.monotonic())
             if report is not None:
                 trial.watch.stop()
@@ -133,11 +137,17 @@ def _train(
                 break
         trial.watch.stop()
     except GeneratorExit:
-        if trial.step > saved[0]:
-            trial.save(folder)
+        _save_at_the_end(trial, folder, began, saved[0], once)
         raise
-    if trial.step > saved[0]:
-        trial.save(folder)
+    _save_at_the_end(trial, folder, began, saved[0], once)
+
+
+def _save_at_the_end(trial: FoldTrial, folder: Path, began: int, saved: int, once: bool) -> None:
+    """Only a checkpoint that was written here makes the previous one superfluous: an older one may be damaged."""
+    if trial.step > saved:
+        trial.save(folder, once)
+    if once and trial.step > began:
+        (folder / checkpoint.PREVIOUS).unlink(missing_ok=True)
 
 
 def _report(trial: FoldTrial, folder: Path, finish: Callable[[FoldTrial, Path], None]) -> Report:

@@ -197,9 +197,13 @@ class FoldTrial:
         self._past_losses = []
         return self.report
 
-    def save(self, folder: Path) -> None:
-        """Save everything needed to resume, or only the weights if training is finished."""
+    def save(self, folder: Path, once: bool = False) -> None:
+        """Save everything needed to resume, or only the weights if training is finished.
+
+        With ``once``, the state of a finished fold has no weights, because ``best.pt`` has those that are used.
+        """
         losses = self._collect_losses()
+        weights = self.ema.network.state_dict()
         state = self._identity() | {
             "step": self.step,
             "seconds": self.watch.seconds,
@@ -207,7 +211,7 @@ class FoldTrial:
             "report": None if self.report is None else vars(self.report),
             "best_score": self.best.score,
             "best_step": self.best.step,
-            "weights": self.ema.network.state_dict(),
+            "weights": {} if once and self.finished else weights,
         }
         if self.finished:
             checkpoint.save_last(state, folder)
@@ -216,7 +220,8 @@ class FoldTrial:
             state |= {
                 "network": self.network.state_dict() if self.config.ema else {},
                 "optimizer": plain_optimizer_state(self.optimizer),
-                "best_weights": self.best.weights,
+                # the same tensors are written once
+                "best_weights": weights if self.best.step == self.step else self.best.weights,
             }
             if recipe := self.recipe.state():
                 state["recipe"] = recipe
@@ -235,7 +240,8 @@ class FoldTrial:
         self.watch.set(state["seconds"])
         self.report = None if state["report"] is None else Report(**state["report"])
         self.best = Best(state["best_score"], state["best_step"], state.get("best_weights", {}))
-        self.ema.network.load_state_dict(state["weights"])
+        if not self.finished or state["weights"]:
+            self.ema.network.load_state_dict(state["weights"])
         if not self.finished:
             if self.config.ema:
                 self.network.load_state_dict(state["network"])

@@ -257,7 +257,9 @@ def test_unknown_and_incomplete_configs_and_runs_without_models_are_refused(run,
     with pytest.raises(UserError, match=rf"config '{near}': no configs of .* start with it. Did you mean '{winner}'"):
         program("refine", run.folder, "--config", near)
     (run.folder / f"configs/{winner}/fold_1/best.pt").unlink()
-    with pytest.raises(UserError, match="has no finished model of fold_1"):
+    with pytest.raises(
+        UserError, match=rf"has no finished model of fold_1; .*: python -m search finish \S+ --config {winner} --runs "
+    ):
         program("refine", run.folder)
     scripted, _ = scored_run(tmp_path / "scripted", {"loss": {"values": ["iou", "dice"]}}, [([0.8] * 3, 1.0)] * 2)
     with pytest.raises(UserError, match="save no models"):

@@ -266,10 +266,16 @@ def test_a_small_quickstart_trains_real_folds_under_its_scheduler(search, tmp_pa
     done = search("launch", "quickstart", *(word for key in small for word in ("--set", f"{key}={small[key]}")))
     assert done.returncode == 0, done.stderr
     run = Run(tmp_path / "runs/quickstart")
-    complete = [folder for folder in run.folder.glob("configs/*/fold_*") if (folder / "scores.json").exists()]
-    assert len(complete) >= 2 and len(reports(run.journal)) >= 2 * len(complete)
+    done = [folder for folder in run.folder.glob("configs/*/fold_*") if (folder / "scores.json").exists()]
+    assert len(done) >= 2 and len(reports(run.journal)) >= 2 * len(done)
+    assert all(
+        {"images.parquet", "metrics.jsonl", "log.txt"} <= {path.name for path in each.iterdir()} for each in done
+    )
+    complete = [folder for folder in done if [each.parent for each in done].count(folder.parent) == 2]
     for folder in complete:
-        assert {"best.pt", "last.pt", "images.parquet", "log.txt"} <= {path.name for path in folder.iterdir()}
+        weights, state = (folder / name for name in ("best.pt", "last.pt"))
+        assert state.stat().st_size < weights.stat().st_size / 10, "the weights are there once"
+    assert {path.parent for path in run.folder.glob("configs/*/*/*.pt")} == set(complete), "others cannot win any more"
     folds = json.loads((run.folder / "folds.json").read_text())
     assert folds["folds"] == 2 and folds["data_hash"] == json.loads((run.folder / "env.json").read_text())["data_hash"]
 

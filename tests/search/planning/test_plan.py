@@ -1,7 +1,9 @@
 """The plan: the arithmetic of the grid, the expected usage, and the output."""
 
 import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from planned_space import GRID, STATED, space
@@ -11,6 +13,7 @@ from search.__main__ import app
 from search.planning.plan import PlanOptions, make_plan, plan_launch, planned
 from search.planning.plan_output import PLAN, document, keep_first, lines, show_first, too_long
 from search.policies.registry import SCHEDULERS
+from search.runs.disk import check_room
 from search.runs.study import entrant_of
 from search.samplers.proposals import RandomProposals
 from trainable.errors import UserError
@@ -124,7 +127,31 @@ def test_the_table_is_a_few_lines():
         f"a step      stated: 100 ms for the largest config, {largest} (batch 8 at 64x64, efficientnet-b2 unet), "
         "evaluations included; others by batch x pixels",
         "budget      the limit of 0.01 CPU-hours ends the run; the run can be resumed with a larger budget",
+        "disk        at most 1.44 GB while it runs, of which every config with all folds keeps 80 MB (keep: race)",
     ]
+
+
+def test_the_plan_says_what_a_run_takes_on_disk_and_no_run_starts_without_that_room(tmp_path, monkeypatch):
+    # 40 MB of weights in each of 16 fold trials; 2 that are training have 3 checkpoints of 5 copies.
+    weights = 40e6
+    grid, race = (make_plan(many(2, scheduler=name), STATED) for name in ("grid", "foldrace"))
+    assert document(grid)["disk"]["most"] == weights * (16 + 2 * 15)
+    # At most all 8 configs are paused at once, each with 5 copies.
+    trials = race.mean(lambda usage: usage.trials)
+    assert document(race)["disk"]["most"] == pytest.approx(weights * (trials - 8 + 8 * 5 + 2 * 15))
+    assert document(grid)["disk"]["config"] == 2 * weights
+    room = document(grid)["disk"]["most"]
+    checkpoint = tmp_path / "run/configs/a/fold_0/last.pt"
+    for free, there, fits in ((room, 0, True), (room - 10, 0, False), (room - 10, 10, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_bytes(b"x" * there)
+        if fits:
+            check_room(tmp_path / "run", document(grid))
+        else:
+            with pytest.raises(UserError, match=r"may need 1\.84 GB more disk space and 1\.84 GB are free"):
+                check_room(tmp_path / "run", document(grid))
+    check_room(tmp_path / "run", {})  # a plan of an earlier version
 
 
 @pytest.fixture

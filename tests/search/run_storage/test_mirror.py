@@ -234,6 +234,30 @@ def test_only_requested_files_are_downloaded(root, space, object_store, tmp_path
     assert sorted(local) == ["configs/a/fold_0/best.pt", "space.yaml"]
 
 
+def test_weights_are_removed_from_the_store_by_its_driver_alone(root, space, object_store):
+    store = Store(root).under("demo")
+    store.write("space.yaml", json.dumps(space.canonical()).encode())
+    for name in ("fold_0/last.json", "fold_0/metrics.jsonl", "fold_1/last.json"):
+        store.write(f"configs/a/{name}", b"12")
+    with acquire_run(root, "demo", rebuild=False) as run:
+        found = run.fold_files([("a", 0), ("a", 1), ("b", 0)])
+        assert found == {("a", 0): {"last.json": 2, "metrics.jsonl": 2}, ("a", 1): {"last.json": 2}, ("b", 0): {}}
+        run.fold_folder("a", 0).mkdir(parents=True, exist_ok=True)
+        (run.fold_folder("a", 0) / "last.json").write_bytes(b"12")
+        run.remove_fold_files({("a", 0): ["last.json"]})
+        assert not (run.fold_folder("a", 0) / "last.json").exists()
+        held = store.read("driver.json")
+        store.write("driver.json", b'{"id": "another"}')
+        with pytest.raises(UserError, match="another driver has taken this run over"):
+            run.remove_fold_files({("a", 1): ["last.json"]})
+        store.write("driver.json", held)
+        run.lease.lost = False
+    with pytest.raises(UserError, match="another driver"):
+        find_stored_run("demo", root).remove_fold_files({("a", 1): ["last.json"]})
+    left = "runs/demo/configs/a/fold_0/metrics.jsonl", "runs/demo/configs/a/fold_1/last.json"
+    assert set(object_store.names("runs/demo/configs/")) == set(left)
+
+
 def test_the_analysis_of_a_run_is_published_to_the_store(root, space, object_store):
     Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
     run = find_stored_run("demo", root)

@@ -89,7 +89,7 @@ def test_a_tail_reads_records_once_as_they_come(path):
 
 def test_a_journal_of_another_version_is_refused(path):
     path.write_text(json.dumps({"v": 99, "kind": "begin"}) + "\n")
-    with pytest.raises(UserError, match="is of version 99 from line 1 on"):
+    with pytest.raises(UserError, match="line 1: is of version 99 from here on"):
         read_journal(path)
 
 

@@ -81,6 +81,16 @@ def contents(folder):
     return lines, reports, (folder / "scores.json").read_text(), (folder / "images.parquet").read_bytes()
 
 
+def test_lost_tables_of_a_finished_fold_are_written_again(segment, tmp_path):
+    list(segment())
+    tables = [tmp_path / "fold" / name for name in ("images.parquet", "scores.json")]
+    before = [path.read_bytes() for path in tables]
+    for path in tables:
+        path.unlink()
+    list(segment())
+    assert [path.read_bytes() for path in tables] == before
+
+
 def test_a_report_covers_its_part_of_the_images_and_the_last_one_all(segment, files, folds, tmp_path):
     reports = list(segment())
     held_out = folds.held_out(1)

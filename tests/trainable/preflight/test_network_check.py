@@ -10,7 +10,7 @@ from conftest import small_config
 from trainable.config import make_config
 from trainable.errors import UserError
 from trainable.preflight import network_check
-from trainable.preflight.network_check import FILE, check_networks
+from trainable.preflight.network_check import FILE, check_networks, weight_bytes
 
 
 @pytest.fixture
@@ -39,6 +39,17 @@ def test_networks_that_can_be_built_are_let_through_and_not_tried_again(tried):
     tried.encoders = []
     check_networks(configs("resnet18", "test_resnet"), tried)
     assert tried.encoders == []
+
+
+def test_the_size_of_the_weights_is_remembered_with_the_networks(tried):
+    from trainable.networks.registry import build_network
+
+    small, large = configs("test_resnet", "resnet18")
+    check_networks([small, large], tried)
+    real = sum(
+        each.numel() * each.element_size() for each in build_network(small, [0.0] * 3, [1.0] * 3).state_dict().values()
+    )
+    assert weight_bytes([small, large]) == {small.id: real, large.id: pytest.approx(57.8e6, rel=0.01)}
 
 
 def test_all_networks_that_cannot_be_built_are_listed(tried):

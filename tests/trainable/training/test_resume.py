@@ -1,6 +1,7 @@
 """A fold that is killed at any step or during any write resumes with bit-identical results."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from conftest import small_config
 from killed_work import die, run_until_killed
 
 from trainable.training import checkpoint
+from trainable.training.finish import resumable
 from trainable.training.fold import train_fold
+from trainable.training.trial import FoldTrial
 
 CONFIG = {"augmentation": "high", "dropout": 0.5, "ema": 0.9, "warmup_steps": 2}
 
@@ -128,6 +131,64 @@ def test_when_every_checkpoint_is_damaged_it_starts_again(small_data, small_fold
         (tmp_path / name).write_bytes(b"")
     run(small_data, small_folds, tmp_path)
     assert_same(tmp_path, undisturbed[0])
+
+
+def test_a_fold_of_a_run_has_its_weights_once_and_ends_the_same(small_data, small_folds, tmp_path, undisturbed):
+    options = {"checkpoint_seconds": 0.0, "once": True}
+    run(small_data, small_folds, tmp_path, until=4, **options)
+    paused = (tmp_path / "last.pt").stat().st_size
+    assert not (tmp_path / "previous.pt").exists()
+    run(small_data, small_folds, tmp_path, until=5, **options)
+    between = (tmp_path / "last.pt").stat().st_size
+    assert not (tmp_path / "previous.pt").exists()
+    resumed = run(small_data, small_folds, tmp_path, **options)
+    folder, expected = undisturbed
+    assert resumed == {at: expected[at] for at in resumed} and 8 in resumed
+    best, other = (checkpoint.load(path / "best.pt") for path in (tmp_path, folder))
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in best["weights"].values())
+    assert all(torch.equal(best["weights"][name], tensor) for name, tensor in other["weights"].items())
+    assert (tmp_path / "last.pt").stat().st_size < weights / 10, "the weights of a finished fold are in best.pt alone"
+    saved = checkpoint.load(folder / "last.pt")["best_step"] in (4, 5)
+    assert 3.9 * weights < paused < (4.3 if saved else 5.3) * weights and between < 5.3 * weights
+    assert run(small_data, small_folds, tmp_path, **options) == {8: expected[8]}, "it is finished"
+
+
+def test_at_its_best_step_a_checkpoint_has_the_best_weights_once(small_data, small_folds, tmp_path):
+    def sizes(score):
+        folder = tmp_path / str(score)
+        trial = FoldTrial(small_config(**CONFIG), small_data, small_folds, 0, torch.device("cpu"))
+        trial.evaluate()
+        trial.best.step = score  # as if the best weights were those of another step
+        trial.save(folder)
+        return (folder / "last.pt").stat().st_size
+
+    assert sizes(0) < 0.85 * sizes(-1)
+
+
+def test_nothing_is_removed_before_a_newer_checkpoint_is_there(small_data, small_folds, tmp_path, caplog):
+    run(small_data, small_folds, tmp_path, until=5, checkpoint_seconds=0.0)
+    (tmp_path / "last.pt").write_bytes(b"damaged")
+    run(small_data, small_folds, tmp_path, until=4, once=True)  # it resumes from the previous one, at step 4
+    assert checkpoint.load(tmp_path / "previous.pt")["step"] == 4
+    assert 8 in run(small_data, small_folds, tmp_path, once=True)
+
+
+def test_a_finished_fold_whose_results_are_lost_is_trained_again(small_data, small_folds, tmp_path, undisturbed):
+    folder, expected = undisturbed
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert list(run(small_data, small_folds, tmp_path)) == [8]
+    for lost in ("images.parquet", "scores.json", "best.pt"):
+        (tmp_path / lost).rename(tmp_path / "kept")
+        assert resumable(tmp_path) is None and f"{lost} of the finished fold are lost" in log_of(tmp_path)
+        (tmp_path / "kept").rename(tmp_path / lost)
+    assert resumable(tmp_path)["step"] == 8
+    (tmp_path / "best.pt").unlink()
+    assert run(small_data, small_folds, tmp_path) == expected
+    assert_same(tmp_path, folder)
+
+
+def log_of(folder):
+    return (folder / "log.txt").read_text()
 
 
 def test_a_torn_last_line_of_the_metrics_is_mended(small_data, small_folds, tmp_path, undisturbed):
