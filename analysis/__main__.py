@@ -7,6 +7,7 @@ import typer
 
 from analysis.ensembles import mask_commands
 from analysis.ensembles.mask_commands import Device
+from analysis.live.command import serve
 from analysis.tuning.command import refine
 from search.commands.options import RUNS, Output, Root, RunName
 from trainable.exit_codes import Completion, Version
@@ -199,6 +200,7 @@ def compare(
 
 
 app.command()(mask_commands.evaluate)
+app.command()(serve)
 
 
 @app.command()

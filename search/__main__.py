@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from search.commands.doctor_report import doctor_report
+from search.commands.live_page import live_page
 from search.commands.options import (
     RUNS,
     Address,
@@ -95,6 +96,7 @@ def launch(
         bool, typer.Option("--yes", help="Do not ask before a run that is expected to take days on this machine.")
     ] = False,
     dashboard: Dashboard = True,
+    serve: Annotated[bool, typer.Option("--serve", help="Also serve the live page, and print its address.")] = False,
 ) -> None:
     """Run a space to completion; a run that was interrupted resumes where it stopped.
 
@@ -122,7 +124,8 @@ def launch(
         confirm=partial(_confirm, asks=sys.stdin.isatty() and talk.is_terminal and not yes),
     )
     try:
-        run, policy, outcome = launch_space(loaded, options)
+        with live_page(root, serve):
+            run, policy, outcome = launch_space(loaded, options)
     except KeyboardInterrupt:  # the second one, or one before the first job
         print_resume_command(sys.argv[1:])
         raise typer.Exit(INTERRUPTED) from None

@@ -89,6 +89,7 @@ FLOORS = {
         {"answer", "refinement"},
         {"ensembles"},
         {"exports", "report", "tuning"},
+        {"live"},
         {"__main__"},
     ],
 }

@@ -33,7 +33,7 @@ def run(installed, tmp_path, *command):
 
 def test_every_file_of_the_packages_is_installed(installed):
     for room in ROOMS:
-        kinds = (".py", ".yaml", ".html", ".json", ".sh", ".typed")
+        kinds = (".py", ".yaml", ".html", ".css", ".js", ".json", ".sh", ".typed")
         files = {path.relative_to(ROOT) for path in (ROOT / room).rglob("*") if path.suffix in kinds}
         for path in (*files, Path("cluster/files/Containerfile")):
             assert (installed / path).exists(), f"{path} is not installed"

@@ -13,19 +13,21 @@ from analysis.answer.comparison import Compared, image_rows
 from analysis.answer.document import full_config
 from search.runs.fold_models import how_to_finish
 from search.runs.run_tables import RunTables
-from trainable.augmentation.preview import (
-    BACKGROUND_COLOUR,
-    FOREGROUND_COLOUR,
-    GAP,
-    TILE,
-    WHITE,
-    caption,
-    join,
-    overlay,
-    tile,
-)
+from trainable.augmentation.preview import GAP, TILE, caption, join, legend, overlay, tile
 from trainable.config import METHOD, make_config
-from trainable.data.class_colours import coloured
+from trainable.data.class_colours import (
+    CONFIG_A,
+    CONFIG_B,
+    ERROR_LEGEND,
+    INVENTED,
+    RIGHT,
+    SCRIBBLES_LEGEND,
+    TRUTH,
+    WHITE,
+    Legend,
+    coloured,
+    names_with_colours,
+)
 from trainable.data.dataset import IGNORED, UNLABELLED, Pixels, read_image, read_scribble
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.image_files import ImageFiles, open_files
@@ -41,12 +43,9 @@ from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST, load_network
 from trainable.training.evaluate import classified, original_probabilities, original_truth
 
-MISSED, INVENTED = (70, 130, 255), (255, 140, 0)
 CAPTIONS = ("image", "scribble, truth outlined", "truth", "prediction of A", "prediction of B", "where they differ")
-LEGEND = "blue: false negative; orange: false positive; green: only A is right; red: only B is right"
-CLASS_LEGEND = (
-    "bright: wrong, in the colour of the predicted class (white: missed); green: only A is right; red: only B"
-)
+BOTH_LEGEND: Legend = (("only A is right", CONFIG_A), ("only B is right", CONFIG_B))
+DIMMED = "Predictions are bright where they are wrong, and white where they missed a structure."
 
 
 class NoPictures(UserError):
@@ -62,8 +61,11 @@ def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: 
     data = _data(tables, compared.config)
     ours, theirs = (_masks(tables, config, rows, place) for config in (compared.config, compared.other))
     width = len(CAPTIONS) * (TILE + GAP) - GAP
-    legend = LEGEND if data.task.binary else CLASS_LEGEND
-    parts = [caption([legend], width), caption(CAPTIONS)]
+    entries: Legend = (*SCRIBBLES_LEGEND, ("outline of the truth", TRUTH), *ERROR_LEGEND, *BOTH_LEGEND)
+    note = ""
+    if not data.task.binary:
+        entries, note = (*names_with_colours(data.task.classes), *BOTH_LEGEND), DIMMED
+    parts = [legend(entries, width), *([caption([note], width)] if note else []), caption(CAPTIONS)]
     for row in rows:
         stem = row["stem"]
         title = f"{stem}, fold {row['fold']}: {tables.metric} {row['a']:.3f} (A) and {row['b']:.3f} (B)"
@@ -125,16 +127,13 @@ def _drawn(data: Labelled, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
 
 
 def _errors(mask: Pixels, truth: Pixels, task: Task) -> Pixels:
-    """Of two classes, white for true positives, blue for false negatives, orange for false positives.
-
-    Of more, the colours of the predicted classes, dimmed where they are right.
-    """
+    """Of more than two classes, the colours of the predicted classes, dimmed where they are right."""
     known = truth < len(task.classes)
     if not task.binary:
         return np.where(((mask == truth) | ~known)[..., None], coloured(mask) // 3, _visible(mask))
     drawn = np.zeros((*truth.shape, 3), np.uint8)
-    drawn[(mask > 0) & (truth == 1)] = 255
-    drawn[(mask == 0) & (truth == 1)] = MISSED
+    drawn[(mask > 0) & (truth == 1)] = RIGHT
+    drawn[(mask == 0) & (truth == 1)] = TRUTH
     drawn[(mask > 0) & (truth == 0)] = INVENTED
     return drawn
 
@@ -147,8 +146,8 @@ def _visible(mask: Pixels) -> Pixels:
 
 
 def _difference(ours: Pixels, theirs: Pixels, truth: Pixels) -> Pixels:
-    """Pixels on which they disagree: green if the first is right, red if the second is."""
+    """Pixels on which they disagree, in the colour of the config that is right."""
     drawn = np.repeat((40 + 60 * ((truth > 0) & (truth < IGNORED)))[..., None].astype(np.uint8), 3, axis=2)
-    drawn[(ours != theirs) & (ours == truth)] = FOREGROUND_COLOUR
-    drawn[(ours != theirs) & (theirs == truth)] = BACKGROUND_COLOUR
+    drawn[(ours != theirs) & (ours == truth)] = CONFIG_A
+    drawn[(ours != theirs) & (theirs == truth)] = CONFIG_B
     return drawn

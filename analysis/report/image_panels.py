@@ -11,14 +11,24 @@ import numpy.typing as npt
 from PIL import Image
 
 from analysis.report.figure import Markup
-from trainable.augmentation.preview import WHITE
 from trainable.data import dataset
-from trainable.data.class_colours import COLOURS, coloured, names_with_colours
+from trainable.data.class_colours import (
+    BACKGROUND_SCRIBBLE,
+    COLOURS,
+    ERROR_LEGEND,
+    FOREGROUND_SCRIBBLE,
+    INVENTED,
+    RIGHT,
+    SCRIBBLES_LEGEND,
+    TRUTH,
+    WHITE,
+    coloured,
+    names_with_colours,
+)
 from trainable.data.task import Task
 from trainable.training.evaluate import classified
 
 WIDTH = 260  # of a picture in pixels
-AMBER, BLUE = (247, 160, 75), (75, 150, 230)
 Probability = npt.NDArray[np.float32]
 
 
@@ -41,9 +51,7 @@ def strips(title: str, images: list[Predicted], note: str) -> Markup:
     rows = "".join(_strip(each) for each in images)
     task = images[0].task
     caption = f"n = {len(images)} {note}. "
-    if task.binary:
-        caption += "Error: false positives orange, false negatives blue, true positives white."
-    else:
+    if not task.binary:
         caption += (
             "Background scribbles are white. Error: wrong pixels in the colour of the predicted class, white where a "
             "structure was missed; right pixels are dark."
@@ -55,15 +63,12 @@ def strips(title: str, images: list[Predicted], note: str) -> Markup:
 
 
 def _legend(task: Task) -> str:
-    """The colours of several classes; two classes are explained in the caption."""
-    if task.binary:
-        return ""
-    parts = [
-        f'<span style="white-space:nowrap;margin-right:1em"><span style="display:inline-block;width:0.9em;height:0.9em;'
-        f'margin-right:0.35em;background:rgb({red},{green},{blue})"></span>{escape(name)}</span>'
-        for name, (red, green, blue) in names_with_colours(task.classes)
-    ]
-    return f'<div class="more" style="margin-bottom:0.6em">{"".join(parts)}</div>'
+    names = [*SCRIBBLES_LEGEND, *ERROR_LEGEND] if task.binary else names_with_colours(task.classes)
+    swatches = "".join(
+        f'<span><i style="background:rgb({red},{green},{blue})"></i>{escape(name)}</span>'
+        for name, (red, green, blue) in names
+    )
+    return f'<div class="legend">{swatches}</div>'
 
 
 def _strip(one: Predicted) -> str:
@@ -87,11 +92,10 @@ def _strip(one: Predicted) -> str:
 def _scribbled(one: Predicted) -> dataset.Pixels:
     """The image in grey under its scribble.
 
-    Of two classes, foreground is orange and background blue; of more, classes have their colours and the background is
-    white.
+    Of more than two classes, scribbles have the colours of their classes, and those of the background are white.
     """
     grey = np.repeat((one.image.mean(axis=2, keepdims=True) * 0.6 + 60).astype(np.uint8), 3, axis=2)
-    colours = {dataset.FOREGROUND: AMBER, dataset.BACKGROUND: BLUE}
+    colours = {dataset.FOREGROUND: FOREGROUND_SCRIBBLE, dataset.BACKGROUND: BACKGROUND_SCRIBBLE}
     if not one.task.binary:
         colours = {label: COLOURS[label] if label else WHITE for label in range(len(one.task.classes))}
     for label, colour in colours.items():
@@ -108,9 +112,9 @@ def _over(image: dataset.Pixels, labels: dataset.Pixels) -> dataset.Pixels:
 
 def _error(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dataset.Pixels:
     error = np.zeros((*mask.shape, 3), np.uint8)
-    error[mask & truth] = 255
-    error[mask & ~truth] = AMBER
-    error[~mask & truth] = BLUE
+    error[mask & truth] = RIGHT
+    error[mask & ~truth] = INVENTED
+    error[~mask & truth] = TRUTH
     return error
 
 

@@ -48,7 +48,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
         return Section(
             "images", "Images", [sentence("Images are not shown: the winner's per-image counts are missing.")]
         )
-    counts = counts.assign(score=_scores(tables, counts)).dropna(subset="score")
+    counts = counts.assign(score=scores_of_images(tables, counts)).dropna(subset="score")
     counts = counts.sort_values("score", ignore_index=True)
     half = min(SHOWN, len(counts) // 2) or 1
     extremes = pd.concat([counts.head(half), counts.tail(half)]).drop_duplicates("stem")
@@ -75,6 +75,10 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     )
 
 
+def none_yet(why: str) -> Section:
+    return Section("images", "Images", [sentence(why)])
+
+
 def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     """The labelled images, or the reason why they cannot be shown."""
     if selection.winner is None:
@@ -87,6 +91,11 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     missing = [fold for fold in range(tables.folds) if not (tables.folder(config, fold) / LEFT[kind]).exists()]
     if missing:
         return f"the winner's models of fold {', '.join(map(str, missing))} are not in the run's folder"
+    return labelled(tables)
+
+
+def labelled(tables: RunTables) -> Split | str:
+    """The labelled images that the run was trained on, or the reason why they cannot be shown."""
     try:
         split = dataset.open_split(data_folder(str(tables.space.settings.data)), TRAIN)
         same = split.hash == tables.run.environment().get("data_hash")
@@ -95,7 +104,12 @@ def _why_not(tables: RunTables, selection: Selection) -> Split | str:
     return split if same else f"{split.root} has changed since the run was trained"
 
 
-def _scores(tables: RunTables, counts: pd.DataFrame) -> npt.NDArray[np.float64]:
+def score_name(tables: RunTables) -> str:
+    """What ``scores_of_images`` is."""
+    return "IoU" if tables.task.binary else "mean Dice of the classes shown"
+
+
+def scores_of_images(tables: RunTables, counts: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Per image the IoU of the foreground, or of several classes the mean Dice of those that are shown."""
     matrices = tables.counts(counts)
     if tables.task.binary:
@@ -107,9 +121,8 @@ def _scores(tables: RunTables, counts: pd.DataFrame) -> npt.NDArray[np.float64]:
 
 
 def _pooled(tables: RunTables, counts: pd.DataFrame) -> tuple[str, float]:
-    if tables.task.binary:
-        return "IoU", tables.scores(counts)[f"iou_{tables.task.classes[1]}"]
-    return "mean Dice of the classes shown", tables.scores(counts)["dice"]
+    key = f"iou_{tables.task.classes[1]}" if tables.task.binary else "dice"
+    return score_name(tables), tables.scores(counts)[key]
 
 
 def _stored(tables: RunTables, config: str, split: Split, wanted: pd.DataFrame) -> dict[str, Predicted]:

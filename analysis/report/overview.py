@@ -9,21 +9,7 @@ import pandas as pd
 
 from analysis.answer.selection import Selection
 from analysis.answer.summary_text import lines, unknown
-from analysis.answer.summary_text import table as answer_table
-from analysis.report.figure import (
-    OTHER,
-    SET,
-    WINNER,
-    Figure,
-    Markup,
-    Section,
-    axis,
-    duration,
-    short,
-    table,
-    values_of,
-    whole_numbers,
-)
+from analysis.report.figure import OTHER, SET, WINNER, Figure, Markup, Section, axis, duration, values_of, whole_numbers
 from search.runs.cost_estimate import estimate_cost
 from search.runs.run_tables import RunTables
 from trainable.printing import plural
@@ -40,26 +26,6 @@ def overview(tables: RunTables, selection: Selection) -> Section:
     blocks.append(Markup(f'<div class="words">{first}{rest}</div>'))
     blocks += [figure] if figure else []
     return Section("answer", "", blocks)
-
-
-def ranking(tables: RunTables, selection: Selection) -> Section:
-    """The best configs as a table, with notes on missing data."""
-    values = tables.configs.set_index("config")[tables.parameters].to_dict("index")
-    rows = [
-        {name: value for name, value in row.items() if name != "missing"}
-        | {name: short(value) for name, value in values[row["config"]].items()}
-        for row in answer_table(tables, selection)
-    ]
-    what = (
-        f"The best {len(rows)} of {plural(len(tables.configs), 'config')}; summary.csv holds all. mean ± sd: folds at"
-    )
-    note = f"{what} full length only. expected: the estimated mean over all folds, shrunk, with its 95 % interval."
-    notes = "".join(f"<li>{escape(each)}</li>" for each in selection.notes)
-    return Section(
-        "configs",
-        "The best configs",
-        [table(rows, note), *([Markup(f"<ul class='notes'>{notes}</ul>")] if notes else [])],
-    )
 
 
 def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
@@ -157,6 +123,7 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
             "size": 10 if colour == WINNER else 6,
             "symbol": "diamond" if colour == WINNER else 0,
         },
+        "customdata": rows.index.tolist(),
         "text": [
             f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
             f"{row['score']:.4f}, {int(row['folds'])} full folds"

@@ -1,9 +1,8 @@
-"""Parameters with a range: the score along each, over pairs, and along all of them together."""
+"""Parameters with a range: the score along each, and over pairs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -17,10 +16,9 @@ from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 from trainable.printing import plural
 
-FEWEST = 8  # configs needed for a surface
+FEWEST = 20  # configs with a score: with fewer, no region is called the best, and no surface is drawn
 GRID, WIDTH = 28, 0.16  # resolution of the surface, and width of the kernel as a share of a range
 CONTOURS = 3
-THIN = 300  # lines in the parallel coordinates
 
 
 def ranges(tables: RunTables, selection: Selection) -> Section | None:
@@ -30,70 +28,9 @@ def ranges(tables: RunTables, selection: Selection) -> Section | None:
     ranges = [p for p in ranges if known[p.name].nunique() > 1]
     if not ranges:
         return None
-    contours = (
-        [_contour(tables, known, *pair) for pair in combinations(ranges, 2)][:CONTOURS] if len(known) >= FEWEST else []
-    )
+    pairs = [pair for pair in combinations(ranges, 2) if len(known.dropna(subset=[p.name for p in pair])) >= FEWEST]
+    contours = [_contour(tables, known, *pair) for pair in pairs[:CONTOURS]]
     return Section("ranges", "Along the ranges", [*(_slice(tables, selection, known, p) for p in ranges), *contours])
-
-
-def parallel(tables: RunTables, selection: Selection) -> Section | None:
-    """Parallel coordinates, drawn as lines because plotly's own need WebGL and cannot be printed."""
-    known = _scored(tables, selection)
-    names = [name for name in tables.parameters if known[name].map(str).nunique() > 1]
-    if not names or len(known) < 2:
-        return None
-    places = {name: _places(tables, known[name], name) for name in names}
-    scores = known["score"]
-    span = float(scores.max() - scores.min()) or 1.0
-    heights = pd.DataFrame({name: [places[name](value) for value in known[name]] for name in names}, index=known.index)
-    heights["score"] = (scores - scores.min()) / span
-    winner = None if selection.winner is None else selection.winner.config
-    best = known.sort_values("score", ascending=False).index
-    shown = list(
-        dict.fromkeys(
-            [*best[:: max(1, math.ceil(len(known) / THIN))], *(each for each in selection.peers if each in known.index)]
-        )
-    )
-    groups = (
-        ("the others", OTHER, 1.0, [each for each in shown if each not in selection.peers]),
-        (
-            "cannot be distinguished from the winner",
-            SET,
-            1.5,
-            [each for each in selection.peers if each != winner][:THIN],
-        ),
-        ("the winner", WINNER, 3.5, [each for each in [winner] if each in known.index]),
-    )
-    columns = [*names, "score"]
-    traces = [
-        _lines(name, colour, width, heights[columns].reindex(pd.Index(here)))
-        for name, colour, width, here in groups
-        if here
-    ]
-    words = [(x, at, text) for x, name in enumerate(names) for at, text in _ticks(known[name], places[name])]
-    words += [(len(names), 0.0, f"{scores.min():.4f}"), (len(names), 1.0, f"{scores.max():.4f}")]
-    layout = {
-        "xaxis": {
-            "tickvals": list(range(len(columns))),
-            "ticktext": [*(label(name) for name in names), label(tables.metric)],
-            "range": [-0.25, len(names) + 0.35],
-            "showgrid": False,
-        },
-        "yaxis": {"visible": False, "range": [-0.08, 1.08]},
-        "shapes": [_upright(x) for x in range(len(columns))],
-        "annotations": [_tick(*each) for each in words],
-    }
-    caption = (
-        "Each line is a config, from the values of its parameters to its expected score at the right. "
-        f"n = {plural(len(known), 'config')}"
-        + (f", of which {plural(len(shown), 'line')} are drawn." if len(shown) < len(known) else ".")
-    )
-    title = "Values of the winner, of the set, and of all configs"
-    return Section(
-        "parallel",
-        "All parameters at once",
-        [Figure("parallel", title, caption, traces, layout, 420, 110 * len(columns))],
-    )
 
 
 def _scored(tables: RunTables, selection: Selection) -> pd.DataFrame:
@@ -114,12 +51,18 @@ def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, paramet
         "x": rows[name].astype(float).tolist(),
         "y": rows["score"].tolist(),
         "marker": {"color": colours, "size": 8, "opacity": 0.85},
-        "text": [values_of(row, tables.parameters) for row in rows.to_dict("records")],
+        "customdata": rows.index.tolist(),
+        "text": [
+            f"<b>{label(config)}</b><br>{values_of(row, tables.parameters)}"
+            for config, row in rows.to_dict("index").items()
+        ],
         "hovertemplate": "%{text}<br>%{y:.4f}<extra></extra>",
         "showlegend": False,
     }
-    top = rows.nlargest(max(2, len(rows) // 5), "score")[name].astype(float)
-    title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
+    title = f"{name}: {plural(len(rows), 'config')}, too few to say where it is best ({FEWEST} are needed)"
+    if len(rows) >= FEWEST:
+        top = rows.nlargest(len(rows) // 5, "score")[name].astype(float)
+        title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
     caption = "Expected mean of each config; orange is the winner, blue cannot be distinguished from it. "
     caption += f"n = {plural(len(rows), 'config')}."
     layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.metric}, expected")}
@@ -193,41 +136,3 @@ def _scale(parameter: Range) -> dict[str, Any]:
         every = "D2" if parameter.high < 50 * parameter.low else 1  # 1, 2 and 5 of each decade, or only its start
         return axis(f"{label(parameter.name)} (log scale)", type="log", tickformat=".0e", dtick=every)
     return axis(label(parameter.name))
-
-
-def _places(tables: RunTables, values: pd.Series[Any], name: str) -> Callable[[Any], float]:
-    """The position of a value on its axis, 0 to 1; NaN interrupts the line if the parameter is not set."""
-    parameter = tables.space.parameters.get(name)
-    if isinstance(parameter, Range):
-        return lambda value: float(_unit(np.array([float("nan") if value is None else value], float), parameter)[0])
-    present = [value for value in dict.fromkeys(values) if not _unset(value)]
-    if all(isinstance(value, int | float) for value in present):
-        present = sorted(present)
-    height = {str(value): place / max(1, len(present) - 1) for place, value in enumerate(present)}
-    return lambda value: height.get(str(value), float("nan"))
-
-
-def _unset(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _ticks(values: pd.Series[Any], place: Callable[[Any], float]) -> list[tuple[float, str]]:
-    present = sorted({(place(value), label(value)) for value in values if not math.isnan(place(value))})
-    return present if len(present) <= 6 else [present[0], present[-1]]
-
-
-def _lines(name: str, colour: str, width: float, heights: pd.DataFrame) -> dict[str, Any]:
-    count_ = heights.shape[1]
-    y = np.c_[heights.to_numpy(float), np.full(len(heights), np.nan)].ravel()
-    x = np.tile([*range(count_), np.nan], len(heights))
-    style = {"color": colour, "width": width}
-    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": style, "hoverinfo": "skip"}
-
-
-def _upright(x: int) -> dict[str, Any]:
-    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": LINE, "width": 1.5}, "layer": "below"}
-
-
-def _tick(x: int, y: float, text: str) -> dict[str, Any]:
-    style = {"showarrow": False, "xanchor": "left", "xshift": 4, "bgcolor": "$paper", "borderpad": 1, "opacity": 0.92}
-    return {"x": x, "y": y, "text": text, "font": {"size": 11}, **style}

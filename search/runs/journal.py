@@ -116,6 +116,14 @@ class Tail:
         self._offset += sum(map(len, whole)) + len(whole)
         return lines
 
+    def grown(self) -> bool:
+        """Whether the journal has changed since the last call of ``read``."""
+        try:
+            state = self.path.stat()
+        except FileNotFoundError:
+            return self._inode != 0
+        return state.st_ino != self._inode or state.st_size != self._offset
+
     def _restart(self, inode: int) -> None:
         self._lines, self._offset, self._inode = LineReader(self.path, self.skipped, ADVICE), 0, inode
         self._other = False  # whether records of another version were found

@@ -41,6 +41,17 @@ folds: 3
 parameters: {{loss: iou}}
 scheduler: {scheduler}
 """
+CONDITIONAL = """
+name: {name}
+data: data/nowhere
+folds: {folds}
+parameters:
+  loss: {{values: [iou, dice]}}
+  attention: {{values: [null, scse]}}
+  learning_rate: {{min: 1e-4, max: 1e-2, distribution: log_uniform, when: {{loss: [iou]}}}}
+sampler: {{name: random, count: 24, seed: 1}}
+scheduler: {scheduler}
+"""
 START = 1_800_000_000.0
 
 

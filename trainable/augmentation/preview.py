@@ -9,15 +9,24 @@ import numpy as np
 from trainable.augmentation.batches import SAMPLE
 from trainable.augmentation.levels import Augmentation, levels
 from trainable.data import scribbles
-from trainable.data.class_colours import COLOURS, coloured
+from trainable.data.class_colours import (
+    BACKGROUND_SCRIBBLE,
+    COLOURS,
+    FOREGROUND_SCRIBBLE,
+    SCRIBBLES_LEGEND,
+    TRUTH,
+    WHITE,
+    Legend,
+    coloured,
+    names_with_colours,
+)
 from trainable.data.dataset import IGNORED, Pixels
 from trainable.data.decoded_images import Data
 from trainable.data.packed_labels import unpack
 from trainable.storage.atomic_files import write_atomically
 
-FOREGROUND_COLOUR, BACKGROUND_COLOUR, OUTLINE = (60, 220, 60), (235, 60, 50), (255, 220, 0)
-WHITE = (255, 255, 255)
 TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
+FONT = (cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
 
 
 def draw_samples(data: Data, count: int, seed: int) -> Pixels:
@@ -28,7 +37,11 @@ def draw_samples(data: Data, count: int, seed: int) -> Pixels:
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
     classes, scribbled = len(data.task.classes), bool(data.scribbled.any())
     augmentations = {level: Augmentation(level, data.size, classes, scribbled=scribbled) for level in levels(data.size)}
-    rows = [caption(["image", "scribble", "mask", *(f"augmentation: {level}" for level in augmentations)])]
+    names = ["image", "scribble", "mask", *(f"augmentation: {level}" for level in augmentations)]
+    entries: Legend = (*SCRIBBLES_LEGEND, ("outline of the mask", TRUTH))
+    if not data.task.binary:
+        entries = (*names_with_colours(data.task.classes), ("background scribble", WHITE))
+    rows = [legend(entries, len(names) * (TILE + GAP) - GAP), caption(names)]
     for index in sorted(chosen.tolist()):
         for epoch in range(2):
             tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3
@@ -49,8 +62,7 @@ def save_samples(data: Data, path: Path, count: int, seed: int) -> None:
 def overlay(image: Pixels, labels: Pixels, classes: int = 2) -> Pixels:
     """The image with its scribbles and the outline of its mask.
 
-    Of two classes, scribbles are green and red and the outline is yellow; of more, both have the colour of their class,
-    and background scribbles are white.
+    Of more than two classes, both have the colour of their class, and background scribbles are white.
     """
     scribble, mask = unpack(labels)
     drawn = three_channels(image)
@@ -58,9 +70,9 @@ def overlay(image: Pixels, labels: Pixels, classes: int = 2) -> Pixels:
         return _overlay_of_classes(drawn, scribble, mask, classes)
     outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     for where, colour in (
-        (outline > 0, OUTLINE),
-        (scribble == scribbles.FOREGROUND, FOREGROUND_COLOUR),
-        (scribble == scribbles.BACKGROUND, BACKGROUND_COLOUR),
+        (outline > 0, TRUTH),
+        (scribble == scribbles.FOREGROUND, FOREGROUND_SCRIBBLE),
+        (scribble == scribbles.BACKGROUND, BACKGROUND_SCRIBBLE),
     ):
         drawn[where] = colour
     return drawn
@@ -93,8 +105,8 @@ def _plain(data: Data, index: int) -> list[Pixels]:
         strokes[scribble == 1] = WHITE
         return [tile(picture) for picture in (image, strokes, coloured(mask))]
     strokes = np.full_like(image, 40)
-    strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_COLOUR
-    strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_COLOUR
+    strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_SCRIBBLE
+    strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_SCRIBBLE
     return [tile(picture) for picture in (image, strokes, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))]
 
 
@@ -112,9 +124,20 @@ def caption(words: Sequence[str], width: int = TILE) -> Pixels:
     tiles = []
     for word in words:
         line = np.full((CAPTION, width, 3), 255, np.uint8)
-        cv2.putText(line, word, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+        cv2.putText(line, word, (2, CAPTION - 7), *FONT)
         tiles.append(line)
     return join(tiles, axis=1)
+
+
+def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> Pixels:
+    """A line of names, each after a square of its colour."""
+    line, left = np.full((CAPTION, width, 3), 255, np.uint8), 2
+    for name, colour in entries:
+        cv2.rectangle(line, (left, 4), (left + 13, 17), colour, cv2.FILLED)
+        cv2.rectangle(line, (left, 4), (left + 13, 17), (40, 40, 40), 1)
+        cv2.putText(line, name, (left + 19, CAPTION - 7), *FONT)
+        left += 19 + cv2.getTextSize(name, *FONT[:2], FONT[3])[0][0] + 16
+    return line
 
 
 def join(tiles: list[Pixels], axis: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""The colours of classes in masks, pictures and reports."""
+"""The colours of masks, pictures and reports: the same thing has the same colour in all of them."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,15 @@ COLOURS = (
     *((200, 200, 200), (255, 90, 220)),
 )
 IGNORED_COLOUR = (90, 90, 90)
+WHITE = (255, 255, 255)
+# Two classes: scribbles, and masks compared with the truth. A missed pixel has the colour of the truth's outline.
+FOREGROUND_SCRIBBLE, BACKGROUND_SCRIBBLE = (255, 150, 30), (70, 130, 255)
+TRUTH, INVENTED, RIGHT = (0, 215, 190), (230, 60, 170), WHITE
+# Two configs side by side, also the curves of a report.
+CONFIG_A, CONFIG_B = (150, 110, 245), (250, 215, 50)
+Legend = tuple[tuple[str, tuple[int, int, int]], ...]
+SCRIBBLES_LEGEND: Legend = (("foreground scribble", FOREGROUND_SCRIBBLE), ("background scribble", BACKGROUND_SCRIBBLE))
+ERROR_LEGEND: Legend = (("right", RIGHT), ("missed (false negative)", TRUTH), ("invented (false positive)", INVENTED))
 
 
 def palette(classes: int) -> list[int]:

@@ -20,6 +20,7 @@ from analysis.answer.selection import winner_of
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
 from trainable.augmentation.preview import GAP, TILE
+from trainable.data.class_colours import INVENTED, RIGHT, TRUTH
 from trainable.errors import UserError
 
 LOSSES = {"loss": {"values": ["iou", "dice"]}}
@@ -106,7 +107,7 @@ def test_images_are_scored_by_the_fold_that_held_them_out(small_run, pair):
 
 
 def test_the_picture_shows_what_the_counts_counted(small_run, pair, program, tmp_path):
-    """The tile of A is orange and blue on as many pixels as A's counts have false positives and negatives."""
+    """The tile of A has the colours of errors on as many pixels as A's counts have false positives and negatives."""
     done = program(small_run.folder, *pair, "--out", tmp_path / "sheet.png", "--worst", 2)
     assert "2 images, those on which they differ most" in done.stderr
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
@@ -118,7 +119,7 @@ def test_the_picture_shows_what_the_counts_counted(small_run, pair, program, tmp
     height = round(TILE * 80 / 96)
     top = 3 * (22 + GAP)
     drawn = sheet[top : top + height, 3 * (TILE + GAP) : 3 * (TILE + GAP) + TILE].astype(int)
-    colours = np.array([(255, 140, 0), (70, 130, 255), (0, 0, 0), (255, 255, 255)])
+    colours = np.array([INVENTED, TRUTH, (0, 0, 0), RIGHT])
     nearest = np.abs(drawn[:, :, None] - colours).sum(-1).argmin(-1)
     share = np.bincount(nearest.ravel(), minlength=4)[:2] / nearest.size
     assert share.tolist() == pytest.approx((wrong / (80 * 96)).tolist(), abs=0.03)

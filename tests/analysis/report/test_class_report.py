@@ -114,7 +114,7 @@ def test_pictures_have_a_legend_of_the_classes_and_the_dice_of_their_image(made)
     html = made.html("images")
     legend = html[html.index("Worst") : html.index("data:image")]
     for name, colour in zip(NAMES, ("230,159,0", "86,180,233", "0,158,115"), strict=True):
-        assert re.search(rf"background:rgb\({colour}\)[^<]*\"></span>{name}<", legend)
+        assert re.search(rf"background:rgb\({colour}\)\"></i>{name}<", legend)
     counts = made.tables.images([made.selection.winner.config], "best", "original").set_index("stem")
     shown = re.findall(r'class="more">(\S+), fold (\d), mean Dice ([\d.]+)<', html)
     assert len(shown) == 8

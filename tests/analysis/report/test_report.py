@@ -8,11 +8,12 @@ from html import unescape
 import pytest
 from scored_run import scored_run
 from typer.testing import CliRunner
-from untrained_runs import GRID, ONE, RANGES, write_run
+from untrained_runs import CONDITIONAL, GRID, ONE, RANGES, write_run
 
 from analysis.__main__ import app
 from analysis.answer.selection import select
 from analysis.report.figure import as_json, label, table
+from analysis.report.page.page import HOME, SCRIPTS
 from analysis.report.write import sections, write_report
 from search.runs.run_tables import read_run
 from trainable.storage.checked_json import read_lines, text_of
@@ -23,6 +24,11 @@ def made(run):
     selection = select(tables)
     path, found = write_report(tables, selection)
     return tables, selection, path.read_text(), {figure.name: figure for each in found for figure in each.figures}
+
+
+def data_of(text):
+    """What the page's scripts know of the run."""
+    return json.loads(re.search(r'<script type="application/json" id="run">(.*?)</script>', text)[1])
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +44,15 @@ def test_the_numbers_on_the_page_are_those_of_the_run(pruned):
     assert sorted(points) == sorted(selection.effects.table["score"])
     (marked,) = [trace for trace in figures["configs"].traces if trace["name"] == "the winner"]
     assert marked["y"] == [selection.effects.table["score"][winner.config]]
-    for score in tables.trials["full"].dropna():
-        assert f"{score:.4f}</td>" in text
+    drawn = data_of(text)
+    full = [trial["full"] for trial in drawn["trials"] if trial["full"] is not None]
+    assert full == pytest.approx(tables.trials["full"].dropna().tolist(), abs=1e-6)
+    assert drawn["configs"][0]["id"] == winner.config and len(drawn["configs"]) == 72
+    curve = next(trial for trial in drawn["trials"] if trial["curve"])
+    steps, scores = drawn["steps"][curve["curve"][0]], curve["curve"][1]
+    cell = {"config": drawn["configs"][curve["config"]]["id"], "fold": curve["fold"]}
+    recorded = tables.curves[(tables.curves[list(cell)] == cell.values()).all(axis=1)]
+    assert steps == recorded["step"].tolist() and scores == pytest.approx(recorded["score"].tolist(), abs=1e-5)
     assert f"{len(tables.trials)} fold trials" in text
 
 
@@ -65,6 +78,15 @@ def test_ranges_are_shown_as_slices_and_contours_on_their_own_scale(tmp_path):
     assert "type" not in figures["slice-dropout"].layout["xaxis"]
 
 
+def test_few_configs_have_no_best_region_and_no_surface(tmp_path):
+    _, _, _, figures = made(write_run(tmp_path / "few", RANGES.replace("count: 30", "count: 19"), folds=3))
+    assert "too few to say where it is best (20 are needed)" in figures["slice-dropout"].title
+    assert not any(name.startswith("contour") for name in figures)
+    _, _, _, figures = made(write_run(tmp_path / "enough", RANGES.replace("count: 30", "count: 20"), folds=3))
+    assert "the best fifth lies between" in figures["slice-dropout"].title
+    assert "contour-learning_rate-weight_decay" in figures
+
+
 @pytest.mark.parametrize("until", [1, 75, 110, 160])
 def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
     run = write_run(tmp_path / "part", GRID, folds=3, until=until)
@@ -75,17 +97,33 @@ def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
         assert "there is no winner" in text and f"search launch {run.folder}/space.yaml" in text
 
 
+def test_a_value_that_a_config_does_not_have_is_none_and_a_value_of_none_is_a_level(tmp_path):
+    tables, _, text, _ = made(write_run(tmp_path / "conditional", CONDITIONAL, folds=3))
+    drawn = data_of(text)
+    axes = {axis["name"]: axis for axis in drawn["parameters"]}
+    assert axes["learning_rate"]["log"] and axes["learning_rate"]["levels"] is None
+    assert sorted(axes["attention"]["levels"]) == ["none", "scse"]
+    for config in drawn["configs"]:
+        values = dict(zip(axes, config["values"], strict=True))
+        recorded = tables.status.score_table.entrants[config["id"]].parameters
+        assert (values["learning_rate"] is None) == (recorded["loss"] == "dice")
+        if recorded["loss"] == "iou":
+            assert values["learning_rate"] == pytest.approx(recorded["learning_rate"], rel=1e-4)
+        assert axes["attention"]["levels"][values["attention"]] == (recorded["attention"] or "none")
+
+
 def test_failed_configs_are_listed_with_their_reason(tmp_path):
-    _, _, text, figures = made(write_run(tmp_path / "failed", GRID, folds=3, fails=(0, 5)))
-    assert text.count("× failed") == 2 and "is not a number" in text
-    (failed,) = [trace for trace in figures["curves"].traces if trace["name"] == "failed here"]
-    assert len(failed["x"]) == 2
+    _, _, text, _ = made(write_run(tmp_path / "failed", GRID, folds=3, fails=(0, 5)))
+    drawn = data_of(text)
+    failed = [trial for trial in drawn["trials"] if trial["state"] == "failed"]
+    assert len(failed) == 2 and all("is not a number" in drawn["reasons"][trial["reason"]] for trial in failed)
+    assert [config["place"] for config in drawn["configs"]].count("failed") == 2
 
 
 def test_a_single_config_has_a_report(tmp_path):
     _, selection, text, figures = made(write_run(tmp_path / "one", ONE, folds=3))
     assert f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with" in text
-    assert "curves" in figures and "parallel" not in figures
+    assert "curves" in figures and 'id="parallel"' not in text
     assert "There is too little to compare it with" in text and "can be distinguished from it" not in text
     layout = figures["winner-folds"].layout
     assert layout["xaxis"]["dtick"] == 1
@@ -127,11 +165,15 @@ def test_the_page_is_one_file_with_plotly_in_it_once(pruned):
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", own)
 
 
+def test_the_scripts_of_the_page_are_small():
+    assert sum(len((HOME / name).read_text().splitlines()) for name in SCRIPTS) <= 400
+
+
 def test_every_figure_has_a_title_a_caption_and_names_on_its_axes(pruned):
     _, _, text, figures = made(pruned)
     for figure in figures.values():
         assert figure.title in unescape(text) and "n" in figure.caption
-        if figure.name not in ("parallel", "costs", "importance"):
+        if figure.name not in ("costs", "importance"):
             assert all(figure.layout[axis]["title"]["text"] for axis in ("xaxis", "yaxis")), figure.name
 
 

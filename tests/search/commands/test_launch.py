@@ -67,8 +67,9 @@ def test_a_driver_killed_with_its_own_ray_resumes_and_status_shows_the_winner(la
     assert plan < stderr.index("train until"), "the plan comes first"
     assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
     assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
-    done = search("launch", "demo.yaml", **OWN_RAY)
+    done = search("launch", "demo.yaml", "--serve", **OWN_RAY)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"live page: http://127\.0\.0\.1:\d+/\?token=\S{20}", done.stderr)
     assert re.search(r"winner .* 0\.76", done.stdout) and "Next: python -m analysis report" in done.stderr
     recorded = reports(journal)
     assert len(recorded) == len(set(recorded)), "a report was recorded twice"

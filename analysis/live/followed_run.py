@@ -1,0 +1,121 @@
+"""A run that the server follows: its journal is read once, and then only what is added to it."""
+
+import math
+import time
+from dataclasses import dataclass
+
+from search.policies.registry import policy_of
+from search.runs.cost_estimate import CostEstimate, estimate_cost
+from search.runs.fold_states import STATES
+from search.runs.journal import Line, Tail
+from search.runs.run_folder import Run
+from search.runs.status import Status
+from spaces.space import Space
+from trainable.errors import UserError
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the pages show of a run; ``best`` has (GPU-seconds, mean) each time that a complete config was the best yet.
+
+    ``version`` counts the changes. ``problem`` says why the run cannot be read; then all else is empty.
+    """
+
+    name: str
+    version: int
+    problem: str = ""
+    state: str = ""
+    running: bool = False
+    space: Space | None = None
+    configs: int = 0
+    counts: tuple[tuple[str, int], ...] = ()
+    spent: float = 0.0
+    estimate: CostEstimate | None = None
+    elapsed: float = 0.0
+    leader: str = ""
+    mean: float = math.nan
+    sd: float = math.nan
+    folds: int = 0  # behind mean
+    best: tuple[tuple[float, float], ...] = ()
+
+
+class FollowedRun:
+    """Not thread-safe: one thread calls ``read``; its snapshots may be read by any."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.snapshot = Snapshot(run.name, 0)
+        self._space: Space | None = None
+        self._forget()
+
+    def read(self) -> bool:
+        """Read what is new and return whether anything changed."""
+        try:
+            self.run.refresh()
+            changed = self._read()
+        except (UserError, OSError, KeyError, TypeError, ValueError) as error:
+            problem = str(error) if isinstance(error, UserError) else f"cannot be read ({error!r})"
+            changed = problem != self.snapshot.problem
+            if changed:
+                self.snapshot = Snapshot(self.run.name, self.snapshot.version + 1, problem)
+                self._forget()
+        return changed
+
+    def _forget(self) -> None:
+        self._tail = Tail(self.run.journal)
+        self._status: Status | None = None
+        self._best: list[tuple[float, float]] = []
+
+    def _read(self) -> bool:
+        driven = self._driven()  # before reading: a driver that ends meanwhile writes an end record
+        lines = self._tail.read()
+        if self._status is not None and not lines and driven == self._status.driven:
+            return False
+        if self._status is None or (lines and lines[0].number == 1):  # also a journal that was replaced
+            self._space, self._best = self.run.space(), []
+            self._status = Status(policy_of(self._space))
+        for line in lines:
+            self._status.note(line)
+            if line.kind == "report":
+                self._note_best(self._status, line)
+        self._status.set_driven(driven)
+        self.snapshot = self._taken(self._status)
+        return True
+
+    def _driven(self) -> bool:
+        """Whether a driver is running; of a journal that has not changed since there was none, there still is none."""
+        known = self._status
+        if known is not None and not known.driven and not self._tail.grown():
+            return False
+        return self.run.driven
+
+    def _note_best(self, status: Status, line: Line) -> None:
+        config, table = line.fields["config"], status.score_table
+        if table.complete(config):
+            scores = table.scores(config)
+            mean = math.fsum(scores) / len(scores)
+            if not self._best or mean > self._best[-1][1]:
+                self._best.append((table.spent, mean))
+
+    def _taken(self, status: Status) -> Snapshot:
+        leader = status.leader or {"id": "", "mean": None, "sd": None, "folds": 0}
+        counts = {state: status.count(state) for state in STATES}
+        table = status.score_table
+        counts["waiting"] = len(table.entrants) * table.folds - sum(counts.values())
+        return Snapshot(
+            self.run.name,
+            self.snapshot.version + 1,
+            state=status.state,
+            running=status.driven and not status.ended,
+            space=self._space,
+            configs=len(table.entrants),
+            counts=tuple(counts.items()),
+            spent=table.spent,
+            estimate=estimate_cost(status),
+            elapsed=status.elapsed(time.time()),
+            leader=leader["id"],
+            mean=math.nan if leader["mean"] is None else leader["mean"],
+            sd=math.nan if leader["sd"] is None else leader["sd"],
+            folds=leader["folds"],
+            best=tuple(self._best),
+        )

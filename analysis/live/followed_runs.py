@@ -1,0 +1,121 @@
+"""All runs below a root, followed by a thread, and the reports that another process writes of those that are open."""
+
+import multiprocessing
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+
+from analysis.live.followed_run import FollowedRun, Snapshot
+from analysis.live.report_page import Built, build, prepare
+from search.run_storage.find_runs import all_runs
+from trainable.errors import UserError
+from trainable.printing import say
+from trainable.storage.urls import is_url
+
+LOCAL, REMOTE = 0.2, 10.0  # seconds between two looks at the journals of a folder and of an object store
+NEW = 10  # looks between two searches for new runs, when none is unknown
+REST = 3.0  # a report is renewed at most once in so many times the seconds that it takes
+
+
+def report_process() -> Executor:
+    """A process that builds reports one after the other; it uses a core for seconds at a time."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+class FollowedRuns:
+    """``changed`` is called from other threads with the name of a run and what is new: "run" or "report"."""
+
+    def __init__(self, root: str, changed: Callable[[str, str], None], pool: Executor) -> None:
+        self.root, self.changed, self._pool = root, changed, pool
+        self.reports: dict[str, Built] = {}
+        self.problem = ""
+        self._runs: dict[str, FollowedRun] = {}
+        self._open: Counter[str] = Counter()
+        self._pending: dict[str, Future[Built]] = {}
+        self._next: dict[str, float] = {}  # when the report of a run may be built again
+        self._lock, self._over, self._read_once = threading.Lock(), threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="runs", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        self._pool.submit(prepare)
+
+    def stop(self) -> None:
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def snapshots(self) -> dict[str, Snapshot]:
+        return {name: followed.snapshot for name, followed in self._runs.items()}
+
+    def wait(self, seconds: float) -> None:
+        """Until every run has been read once, or for so long."""
+        self._read_once.wait(seconds)
+
+    def open(self, name: str) -> None:
+        """Someone looks at this run's report."""
+        self._open[name] += 1
+        self._renew()
+
+    def close(self, name: str) -> None:
+        self._open[name] -= 1
+
+    def report(self, name: str) -> Future[Built]:
+        """The report that is being built, a new one if there is none."""
+        with self._lock:
+            return self._pending.get(name) or self._build(name, images=False)
+
+    def _follow(self) -> None:
+        looks = 0
+        while True:
+            self._look(search=looks % NEW == 0)
+            self._read_once.set()
+            looks += 1
+            if self._over.wait(REMOTE if is_url(self.root) else LOCAL):
+                return
+
+    def _look(self, search: bool) -> None:
+        try:
+            if search:
+                for run in all_runs(self.root):
+                    self._runs.setdefault(run.name, FollowedRun(run))
+            self.problem = ""
+        except (UserError, OSError) as error:
+            self.problem = str(error)
+        for name, followed in list(self._runs.items()):
+            if followed.read():
+                self.changed(name, "run")
+        self._renew()
+
+    def _renew(self) -> None:
+        """Build the reports that are open and have become old."""
+        now = time.monotonic()
+        with self._lock:
+            for name in [name for name, count in self._open.items() if count > 0]:
+                snapshot, built = self.snapshots().get(name), self.reports.get(name)
+                if snapshot is None or name in self._pending or now < self._next.get(name, 0.0):
+                    continue
+                if built is None or built.version < snapshot.version or (not snapshot.running and not built.images):
+                    fresh = built is not None and built.version >= snapshot.version
+                    self._build(name, images=fresh and not snapshot.running)
+
+    def _build(self, name: str, images: bool) -> Future[Built]:
+        version = self.snapshots()[name].version
+        future = self._pending[name] = self._pool.submit(build, name, self.root, version, images)
+        future.add_done_callback(lambda done: self._built(name, done))
+        return future
+
+    def _built(self, name: str, done: Future[Built]) -> None:
+        with self._lock:
+            self._pending.pop(name, None)
+            if done.cancelled():
+                return
+            if (error := done.exception()) is not None:
+                self._next[name] = time.monotonic() + 10
+                say(f"the report of {name} failed: {error!r}")
+                return
+            built = done.result()
+            self.reports[name] = built
+            self._next[name] = time.monotonic() + REST * built.seconds
+        self.changed(name, "report")

@@ -1,0 +1,99 @@
+"""The list of all runs: a row for each, which is renewed by itself, and the line above a run's report."""
+
+import math
+from collections.abc import Iterable
+from html import escape
+from urllib.parse import quote
+
+from analysis.live.followed_run import Snapshot
+from analysis.report.figure import Markup, Section
+from analysis.report.page.page import Page
+from trainable.printing import plural
+
+COLUMNS = ("", "run", "state", "fold trials", "best config", "mean ± sd", "GPU time", "left", "configs", "scheduler")
+NAMES = {"waiting": "not started"}
+
+
+def list_page(root: str, snapshots: Iterable[Snapshot], problem: str) -> Page:
+    rows = "".join(row(each) for each in in_order(snapshots))
+    head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
+    empty = problem or f"There is no run in {root} yet."
+    html = (
+        f'<form action="/compare"><button>compare the ticked runs</button>'
+        f'<div class="scroll"><table class="runs"><thead><tr>{head}</tr></thead>'
+        f'<tbody id="runs">{rows}</tbody></table></div><p class="more" id="none"{" hidden" if rows else ""}>'
+        f"{escape(empty)}</p></form>"
+    )
+    return Page("Runs", root, [Section("runs", "", [Markup(html)])])
+
+
+def in_order(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Running ones first, then by name."""
+    return sorted(snapshots, key=lambda each: (not each.running, each.name))
+
+
+def row(run: Snapshot) -> str:
+    name, link = escape(run.name), escape(quote(run.name, safe=""), quote=True)
+    box = f'<input type="checkbox" name="run" value="{escape(run.name, quote=True)}" aria-label="compare {name}">'
+    first = f'<tr data-run="{link}"><td>{box}</td><td><a href="/run/{link}">{name}</a></td>'
+    if run.problem:
+        return f'{first}<td class="failed" colspan="{len(COLUMNS) - 2}">{escape(run.problem)}</td></tr>'
+    if run.space is None:
+        return f'{first}<td class="more" colspan="{len(COLUMNS) - 2}">being read</td></tr>'
+    cells = [_state(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
+    cells += [_time(run.spent), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
+    return first + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
+
+
+def strip(run: Snapshot) -> str:
+    """What is known of a run at once, while its report is being renewed."""
+    if run.problem:
+        return f'<span class="failed">{escape(run.problem)}</span>'
+    if run.space is None:
+        return "being read"
+    counted = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts if number)
+    leader = f'best <span class="mono">{escape(run.leader)}</span> {_mean(run)}' if run.leader else "no score yet"
+    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of GPU time", _left(run)]
+    return "".join(f"<span>{each}</span>" for each in parts if each)
+
+
+def _state(run: Snapshot) -> str:
+    kind = "running" if run.running else "ended" if run.state.startswith("ended") else "stopped"
+    word = {"running": "running", "ended": "ended", "stopped": run.state.split(":")[0]}[kind]
+    return f'<span class="state {kind}" title="{escape(run.state, quote=True)}">{escape(word)}</span>'
+
+
+def _bar(run: Snapshot) -> str:
+    """Fold trials by state, as shares of all."""
+    total = sum(number for _, number in run.counts) or 1
+    parts = "".join(
+        f'<i class="{state}" style="width:{100 * number / total:.2f}%"></i>' for state, number in run.counts if number
+    )
+    title = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts)
+    done = dict(run.counts).get("done", 0)
+    return f'<span class="bar" title="{escape(title, quote=True)}">{parts}</span>{done:,} of {total:,}'
+
+
+def _mean(run: Snapshot) -> str:
+    if math.isnan(run.mean):
+        return "–"
+    folds = run.space.settings.folds if run.space else 0
+    part = f' <span class="more">on {plural(run.folds, "fold")}</span>' if run.folds < folds else ""
+    return f"{run.mean:.4f}" + ("" if math.isnan(run.sd) else f" ± {run.sd:.4f}") + part
+
+
+def _left(run: Snapshot) -> str:
+    if not run.running or run.estimate is None or not run.estimate.most:
+        return ""
+    least, most = _time(run.estimate.least), _time(run.estimate.most)
+    return f"{least} left" if least == most else f"{least} to {most} left"
+
+
+def _scheduler(run: Snapshot) -> str:
+    return "" if run.space is None else run.space.settings.scheduler.name
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 5400:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,108 @@
+"""What the scripts of the page know of a run: configs, fold trials and learning curves.
+
+The page draws tables, curves and parallel coordinates from this alone, so that they can be sorted and filtered.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.answer.document import summary_rows
+from analysis.answer.selection import Selection
+from search.runs.run_tables import RunTables
+from spaces.schema.parameters import Range
+
+POINTS = 40  # of a curve
+SCORE_DIGITS = 5
+
+
+def run_data(tables: RunTables, selection: Selection) -> dict[str, Any]:
+    """Configs are in the order of the answer, the winner first; everything else refers to them by that order."""
+    rows = summary_rows(tables, selection)
+    missing = {each.config: each.missing for each in selection.incomplete}
+    failed = tables.failed()
+    entrants = tables.status.score_table.entrants
+    values = {
+        name: [entrants[row["config"]].parameters.get(name, _UNSET) for row in rows] for name in tables.parameters
+    }
+    axes = [_axis(tables, name, column) for name, column in values.items()]
+    configs = [
+        {
+            "id": row["config"],
+            "place": row["place"] or ("failed" if row["config"] in failed else ""),
+            "values": [place(values[name][number]) for name, (_, place) in zip(values, axes, strict=True)],
+            "missing": missing.get(row["config"], ""),
+            **{key: row[key] for key in ("folds", "mean", "sd", "expected", "low", "high", "best", "seconds")},
+        }
+        for number, row in enumerate(rows)
+    ]
+    order = {row["config"]: number for number, row in enumerate(rows)}
+    return {
+        "name": tables.run.name,
+        "address": tables.run.address,
+        "metric": tables.metric,
+        "folds": tables.folds,
+        "parameters": [axis for axis, _ in axes],
+        "configs": configs,
+        **_fold_trials(tables, order),
+    }
+
+
+class _Unset:
+    """A conditional parameter that a config does not have, unlike one whose value is None."""
+
+
+_UNSET = _Unset()
+
+
+def _axis(tables: RunTables, name: str, values: Sequence[Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """The scale of a parameter, and what stands for a value: a number of a range, or the place among the levels."""
+    parameter = tables.space.parameters.get(name)
+    present = [value for value in values if value is not _UNSET]
+    if isinstance(parameter, Range) and all(_is_number(value) for value in present):
+        log = parameter.log or parameter.distribution == "log_uniform"
+        low, high = min([parameter.low, *present]), max([parameter.high, *present])
+        axis = {"name": name, "log": log, "low": low, "high": high, "levels": None}
+        return axis, lambda value: None if value is _UNSET else value
+    listed = [] if parameter is None or isinstance(parameter, Range) else parameter.values
+    known = {_text(value): value for value in [*listed, *present] if value in present}
+    levels = sorted(known, key=lambda level: known[level]) if all(map(_is_number, known.values())) else list(known)
+    place = {level: number for number, level in enumerate(levels)}
+    return {"name": name, "levels": levels}, lambda value: None if value is _UNSET else place[_text(value)]
+
+
+def _fold_trials(tables: RunTables, order: Mapping[str, int]) -> dict[str, Any]:
+    """Fold trials as rows; reasons and lists of steps, which many of them share, are listed once."""
+    reasons: dict[str, int] = {}
+    shared: dict[tuple[int, ...], int] = {}
+    curves = {}
+    for cell, rows in tables.curves.groupby(["config", "fold"], sort=False):
+        steps, scores = rows["step"].to_numpy(), rows["score"].to_numpy(float)
+        kept = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).round().astype(int))
+        numbers = [None if math.isnan(score) else round(score, SCORE_DIGITS) for score in scores[kept].tolist()]
+        curves[cell] = [shared.setdefault(tuple(steps[kept].tolist()), len(shared)), numbers]
+    trials = [
+        {key: row[key] for key in ("fold", "state", "step", "of", "score", "full", "faults")}
+        | {
+            "config": order[row["config"]],
+            "seconds": round(row["seconds"], 1),
+            "reason": reasons.setdefault(str(row["reason"]), len(reasons)),
+            "curve": curves.get((row["config"], row["fold"])),
+        }
+        for row in tables.trials.to_dict("records")
+    ]
+    return {"trials": trials, "reasons": list(reasons), "steps": [list(steps) for steps in shared]}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
