@@ -42,7 +42,8 @@ addEventListener("load", async () => {
   for (const [name, value] of Object.entries({ width, height })) lines.setAttribute(name, value);
   picture.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(new XMLSerializer().serializeToString(lines));
   await picture.decode();
-  const canvas = tag("canvas", { width: 2 * width, height: 2 * height }), context = canvas.getContext("2d");
+  const scale = Math.max(2, 1800 / width), canvas = tag("canvas", { width: scale * width, height: scale * height });
+  const context = canvas.getContext("2d");
   context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--paper");
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);

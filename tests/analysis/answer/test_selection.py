@@ -161,7 +161,7 @@ def test_without_a_complete_config_best_names_the_command_to_resume(tmp_path):
     assert f"python -m search launch {run.folder}/space.yaml" in done.stdout and "Next:" not in done.stderr
     told = json.loads(program("best", run.folder, "--format", "json").stdout)
     assert told["winner"] is None and len(told["incomplete"]) == 2
-    with pytest.raises(UserError, match=r"no winner yet; python -m search launch .*space\.yaml resumes"):
+    with pytest.raises(UserError, match=r"no winner yet; python -m search launch .*space\.yaml --runs .* resumes"):
         program("ensemble", run.folder)
 
 

@@ -111,7 +111,7 @@ def test_a_config_that_lacks_a_fold_is_refused_with_the_command_that_trains_it(s
     best = small_run.folder / "configs" / configs[1] / "fold_2/best.pt"
     hidden = best.rename(tmp_path / "best.pt")
     try:
-        with pytest.raises(UserError, match=r"no finished model of fold_2; .*all 3 folds: python -m search launch"):
+        with pytest.raises(UserError, match=r"no finished model of fold_2; .*all 3 folds: python -m search finish"):
             assemble(small_run, configs[1:], "none", tmp_path / "out")
     finally:
         hidden.rename(best)

@@ -25,6 +25,7 @@ from spaces.load import load_space
 from trainable.data.folds import folds_of, load_folds
 from trainable.errors import UserError
 from trainable.printing import digits
+from trainable.storage.checked_json import read_checked, write_checked
 
 EVERYTHING = {
     "README.md",
@@ -64,9 +65,9 @@ def test_the_content_of_the_weights_that_an_encoder_started_from_is_pinned(small
         (run.folder / "env.json", lambda facts: facts.update(encoder_weights={"w.pt": "12ab", "other.pt": "34cd"})),
         (run.folder / f"configs/{winner}/config.json", lambda facts: facts["config"].update(encoder_weights="w.pt")),
     ):
-        facts = json.loads(path.read_text())
+        facts = read_checked(path)
         change(facts)
-        path.write_text(json.dumps(facts))
+        write_checked(path, facts)
     assert _facts(run, winner)["encoder_weights"] == {"w.pt": "12ab"}
     assert "encoder_weights" not in _facts(small_run, winner)
     manifest, space = {"channels": 3}, load_space(str(small_run.folder / "space.yaml"))

@@ -16,6 +16,7 @@ from analysis.live.server import application
 from search.run_storage.find_runs import find_run
 from search.run_storage.journal_segments import SegmentUploader
 from search.runs.journal import Journal
+from trainable.printing import device_time, digits
 from trainable.storage.object_store import Store
 
 TOKEN = "secret"
@@ -164,7 +165,7 @@ def test_runs_are_compared_by_score_cost_and_space(root):
     snapshot = FollowedRun(find_run("done", str(root)))
     snapshot.read()
     spent, mean = snapshot.snapshot.best[-1]
-    assert f"{mean:.4f}" in text and f"{spent / 3600:,.1f} GPU-hours" in text
+    assert digits(mean) in text and device_time(spent, "GPU") in text
     figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])
     assert figures["progress"]["data"][0]["y"][-1] == pytest.approx(mean, abs=1e-6)
 

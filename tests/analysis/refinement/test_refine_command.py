@@ -213,7 +213,9 @@ def test_an_export_contains_the_refinement_and_says_what_onnx_lacks(run, winner,
     assert "  refinement.json\n" in (tmp_path / "out/SHA256SUMS").read_text()
     assert load_ensemble(tmp_path / "out", "cpu").refinement[:2] == (Threshold(0.3), Holes(1.0))
     facts = json.loads(
-        program("export", run.folder, "--out", tmp_path / "out", "--no-refine", "--no-onnx", "--format", "json").stdout
+        program(
+            "export", run.folder, "--out", tmp_path / "out", "--no-refine", "--no-onnx", "--force", "--format", "json"
+        ).stdout
     )
     assert "refinement" not in facts and "refinement" not in (tmp_path / "out/README.md").read_text()
     assert not (tmp_path / "out/refinement.json").exists() and not load_ensemble(tmp_path / "out", "cpu").refinement

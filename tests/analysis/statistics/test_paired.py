@@ -88,4 +88,4 @@ def test_too_few_or_equal_folds_are_handled():
     assert (same.t, same.p, same.rope) == pytest.approx((0.0, 1.0, 1.0))
     far = paired_test(pd.DataFrame([[0.9, 0.9], [0.8, 0.8]], index=["a", "b"]), "a", "b")
     assert far.right == pytest.approx(1.0) and far.p < 1e-6
-    assert far.summary.startswith("a is better with probability 1.00, on 2 folds")
+    assert far.summary.startswith("a is better with probability 1.000, on 2 folds")
