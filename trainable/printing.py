@@ -50,6 +50,11 @@ def digits(value: float | None, sign: bool = False) -> str:
     return f"{value:{plus}#.4g}" if size >= 0.1 else f"{value:{plus}.4g}"
 
 
+def deviation(sd: float, mean: float) -> str:
+    """A standard deviation with as many decimals as the mean beside it."""
+    return f"{sd:.{len(digits(mean).partition('e')[0].partition('.')[2])}f}" if abs(mean) >= 1e-4 else digits(sd)
+
+
 def device_time(seconds: float, device: str, low: float | None = None, high: float | None = None) -> str:
     """The hours of a device, or seconds if there are few of them, with their extremes if those differ."""
     size, unit = (3600.0, "hours") if seconds >= 30.0 else (1.0, "seconds")

@@ -9,7 +9,7 @@ from analysis.answer.score_basis import scored_on_scribbles, validated
 from analysis.answer.selection import Selection, how_to_complete
 from search.runs.run_tables import RunTables
 from trainable.objectives.metrics import is_of_volumes
-from trainable.printing import ABSENT, digits, plural
+from trainable.printing import ABSENT, deviation, digits, plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
 
@@ -24,7 +24,7 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     active = {name: text for name, text in tables.texts(winner.config).items() if text != ABSENT}
     named = ", ".join(f"{name} {text}" for name, text in active.items()) or "the only one"
     yield f"The winner is {winner.config} ({named})."
-    sd = "" if math.isnan(winner.sd) else f" ± {digits(winner.sd)}"
+    sd = "" if math.isnan(winner.sd) else f" ± {deviation(winner.sd, winner.mean)}"
     yield (
         f"Its mean {metric} over {len(winner.folds)} folds is {digits(winner.mean)}{sd} (sd between folds); a fold "
         f"is scored {tables.space.trainable.scored}."

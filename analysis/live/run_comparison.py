@@ -10,7 +10,7 @@ import numpy as np
 from analysis.live.followed_run import Snapshot
 from analysis.report.figure import Figure, Markup, Section, axis, duration, sentence, table
 from analysis.report.page.page import Page
-from trainable.printing import plural
+from trainable.printing import deviation, digits, plural
 
 COLOURS = ("$a", "$b", "$c", "$d", "$set", "$winner", "$other")
 LEVELS = 6  # scores in the table of costs
@@ -52,8 +52,8 @@ def _scores(runs: Sequence[Snapshot]) -> Markup:
             "run": run.name,
             "state": run.state,
             "best config": run.leader or "–",
-            "mean": "–" if math.isnan(run.mean) else f"{run.mean:.4f}",
-            "sd": "–" if math.isnan(run.sd) else f"{run.sd:.4f}",
+            "mean": "–" if math.isnan(run.mean) else digits(run.mean),
+            "sd": "–" if math.isnan(run.sd) else deviation(run.sd, run.mean),
             "folds": run.folds,
             "configs": run.configs,
             "fold trials": sum(number for state, number in run.counts if state != "waiting"),

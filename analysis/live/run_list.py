@@ -8,7 +8,7 @@ from urllib.parse import quote
 from analysis.live.followed_run import Snapshot
 from analysis.report.figure import Markup, Section
 from analysis.report.page.page import Page
-from trainable.printing import plural
+from trainable.printing import deviation, digits, plural
 
 COLUMNS = ("", "run", "state", "fold trials", "best config", "mean ± sd", "GPU time", "left", "configs", "scheduler")
 NAMES = {"waiting": "not started"}
@@ -79,7 +79,7 @@ def _mean(run: Snapshot) -> str:
         return "–"
     folds = run.space.settings.folds if run.space else 0
     part = f' <span class="more">on {plural(run.folds, "fold")}</span>' if run.folds < folds else ""
-    return f"{run.mean:.4f}" + ("" if math.isnan(run.sd) else f" ± {run.sd:.4f}") + part
+    return digits(run.mean) + ("" if math.isnan(run.sd) else f" ± {deviation(run.sd, run.mean)}") + part
 
 
 def _left(run: Snapshot) -> str:

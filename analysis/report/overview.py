@@ -12,7 +12,7 @@ from analysis.answer.summary_text import lines, unknown
 from analysis.report.figure import OTHER, SET, WINNER, Figure, Markup, Section, axis, duration, values_of, whole_numbers
 from search.runs.cost_estimate import estimate_cost
 from search.runs.run_tables import RunTables
-from trainable.printing import plural
+from trainable.printing import deviation, digits, plural
 
 MOST = 400  # configs in the figure, the best ones
 
@@ -136,11 +136,11 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
 def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
     winner, corrected = selection.winner, selection.corrected
     if winner is not None:
-        sd = "" if math.isnan(winner.sd) else f"± {winner.sd:.4f} between {len(winner.folds)} folds"
-        yield _fact(f"{winner.mean:.4f}", f"{tables.metric} of the winner", sd)
+        sd = "" if math.isnan(winner.sd) else f"± {deviation(winner.sd, winner.mean)} between {len(winner.folds)} folds"
+        yield _fact(digits(winner.mean), f"{tables.metric} of the winner", sd)
         if corrected is not None:
-            interval = f"95 % {corrected.low:.4f} to {corrected.high:.4f}"
-            yield _fact(f"{corrected.estimate:.4f}", "corrected for the selection", interval)
+            interval = f"95 % {digits(corrected.low)} to {digits(corrected.high)}"
+            yield _fact(digits(corrected.estimate), "corrected for the selection", interval)
         scored = len(selection.effects.table)
         more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
         if not selection.effects.why_not:

@@ -72,6 +72,8 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
         shipment = _record(space, run, checked)
         (run.folder / STOP_FILE).unlink(missing_ok=True)
+        if policy.earlier_rules:
+            say(f"{run.address}: {policy.earlier_rules}")
         with (
             track_run(trackers, run.folder, policy.score_table.entrants, run.lines()) as track,
             _proposals(space, run, policy) as (proposals, learn),

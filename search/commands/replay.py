@@ -16,6 +16,8 @@ from trainable.printing import Format, plural, print_csv, print_json, print_tabl
 if TYPE_CHECKING:
     from search.replay.comparison import Source
 
+_UNITS = {"cost": "cost, share of the grid", "wall": "wall, s or cost"}
+
 
 def replay(
     tables: Annotated[
@@ -38,22 +40,24 @@ def replay(
         str | None, typer.Option(help="Generated worlds instead of tables: mild, strong, factorial, close or noisy.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many worlds to generate.")] = 200,
+    minimize: Annotated[bool, typer.Option("--minimize", help="Lower scores of the tables are better.")] = False,
     processes: Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")] = 0,
     root: Root = RUNS,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:
     """What schedulers would have cost on recorded curves, and what they would have picked.
 
-    A table has the columns config, fold, step, score and seconds (cumulative within a fold trial); further
-    columns are parameters of the config. Of a run that was pruned, only the configs with all folds are replayed.
-    Cost is the share of the full grid's GPU-seconds; wall is in seconds.
+    A table has the columns config, fold, step, score and seconds (cumulative within a fold trial; or cost, in any
+    unit); further columns are parameters of the config. Scores may have any scale. Of a run that was pruned, only the
+    configs with all folds are replayed. Cost is the share of the full grid's GPU-seconds; regret is in units of the
+    score; wall is in seconds, or in units of cost.
 
     Example: python -m search replay quickstart
     """
     from search.policies.registry import SCHEDULERS, scheduler
     from search.replay.comparison import ReplayOutcome, compare, mean_row
 
-    sources = _sources(tables or [], worlds, count, seed, root)
+    sources = _sources(tables or [], worlds, count, seed, root, minimize)
     names = list(dict.fromkeys(schedulers or SCHEDULERS))
     for name in names:
         scheduler(name)
@@ -71,17 +75,20 @@ def replay(
     elif format is Format.csv:
         print_csv(rows)
     else:
+        rows = [{_UNITS.get(name, name): value for name, value in row.items()} for row in rows]
         print_table(rows, f"{plural(len(found[names[0]]), 'replay')} with {plural(workers, 'worker')}")
 
 
-def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str) -> list[Source]:
+def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str, minimize: bool) -> list[Source]:
     from search.replay.curve_tables import find_tables, read_table
     from search.replay.generated_worlds import RECIPES, generated_study
 
     if bool(tables) == bool(worlds):
         raise UserError("replay needs either tables or --worlds")
+    if worlds is not None and minimize:
+        raise UserError("--minimize is for tables; higher scores of generated worlds are better")
     if worlds is None:
-        return [partial(read_table, path) for path in find_tables(tables, root)]
+        return [partial(read_table, path, minimize) for path in find_tables(tables, root)]
     if worlds not in RECIPES:
         raise UserError(f"--worlds {worlds!r} is unknown.{did_you_mean(worlds, RECIPES)} Known: {', '.join(RECIPES)}.")
     return [partial(generated_study, RECIPES[worlds], seed + number) for number in range(count)]

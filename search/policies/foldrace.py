@@ -11,9 +11,7 @@ import numpy as np
 from search.messages import Answer, Entrant, Job, Report
 from search.policies.contract import Policy
 from search.policies.job_queue import JobQueue
-from search.race.answer import default_prior, find_winner, ranked_names
-from search.race.forecast import forecast_all
-from search.race.mixed_model import Prior
+from search.race.answer import find_winner, ranked_names
 from search.race.race_state import RaceState, Rules, compute_race
 from search.race.score_matrix import ScoreMatrix
 from trainable.errors import UserError
@@ -32,11 +30,10 @@ class FoldRace(Policy):
         entrants: Iterable[Entrant],
         folds: int,
         budget: float | None = None,
-        rungs: tuple[float, ...] = (0.5,),
-        keep: float = 0.6,
-        delta: float = 0.05,
+        rungs: tuple[float, ...] = (0.5, 0.625, 0.75, 0.875),
+        keep: float = 0.83,
+        delta: float = 0.1,
         stratify: str | None = None,
-        prior: Prior | None = None,
     ) -> None:
         if not all(0 < rung < 1 for rung in rungs) or list(rungs) != sorted(set(rungs)):
             raise UserError(f"rungs = {list(rungs)}: must rise, each above 0 and below 1")
@@ -44,12 +41,13 @@ class FoldRace(Policy):
             raise UserError(f"keep = {keep}: must be above 0 and at most 1")
         if not 0 <= delta < 0.5:
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
-        self.rungs, self.rules = rungs, Rules(keep, delta, stratify, prior or default_prior())
+        self.rungs, self.rules = rungs, Rules(keep, delta, stratify)
         super().__init__((), folds, budget)
         self._matrix = ScoreMatrix(self.score_table, rungs)
         self._updates = 0  # of the score matrix since the snapshot
         self._most_outstanding = 0
         self._screening: JobQueue[tuple[int]] = JobQueue(self._screening_job)
+        self._computed: RaceState | None = None
         self._take_snapshot()
         for entrant in entrants:
             self.add(entrant)
@@ -111,7 +109,7 @@ class FoldRace(Policy):
     def answer(self) -> Answer:
         if not self.score_table.entrants:
             return Answer(None, ())
-        return find_winner(self._matrix, forecast_all(self._matrix, self.rules.prior), self.rules.prior)
+        return find_winner(self._matrix)
 
     def ranking(self) -> tuple[str, ...]:
         state = self._state()
@@ -133,12 +131,12 @@ class FoldRace(Policy):
         Only records of the journal may lead here, so that replaying them leads to the same state.
         """
         self._updates, self._snapshot = 0, self._matrix.snapshot()
-        self._computed: RaceState | None = None
+        self._stale = True
         self._promoted: JobQueue[Entry] | None = None
 
     def _state(self) -> RaceState:
-        if self._computed is None:
-            self._computed = compute_race(self._snapshot, self.rules)
+        if self._computed is None or self._stale:
+            self._computed, self._stale = compute_race(self._snapshot, self.rules, self._computed), False
         return self._computed
 
     def _screening_job(self, entry: tuple[int]) -> Job | None:
@@ -163,7 +161,8 @@ class FoldRace(Policy):
         for index in range(1, len(self.rungs)):
             waiting = np.isnan(matrix.at_rung(index)[:, 0]) & np.isfinite(matrix.at_rung(index - 1)[:, 0])
             rows = np.flatnonzero(waiting[: len(state)] & state.promoted)
-            yield from ((0, index, 0.0, row) for row in rows.tolist())
+            ranks = state.ranks[rows].astype(float)
+            yield from zip(repeat(0), repeat(index), ranks.tolist(), rows.tolist(), strict=False)
         rows = np.flatnonzero(state.active)
         folds = np.isfinite(matrix.full[rows]).sum(1)
         yield from zip(repeat(1), folds.tolist(), (-state.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
@@ -176,7 +175,7 @@ class FoldRace(Policy):
         for index in range(1, len(self.rungs)):
             here, before = matrix.at_rung(index)[row, 0], matrix.at_rung(index - 1)[row, 0]
             if np.isnan(here) and np.isfinite(before) and state.promoted[row]:
-                return 0, index, 0.0, row
+                return 0, index, float(state.ranks[row]), row
         if not state.active[row]:
             return None
         return 1, int(np.isfinite(matrix.full[row]).sum()), -float(state.standings.mean[row]), row

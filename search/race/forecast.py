@@ -3,6 +3,7 @@
 import numpy as np
 
 from search.race.mixed_model import Array, Prior, Table, Variances, fit
+from search.race.prior import robust_spread
 from search.race.score_matrix import ScoreMatrix
 
 # How far gains may lie apart before any is known: a share of the variance between configs at the rung.
@@ -61,7 +62,7 @@ def forecast(
         rows = np.flatnonzero(missing[:, fold])
         combination = loading[rows]
         final = rung[rows, fold] + gain[rows]
-        variance = model.variances.noise + model.rest_variance[rows]
+        variance = model.noise[rows] + model.rest_variance[rows]
         if measured[fold]:
             combination[:, fold] += 1.0
             final += model.shared[fold]
@@ -77,15 +78,11 @@ def forecast(
 
 
 def _gain_prior(prior: Prior, rung: Array, gain_spread: float) -> Prior:
-    """The further configs lie apart at the rung, the more their gains may differ, so that a low one may catch up.
-
-    The median deviation is used because a few configs that learned nothing must not change it.
-    """
+    """The further configs lie apart at the rung, the more their gains may differ, so that a low one may catch up."""
     reached = rung[np.isfinite(rung)]
     if len(reached) < MIN_CONFIGS:
         return prior
-    deviation = 1.4826 * float(np.median(np.abs(reached - np.median(reached))))
-    least, usual = gain_spread * deviation**2, prior.variances
+    least, usual = gain_spread * robust_spread(reached) ** 2, prior.variances
     return Prior(Variances(usual.noise, max(usual.rest, least), max(usual.effect, least)), prior.weight)
 
 
@@ -94,5 +91,6 @@ def _standardised(columns: Array) -> Array:
     known = np.asarray(np.isfinite(columns).all(axis=1))
     if known.sum() < 2:
         return np.zeros_like(columns)
-    centred = columns - columns[known].mean(0)
-    return np.where(known[:, None], centred / (columns[known].std(0) + 1e-9), 0.0)
+    centred, deviation = columns - columns[known].mean(0), columns[known].std(0)
+    usable = deviation > 1e-9 * np.abs(columns[known]).max(0)
+    return np.where(known[:, None] & usable, centred / np.where(usable, deviation, 1.0), 0.0)

@@ -1,7 +1,9 @@
 """A linear mixed model of scores: score = fold + main effects of the parameters + remainder of the config + noise.
 
-Fold effects are unconstrained; main effects, remainders and noise are Gaussian. Their variances are estimated from the
-table, with a prior that dominates while the table is small. Given the variances, all results are exact.
+Fold effects are unconstrained; main effects and remainders are Gaussian, and so is the noise of a config, whose
+variance is drawn towards that of all configs. The variances are estimated from the table, with a prior that dominates
+while the table is small. Given the variances, all results are exact. Everything is relative to the prior, so that
+scores on another scale lead to the same results on that scale.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 EM_ROUNDS = 6  # the variances have converged by then
 MAX_SAMPLE = 128  # configs that the variances are estimated from
-FOLD_PRECISION = 1e-4  # of the prior of a fold effect: practically none
+FOLD_PRECISION = 1e-6  # of the prior of a fold effect, relative to that of the noise: practically none
+OWN_NOISE = 4.0  # how many scores of its own it takes until a config's noise counts as much as that of all configs
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Prior:
     """The variances assumed before there is data, and how many observations they count as."""
 
     variances: Variances
-    weight: float = 6.0
+    weight: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,12 @@ class Table:
 class Fit:
     """The effects that configs share (folds, then main effects) with their covariance, and each config's remainder.
 
-    The remainder is conditional on the shared effects: ``rest`` is its mean at their estimates, ``loading`` its
-    derivative with respect to them, ``rest_variance`` its variance given them.
+    ``noise`` is the variance of each config's fold trials. The remainder is conditional on the shared effects: ``rest``
+    is its mean at their estimates, ``loading`` its derivative with respect to them, ``rest_variance`` its variance.
     """
 
     variances: Variances
+    noise: Array
     shared: Array
     covariance: Array
     rest: Array
@@ -77,30 +81,36 @@ def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
     """Fit the model; ``caution`` raises the noise by that many standard errors of its estimate."""
     known = table.known
     centre = float(table.scores[known].mean()) if known.any() else 0.0
+    values = np.where(known, table.scores - centre, 0.0)
     scored = np.flatnonzero(known @ np.ones(known.shape[1]))
-    sample = table.part(scored[:: max(1, -(-len(scored) // MAX_SAMPLE))])
-    variances = _variances(sample, centre, prior)
+    rows = scored[:: max(1, -(-len(scored) // MAX_SAMPLE))]
+    sample, variances, factors = table.part(rows), prior.variances, np.ones(len(rows))
+    for _ in range(EM_ROUNDS):
+        model = solve(sample, values[rows], known[rows], variances, factors)
+        variances, factors = _update(model, sample, values[rows], known[rows], prior)
     if caution:
         freedom = prior.weight + max(0, int(known.sum()) - len(scored))
         noise = variances.noise * (1.0 + caution * (2.0 / freedom) ** 0.5)
         variances = Variances(noise, variances.rest, variances.effect)
-    final = solve(table, np.where(known, table.scores - centre, 0.0), known, variances)
+    own = np.ones(len(known))
+    own[rows] = factors
+    if len(rows) < len(scored):
+        own = _factors(_squares(solve(table, values, known, variances, own), table, values, known), known, variances)
+    final = solve(table, values, known, variances, own)
     final.shared[: known.shape[1]] += centre
     return final
 
 
-def _variances(table: Table, centre: float, prior: Prior) -> Variances:
-    known, variances = table.known, prior.variances
-    values = np.where(known, table.scores - centre, 0.0)
-    for _ in range(EM_ROUNDS):
-        variances = _update(solve(table, values, known, variances), table, values, known, prior)
-    return variances
+def solve(
+    table: Table, values: Array, known: NDArray[np.bool_], variances: Variances, factors: Array | float = 1.0
+) -> Fit:
+    """Generalised least squares with each config's remainder integrated out by the Sherman-Morrison formula.
 
-
-def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Variances) -> Fit:
-    """Generalised least squares with each config's remainder integrated out by the Sherman-Morrison formula."""
+    ``factors`` are the noise of each config relative to ``variances.noise``.
+    """
     folds, design = values.shape[1], table.design
-    weights = known / (variances.noise + table.extra)
+    noise = np.broadcast_to(variances.noise * factors, len(values))
+    weights = known / (noise[:, None] + table.extra)
     evidence = weights * values
     # Multiplying by ones sums over few rows or columns much faster than sum().
     across, down = np.ones(folds), np.ones(len(values))
@@ -117,7 +127,7 @@ def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Vari
     normal[folds:, :folds] = normal[:folds, folds:].T
     normal[folds:, folds:] = (design * (total * left)[:, None]).T @ design
     diagonal = normal.reshape(-1)[:: size + 1]
-    diagonal[:folds] += down @ weights + FOLD_PRECISION
+    diagonal[:folds] += down @ weights + FOLD_PRECISION / variances.noise
     diagonal[folds:] += 1.0 / variances.effect
     right = np.concatenate([down @ evidence - scaled.T @ weighted, design.T @ (weighted * left)])
     covariance = np.linalg.inv(normal)
@@ -125,25 +135,44 @@ def solve(table: Table, values: Array, known: NDArray[np.bool_], variances: Vari
     loading = np.empty((len(values), size))
     np.negative(scaled, out=loading[:, :folds])
     np.multiply(design, -taken[:, None], out=loading[:, folds:])
-    return Fit(variances, shared, covariance, shrunk * weighted + loading @ shared, shrunk, loading)
+    return Fit(variances, noise, shared, covariance, shrunk * weighted + loading @ shared, shrunk, loading)
 
 
-def _update(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_], prior: Prior) -> Variances:
-    """One step of expectation maximisation, in which the prior counts as ``prior.weight`` observations."""
-    folds, noise, weight = values.shape[1], fit.variances.noise, prior.weight
+def _update(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_], prior: Prior) -> tuple[Variances, Array]:
+    """One step of expectation maximisation, in which the prior counts as ``prior.weight`` observations.
+
+    A config with a single score says next to nothing about noise, and many of them would only slow the convergence.
+    """
+    folds, weight = values.shape[1], prior.weight
     rest = float(fit.rest @ fit.rest + fit.rest_variance.sum() + np.vdot(fit.loading @ fit.covariance, fit.loading))
     effects = fit.shared[folds:]
     effect = float(effects @ effects + np.trace(fit.covariance[folds:, folds:]))
-    residual = values - fit.shared[:folds] - (table.design @ effects + fit.rest)[:, None]
+    squares = _squares(fit, table, values, known)
+    factors = _factors(squares, known, fit.variances)
+    counts = known @ np.ones(folds)
+    repeated = counts > 1
+    variances = Variances(
+        (weight * prior.variances.noise + float((squares / factors)[repeated].sum()))
+        / (weight + counts[repeated].sum()),
+        (weight * prior.variances.rest + rest) / (weight + len(values)),
+        (weight * prior.variances.effect + effect) / (weight + len(effects)),
+    )
+    return variances, factors
+
+
+def _squares(fit: Fit, table: Table, values: Array, known: NDArray[np.bool_]) -> Array:
+    """The expected sum of squares of each config's noise."""
+    folds, noise = values.shape[1], fit.noise[:, None]
+    residual = values - fit.shared[:folds] - (table.design @ fit.shared[folds:] + fit.rest)[:, None]
     loading = fit.loading.copy()
     loading[:, folds:] += table.design
     shift = loading @ fit.covariance
     uncertainty = (fit.rest_variance + (shift * loading) @ np.ones(len(fit.shared)))[:, None]
     uncertainty = uncertainty + 2.0 * shift[:, :folds] + np.diag(fit.covariance)[:folds]
     trust = noise / (noise + table.extra)
-    squares = float(np.vdot(known, trust**2 * (residual**2 + uncertainty) + noise * (1.0 - trust)))
-    return Variances(
-        (weight * prior.variances.noise + squares) / (weight + float(known.sum())),
-        (weight * prior.variances.rest + rest) / (weight + len(values)),
-        (weight * prior.variances.effect + effect) / (weight + len(effects)),
-    )
+    return np.asarray((known * (trust**2 * (residual**2 + uncertainty) + noise * (1.0 - trust))) @ np.ones(folds))
+
+
+def _factors(squares: Array, known: NDArray[np.bool_], variances: Variances) -> Array:
+    """The noise of each config relative to that of all configs, which counts as OWN_NOISE scores."""
+    return np.asarray((OWN_NOISE + squares / variances.noise) / (OWN_NOISE + known @ np.ones(known.shape[1])))

@@ -1,4 +1,4 @@
-"""The state of a race: expected means and chances, ranks at the rungs, and which configs are dropped.
+"""The state of a race: ranks at the rungs, expected means and chances, and which configs are paused.
 
 It depends on a score matrix and the rules alone. docs/foldrace.md describes the whole procedure.
 """
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.race.forecast import forecast_all
-from search.race.mixed_model import Array, Prior, Table
+from search.race.mixed_model import Prior, Table
+from search.race.prior import relative_prior
 from search.race.score_matrix import ScoreMatrix
 from search.race.standings import Standings, compare
 
-SPECULATIVE = 5  # best configs whose next folds idle workers may train in advance
+LIMITS = (0.3, 0.2, 0.15, 0.1)  # shares of all configs that may train their second, third, and each further fold
+SAFE = (3, 2)  # configs that always train their second, and each further fold, as in halving
+SPECULATIVE = 2  # best configs whose next folds idle workers may train in advance
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,27 @@ class Rules:
     keep: float
     delta: float
     stratify: str | None
-    prior: Prior
 
 
 @dataclass(frozen=True)
 class RaceState:
-    """Arrays with one entry per config; configs that were added later are missing."""
+    """Arrays with one entry per config; configs that were added later are missing.
+
+    ``ranks`` and ``quotas`` belong to the last rung that a config has reached, and to its block (and stratum);
+    ``places`` and ``limits`` to the comparison of full-length scores.
+    """
 
     table: Table
+    prior: Prior
     standings: Standings
-    ranks: NDArray[np.int_]  # within the block (and stratum), by the expected mean
-    quotas: NDArray[np.int_]  # how many configs of that block (and stratum) are promoted
+    rungs: NDArray[np.int_]  # the step of the last rung reached
+    ranks: NDArray[np.int_]
+    quotas: NDArray[np.int_]
+    places: NDArray[np.int_]
+    limits: NDArray[np.int_]
     dropped: NDArray[np.bool_]  # the chance to win is too small
     risk: float  # the sum of the chances of all dropped configs
-    active: NDArray[np.bool_]  # has reached the last rung and is still in the race
+    active: NDArray[np.bool_]  # is past the last rung and still in the race
     best: NDArray[np.intp]  # the first of the active configs
 
     def __len__(self) -> int:
@@ -50,57 +59,87 @@ class RaceState:
 
     def pause_reason(self, row: int) -> str | None:
         """Why this config is not trained any further; None if it is."""
-        if not self.standings.candidates[row]:
-            return None
         if self.ranks[row] >= self.quotas[row]:
-            return f"paused: rank {self.ranks[row] + 1} at the rung of fold 0, outside the top {self.quotas[row]}"
-        if not self.dropped[row]:
+            rank = f"rank {self.ranks[row] + 1} at step {self.rungs[row]} of fold 0"
+            return f"paused: {rank}, outside the top {self.quotas[row]}"
+        if not self.standings.candidates[row] or self.active[row]:
             return None
-        gap = self.standings.mean[self.standings.leader] - self.standings.mean[row]
         known = np.flatnonzero(self.table.known[row])
         folds = f"fold {known[0]}" if len(known) == 1 else f"folds {known[0]}-{known[-1]}"
+        if not self.dropped[row]:
+            return f"paused: place {self.places[row] + 1} on {folds}, outside the top {self.limits[row]}"
+        gap = self.standings.mean[self.standings.leader] - self.standings.mean[row]
         return (
-            f"paused: {gap:.3f} behind the leader on {folds},"
+            f"paused: expected {gap:.3g} behind the leader on {folds},"
             f" chance to win {100 * self.standings.chance[row]:.1f} %"
             f" ({100 * self.risk:.1f} % for all paused configs together)"
         )
 
 
-def compute_race(matrix: ScoreMatrix, rules: Rules) -> RaceState:
-    table = forecast_all(matrix, rules.prior)
-    candidates = matrix.alive
+def compute_race(matrix: ScoreMatrix, rules: Rules, before: RaceState | None = None) -> RaceState:
+    """``before`` is an earlier state, whose comparison still holds if only scores at rungs are new."""
+    table, prior = matrix.full_table(), relative_prior(matrix)
+    candidates = matrix.alive & table.known[:, 0]
+    if before is not None and before.prior == prior and _equal(before, table, candidates):
+        standings = before.standings
+    else:
+        standings = compare(table, prior, candidates)
+    rungs, ranks, quotas = _rank(matrix, rules)
+    places, limits, safe = _place(table, standings)
+    dropped, risk = _drop(standings, safe, rules.delta)
+    complete = np.asarray(table.known.all(1))
+    active = np.asarray(matrix.alive & (ranks < quotas) & ~dropped & (complete | (places < limits)))
     if matrix.rungs:
-        candidates &= np.isfinite(matrix.at_rung(len(matrix.rungs) - 1)[:, 0])
-    standings = compare(table, rules.prior, candidates)
-    ranks, quotas = _rank(matrix, standings.mean, rules)
-    dropped, risk = _drop(standings, rules.delta)
-    active = np.asarray(candidates & (ranks < quotas) & ~dropped)
-    rows = np.flatnonzero(active)
+        active &= np.isfinite(matrix.at_rung(len(matrix.rungs) - 1)[:, 0])
+    rows = np.flatnonzero(active & candidates)
     best = rows[np.argsort(-standings.mean[rows], kind="stable")][:SPECULATIVE]
-    return RaceState(table, standings, ranks, quotas, dropped, risk, active, best)
+    return RaceState(table, prior, standings, rungs, ranks, quotas, places, limits, dropped, risk, active, best)
 
 
-def _rank(matrix: ScoreMatrix, mean: Array, rules: Rules) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """Rank by expected mean among the configs of the same block (and stratum) that reached the same rung."""
-    ranks, quotas = np.zeros(len(mean), dtype=int), np.full(len(mean), len(mean))
+def _equal(before: RaceState, table: Table, candidates: NDArray[np.bool_]) -> bool:
+    """Whether the same scores are compared; the design changes with the number of configs only."""
+    same = np.array_equal(before.table.scores, table.scores, equal_nan=True)
+    return same and np.array_equal(before.standings.candidates, candidates)
+
+
+def _rank(matrix: ScoreMatrix, rules: Rules) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]]:
+    """The step of the last rung that a config has reached, its rank among the configs of the same block (and stratum)
+    at that rung, and how many of them are promoted.
+    """
+    count = len(matrix.names)
+    steps, ranks, quotas = np.zeros(count, dtype=int), np.zeros(count, dtype=int), np.full(count, count)
     groups = matrix.blocks
     if rules.stratify:
         strata = np.unique(matrix.levels(rules.stratify), return_inverse=True)[1]
         groups = groups * (strata.max(initial=0) + 1) + strata
     for index in range(len(matrix.rungs)):
-        reached = np.isfinite(matrix.at_rung(index)[:, 0])
+        scores = matrix.at_rung(index)[:, 0]
         for group in np.unique(groups):
-            rows = np.flatnonzero((groups == group) & reached)
-            ranks[rows[np.argsort(-mean[rows], kind="stable")]] = np.arange(len(rows))
+            rows = np.flatnonzero((groups == group) & np.isfinite(scores))
+            ranks[rows[np.argsort(-scores[rows], kind="stable")]] = np.arange(len(rows))
             quotas[rows] = math.ceil(rules.keep * len(rows) - 1e-9)
-    return ranks, quotas
+            steps[rows] = [matrix.steps[row][index] for row in rows]
+    return steps, ranks, quotas
 
 
-def _drop(standings: Standings, delta: float) -> tuple[NDArray[np.bool_], float]:
+def _place(table: Table, standings: Standings) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.bool_]]:
+    """The place of each candidate by its expected mean, the number of places that lead to its next fold, and whether
+    its place is among the safe ones. The limits keep a race of many equal configs from training all of them.
+    """
+    count = len(standings.mean)
+    places, folds = np.full(count, count), table.known.sum(1)
+    rows = np.flatnonzero(standings.candidates)
+    places[rows[np.argsort(-standings.mean[rows], kind="stable")]] = np.arange(len(rows))
+    safe = np.array([0, *SAFE])[np.minimum(folds, len(SAFE))]
+    shares = np.array([count + 1, *(math.ceil(share * count - 1e-9) for share in LIMITS)])
+    return places, np.maximum(shares[np.minimum(folds, len(LIMITS))], safe), places < safe
+
+
+def _drop(standings: Standings, safe: NDArray[np.bool_], delta: float) -> tuple[NDArray[np.bool_], float]:
     """Drop the least likely winners, as many as have a chance of at most ``delta`` together."""
     chance = np.where(standings.candidates, standings.chance, 0.0)
     order = np.argsort(chance, kind="stable")
-    risk = np.cumsum(chance[order])
-    dropped = np.zeros(len(chance), dtype=bool)
-    dropped[order] = risk <= delta
-    return dropped, float(risk[risk <= delta].max(initial=0.0))
+    dropped = np.zeros(len(order), dtype=bool)
+    dropped[order] = np.cumsum(chance[order]) <= delta
+    dropped &= standings.candidates & ~safe
+    return dropped, float(chance[dropped].sum())

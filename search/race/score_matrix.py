@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.messages import Entrant, Report
-from search.race.mixed_model import Array
+from search.race.mixed_model import Array, Table
 from search.race.score_table import ScoreTable
 
 # Main effects are estimated for parameters with at most this many values and at least this many configs per value.
@@ -98,6 +98,11 @@ class ScoreMatrix:
             self._designs.clear()
             self._designs[count] = np.array(columns, dtype=float).reshape(len(columns), count).T
         return self._designs[count]
+
+    def full_table(self, with_design: bool = True) -> Table:
+        """The full-length scores for the mixed model, with or without main effects of the parameters."""
+        design = self.design if with_design else np.zeros((len(self.names), 0))
+        return Table(self.full, np.zeros_like(self.full), design)
 
     def levels(self, parameter: str) -> list[str]:
         return [str(self.score_table.entrants[name].parameters.get(parameter)) for name in self.names]

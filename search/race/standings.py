@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from search.race.mixed_model import Array, Prior, Table, fit
 
-CAUTION = 0.25  # standard errors that are added to the noise, because too little noise drops configs too early
+CAUTION = 0.0
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_fo
     With ``on_any_folds``, known scores are only evidence of which config is better on other folds of the same data.
     """
     model = fit(table, prior, CAUTION)
-    noise = model.variances.noise
-    trust = np.where(table.known & (not on_any_folds), noise / (noise + table.extra), 0.0)
+    noise = model.noise
+    trust = np.where(table.known & (not on_any_folds), noise[:, None] / (noise[:, None] + table.extra), 0.0)
     folds = trust.shape[1]
     ones = np.ones(folds)
     unknown = 1.0 - (trust @ ones) / folds
@@ -44,7 +44,7 @@ def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_fo
     if not on_any_folds:
         own = own + unknown * noise / folds
     variance = model.spread(rows - rows[leader]) + own + own[leader]
-    chance = _normal_cdf((mean - mean[leader]) / np.sqrt(np.maximum(variance, 1e-12)))
+    chance = _normal_cdf((mean - mean[leader]) / np.sqrt(np.maximum(variance, 1e-9 * prior.variances.noise)))
     chance[leader] = 1.0
     return Standings(leader, candidates, mean, chance)
 

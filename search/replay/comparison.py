@@ -39,7 +39,7 @@ def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int) -> 
         regret=means[ranked[0]] - winner,
         p_best=float(winner == means[ranked[0]]),
         p_top3=float(winner >= means[ranked[:3][-1]]),
-        set_coverage=float(ranked[0] in answer.peers),
+        set_coverage=float(any(means[config] == means[ranked[0]] for config in answer.peers)),
         set_size=len(answer.peers),
     )
 

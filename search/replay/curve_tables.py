@@ -45,21 +45,26 @@ def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
     return found
 
 
-def read_table(path: Path) -> RecordedStudy:
+def read_table(path: Path, minimize: bool = False) -> RecordedStudy:
+    """``minimize`` is for tables whose lower scores are better. A column ``cost``, in any unit, replaces seconds."""
     frame = _read(path)
+    if "seconds" not in frame.columns and "cost" in frame.columns:
+        frame = frame.rename(columns={"cost": "seconds"})
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         hint = did_you_mean(missing[0], [str(name) for name in frame.columns])
         raise UserError(f"{path}: column {missing[0]!r} is missing.{hint} Needed: {', '.join(COLUMNS)}.")
     if frame.empty:
         raise UserError(f"{path}: {'the run has no reports yet' if is_run(path) else 'the table has no rows'}")
-    study = study_from_table(_checked(path, frame))
+    table = _checked(path, frame)
+    study = study_from_table(table.assign(score=-table["score"]) if minimize else table)
     if len(study.entrants) < 2:
         reason = f" ({study.incomplete[0]})" if study.incomplete else ""
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{reason}")
     if study.incomplete:
         say(
             f"{path}: replays only {plural(len(study.entrants), 'complete config')}; "
-            f"skipped as incomplete: {'; '.join(study.incomplete)}"
+            f"skipped as incomplete: {'; '.join(study.incomplete)}. What those would have scored is unknown, so cost, "
+            f"regret and P(best) are about the complete configs alone"
         )
     if max(study.means().values()) == float("-inf"):
         raise UserError(f"{path}: column 'score': every config has a NaN score")

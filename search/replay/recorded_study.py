@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from search.messages import Entrant, Report
+from search.race.score_table import CONFIG_ID
 
 COLUMNS = ("config", "fold", "step", "score", "seconds")
 Steps = tuple[int, ...]
@@ -55,7 +56,10 @@ class RecordedStudy:
 
 
 def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
-    """Split a checked table into curves; a config is complete if all its folds reached its last step."""
+    """Split a checked table into curves; a config is complete if all its folds reached its last step.
+
+    A config whose name is not an id of the journal, which names folders, is numbered.
+    """
     numbers = {fold: number for number, fold in enumerate(sorted(frame["fold"].unique()))}
     order = {config: number for number, config in enumerate(frame["config"].unique())}
     table = frame.assign(_order=frame["config"].map(order), _fold=frame["fold"].map(numbers))
@@ -63,10 +67,13 @@ def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
     parameters = [name for name in frame.columns if name not in COLUMNS]
     values = frame.drop_duplicates("config").set_index("config")[parameters].to_dict("index")
     points: dict[str, dict[Any, Any]] = {str(config): point for config, point in values.items()}
+    ids = {name: name if CONFIG_ID.fullmatch(name) else f"config-{number}" for name, number in order.items()}
+    if len(set(ids.values())) < len(ids):
+        ids = {name: f"config-{number}" for name, number in order.items()}
     curves: dict[tuple[str, int], list[Report]] = {}
     columns = (table[name].tolist() for name in ("config", "_fold", "step", "score", "seconds"))
     for config, fold, step, score, seconds in zip(*columns, strict=True):
-        curves.setdefault((config, fold), []).append(Report(config, fold, step, score, seconds))
+        curves.setdefault((config, fold), []).append(Report(ids[config], fold, step, score, seconds))
     steps = {cell: tuple(report.step for report in curve) for cell, curve in curves.items()}
     longest_first = sorted(set(steps.values()), key=len, reverse=True)
     horizons = _horizons(points, steps)
@@ -79,9 +86,9 @@ def study_from_table(frame: pd.DataFrame) -> RecordedStudy:
         if full is None:
             incomplete.append(f"config {config}: {_what_is_missing(folds, last, config in horizons)}")
         else:
-            entrants.append(Entrant(config, full, {str(k): v for k, v in points[config].items()}))
+            entrants.append(Entrant(ids[config], full, {str(k): v for k, v in points[config].items()}))
     kept = {entrant.config for entrant in entrants}
-    complete = {cell: curve for cell, curve in curves.items() if cell[0] in kept}
+    complete = {(ids[name], fold): curve for (name, fold), curve in curves.items() if ids[name] in kept}
     return RecordedStudy(tuple(entrants), len(numbers), complete, tuple(incomplete))
 
 

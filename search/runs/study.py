@@ -13,6 +13,8 @@ from search.runs.journal import Journal, Line
 from spaces.space import Point
 from trainable.errors import UserError
 
+RULES = 2  # by which configs are compared; 1, which was not recorded, assumed a scale of scores
+EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner go by the present rules"
 LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
 
 
@@ -32,6 +34,7 @@ class Study:
 
     def begin(self, **facts: Any) -> None:
         """Start a driver. Jobs that are still outstanding died with the previous one."""
+        facts["rules"] = RULES
         self.journal.append("begin", **facts)
         _begin(self.policy, facts)
 
@@ -221,6 +224,8 @@ def _ignore(policy: Policy, fields: Any) -> None:
 
 
 def _begin(policy: Policy, fields: Any) -> None:
+    if "recovered" not in fields and fields.get("rules", 1) < RULES:  # a rebuilt journal has no decisions
+        policy.earlier_rules = EARLIER_RULES
     for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
 

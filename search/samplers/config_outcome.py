@@ -11,8 +11,8 @@ import numpy as np
 
 from search.messages import Report
 from search.policies.contract import Policy
-from search.race.answer import default_prior
 from search.race.forecast import forecast_all
+from search.race.prior import relative_prior
 from search.race.score_matrix import ScoreMatrix
 from search.race.score_table import ScoreTable
 from search.race.standings import compare
@@ -65,7 +65,7 @@ def estimated_scores(policy: Policy) -> dict[str, float]:
     config has trained and the gain after a rung; a complete config gets its mean. A failed config gets the worst
     estimate, so that it is not proposed again.
     """
-    table, prior = policy.score_table, default_prior()
+    table = policy.score_table
     matrix = ScoreMatrix(table, policy.rungs)
     for entrant in table.entrants.values():
         matrix.add(entrant)
@@ -74,6 +74,7 @@ def estimated_scores(policy: Policy) -> dict[str, float]:
             for step in matrix.steps[row]:
                 if (score := table.score(config, fold, step)) is not None:
                     matrix.update(Report(config, fold, step, score, 0.0))
+    prior = relative_prior(matrix)
     forecasts = forecast_all(matrix, prior, gain_spread=0.0)
     screened = matrix.alive & forecasts.known.any(axis=1)
     if not screened.any():

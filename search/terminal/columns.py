@@ -9,7 +9,7 @@ from rich.text import Text
 from search.messages import Entrant
 from search.terminal.config_rows import ConfigRow
 from search.terminal.glyphs import STYLES, Glyphs, fit
-from trainable.printing import ABSENT, digits, value_text
+from trainable.printing import ABSENT, deviation, digits, value_text
 
 WIDE, MIDDLE = 100, 70  # terminal widths from which columns get wider
 SHORT_ID, MAX_VALUE, MIN_NAME = 6, 13, 6  # characters
@@ -94,7 +94,7 @@ def _score(config_row: ConfigRow, width: int, glyphs: Glyphs) -> str:
     if config_row.mean is None:
         detail = f" at {config_row.progress:.0%}"
     else:
-        detail = "" if config_row.sd is None else f" {glyphs.spread} {digits(config_row.sd)}"
+        detail = "" if config_row.sd is None else f" {glyphs.spread} {deviation(config_row.sd, config_row.mean)}"
     return text + detail if len(text + detail) <= width else text
 
 

@@ -22,6 +22,7 @@ def document(status: Status) -> dict[str, Any]:
         "gpu_seconds": status.score_table.spent,
         "unchecked_records": status.unchecked,
         "pretraining": {"encoders": status.encoders, "gpu_seconds": status.pretraining_seconds},
+        "earlier_rules": bool(status.policy.earlier_rules),
         "leader": status.leader,
         "peers": list(status.policy.answer().peers) if status.leader else [],
     }
@@ -34,6 +35,8 @@ def summary(status: Status) -> str:
     best = "" if leader is None else f", leader {leader['id']}"
     if leader is not None and leader["mean"] is not None:
         best += f" with {digits(leader['mean'])} on {plural(leader['folds'], 'fold')}"
+    if status.policy.earlier_rules:
+        best += f"; {status.policy.earlier_rules}"
     configs = plural(len(status.score_table.entrants), "config")
     spent = f"{digits(status.score_table.spent)} s"
     if status.pretraining_seconds:

@@ -89,6 +89,8 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
         print_table([_row(policy, config, config == answer.winner) for config in answer.peers])
         peers = plural(len(answer.peers) - 1, "other config") if len(answer.peers) > 1 else "no other config"
         say(f"The winner is {answer.winner}; {peers} cannot be distinguished from it.")
+    if policy.earlier_rules:
+        say(f"{run.address}: {policy.earlier_rules}")
     say(f"Next: python -m analysis report {run.address}")
     return exit_code(policy, outcome)
 

@@ -16,7 +16,7 @@ from search.runs.status import Status
 from search.terminal.columns import Parameter, header, layout_of, parameters_of, row
 from search.terminal.config_rows import ConfigTable, config_table
 from search.terminal.glyphs import NAMES, STYLES, UNICODE, Glyphs, fit
-from trainable.printing import digits, plural, value_text
+from trainable.printing import deviation, digits, plural, value_text
 
 MAX_CONFIGS = 12
 OTHER_LINES = 9  # lines above and below the configs
@@ -162,7 +162,7 @@ def _leader(snapshot: Snapshot, glyphs: Glyphs) -> list[str]:
     done = sum(cell.state == "done" for cell in first.cells)
     parts = [first.config]
     if first.mean is not None:
-        spread = "" if first.sd is None else f" {glyphs.spread} {digits(first.sd)}"
+        spread = "" if first.sd is None else f" {glyphs.spread} {deviation(first.sd, first.mean)}"
         parts.append(f"{digits(first.mean)}{spread} on {done} fold" + "s" * (done > 1))
     values, names = snapshot.values[first.config], (each.name for each in snapshot.parameters)
     return [*parts, *(f"{name} {value_text(values[name])}" for name in names if name in values)]

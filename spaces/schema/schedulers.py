@@ -71,10 +71,10 @@ class FoldRace(Section):
     """A config continues while it is among the best ``keep`` at each rung and ``delta`` does not rule it out."""
 
     name: Literal["foldrace"] = "foldrace"
-    rungs: Rungs = Field((0.5,), description=RUNGS, json_schema_extra=INCREASING)
-    keep: float = Field(0.6, gt=0, le=1, description="fraction of configs promoted from each rung of the first fold")
+    rungs: Rungs = Field((0.5, 0.625, 0.75, 0.875), description=RUNGS, json_schema_extra=INCREASING)
+    keep: float = Field(0.83, gt=0, le=1, description="fraction of configs promoted from each rung of the first fold")
     # no config has a chance above one half against the leader
-    delta: float = Field(0.05, gt=0, lt=0.5, description="limit on the total chance to win of all paused configs")
+    delta: float = Field(0.1, gt=0, lt=0.5, description="limit on the total chance to win of all paused configs")
     stratify: str | None = Field(None, description="a parameter; keep applies to each of its values separately")
 
 

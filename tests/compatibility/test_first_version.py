@@ -25,10 +25,13 @@ from analysis import load_ensemble
 from analysis.__main__ import app as analysis
 from search import launch, open_run
 from search.__main__ import app as search
+from search.engine.listeners import Outcome
 from search.policies.registry import policy_of
 from search.runs.recovery import recover
 from search.runs.run_folder import Run
-from search.runs.study import verdicts
+from search.runs.status import status_of
+from search.runs.study import EARLIER_RULES, verdicts
+from search.terminal.plain_view import print_outcome
 from spaces.load import load_space
 from trainable import folds_of, make_config, open_data, train_fold
 from trainable.errors import UserError
@@ -133,8 +136,11 @@ def digest(weights):
 
 
 @pytest.mark.parametrize("run", [STOPPED, FINISHED, FAULTY])
-def test_the_status_of_an_old_run_is_unchanged(run):
-    assert_contains(ask_json(search, "status", run), EXPECTED["status"][run])
+def test_the_status_of_an_old_run_is_unchanged_but_for_its_peers(run):
+    now, then = ask_json(search, "status", run), EXPECTED["status"][run]
+    assert_contains(now, then, but=("peers",))
+    assert set(then["peers"]) <= set(now["peers"]), "the present rules take no peer away"
+    assert now["earlier_rules"] and EARLIER_RULES in " ".join(ask(search, "status", run).split())
 
 
 @pytest.mark.parametrize("run", [STOPPED, FINISHED, FAULTY])
@@ -156,19 +162,30 @@ def test_the_winner_of_an_old_run_and_its_certainty_are_unchanged(run):
     assert_contains(ask_json(analysis, "best", run), EXPECTED["best"][run], tolerance=1e-3, but=texts)
 
 
-def test_the_replay_of_an_old_run_is_unchanged():
-    assert_contains(
-        ask_json(search, "replay", FINISHED, "--processes", 1), EXPECTED["replay"][FINISHED], tolerance=1e-6
-    )
+def test_the_replay_of_an_old_run_is_unchanged_but_for_what_the_present_rules_decide():
+    decided = {"halving": ("set_size",), "foldrace": ("cost", "wall")}
+    rows = ask_json(search, "replay", FINISHED, "--processes", 1)
+    for now, then in zip(rows, EXPECTED["replay"][FINISHED], strict=True):
+        assert_contains(now, then, tolerance=1e-6, but=decided.get(then["scheduler"], ()), at=then["scheduler"])
 
 
-@pytest.mark.parametrize("run", [FINISHED, FAULTY])
-def test_replaying_an_old_journal_repeats_its_decisions(run):
+@pytest.mark.parametrize(("run", "judged_differently"), [(FINISHED, []), (FAULTY, [111])])
+def test_replaying_an_old_journal_keeps_its_reports_and_says_that_earlier_rules_decided(
+    run, judged_differently, capsys
+):
     old = Run(Path(run))
     kinds = {line.kind for line in old.lines()}
     assert run != FAULTY or {"begin", "config", "job", "report", "lost", "fault", "end"} <= kinds
-    differing = [each for each in verdicts(policy_of(old.space()), old.lines()) if type(each[1]) is not type(each[2])]
-    assert differing == []
+    policy = policy_of(old.space())
+    differing = [each for each in verdicts(policy, old.lines()) if type(each[1]) is not type(each[2])]
+    assert [line for line, _, _ in differing] == judged_differently, "pauses of the race, which go by its rules"
+    for line in old.lines():
+        if line.kind == "report":
+            then = line.fields
+            score = policy.score_table.curve(then["config"], then["fold"])[then["step"]]
+            assert np.array_equal(score, then["score"], equal_nan=True)
+    print_outcome(old, policy, Outcome("every job is done"), [])
+    assert EARLIER_RULES in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_journal_of_an_old_run_is_rebuilt_from_its_fold_folders(tmp_path):
@@ -176,6 +193,7 @@ def test_the_journal_of_an_old_run_is_rebuilt_from_its_fold_folders(tmp_path):
     (tmp_path / "faulty/journal.jsonl").unlink()
     run = Run(tmp_path / "faulty")
     assert recover(run, run.space()) == EXPECTED["recovered"][FAULTY]
+    assert not status_of(run).policy.earlier_rules, "a rebuilt journal has no decisions"
     before, after = (scores_of(open_run(folder).curves.to_dict("records")) for folder in (FAULTY, run.folder))
     assert before.keys() >= after.keys() and all(np.array_equal(after[k], before[k], equal_nan=True) for k in after)
 
@@ -218,6 +236,7 @@ def test_a_stopped_old_run_resumes_and_ends_with_the_same_scores(unpacked, cache
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/first/journal.jsonl").read_bytes().startswith(journal), "the records of version 0.1.0 stay"
+    assert " ".join((done.stdout + done.stderr).split()).count(EARLIER_RULES) == 2, "at its begin and at its end"
     run = open_run("first", tmp_path / "runs")
     then = scores_of(EXPECTED["curves"][FINISHED])
     assert scores_of(run.curves.to_dict("records")) == pytest.approx(then, abs=AFTER_ALL_STEPS)

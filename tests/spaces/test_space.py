@@ -255,7 +255,7 @@ def test_a_difference_is_listed_by_key(load):
         "parameters.ema: added, 0",
         "parameters.loss: {values: ['iou', 'dice']} -> 'iou'",
         "parameters.pc.values: [1, 2, 3] -> [1, 3]",
-        "scheduler.keep: 0.6 -> 0.5",
+        "scheduler.keep: 0.83 -> 0.5",
     ]
     assert "parameters.ema: removed, was 0" in new.difference(old)
 

@@ -104,24 +104,22 @@ def screened(policy, count, score=by_number):
 def test_foldrace_screens_all_configs_at_half_before_any_continues():
     policy = FoldRace(entrants(72), 5)
     screened(policy, 72)
-    assert policy.next() == Job("c00", 0, 100)
+    assert policy.next() == Job("c00", 0, 70)  # 62.5 % of 100 is between the reports at 60 and 70
 
 
-def test_foldrace_keeps_44_of_72_at_the_rung():
-    # ceil(0.6 * 72) = ceil(43.2) = 44; with delta 0 no config is dropped for its chance
-    policy = FoldRace(entrants(72), 5, delta=0.0)
-    screened(policy, 72)
-    jobs = []
-    while isinstance(job := policy.next(), Job):
-        jobs.append(job)
-    assert {job.config for job in jobs if job.fold == 0} == {f"c{i:02d}" for i in range(44)}
-    assert policy.why("c44") == "paused: rank 45 at the rung of fold 0, outside the top 44"
+def test_foldrace_keeps_60_50_42_and_35_of_72_at_its_rungs():
+    # ceil(0.83 * 72) = ceil(59.8) = 60, ceil(0.83 * 60) = 50, ceil(41.5) = 42, ceil(34.9) = 35
+    policy = FoldRace(entrants(72), 5)
+    jobs = [job for job, _ in run(policy, by_number) if job.fold == 0]
+    assert [sum(job.until == step for job in jobs) for step in (50, 70, 80, 90, 100)] == [72, 60, 50, 42, 35]
+    assert policy.why("c60") == "paused: rank 61 at step 50 of fold 0, outside the top 60"
+    assert policy.why("c35") == "paused: rank 36 at step 90 of fold 0, outside the top 35"
 
 
 def test_foldrace_keeps_a_share_of_every_level_of_the_stratifying_parameter():
     # all 10 low configs are better than the 10 high ones; ceil(0.6 * 10) = 6 of each are kept, not 12 low ones
     known = [Entrant(f"c{i:02d}", STEPS, {"augmentation": "low" if i < 10 else "high"}) for i in range(20)]
-    policy = FoldRace(known, 5, delta=0.0, stratify="augmentation")
+    policy = FoldRace(known, 5, rungs=(0.5,), keep=0.6, delta=0.0, stratify="augmentation")
     screened(policy, 20)
     kept = [config for config in policy.score_table.entrants if policy.why(config) is None]
     assert kept == [f"c{i:02d}" for i in (*range(6), *range(10, 16))]
@@ -134,7 +132,7 @@ def test_foldrace_finds_the_best_for_a_fraction_of_the_cost_and_gives_reasons_fo
     assert policy.answer().winner == "c00"
     assert all(verdict.reason for _, verdict in finished)
     reason = policy.why("c20")
-    assert reason.startswith("paused: 0.0") and "behind the leader on fold 0, chance to win 0.0 %" in reason
+    assert reason.startswith("paused: expected 0.01") and "behind the leader on fold 0, chance to win 0.0 %" in reason
 
 
 def test_foldrace_pauses_later_folds_at_the_rung_only():
@@ -143,6 +141,26 @@ def test_foldrace_pauses_later_folds_at_the_rung_only():
         if job.fold and not verdict.reason.startswith("complete"):
             assert "chance to win" in verdict.reason
             assert max(policy.score_table.curve(job.config, job.fold)) in (50, 100)
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0.01, 5.0), (1000.0, -3e4)])
+def test_foldrace_decides_the_same_about_scores_on_any_scale(scale, offset):
+    def score(config, fold):
+        noise = (int(config[1:]) * 7919 + fold * 104729) % 101 / 101
+        return by_number(config, fold) + 0.02 * noise - 0.5 * (config == "c07")
+
+    plain, scaled = FoldRace(entrants(24), 5), FoldRace(entrants(24), 5)
+    jobs = [job for job, _ in run(plain, score)]
+    assert [job for job, _ in run(scaled, lambda config, fold: offset + scale * score(config, fold))] == jobs
+    assert plain.answer() == scaled.answer() and plain.ranking() == scaled.ranking()
+
+
+def test_foldrace_trains_a_second_fold_of_the_best_three_and_all_folds_of_the_best_two():
+    # no two configs differ by chance, so that none but c00 can win
+    policy = FoldRace(entrants(20), 5)
+    jobs = [job for job, _ in run(policy, lambda config, fold: by_number(config, fold) + 0.02 * (config == "c00"))]
+    assert {"c00", "c01", "c02"} <= {job.config for job in jobs if job.fold == 1} <= {"c00", "c01", "c02", "c03"}
+    assert {job.config for job in jobs if job.fold == 4} == {"c00", "c01"}
 
 
 def hash_sign(config, fold):
@@ -174,10 +192,13 @@ def test_foldrace_resumes_a_paused_config_when_the_leader_falls():
 
 
 def test_foldrace_lets_idle_workers_train_the_next_folds_of_the_best():
-    policy = FoldRace(entrants(10), 5)
-    screened(policy, 10, lambda config, fold: 0.9 if config == "c00" else 0.5)
-    jobs = [policy.next() for _ in range(5)]
-    assert [(job.config, job.fold) for job in jobs] == [("c00", fold) for fold in range(5)]
+    policy = FoldRace(entrants(3), 5, rungs=())
+    for job in [policy.next() for _ in range(3)]:
+        train(policy, job, 0.9 if job.config == "c00" else 0.5 - 0.1 * int(job.config[1:]))
+    # the first three are safe on their second fold; the others are further folds of the best two
+    jobs = [policy.next() for _ in range(9)]
+    assert [(job.config, job.fold) for job in jobs[:3]] == [("c00", 1), ("c01", 1), ("c02", 1)]
+    assert {(job.config, job.fold) for job in jobs[3:]} == {(c, fold) for c in ("c00", "c01") for fold in (2, 3, 4)}
     assert policy.next() == Wait()
 
 
@@ -233,7 +254,7 @@ def test_a_repeated_rung_report_does_not_stop_a_resumed_trial():
     policy = FoldRace(entrants(2), 2)
     screened(policy, 2)
     job = policy.next()
-    assert job == Job("c00", 0, 100)
+    assert job == Job("c00", 0, 70)
     assert policy.report(Report("c00", 0, 50, by_number("c00", 0), 5.0)) == Continue()
 
 

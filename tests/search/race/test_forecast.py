@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.race.answer import default_prior
 from search.race.forecast import forecast
-from search.race.mixed_model import Table
+from search.race.mixed_model import Prior, Table, Variances
 
+PRIOR = Prior(Variances(0.007**2, 0.010**2, 0.003**2))
 LEVELS = np.array([np.nan, np.nan])
 
 
@@ -16,7 +16,7 @@ def forecasts(rung, full):
     """The scores and variances for configs without parameters on two folds, of which the first is at the rung."""
     rung, full = (np.array([[each, np.nan] for each in column]) for column in (rung, full))
     table = Table(full.copy(), np.zeros_like(full), np.zeros((len(full), 0)))
-    filled = forecast(table, full, rung, np.zeros((len(full), 2)), default_prior(), LEVELS)
+    filled = forecast(table, full, rung, np.zeros((len(full), 2)), PRIOR, LEVELS)
     return filled.scores[:, 0], filled.extra[:, 0]
 
 

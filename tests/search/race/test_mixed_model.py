@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from search.race.forecast import forecast
-from search.race.mixed_model import Prior, Table, Variances, fit
+from search.race.mixed_model import Prior, Table, Variances, fit, solve
 from search.race.standings import compare
 
 FIXED = 1e9  # observations that the prior counts as, which fixes the variances
@@ -21,9 +21,11 @@ def table(scores, design=None):
 
 def test_a_balanced_table_gives_shrunken_differences_of_means():
     # theta_c = n * (mean_c - mean) / (n + s2/tau2): means 0.82 and 0.80, n = 2, s2/tau2 = 1, so 2 * 0.01 / 3
-    model = fit(table([[0.83, 0.81], [0.81, 0.79]]), fixed(1e-4, 1e-4))
+    # (solve, because fit would also estimate the noise of each config)
+    scores = table([[0.83, 0.81], [0.81, 0.79]])
+    model = solve(scores, scores.scores, scores.known, Variances(1e-4, 1e-4, 1e-4))
     assert model.rest == pytest.approx([0.02 / 3, -0.02 / 3], abs=1e-6)
-    assert model.shared == pytest.approx([0.82, 0.80], abs=1e-6)
+    assert model.shared == pytest.approx([0.82, 0.80], abs=1e-5)
 
 
 def test_a_config_is_not_penalised_for_a_difficult_fold():
@@ -59,6 +61,16 @@ def test_noise_is_estimated_from_the_table():
     model = fit(table(scores), Prior(Variances(0.007**2, 0.010**2, 1e-4)))
     assert model.variances.noise**0.5 == pytest.approx(0.003, abs=0.0005)
     assert model.variances.rest**0.5 == pytest.approx(0.010, abs=0.0025)
+
+
+def test_a_config_with_outliers_gets_noise_of_its_own():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 0.010, (20, 1)) + rng.normal(0, 0.003, (20, 5))
+    scores[3] += [0.1, -0.1, 0.1, -0.1, 0.0]
+    model = fit(table(scores), Prior(Variances(0.007**2, 0.010**2, 1e-4)))
+    others = np.delete(model.noise, 3)
+    assert model.noise[3] > 9 * others.max()
+    assert np.sqrt(others.mean()) < 0.02
 
 
 def test_configs_that_share_a_value_inform_each_other():

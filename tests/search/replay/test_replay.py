@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from search.__main__ import app
 from search.policies.grid import Grid
+from search.replay.comparison import replay_outcome
 from search.replay.curve_tables import find_tables, read_table
 from search.replay.generated_worlds import RECIPES, make_world
 from search.replay.recorded_study import study_from_table
@@ -53,6 +55,31 @@ def test_replay_prints_the_documented_keys(tmp_path):
         "scheduler": "grid", "cost": 1.0, "wall": 120.0, "regret": 0.0, "p_best": 1.0, "p_top3": 1.0,
         "set_coverage": 1.0, "set_size": found[0]["set_size"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("minimize", [False, True])
+def test_names_scales_and_units_of_a_table_make_no_difference(tmp_path, minimize):
+    curves = make_world(RECIPES["mild"], 3).query("config < 'c08' and step % 10 == 0")
+    curves.to_csv(tmp_path / "plain.csv", index=False)
+    scale = -100 if minimize else 0.01
+    foreign = curves.assign(
+        config="svm.rbf: " + curves["config"], score=7 + scale * curves["score"], cost=curves["seconds"] * 3600
+    ).drop(columns="seconds")
+    foreign.to_csv(tmp_path / "foreign.csv", index=False)
+    options = ["--scheduler", "foldrace", "--scheduler", "halving"]
+    found = rows("replay", tmp_path / "foreign.csv", *options, *(["--minimize"] if minimize else []))
+    for row, other in zip(found, rows("replay", tmp_path / "plain.csv", *options), strict=True):
+        assert row.pop("regret") == pytest.approx(abs(scale) * other.pop("regret"))
+        assert row.pop("wall") == pytest.approx(3600 * other.pop("wall"))
+        assert row == pytest.approx(other)
+
+
+def test_a_set_with_a_config_as_good_as_the_best_holds_the_best():
+    frame = small(configs=2)
+    frame.loc[frame.config == "c1", "score"] = frame.loc[frame.config == "c0", "score"].to_numpy()
+    study = study_from_table(frame)
+    outcome = replay_outcome(replace(study, entrants=study.entrants[::-1]), "halving", 1, 0)
+    assert (outcome.p_best, outcome.set_coverage) == (1.0, 1.0)
 
 
 def test_a_folder_means_all_of_its_tables_and_csv_equals_parquet(tmp_path):
