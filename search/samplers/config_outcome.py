@@ -4,7 +4,7 @@ docs/samplers.md explains why the two differ.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from search.messages import Report
 from search.policies.contract import Policy
 from search.race.forecast import forecast_all
+from search.race.mixed_model import Prior
 from search.race.prior import relative_prior
 from search.race.score_matrix import ScoreMatrix
 from search.race.score_table import ScoreTable
 from search.race.standings import compare
 
+NOISE = 0.3  # the prior's variance of noise, relative to that of a race, which must not give configs up too early
 CURVE_POINTS = 20  # of fold 0, because a storage takes milliseconds for each
 
 
@@ -61,7 +63,7 @@ def values_by_step(table: ScoreTable, config: str) -> dict[int, float]:
 def estimated_scores(policy: Policy) -> dict[str, float]:
     """The expected mean over all folds of each config that has been screened.
 
-    This is the estimate of the fold race without its allowance for unknown gains. It corrects for the folds that a
+    This is the model of the fold race, in which forecasts count as scores. It corrects for the folds that a
     config has trained and the gain after a rung; a complete config gets its mean. A failed config gets the worst
     estimate, so that it is not proposed again.
     """
@@ -74,8 +76,10 @@ def estimated_scores(policy: Policy) -> dict[str, float]:
             for step in matrix.steps[row]:
                 if (score := table.score(config, fold, step)) is not None:
                     matrix.update(Report(config, fold, step, score, 0.0))
-    prior = relative_prior(matrix)
+    usual = relative_prior(matrix).variances
+    prior = Prior(replace(usual, noise=NOISE * usual.noise))
     forecasts = forecast_all(matrix, prior, gain_spread=0.0)
+    forecasts = replace(forecasts, extra=np.zeros_like(forecasts.extra))
     screened = matrix.alive & forecasts.known.any(axis=1)
     if not screened.any():
         return {}
