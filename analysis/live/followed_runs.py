@@ -1,16 +1,16 @@
 """All runs below a root, followed by a thread, and the reports that another process writes of those that are open."""
 
-import multiprocessing
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 
 from analysis.live.followed_run import FollowedRun, Snapshot
 from analysis.live.report_page import Built, build, prepare
 from search.run_storage.find_runs import all_runs
 from trainable.errors import UserError
+from trainable.machine.isolated import fresh_processes
 from trainable.printing import say
 from trainable.storage.urls import is_url
 
@@ -21,7 +21,7 @@ REST = 3.0  # a report is renewed at most once in so many times the seconds that
 
 def report_process() -> Executor:
     """A process that builds reports one after the other; it uses a core for seconds at a time."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    return fresh_processes(1)
 
 
 class FollowedRuns:

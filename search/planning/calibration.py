@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
 from spaces.space import Space
 from trainable.config import Config
 from trainable.errors import UserError
 from trainable.machine.hardware import accelerators, cpu_name
+from trainable.machine.isolated import fresh_processes
 from trainable.preflight.step_times import Shape, StepTime, place_of, recall, remember
 from trainable.printing import progress_bar
 
@@ -33,7 +32,7 @@ def calibrated(
     times: dict[Shape, StepTime] = {}
     device, started, shapes = "", time.monotonic(), order[:most]
     settings, threads = space.settings, threads_of(space)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, progress_bar("measuring steps") as progress:
+    with fresh_processes(1) as pool, progress_bar("measuring steps") as progress:
         for number, shape in enumerate(shapes):
             if times and time.monotonic() - started > MAX_SECONDS:
                 break

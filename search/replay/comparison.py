@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, fields
-from multiprocessing import get_context
 
 from search.policies.registry import scheduler
 from search.replay.recorded_study import RecordedStudy
 from search.replay.simulation import simulate
+from trainable.machine.isolated import fresh_processes
 
 Source = Callable[[], RecordedStudy]
 
@@ -64,7 +64,7 @@ def compare(
     if processes == 1 or len(sources) == 1:
         yield from (replay_outcomes(source, names, workers, seed, repeats) for source in sources)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with fresh_processes(processes) as pool:
         tasks = [pool.submit(replay_outcomes, source, names, workers, seed, repeats) for source in sources]
         try:
             for task in as_completed(tasks):
