@@ -24,6 +24,7 @@ from trainable.config import copy_plugins, make_config
 from trainable.errors import UserError
 from trainable.jobs import train
 from trainable.printing import Format
+from trainable.storage.checked_json import read_checked
 
 SPACE = """
 name: plugged
@@ -76,13 +77,13 @@ def test_the_file_is_copied_into_the_run_and_its_hash_recorded(run, home):
     plugin = home / "parts.py"
     assert (run.folder / "parts.py").read_bytes() == plugin.read_bytes()
     (used,) = run.space().settings.plugins
-    assert json.loads((run.folder / "space.yaml").read_text())["plugins"] == {"parts.py": used.hash}
-    assert json.loads((run.folder / "env.json").read_text())["code"]["plugin parts.py"] == used.hash
+    assert read_checked(run.folder / "space.yaml")["plugins"] == {"parts.py": used.hash}
+    assert run.environment()["code"]["plugin parts.py"] == used.hash
     assert run.space() == replace(space_of(home), settings=run.space().settings)
 
 
 def test_a_run_is_resumed_with_its_own_copy_and_refused_with_a_changed_file(run, home, tmp_path):
-    hashed = json.loads((run.folder / "env.json").read_text())["data_hash"]
+    hashed = run.environment()["data_hash"]
     check_run(load_space(run.folder / "space.yaml"), run, hashed, force_code=False)
     changed = space_of(home, f"plugins={write_plugin(tmp_path, channels='layers')}")
     with pytest.raises(UserError, match=r"the code has changed since it was launched \(plugin parts.py\); --force"):
@@ -93,7 +94,7 @@ def test_a_run_is_resumed_with_its_own_copy_and_refused_with_a_changed_file(run,
 def test_a_job_trains_on_a_node_that_never_saw_the_plugin(run, home, small_data, tmp_path, monkeypatch):
     point = load_space(home / "space_file.yaml").configs()[0]
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "node"))
-    shipment = _shipment(load_space(home / "space_file.yaml"), run, small_data, {})
+    shipment = _shipment(load_space(home / "space_file.yaml"), run, small_data, run.folds(), {})
     shutil.rmtree(tmp_path / "node")
     forget()
     job = {
@@ -123,7 +124,7 @@ def test_reading_a_run_elsewhere_executes_nothing_until_it_is_trusted(run, home,
 
 def test_a_run_that_names_a_file_instead_of_a_hash_is_not_read(run, home, tmp_path):
     shutil.copytree(run.folder, tmp_path / "downloaded")
-    tree = json.loads((run.folder / "space.yaml").read_text())
+    tree = read_checked(run.folder / "space.yaml")
     (tmp_path / "downloaded" / "space.yaml").write_text(json.dumps(tree | {"plugins": [str(home / "parts.py")]}))
     with pytest.raises(UserError, match="plugins: must have the hash of each plugin"):
         Run(tmp_path / "downloaded").space()

@@ -90,9 +90,9 @@ def _train(
             check_weights([config], {file.name: file}, data.channels, len(data.task.classes))
         write_json(folder / CONFIG, config.model_dump(mode="json"))
         copy_plugins(config.plugins, folder)
+        save_folds(folds, folder / "folds.json")
     else:
         _same_plugins(config, folder)
-        save_folds(folds, folder / "folds.json")
     with interruptible() as stops:
         encoder = None
         if needs_encoder(config, folder):

@@ -62,7 +62,10 @@ class FoldTrial(tune.Trainable):
 
     def __repr__(self) -> str:
         """The name in the dashboard's list of actors, which keeps what Ray is told when an actor starts."""
-        return f"{self.job['run']}: config {self.job['config_id']} fold {self.job['fold']} first"
+        job = getattr(self, "job", None)  # none if it failed to start, which Ray puts into words with this name
+        if job is None:
+            return type(self).__name__
+        return f"{job['run']}: config {job['config_id']} fold {job['fold']} first"
 
     def step(self) -> dict[str, str]:
         # The process has the name of the current job, for the dashboard's list of workers.

@@ -38,9 +38,9 @@ def summary(status: Status) -> str:
     if status.policy.earlier_rules:
         best += f"; {status.policy.earlier_rules}"
     configs = plural(len(status.score_table.entrants), "config")
-    spent = f"{digits(status.score_table.spent)} s"
+    spent = f"{status.score_table.spent:.0f} s"
     if status.pretraining_seconds:
-        spent += f", {digits(status.pretraining_seconds)} s of it pre-training {plural(status.encoders, 'encoder')}"
+        spent += f", {status.pretraining_seconds:.0f} s of it pre-training {plural(status.encoders, 'encoder')}"
     unchecked = ""
     if status.unchecked:
         unchecked = f"; {plural(status.unchecked, 'record')} of an older version without a checksum"

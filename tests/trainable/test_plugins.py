@@ -15,7 +15,7 @@ from trainable.fit import fit_fold
 from trainable.networks.registry import build_network
 from trainable.objectives.mask_loss import region_loss
 from trainable.objectives.plugin_loss import try_loss
-from trainable.preflight.network_check import problems
+from trainable.preflight.network_check import examined
 from trainable.recipes.registry import build_recipe
 
 VALUES = {"architecture": "tiny", "loss": "gap", "slope": 3, "tiny_width": 2}
@@ -174,13 +174,13 @@ def test_a_loss_is_tried_before_anything_is_trained(tmp_path, body, message):
     good = "return slope * (probabilities - truth).abs().mean((-2, -1))"
     with pytest.raises(UserError, match=message):
         try_loss(make_config(VALUES, [write_plugin(tmp_path, **{good: body})]))
-    (problem,) = problems([make_config(VALUES, [write_plugin(tmp_path, **{good: body})])])
+    (problem,) = examined([make_config(VALUES, [write_plugin(tmp_path, **{good: body})])])
     assert problem.startswith("loss = 'gap'")
 
 
 def test_a_network_that_cannot_be_built_names_the_line(tmp_path):
     path = write_plugin(tmp_path, **{"width = config.tiny_width": "width = config.wide"})
-    (problem,) = problems([make_config(VALUES, [path])])
+    (problem,) = examined([make_config(VALUES, [path])])
     assert problem.startswith("architecture = 'tiny': cannot be built (parts.py, line 20: AttributeError: ")
 
 

@@ -288,7 +288,11 @@ def test_unavailable_weights_are_reported_before_the_first_trial(search, tmp_pat
     done = search("launch", "quickstart", *words, **OWN_RAY)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "the weights of 'resnet18' are not available here" in done.stderr
-    assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {"begin", "config"}
+    assert {line.kind for line in read_journal(tmp_path / "runs/quickstart/journal.jsonl")} == {
+        "begin",
+        "config",
+        "end",
+    }
 
 
 def test_encoders_that_cannot_be_built_are_reported_before_a_run_starts(search, tmp_path, small_folder):

@@ -215,8 +215,7 @@ def test_the_folder_of_another_fold_trial_is_refused(segment, tmp_path):
     with pytest.raises(UserError, match=r"of another fold trial: seed = 0, not 1\. Choose another folder"):
         list(segment(values={"seed": 1}))
     (tmp_path / "fold/results.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match=r"results.jsonl: is damaged; remove it"):
-        list(segment())
+    assert list(segment())[-1].finished, "from the first image on"
 
 
 class Broken(Nearest):

@@ -15,6 +15,7 @@ from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, from_columns, metrics_of, scores, table_columns
+from trainable.storage.checked_json import read_lines
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_probabilities
 from trainable.training.fold import train_fold
@@ -43,7 +44,7 @@ def test_reports_have_every_metric_of_the_data_set(trained, class_data):
         assert tuple(report.scores) == metrics_of(class_data.task, volumes=True)
         assert all(0 <= value <= 1 for value in report.scores.values())
         assert math.isfinite(report.loss) and math.isfinite(report.validation_loss)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = read_lines(folder / "metrics.jsonl")
     assert lines == [report.as_dict() for report in reports]
 
 

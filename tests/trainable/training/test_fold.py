@@ -12,6 +12,7 @@ from trainable.data.decoded_images import open_data
 from trainable.data.folds import make_folds
 from trainable.errors import FoldFailed, UserError
 from trainable.objectives.metrics import METRICS, count, from_columns, scores
+from trainable.storage.checked_json import read_lines
 from trainable.training import checkpoint, trial
 from trainable.training.fold import train_fold
 
@@ -54,7 +55,7 @@ def test_a_fold_reports_at_even_steps_with_every_metric(train):
 
 def test_reports_stand_in_the_folder_as_they_were_yielded(train, tmp_path):
     reports = train()
-    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    lines = read_lines(tmp_path / "out/metrics.jsonl")
     assert lines == [report.as_dict() for report in reports]
     log = (tmp_path / "out/log.txt").read_text()
     assert "step 8" in log and "finished" in log

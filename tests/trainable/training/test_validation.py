@@ -152,7 +152,7 @@ def test_fit_prints_the_split_in_a_row_of_its_own(fit, tmp_path, output):
         "--validation", "val", "--out", "fold", "--metric", "dice_volume", "--set", "size=64x64", "--format", output
     )
     assert done.exit_code == 0
-    summary = json.loads((tmp_path / "fold/scores.json").read_text())
+    summary = read_checked(tmp_path / "fold/scores.json")
     if output == "json":
         assert json.loads(done.stdout) == summary
     else:
