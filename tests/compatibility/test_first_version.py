@@ -159,7 +159,9 @@ def test_the_ledger_of_an_old_run_is_unchanged():
 @pytest.mark.parametrize("run", [FINISHED, FAULTY])
 def test_the_winner_of_an_old_run_and_its_certainty_are_unchanged(run):
     texts = ("notes", "missing", "reason")
-    assert_contains(ask_json(analysis, "best", run), EXPECTED["best"][run], tolerance=1e-3, but=texts)
+    # One pause of the faulty run is none by the present rules, and only paused fold trials are forecast.
+    tolerance = 1e-2 if run == FAULTY else 1e-3
+    assert_contains(ask_json(analysis, "best", run), EXPECTED["best"][run], tolerance, but=texts)
 
 
 def test_the_replay_of_an_old_run_is_unchanged_but_for_what_the_present_rules_decide():
