@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-FEW = ["parameters.steps=4", "parameters.evaluations=2", "parameters.warmup_steps=0", "parameters.augmentation=none"]
+FEW = ["folds=2", "parameters.learning_rate=1e-2", "parameters.augmentation=none"]
+FEW += ["parameters.steps=4", "parameters.evaluations=2", "parameters.warmup_steps=0"]
 
 
 def tour():
