@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from forked_child import CHILDREN
 
 from search.planning.step_seconds import AUGMENTATIONS
 from search.replay.comparison import mean_row, replay_outcomes
@@ -21,7 +22,7 @@ TINY = "--set size=64x64 --set encoder=test_resnet --set steps=4 --set evaluatio
 @pytest.fixture
 def run(tmp_path, small_cache, fork_server):
     def program(name, words, expected=0):
-        environment = {**os.environ, "SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1"}
+        environment = {**os.environ, "SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", CHILDREN: "1"}
         done = fork_server.run([ROOT / "benchmarks" / f"{name}.py", *shlex.split(words)], tmp_path, environment)
         assert done.returncode == expected, done.stderr
         assert "Traceback" not in done.stderr

@@ -25,6 +25,8 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+import forked_child
+
 LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
 rich.live requests jsonschema google.protobuf.message torch torchvision timm segmentation_models_pytorch
 albumentations ray"""
@@ -36,6 +38,9 @@ class ForkServer:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-")
         self._address = str(Path(self._folder.name, "socket"))
+        python = Path(self._folder.name, "python")
+        python.write_text(f"#!{sys.executable}\n{Path(forked_child.__file__).read_text()}")
+        python.chmod(0o700)
         self._process = subprocess.Popen([sys.executable, __file__, self._address], start_new_session=True)
 
     def start(self, words, cwd, env):
@@ -72,7 +77,9 @@ class Program:
         self.args, self.returncode, self._connection = words, None, connection
         request = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env)}).encode()
         pipes = [os.pipe(), os.pipe()]
-        socket.send_fds(connection, [len(request).to_bytes(4, "big")], [write for _, write in pipes])
+        with Path(os.devnull).open() as nothing:
+            files = [nothing.fileno(), *(write for _, write in pipes)]
+            socket.send_fds(connection, [len(request).to_bytes(4, "big")], files)
         connection.sendall(request)
         for _, write in pipes:
             os.close(write)
@@ -145,17 +152,21 @@ def serve(address):
     running = {}
     parent = os.getppid()
     while os.getppid() == parent:  # the process that started it is alive
-        if select.select([listening], [], [], 0.02 if running else 0.5)[0]:
+        ready, _, _ = select.select([listening, *running.values()], [], [], 0.02 if running else 0.5)
+        for child, connection in running.items():
+            if connection in ready:  # closed: nobody waits for this program
+                os.kill(child, signal.SIGKILL)
+        if listening in ready:
             connection, _ = listening.accept()
-            request, outputs = receive(connection)
+            request, files = receive(connection)
             child = os.fork()
             if child == 0:
                 listening.close()
                 for each in (connection, *(other for other in running.values())):
                     each.close()
-                become(request, outputs)
-            for output in outputs:
-                os.close(output)
+                become(request, files, address)
+            for file in files:
+                os.close(file)
             connection.sendall(child.to_bytes(4, "big"))
             running[child] = connection
         for child in list(running):
@@ -168,25 +179,26 @@ def serve(address):
 
 
 def receive(connection):
-    size, outputs, _, _ = socket.recv_fds(connection, 4, 2)
+    size, files, _, _ = socket.recv_fds(connection, 4, 3)
     text = b""
     while len(text) < int.from_bytes(size, "big"):
         text += connection.recv(1 << 16)
-    return json.loads(text), outputs
+    return json.loads(text), files
 
 
-def become(request, outputs):
+def become(request, files, address):
     """Turn this fork into the program and run it to its end."""
     os.setsid()
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, source in enumerate((nothing, *outputs)):
-        os.dup2(source, number)
-    for source in (nothing, *outputs):
-        os.close(source)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     os.chdir(request["cwd"])
     multiprocessing.process.ORIGINAL_DIR = request["cwd"]  # where the processes that it spawns start
     os.environ.clear()
     os.environ.update(request["env"])
+    if forked_child.CHILDREN in os.environ:
+        os.environ[forked_child.ADDRESS] = address
+        sys.executable = str(Path(address).with_name("python"))
     sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     code = 0
     try:
