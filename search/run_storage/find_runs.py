@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from search.runs.run_folder import SPACE, Run
+from spaces.shipped import shipped_spaces
 from trainable.errors import UserError, did_you_mean
 from trainable.storage.urls import is_url
 
@@ -22,8 +23,8 @@ def find_run(name: str, root: str) -> Run:
 
 
 def refuse_run(space: str, root: str) -> None:
-    """Refuse the name or the folder of a run where a space is expected."""
-    if Path(space).is_file():
+    """Refuse a run where a space is expected. The run of a shipped space has its name, which stands for the space."""
+    if Path(space).is_file() or space in shipped_spaces():
         return
     for folder in [Path(space), *([] if is_url(root) else [Path(root, space)])]:
         if is_run(folder):

@@ -16,6 +16,7 @@ from search.commands.launch import launch_space
 from search.commands.launch_checks import LaunchOptions
 from search.engine.listeners import Outcome
 from search.planning.plan import PlanOptions
+from search.run_storage.find_runs import refuse_run
 from search.runs.run_folder import Run
 from search.runs.status import status_of
 from search.terminal.watch import show_run
@@ -129,6 +130,15 @@ def test_the_name_of_a_run_is_not_taken_for_a_space(tmp_path, monkeypatch):
         assert isinstance(done.exception, UserError)
         assert str(done.exception).startswith(f"{name}: is a run, not a space")
         assert f"python -m search launch {tmp_path}/demo/space.yaml" in str(done.exception)
+
+
+def test_a_shipped_space_is_launched_again_though_its_run_has_its_name(tmp_path, monkeypatch):
+    study_that(monkeypatch, Outcome("interrupted", interrupted=True))
+    launch_space(make_space(TREE | {"name": "quickstart"}), options(tmp_path))
+    done = CliRunner().invoke(app, ["launch", "quickstart", "--runs", str(tmp_path), "--set", "name=other"])
+    assert str(done.exception).startswith("runs/quickstart-data: no such folder")
+    with pytest.raises(UserError, match="is a run, not a space"):
+        refuse_run(str(tmp_path / "quickstart"), str(tmp_path))
 
 
 @pytest.mark.parametrize(
