@@ -30,6 +30,7 @@ class Snapshot:
     configs: int = 0
     counts: tuple[tuple[str, int], ...] = ()
     spent: float = 0.0
+    device: str = "GPU"  # whose time that is
     estimate: CostEstimate | None = None
     elapsed: float = 0.0
     leader: str = ""
@@ -111,6 +112,7 @@ class FollowedRun:
             configs=len(table.entrants),
             counts=tuple(counts.items()),
             spent=table.spent,
+            device=status.device,
             estimate=estimate_cost(status),
             elapsed=status.elapsed(time.time()),
             leader=leader["id"],

@@ -10,7 +10,7 @@ from analysis.report.figure import Markup, Section
 from analysis.report.page.page import Page
 from trainable.printing import deviation, digits, plural
 
-COLUMNS = ("", "run", "state", "fold trials", "best config", "mean ± sd", "GPU time", "left", "configs", "scheduler")
+COLUMNS = ("", "run", "state", "fold trials", "best config", "mean ± sd", "device time", "left", "configs", "scheduler")
 NAMES = {"waiting": "not started"}
 
 
@@ -53,7 +53,7 @@ def strip(run: Snapshot) -> str:
         return "being read"
     counted = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts if number)
     leader = f'best <span class="mono">{escape(run.leader)}</span> {_mean(run)}' if run.leader else "no score yet"
-    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of GPU time", _left(run)]
+    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of {run.device} time", _left(run)]
     return "".join(f"<span>{each}</span>" for each in parts if each)
 
 

@@ -5,7 +5,6 @@ import re
 import shlex
 
 import pytest
-from launched_here import use_here
 
 from search.policies.registry import policy_of
 from search.runs.fold_models import decisions, how_to_finish
@@ -33,16 +32,6 @@ scheduler: foldrace
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.yaml").write_text(SPACE)
-
-
-@pytest.fixture
-def search(monkeypatch):
-    return use_here(monkeypatch)
-
-
-@pytest.fixture
-def run(tmp_path):
-    return Run(tmp_path / "runs/demo")
 
 
 def config_of(run, quality):

@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from launched_here import use_here
 
 from search.policies.registry import policy_of
 from search.runs.journal import read_journal
 from search.runs.recovery import recover
-from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
 from search.runs.status import status_of
 from search.runs.study import verdicts
@@ -42,16 +40,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.yaml").write_text(SPACE)
     (tmp_path / "random.yaml").write_text(RANDOM)
-
-
-@pytest.fixture
-def search(monkeypatch):
-    return use_here(monkeypatch)
-
-
-@pytest.fixture
-def run(tmp_path):
-    return Run(tmp_path / "runs/demo")
 
 
 def parameters(run):

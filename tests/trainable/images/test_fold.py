@@ -28,16 +28,6 @@ from trainable.printing import digits
 
 
 @pytest.fixture(scope="module")
-def files(small_folder):
-    return open_files(small_folder)
-
-
-@pytest.fixture(scope="module")
-def folds(files):
-    return folds_of(files, 4, 0)
-
-
-@pytest.fixture(scope="module")
 def models(folds, tmp_path_factory):
     return str(write_fold_models(tmp_path_factory.mktemp("runs") / "models", folds))
 

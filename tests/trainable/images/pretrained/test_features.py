@@ -15,8 +15,7 @@ from tiny_networks import tiny_network
 
 from trainable.config import make_image_config
 from trainable.data.decoded_images import open_data
-from trainable.data.folds import folds_of
-from trainable.data.image_files import ImageFiles, open_files
+from trainable.data.image_files import ImageFiles
 from trainable.data.packed_labels import unpack
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
@@ -33,16 +32,6 @@ from trainable.networks.registry import build_network
 from trainable.training.checkpoint import load_network
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def files(small_folder):
-    return open_files(small_folder)
-
-
-@pytest.fixture(scope="module")
-def folds(files):
-    return folds_of(files, 4, 0)
 
 
 @pytest.fixture(scope="module")
