@@ -65,7 +65,7 @@ def _scores(runs: Sequence[Snapshot]) -> Markup:
 
 
 def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
-    """The best mean of a complete config, over the GPU-time that had been spent by then."""
+    """The best mean of a complete config, over the device time that had been spent by then."""
     shown = [run for run in runs if run.best]
     if not shown:
         return sentence("No config of these runs is complete yet.")
@@ -80,14 +80,14 @@ def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
             "y": [mean for _, mean in run.best] + [run.best[-1][1]],
             "line": {"shape": "hv", "width": 2, "color": COLOURS[number % len(COLOURS)]},
             "marker": {"size": 5},
-            "hovertemplate": f"{escape(run.name)}: %{{y:.4f}} after %{{x:.4g}} GPU-{unit}<extra></extra>",
+            "hovertemplate": f"{escape(run.name)}: %{{y:.4f}} after %{{x:.4g}} device-{unit}<extra></extra>",
         }
         for number, run in enumerate(shown)
     ]
     best = max(shown, key=lambda run: run.best[-1][1])
     metric = _settings(best)["metric"]
     layout = {
-        "xaxis": axis(f"GPU-{unit} spent", rangemode="tozero"),
+        "xaxis": axis(f"device-{unit} spent", rangemode="tozero"),
         "yaxis": axis(f"best {metric['name']} so far"),
         "showlegend": True,
     }
@@ -111,7 +111,7 @@ def _costs(runs: Sequence[Snapshot]) -> Markup:
             {"score": f"{level:.4f}"}
             | {name: "not reached" if spent is None else duration(spent) for name, spent in reached.items()}
         )
-    return table(rows, "GPU-time until a config with this mean or a higher one was complete on all folds.")
+    return table(rows, "Device time until a config with this mean or a higher one was complete on all folds.")
 
 
 def _spaces(runs: Sequence[Snapshot]) -> Markup:
