@@ -16,7 +16,7 @@ from trainable.errors import UserError
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the pages show of a run; ``best`` has (device-seconds, mean) each time that a complete config was the best yet.
+    """What the pages show of a run; ``best`` has (seconds spent, mean) whenever a complete config was the best yet.
 
     ``version`` counts the changes. ``problem`` says why the run cannot be read; then all else is empty.
     """
