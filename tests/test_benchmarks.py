@@ -33,8 +33,8 @@ def run(tmp_path, small_cache, fork_server):
 
 def test_an_interrupted_reproduction_resumes_and_writes_scores_and_masks(run, small_folder, tmp_path):
     words = f"{small_folder} --name tiny --folds 2 --packed 2 --workers 0 --results results {TINY}"
-    interrupted = run("reproduce", f"{words} --minutes 0.05", expected=130)
-    assert interrupted.stderr.splitlines()[-1].endswith("--minutes 0.05")
+    interrupted = run("reproduce", f"{words} --minutes 0.0001", expected=130)
+    assert interrupted.stderr.splitlines()[-1].endswith("--minutes 0.0001")
     run("reproduce", words)
     result = json.loads((tmp_path / "results/tiny.json").read_text())
     assert len(result["runs"]) == 2 and result["settings"]["folds"] == 2
