@@ -11,19 +11,15 @@ import platform
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis.statistics.config_effects import config_effects
-from analysis.statistics.expected_scores import expected_scores
-from search.policies.contract import Policy
 from search.policies.registry import scheduler
 from search.replay.generated_worlds import RECIPES, Recipe, generated_study, make_world
 from search.replay.simulation import simulate
@@ -39,41 +35,29 @@ def truth_of(recipe: Recipe, seed: int) -> pd.Series[float]:
     return noiseless[noiseless["step"] == recipe.evaluations].groupby("config")["score"].mean()
 
 
-def tables_of(policy: Policy) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trials and curves of a simulated run, in the format of the analysis."""
-    score_table, trials, curves = policy.score_table, [], []
-    for name, entrant in score_table.entrants.items():
-        for fold in range(score_table.folds):
-            curve, full = score_table.curve(name, fold), score_table.full(name, fold)
-            step = max(curve, default=0)
-            state = "paused" if full is None else "done"
-            trials.append((name, fold, state, step, entrant.horizon, np.nan if full is None else full))
-            curves += [(name, fold, at, score) for at, score in curve.items()]
-    columns = ["config", "fold", "state", "step", "of", "full"]
-    return pd.DataFrame(trials, columns=columns), pd.DataFrame(curves, columns=["config", "fold", "step", "score"])
-
-
 def measure(recipe: Recipe, name: str, seed: int) -> dict[str, float]:
     study, truth = generated_study(recipe, seed), truth_of(recipe, seed)
     policy = scheduler(name)(study.entrants, study.folds)
     simulate(policy, study.curves, workers=8)
-    trials, curves = tables_of(policy)
-    winner = policy.answer().winner
-    effects = config_effects(expected_scores(trials, curves))
-    table = effects.table.assign(truth=truth)
-    covered = table["truth"].between(table["low"], table["high"])
-    effect = table["truth"] - table["truth"].mean()
+    found, recorded = policy.assess(), study.means()
+    table = pd.DataFrame([asdict(each) for each in found.standings.values()]).set_index("config").join(truth)
+    covered = table["score"].between(table["low"], table["high"])
+    full = table["folds"] > 0
     result = {
-        "score": covered.mean(),
-        "effect": effect.between(table["effect_low"], table["effect_high"]).mean(),
-        "bias": (table["score"] - table["truth"]).mean(),
+        "score": covered[full].mean(),
+        "forecast": covered[~full].mean(),
+        "bias": (table["expected"] - table["score"])[full].mean(),
     }
-    if winner is not None:
-        peers = effects.peers(winner)
+    if found.winner is not None:
+        better = truth > truth[found.winner]
+        likely = table["chance_any_folds"].between(0.05, 0.5)
         result |= {
-            "winner": float(covered[winner]),
-            "set_holds_best": float(truth.idxmax() in peers),
-            "set": len(peers),
+            "winner": float(covered[found.winner]),
+            "set_holds_recorded_best": float(max(recorded, key=lambda name: recorded[name]) in found.peers),
+            "set_holds_best": float(truth.idxmax() in found.peers),
+            "set": len(found.peers),
+            "chance": table["chance_any_folds"][likely].mean(),
+            "better": better.reindex(table.index)[likely].mean(),
         }
     return result
 

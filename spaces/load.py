@@ -16,6 +16,7 @@ from spaces.shipped import find_space
 from spaces.space import LARGEST_GRID, Space
 from spaces.yaml_file.document import Document, open_document
 from spaces.yaml_file.rules import one_of
+from trainable.objectives.metrics import METRICS, OF_VOLUMES, may_be_metric
 
 
 def load_space(path: str | Path, overrides: Sequence[str] = ()) -> Space:
@@ -31,6 +32,8 @@ def make_space(tree: Mapping[str, Any], name: str = "space") -> Space:
 def _read(document: Document) -> Space:
     settings, wrong = read_settings(document)
     parameters = ParameterReader(document, trainable_of(settings.trainable, settings.plugins))
+    if "trainable" not in wrong and not TRAINABLES[settings.trainable].own_scores:
+        _check_metric(document, settings)
     if not wrong & {"trainable", "plugins"}:
         parameters.read()
         if isinstance(document.find(["parameters"]), dict):
@@ -93,6 +96,25 @@ def _narrowed(document: Document) -> bool:
 def _check_data(document: Document, settings: Settings) -> None:
     if TRAINABLES[settings.trainable].needs_data and document.tree.get("data") is None:
         document.add_problem(["data"], "is required: a folder with splits such as train/images, or s3://...")
+
+
+def _check_metric(document: Document, settings: Settings) -> None:
+    """Metrics of masks have fixed names, which depend on the classes: a launch compares them with the data."""
+    metric, given = settings.metric, document.tree.get("metric")
+    if not may_be_metric(metric.name):
+        path = ["metric", "name"] if isinstance(given, dict) else ["metric"]
+        document.add_problem(path, one_of(metric.name, [*METRICS, OF_VOLUMES], "metric"))
+    elif metric.goal == "minimize":
+        own = " or ".join(name for name, kind in TRAINABLES.items() if kind.own_scores)
+        rule = f"higher is better for {metric.name}; lower scores can be better only with trainable: {own}"
+        document.add_problem(["metric", "goal"], rule)
+    for index, reference in enumerate(settings.references):
+        for name, score in reference.scores.items():
+            if not may_be_metric(name):
+                document.add_problem(["references", index, "scores", name], one_of(name, METRICS, "metric"))
+            elif not 0 <= score <= 1:
+                rule = f"must be {'greater' if score < 0 else 'less'} than or equal to {int(score > 1)}"
+                document.add_problem(["references", index, "scores", name], rule)
 
 
 def _check_plugins(document: Document, settings: Settings) -> None:

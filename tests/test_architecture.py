@@ -42,7 +42,7 @@ PURE = (
     "search.tracking.sync",
     "search.__main__",
     "search.api",
-    "analysis.statistics.config_effects",
+    "analysis.statistics.expected_scores",
     "analysis.statistics.parameter_effects",
     "analysis.statistics.bootstrap",
     "spaces.__main__",

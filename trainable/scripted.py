@@ -65,7 +65,12 @@ class Script(BaseModel):
 
 
 def run_script(
-    script: Script, fold: int, folder: Path, until: int, keep_going: Callable[[int], bool] = lambda step: True
+    script: Script,
+    fold: int,
+    folder: Path,
+    until: int,
+    keep_going: Callable[[int], bool] = lambda step: True,
+    metric: str = "miou",
 ) -> Iterator[dict[str, Any]]:
     """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,7 @@ def run_script(
                 "seconds": state["seconds"],
                 "finished": state["step"] == script.steps,
             }
-            line = {**state["report"], "miou": state["report"]["score"]}
+            line = {**state["report"], metric: state["report"]["score"]}
             append_record(folder / "metrics.jsonl", line)
             _write_text(folder / STATE, document_of(state))
             note(folder, f"step {state['step']}: score {digits(state['report']['score'])}")

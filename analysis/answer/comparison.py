@@ -10,10 +10,10 @@ import pandas as pd
 from analysis.answer.document import full_config
 from analysis.answer.score_basis import basis, scored_on_scribbles
 from analysis.answer.selection import default_config, needs_a_winner, scored_config, winner_of
-from analysis.statistics.config_effects import Difference, config_effects
-from analysis.statistics.expected_scores import expected_scores
 from analysis.statistics.paired import PairedTest, paired_test
+from search.race.answer import Difference
 from search.runs.run_tables import RunTables
+from search.terminal.answer_text import ANY_FOLDS, percent
 from trainable.errors import UserError
 from trainable.objectives.metrics import is_of_volumes, scores
 from trainable.printing import digits, plural, value_text
@@ -25,7 +25,7 @@ WINNER, DEFAULT = "winner", "default"
 class Compared:
     """``parameters`` are those that differ. ``folds`` has a row per fold of the run, NaN without a full-length score;
     ``images`` has a row per image that both held out, sorted by difference. Differences are the first config minus
-    the second; ``expected`` is the expected difference over all folds, including paused ones.
+    the second; ``expected`` is the expected difference on any folds of the same data.
     """
 
     config: str
@@ -51,7 +51,7 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
         other,
         _differing(tables, full_config(tables, config), full_config(tables, other)),
         folds,
-        paired_test(full, config, other),
+        paired_test(full, config, other, minimize=tables.minimize),
         _expected(tables, config, other),
         images,
         tuple(_notes(tables, config, other, folds, images)),
@@ -107,9 +107,8 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
     expected = compared.expected
     if expected is not None and not math.isnan(expected.mean):
         yield (
-            "Over all folds, including forecasts of paused ones, the expected difference is "
-            f"{digits(expected.mean, sign=True)} (95 % interval {_interval(expected.low, expected.high)}); "
-            f"A is better with probability {digits(expected.chance)}."
+            f"{ANY_FOLDS.capitalize()}, the expected difference is {digits(expected.mean, sign=True)} (95 % interval "
+            f"{_interval(expected.low, expected.high)}); A is better with a chance of {percent(expected.chance)}."
         )
     if count := len(compared.images):
         better = int((compared.images["difference"] > 0).sum())
@@ -136,10 +135,8 @@ def _differing(tables: RunTables, ours: Mapping[str, Any], theirs: Mapping[str, 
 
 
 def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
-    """The difference in the additive model of all configs; None if one of the two is not part of it."""
-    effects = config_effects(expected_scores(tables.trials, tables.curves))
-    known = config in effects.table.index and other in effects.table.index
-    return effects.difference(config, other) if known else None
+    """The difference in the model of all configs; None if one of the two is not part of it."""
+    return tables.status.assessment.difference(config, other)
 
 
 def _images(tables: RunTables, config: str, other: str) -> pd.DataFrame:

@@ -9,11 +9,14 @@ from analysis.answer.score_basis import basis, validation_scores
 from analysis.answer.selection import Selection, plain
 from analysis.statistics.bootstrap import CorrectedScore
 from search.runs.run_tables import RunTables
+from search.terminal.answer_text import document as standing_document
+
+UNKNOWN = ("expected", "low", "high", "chance_these_folds", "chance_any_folds")
 
 
 def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
     """The document of selection.json."""
-    winner = selection.winner
+    winner, found = selection.winner, selection.assessment
     chosen = None
     if winner is not None:
         chosen = {
@@ -29,12 +32,14 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "run": tables.run.name,
         "state": tables.status.state,
         "metric": tables.metric,
+        "goal": tables.space.settings.metric.goal,
+        "earlier_rules": bool(tables.status.policy.earlier_rules),
         "winner": chosen,
         "set": [_member(tables, selection, config) for config in selection.peers],
         "corrected": _corrected_document(selection.corrected),
         "comparisons": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.comparisons],
         "default": selection.default,
-        "noise": {"fold_trial_sd": plain(selection.effects.noise), "config_sd": plain(selection.effects.spread)},
+        "noise": {"fold_trial_sd": plain(found.noise), "config_sd": plain(found.spread)},
         "incomplete": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.incomplete],
         "gpu_seconds": tables.status.score_table.spent,
         "notes": list(selection.notes),
@@ -60,12 +65,11 @@ def full_config(tables: RunTables, config: str) -> dict[str, Any]:
 
 def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
     """The rows of summary.csv: one per config, best first."""
-    effects = selection.effects.table
+    places = {config: place for place, config in enumerate(selection.assessment.standings)}
     counted = tables.trials.groupby("config")["full"].agg(["count", "mean", "std"])
     rows = []
     for row in tables.configs.to_dict("records"):
         config = row["config"]
-        shrunken = effects.loc[config] if config in effects.index else None
         known = config in counted.index
         rows.append(
             {
@@ -74,29 +78,33 @@ def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]
                 "folds": int(counted.loc[config, "count"]) if known else 0,
                 "mean": plain(counted.loc[config, "mean"]) if known else None,
                 "sd": plain(counted.loc[config, "std"]) if known else None,
-                "expected": None if shrunken is None else plain(shrunken["score"]),
-                "low": None if shrunken is None else plain(shrunken["low"]),
-                "high": None if shrunken is None else plain(shrunken["high"]),
-                "best": None if shrunken is None else plain(shrunken["best"]),
+                **_certainty(selection, config),
                 "seconds": row["seconds"],
                 **{name: plain(row[name]) for name in tables.parameters},
             }
         )
-    return sorted(rows, key=lambda row: (row["place"] != "winner", -(row["expected"] or -math.inf)))
+    return sorted(rows, key=lambda row: (row["place"] != "winner", places.get(row["config"], math.inf)))
+
+
+def _certainty(selection: Selection, config: str) -> dict[str, Any]:
+    """The expected mean with its interval, and the chances; null where unknown."""
+    standing = selection.assessment.standings.get(config)
+    return dict.fromkeys(UNKNOWN) if standing is None else standing_document(standing)
 
 
 def _member(tables: RunTables, selection: Selection, config: str) -> dict[str, Any]:
     row = tables.configs.set_index("config").loc[config]
     scores = tables.full().loc[config].dropna()
-    effect = selection.effects.table.loc[config] if config in selection.effects.table.index else None
+    known = _certainty(selection, config)
     return {
         "id": config,
         "values": {name: plain(row[name]) for name in tables.parameters},
         "folds": len(scores),
         "mean": plain(scores.mean()) if len(scores) else None,
-        "expected": None if effect is None else plain(effect["score"]),
-        "interval": None if effect is None else [plain(effect["low"]), plain(effect["high"])],
-        "chance_best": None if effect is None else plain(effect["best"]),
+        "expected": known["expected"],
+        "interval": [known["low"], known["high"]],
+        "chance_these_folds": known["chance_these_folds"],
+        "chance_any_folds": known["chance_any_folds"],
     }
 
 

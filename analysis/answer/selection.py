@@ -2,21 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.statistics.bootstrap import CorrectedScore, bias_corrected
-from analysis.statistics.config_effects import Effects, config_effects
 from analysis.statistics.expected_scores import ExpectedScores, expected_scores
 from analysis.statistics.paired import PairedTest, paired_test
+from search.race.answer import Assessment, Standing, best_first
 from search.runs.run_tables import RunTables
 from trainable.errors import UserError, did_you_mean
 from trainable.objectives.metrics import is_of_volumes, volume_counts
-
-TIED = 1e-9  # means closer than this are the same number
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,14 @@ class Winner:
 
 @dataclass(frozen=True)
 class Selection:
-    """All statistics of one run; ``corrected`` is None if it cannot be known, which the notes explain."""
+    """All statistics of one run; ``corrected`` is None if it cannot be known, which the notes explain.
+
+    ``assessment`` is the posterior that the scheduler, ``status`` and the end of the launch quote as well. ``expected``
+    is for effects of parameters, which include fold trials that were paused at a rung.
+    """
 
     winner: Winner | None
-    effects: Effects
+    assessment: Assessment
     expected: ExpectedScores
     peers: tuple[str, ...]
     comparisons: tuple[PairedTest, ...]  # the winner with each of its peers, then with the default config
@@ -61,29 +63,34 @@ class Selection:
     incomplete: tuple[Incomplete, ...]
     notes: tuple[str, ...]
 
+    def standings(self, forecasts: bool = True) -> pd.DataFrame:
+        """The fields of every standing, a row for each config, the best expected mean first."""
+        rows = [asdict(each) for each in self.assessment.standings.values() if forecasts or not each.forecast]
+        columns = [field.name for field in fields(Standing)]
+        return pd.DataFrame(rows, columns=columns).set_index("config")
+
 
 def select(tables: RunTables) -> Selection:
     """Select the best complete config and the set it cannot be distinguished from."""
     expected = expected_scores(tables.trials, tables.curves)
-    effects = config_effects(expected)
+    assessment = tables.status.assessment
     winner = winner_of(tables)
     incomplete = tuple(_incomplete(tables))
     notes = list(tables.left_out)
-    if effects.why_not:
-        notes.append(effects.why_not)
+    notes += [note for note in (assessment.why_not, tables.status.policy.earlier_rules) if note]
     default = default_config(tables)
     if winner is None:
-        return Selection(None, effects, expected, (), (), default, None, incomplete, tuple(notes))
-    peers = effects.peers(winner.config)
+        return Selection(None, assessment, expected, (), (), default, None, incomplete, tuple(notes))
+    peers = assessment.peers
     full = tables.full()
     others = [config for config in peers if config != winner.config]
     against = [*others, *([default] if default not in (None, winner.config, *others) else [])]
-    comparisons = tuple(paired_test(full, winner.config, str(other)) for other in against)
+    comparisons = tuple(paired_test(full, winner.config, str(other), minimize=tables.minimize) for other in against)
     corrected, why = None, "only one config is complete, so its score cannot be corrected for being selected"
     if len(complete := tables.complete()) > 1:
         corrected, why = corrected_score(tables, complete, tables.metric)
     return Selection(
-        winner, effects, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
+        winner, assessment, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
     )
 
 
@@ -122,32 +129,14 @@ def how_to_complete(tables: RunTables) -> str:
 
 
 def winner_of(tables: RunTables, among: Sequence[str] | None = None) -> Winner | None:
-    """The complete config with the highest mean, of all or of those given.
-
-    Ties are broken by cheaper steps, fewer non-default values and earlier arrival.
-    """
-    full = tables.full()
-    complete = [config for config in tables.complete() if among is None or config in among]
-    if not complete:
+    """The complete config with the best mean, of all or of those given."""
+    first, *tied = best_first(tables.status.score_table, among) or ("",)
+    if not first:
         return None
-    means = full.loc[complete].mean(axis=1)
-    tied = [config for config in complete if means[config] >= means.max() - TIED]
-    first = min(tied, key=lambda config: (_cost(tables, config), _unusual(tables, config), complete.index(config)))
     row = tables.configs.set_index("config").loc[first]
     values = {name: plain(row[name]) for name in tables.parameters}
-    folds = tuple(float(score) for score in full.loc[[first]].to_numpy(dtype=float)[0])
-    return Winner(first, values, folds, tuple(config for config in tied if config != first))
-
-
-def _cost(tables: RunTables, config: str) -> float:
-    """GPU-seconds of its folds, rounded to two significant digits, because clocks are not more exact."""
-    seconds = float(tables.trials.loc[tables.trials["config"] == config, "seconds"].sum())
-    return float(f"{seconds:.1e}")
-
-
-def _unusual(tables: RunTables, config: str) -> int:
-    row = tables.configs.set_index("config").loc[config]
-    return sum(not same(row[name], tables.space.trainable.default(name)) for name in tables.parameters)
+    folds = tuple(float(score) for score in tables.full().loc[[first]].to_numpy(dtype=float)[0])
+    return Winner(first, values, folds, tuple(tied))
 
 
 def _incomplete(tables: RunTables) -> Sequence[Incomplete]:
@@ -163,7 +152,8 @@ def _incomplete(tables: RunTables) -> Sequence[Incomplete]:
         scores = full.loc[config].dropna()
         mean = float(scores.mean()) if len(scores) else math.nan
         found.append(Incomplete(str(config), len(scores), mean, _missing(tables, config, rows, config in failed)))
-    return sorted(found, key=lambda each: (-each.folds, -each.mean if each.folds else 0.0, each.config))
+    inside = tables.status.score_table.shown  # so that higher is better
+    return sorted(found, key=lambda each: (-each.folds, -inside(each.mean) if each.folds else 0.0, each.config))
 
 
 def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -> str:

@@ -8,6 +8,7 @@ from analysis.answer.document import summary_rows
 from analysis.answer.score_basis import scored_on_scribbles, validated
 from analysis.answer.selection import Selection, how_to_complete
 from search.runs.run_tables import RunTables
+from search.terminal.answer_text import COLUMNS, certainty, set_sentence
 from trainable.objectives.metrics import is_of_volumes
 from trainable.printing import ABSENT, deviation, digits, plural
 
@@ -39,7 +40,12 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
             f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over "
             f"{'volumes' if is_of_volumes(metric) else 'images'})."
         )
-    yield _peers(tables, selection)
+    yield set_sentence(selection.assessment)
+    if left := unknown(tables, selection):
+        yield (
+            f"{plural(left, 'config')} {'has' if left == 1 else 'have'} no full-length score, and "
+            f"{'is' if left == 1 else 'are'} not part of this comparison."
+        )
     tested = [each for each in selection.comparisons if each.folds > 1]
     yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
@@ -48,10 +54,11 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
 
 
 def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
-    """The best configs, the winner first; ``expected`` is the shrunk mean over all folds with its interval."""
+    """The best configs, the winner first; ``expected`` is the shrunk mean on any folds with its interval."""
+    found = selection.assessment
     rows, incomplete = [], {each.config for each in selection.incomplete}
     for row in summary_rows(tables, selection)[:SHOWN]:
-        interval = "" if row["low"] is None else f"{digits(row['low'])} to {digits(row['high'])}"
+        standing = found.standings.get(row["config"])
         rows.append(
             {
                 "config": row["config"],
@@ -59,9 +66,7 @@ def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
                 "folds": row["folds"],
                 "mean": row["mean"],
                 "sd": row["sd"],
-                "expected": row["expected"],
-                "95 % interval": interval,
-                "chance": "" if row["best"] is None else f"{row['best']:.0%}",
+                **(dict.fromkeys(COLUMNS, "") if standing is None else certainty(standing)),
                 "missing": _missing(tables, row["config"]) if row["config"] in incomplete else "",
                 **tables.texts(row["config"]),
             }
@@ -76,20 +81,8 @@ def details(tables: RunTables, selection: Selection) -> Iterator[str]:
 
 
 def unknown(tables: RunTables, selection: Selection) -> int:
-    """How many configs have no score yet, without failed ones."""
-    return len(set(tables.configs["config"]) - set(selection.effects.table.index) - tables.failed())
-
-
-def _peers(tables: RunTables, selection: Selection) -> str:
-    if selection.effects.why_not:
-        return f"There is too little to compare it with: {selection.effects.why_not}."
-    others, left = len(selection.peers) - 1, unknown(tables, selection)
-    rest = f" There is no score yet for {plural(left, 'config')}." if left else ""
-    if not others:
-        return f"All other configs{' with a score' if left else ''} can be distinguished from it.{rest}"
-    best = "the best one of those with a score" if left else "the best one"
-    undecided = plural(others, "other config")
-    return f"{undecided} cannot be distinguished from it: the set contains {best} with a probability of 95 %.{rest}"
+    """How many configs have no full-length score, without failed ones."""
+    return len(set(tables.configs["config"]) - set(selection.assessment.ranking) - tables.failed())
 
 
 def _missing(tables: RunTables, config: str) -> str:

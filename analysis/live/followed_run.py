@@ -95,8 +95,8 @@ class FollowedRun:
         if table.complete(config):
             scores = table.scores(config)
             mean = math.fsum(scores) / len(scores)
-            if not self._best or mean > self._best[-1][1]:
-                self._best.append((table.spent, mean))
+            if not self._best or mean > table.shown(self._best[-1][1]):
+                self._best.append((table.spent, table.shown(mean)))
 
     def _taken(self, status: Status) -> Snapshot:
         leader = status.leader or {"id": "", "mean": None, "sd": None, "folds": 0}

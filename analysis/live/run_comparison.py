@@ -84,7 +84,7 @@ def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
         }
         for number, run in enumerate(shown)
     ]
-    best = max(shown, key=lambda run: run.best[-1][1])
+    best = (min if _minimize(shown) else max)(shown, key=lambda run: run.best[-1][1])
     metric = _settings(best)["metric"]
     layout = {
         "xaxis": axis(f"device-{unit} spent", rangemode="tozero"),
@@ -92,7 +92,7 @@ def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
         "showlegend": True,
     }
     caption = f"The mean over all folds of the best config that was complete by then. n = {plural(len(shown), 'run')}."
-    title = f"{best.name} reached the highest mean, {best.best[-1][1]:.4f}"
+    title = f"{best.name} reached the best mean, {best.best[-1][1]:.4f}"
     return Figure("progress", title, caption, traces, layout, 380)
 
 
@@ -100,18 +100,23 @@ def _costs(runs: Sequence[Snapshot]) -> Markup:
     shown = [run for run in runs if run.best]
     if not shown:
         return sentence("No config of these runs is complete yet.")
-    low, high = min(run.best[0][1] for run in shown), max(run.best[-1][1] for run in shown)
-    levels = sorted({float(f"{level:.4f}") for level in np.linspace(low, high, LEVELS)})
+    sign = -1 if _minimize(shown) else 1
+    low, high = min(sign * run.best[0][1] for run in shown), max(sign * run.best[-1][1] for run in shown)
+    levels = [sign * level for level in sorted({float(f"{level:.4f}") for level in np.linspace(low, high, LEVELS)})]
     rows = []
     for level in levels:
         reached = {
-            run.name: next((spent for spent, mean in run.best if round(mean, 4) >= level), None) for run in shown
+            run.name: next((spent for spent, mean in run.best if sign * round(mean, 4) >= sign * level), None) for run in shown
         }
         rows.append(
             {"score": f"{level:.4f}"}
             | {name: "not reached" if spent is None else duration(spent) for name, spent in reached.items()}
         )
-    return table(rows, "Device time until a config with this mean or a higher one was complete on all folds.")
+    return table(rows, "Device time until a config with this mean or a better one was complete on all folds.")
+
+
+def _minimize(runs: Sequence[Snapshot]) -> bool:
+    return all(_settings(run)["metric"]["goal"] == "minimize" for run in runs)
 
 
 def _spaces(runs: Sequence[Snapshot]) -> Markup:

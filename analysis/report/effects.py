@@ -69,18 +69,19 @@ def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] 
     n = ", ".join(f"{row.level}: {row.trials}" for row in rows.itertuples())
     layout = {
         "xaxis": axis(label(name), type="category"),
-        "yaxis": axis(f"{tables.metric}, difference<br>from the average", range=span, tickformat="+.3f"),
+        "yaxis": axis(f"{tables.score_label}, difference<br>from the average", range=span, tickformat="+.3f"),
     }
     caption = f"Main effect with 95 % interval, averaged over all other parameters. Fold trials at full length: {n}."
-    return Figure(f"effect-{name}", _better(name, rows), caption, [trace], layout, 300, half=True)
+    return Figure(f"effect-{name}", _better(name, rows, tables.minimize), caption, [trace], layout, 300, half=True)
 
 
-def _better(name: str, rows: pd.DataFrame) -> str:
-    best, worst = rows.iloc[int(rows["effect"].argmax())], rows.iloc[int(rows["effect"].argmin())]
-    apart = best["effect"] - worst["effect"]
-    if best["low"] <= worst["high"]:
+def _better(name: str, rows: pd.DataFrame, minimize: bool) -> str:
+    highest, lowest = rows.iloc[int(rows["effect"].argmax())], rows.iloc[int(rows["effect"].argmin())]
+    apart = highest["effect"] - lowest["effect"]
+    if highest["low"] <= lowest["high"]:
         return f"{name}: no clear difference between levels; the largest is {apart:.4f}"
-    return f"{name}: {best['level']} is best, {apart:.4f} above {worst['level']}"
+    best, worst, side = (lowest, highest, "below") if minimize else (highest, lowest, "above")
+    return f"{name}: {best['level']} is best, {apart:.4f} {side} {worst['level']}"
 
 
 def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
@@ -114,14 +115,16 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
         "texttemplate": "%{text}",
         "hoverinfo": "skip",
         "colorscale": SCALE,
+        "reversescale": tables.minimize,
         "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".3f"},
         "xgap": 3,
         "ygap": 3,
     }
-    best = by_pair.index[int(np.nanargmax(by_pair["mean"]))]
-    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {by_pair['mean'].max():.4f}"
+    at = int((np.nanargmin if tables.minimize else np.nanargmax)(by_pair["mean"]))
+    best = by_pair.index[at]
+    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {by_pair['mean'].iloc[at]:.4f}"
     caption = (
-        f"{tables.metric} at the average of the other parameters; each cell shows the mean and n, the fold trials at "
+        f"{tables.score_label} at the average of the other parameters; each cell shows the mean and n, the fold trials at "
         "full length. Cells with few of them rely on forecasts of paused ones."
     )
     layout = {

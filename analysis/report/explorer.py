@@ -51,7 +51,7 @@ def _example(tables: RunTables) -> str:
 
 
 def _parallel(tables: RunTables, selection: Selection) -> Markup:
-    scored = len(selection.effects.table)
+    scored = len(selection.assessment.standings)
     title = "Every config at once: drag along an axis to filter"
     caption = (
         "Each line is a config, from the values of its parameters to its expected score at the right: orange the "
@@ -69,8 +69,8 @@ def _table(tables: RunTables) -> Markup:
     title = f"{plural(done, 'fold trial')} of {grid:,} ran to full length"
     caption = (
         "Folds show their score at full length, a stronger colour is better, or their progress (▸ running, ‖ paused, "
-        "× failed). mean ± sd: folds at full length only; expected: the estimated mean over all folds, shrunk, with "
-        "its 95 % interval. Click on a heading to sort, on a config for its folds, reasons and images; tick boxes to "
+        "× failed). mean ± sd: folds at full length only; expected: the estimated mean on any folds, shrunk, with "
+        "its 95 % interval; a forecast for a config that was paused before it had a full-length score. Click on a heading to sort, on a config for its folds, reasons and images; tick boxes to "
         f"compare. n: {counted}, {grid - len(tables.trials):,} not started. summary.csv holds all configs."
     )
     return Markup(TABLE.format(title=escape(title), caption=escape(caption)))
@@ -92,7 +92,7 @@ def _curves(tables: RunTables) -> Figure:
     caption += f"n = {plural(began, 'fold trial')}."
     if began > MOST:
         caption += f" At most {MOST} of those that the filter leaves are drawn, the winner's and the set's first."
-    layout = {"xaxis": axis("training steps", rangemode="tozero"), "yaxis": axis(f"{tables.metric} of the fold")}
+    layout = {"xaxis": axis("training steps", rangemode="tozero"), "yaxis": axis(f"{tables.score_label} of the fold")}
     return Figure("curves", title, caption, (), layout, 440)
 
 

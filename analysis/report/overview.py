@@ -30,8 +30,7 @@ def overview(tables: RunTables, selection: Selection) -> Section:
 
 def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     """Expected score and interval by rank, with the winner and its set highlighted."""
-    known = selection.effects.table.join(tables.configs.set_index("config")[tables.parameters])
-    known = known.dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
+    known = selection.standings(forecasts=False).join(tables.configs.set_index("config")[tables.parameters])
     if len(known) < 2:
         return None
     shown = known.head(MOST).assign(rank=range(1, min(MOST, len(known)) + 1))
@@ -47,14 +46,14 @@ def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
     drawn = ""
     if winner is not None and selection.winner is not None and winner in known.index:
-        drawn = f", shrunk, the winner's from {selection.winner.mean:.4f} to {known.score[winner]:.4f}"
+        drawn = f", the winner's from {digits(selection.winner.mean)} to {digits(known.expected[winner])}"
     caption = (
-        f"Expected mean over all folds with 95 % interval, from the additive model of configs and folds{drawn}. "
+        f"Expected mean on any folds of the same data with 95 % interval, shrunk{drawn}. "
         f"{n}{cut}."
     )
     layout = {
         "xaxis": axis("rank", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
-        "yaxis": axis(f"expected {tables.metric}, mean over {tables.folds} folds"),
+        "yaxis": axis(f"expected {tables.score_label}, mean over {tables.folds} folds"),
     }
     return Figure("configs", _finding(tables, selection, len(known)), caption, traces, layout, 400)
 
@@ -79,8 +78,8 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
     layout = {
         "xaxis": axis("fold", range=[-0.5, len(winner.folds) - 0.5], **whole_numbers(len(winner.folds))),
         "yaxis": axis(
-            f"{tables.metric} of the fold",
-            range=[max(0.0, min(winner.folds) - room), min(1.0, max(winner.folds) + room)],
+            f"{tables.score_label} of the fold",
+            range=[min(winner.folds) - room, max(winner.folds) + room],
         ),
     }
     caption = f"The winner's score on each fold. n = {plural(len(winner.folds), 'fold trial')} at full length."
@@ -91,7 +90,7 @@ def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
     if selection.winner is None:
         return f"No winner yet: estimated scores of {plural(configs, 'config')}"
     others = len(selection.peers) - 1
-    if selection.effects.why_not:
+    if selection.assessment.why_not:
         return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
     scored = " with a score" if unknown(tables, selection) else ""
     others_text = (
@@ -108,12 +107,12 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
         "mode": "markers",
         "name": name,
         "x": rows["rank"].tolist(),
-        "y": rows["score"].tolist(),
+        "y": rows["expected"].tolist(),
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": (rows["high"] - rows["score"]).tolist(),
-            "arrayminus": (rows["score"] - rows["low"]).tolist(),
+            "array": (rows["high"] - rows["expected"]).tolist(),
+            "arrayminus": (rows["expected"] - rows["low"]).tolist(),
             "color": colour,
             "thickness": 1.5,
             "width": 0,
@@ -126,7 +125,7 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
         "customdata": rows.index.tolist(),
         "text": [
             f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
-            f"{row['score']:.4f}, {int(row['folds'])} full folds"
+            f"{row['expected']:.4f}, {int(row['folds'])} full folds"
             for config, row in zip(rows.index, rows.to_dict("records"), strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",
@@ -141,10 +140,10 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
         if corrected is not None:
             interval = f"95 % {digits(corrected.low)} to {digits(corrected.high)}"
             yield _fact(digits(corrected.estimate), "corrected for the selection", interval)
-        scored = len(selection.effects.table)
+        scored = len(selection.assessment.ranking)
         more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
-        if not selection.effects.why_not:
-            yield _fact(str(len(selection.peers)), "in the set that contains the best one", more)
+        if not selection.assessment.why_not:
+            yield _fact(str(len(selection.peers)), "cannot be distinguished, the winner included", more)
     else:
         yield _fact("–", "no winner yet", f"{plural(len(tables.configs), 'config')}, none complete")
     seen = estimate_cost(tables.status)

@@ -34,8 +34,8 @@ def ranges(tables: RunTables, selection: Selection) -> Section | None:
 
 
 def _scored(tables: RunTables, selection: Selection) -> pd.DataFrame:
-    scores = selection.effects.table[["score", "folds"]]
-    return scores.join(tables.configs.set_index("config")[tables.parameters]).dropna(subset=["score"])
+    scores = selection.standings()[["expected", "folds"]].rename(columns={"expected": "score"})
+    return scores.join(tables.configs.set_index("config")[tables.parameters])
 
 
 def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, parameter: Range) -> Figure:
@@ -61,11 +61,12 @@ def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, paramet
     }
     title = f"{name}: {plural(len(rows), 'config')}, too few to say where it is best ({FEWEST} are needed)"
     if len(rows) >= FEWEST:
-        top = rows.nlargest(len(rows) // 5, "score")[name].astype(float)
+        fifth = len(rows) // 5
+        top = (rows.nsmallest if tables.minimize else rows.nlargest)(fifth, "score")[name].astype(float)
         title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
     caption = "Expected mean of each config; orange is the winner, blue cannot be distinguished from it. "
     caption += f"n = {plural(len(rows), 'config')}."
-    layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.metric}, expected")}
+    layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.score_label}, expected")}
     return Figure(f"slice-{name}", title, caption, [trace], layout, 300, half=True)
 
 
@@ -74,13 +75,14 @@ def _contour(tables: RunTables, known: pd.DataFrame, one: Range, other: Range) -
     x, y = rows[one.name].to_numpy(float), rows[other.name].to_numpy(float)
     grid = [_unscale(np.linspace(0, 1, GRID), p) for p in (one, other)]
     surface = _surface(np.c_[_unit(x, one), _unit(y, other)], rows["score"].to_numpy(float))
-    best = np.unravel_index(int(np.nanargmax(surface)), surface.shape)
+    best = np.unravel_index(int((np.nanargmin if tables.minimize else np.nanargmax)(surface)), surface.shape)
     contour = {
         "type": "contour",
         "x": grid[0],
         "y": grid[1],
         "z": surface,
         "colorscale": SCALE,
+        "reversescale": tables.minimize,
         "line": {"width": 0.5, "color": LINE},
         "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".3f"},
         "hovertemplate": "%{x:.3g}, %{y:.3g}: %{z:.4f}<extra></extra>",
@@ -94,9 +96,9 @@ def _contour(tables: RunTables, known: pd.DataFrame, one: Range, other: Range) -
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    title = f"{one.name} x {other.name}: highest near {grid[0][best[1]]:.2g} and {grid[1][best[0]]:.2g}"
+    title = f"{one.name} x {other.name}: best near {grid[0][best[1]]:.2g} and {grid[1][best[0]]:.2g}"
     caption = (
-        f"Expected {tables.metric}, smoothed with a Gaussian of {WIDTH:.0%} of each range; dots are "
+        f"Expected {tables.score_label}, smoothed with a Gaussian of {WIDTH:.0%} of each range; dots are "
         f"configs, regions far from them are empty. n = {plural(len(rows), 'config')}."
     )
     layout = {"xaxis": _scale(one), "yaxis": _scale(other)}

@@ -50,8 +50,11 @@ class PairedTest:
         return f"{statement} with probability {probability}, on {self.folds} folds (p = {digits(self.p)})"
 
 
-def paired_test(full: pd.DataFrame, config: str, other: str, rope: float = ROPE) -> PairedTest:
-    """``full`` holds full-length scores, configs x folds, with a column for every fold of the run.
+def paired_test(
+    full: pd.DataFrame, config: str, other: str, rope: float = ROPE, minimize: bool = False
+) -> PairedTest:
+    """``full`` holds full-length scores, configs x folds, with a column for every fold of the run; ``minimize`` if
+    lower ones are better.
 
     With k folds the ratio of test to training images is 1 / (k - 1), which equals rho / (1 - rho) for the correlation
     rho = 1 / k of Corani and Benavoli: both tests use the same t distribution.
@@ -66,7 +69,9 @@ def paired_test(full: pd.DataFrame, config: str, other: str, rope: float = ROPE)
     scale = max(scale, np.finfo(float).eps)  # equal differences have no variance
     t = mean / scale
     reach = scale * float(stdtrit(count - 1, 0.5 + LEVEL / 2))
-    left, within = (float(stdtr(count - 1, (edge - mean) / scale)) for edge in (-rope, rope))
+    lower, within = (float(stdtr(count - 1, (edge - mean) / scale)) for edge in (-rope, rope))
+    higher = float(stdtr(count - 1, (mean - rope) / scale))
+    left, right = (higher, lower) if minimize else (lower, higher)
     return PairedTest(
         config,
         other,
@@ -77,6 +82,6 @@ def paired_test(full: pd.DataFrame, config: str, other: str, rope: float = ROPE)
         t,
         2 * float(stdtr(count - 1, -abs(t))),
         left,
-        within - left,
-        float(stdtr(count - 1, (mean - rope) / scale)),
+        within - lower,
+        right,
     )

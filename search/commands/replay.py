@@ -16,7 +16,7 @@ from trainable.printing import Format, plural, print_csv, print_json, print_tabl
 if TYPE_CHECKING:
     from search.replay.comparison import Source
 
-_UNITS = {"cost": "cost, share of the grid", "wall": "wall, s or cost"}
+_TIMES = {("s",): "s", ("cost",): "in units of cost", ("cost", "s"): "s and units of cost, mixed"}
 
 
 def replay(
@@ -49,8 +49,8 @@ def replay(
 
     A table has the columns config, fold, step, score and seconds (cumulative within a fold trial; or cost, in any
     unit); further columns are parameters of the config. Scores may have any scale. Of a run that was pruned, only the
-    configs with all folds are replayed. Cost is the share of the full grid's GPU-seconds; regret is in units of the
-    score; wall is in seconds, or in units of cost.
+    configs with all folds are replayed. Of a run, the goal of its space holds without --minimize. Cost is the share of
+    the full grid's time; regret is in units of the score; wall is in seconds, or in units of cost.
 
     Example: python -m search replay quickstart
     """
@@ -75,8 +75,16 @@ def replay(
     elif format is Format.csv:
         print_csv(rows)
     else:
-        rows = [{_UNITS.get(name, name): value for name, value in row.items()} for row in rows]
+        units = {"cost": "cost, share of the grid", "wall": f"wall, {_unit(tables or [], root)}"}
+        rows = [{units.get(name, name): value for name, value in row.items()} for row in rows]
         print_table(rows, f"{plural(len(found[names[0]]), 'replay')} with {plural(workers, 'worker')}")
+
+
+def _unit(tables: list[str], root: str) -> str:
+    """What wall time is in; generated worlds have seconds."""
+    from search.replay.curve_tables import find_tables, unit_of_time
+
+    return _TIMES[tuple(sorted({unit_of_time(path) for path in find_tables(tables, root)} or {"s"}))]
 
 
 def _sources(tables: list[str], worlds: str | None, count: int, seed: int, root: str, minimize: bool) -> list[Source]:

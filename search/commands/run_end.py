@@ -80,7 +80,7 @@ def document(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int
     """What the hook is told."""
     table, winner = policy.score_table, policy.answer().winner
     code = exit_code(policy, outcome) if code is None else code
-    scores = [] if winner is None else table.scores(winner)
+    scores = [] if winner is None else [table.shown(score) for score in table.scores(winner)]
     return {
         "run": run.name,
         "address": run.address,

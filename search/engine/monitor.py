@@ -78,7 +78,7 @@ def fold_readings(score_table: ScoreTable, cell: Cell) -> Iterator[Reading]:
     labels = {"config": cell[0], "fold": str(cell[1])}
     curve = {step: score for step, score in score_table.curve(*cell).items() if math.isfinite(score)}
     if curve:
-        yield "score", curve[max(curve)], labels
+        yield "score", score_table.shown(curve[max(curve)]), labels
     yield "step", max(curve, default=0), labels
     yield "gpu_seconds", score_table.gpu_seconds(*cell), labels
     yield "state", state_of(score_table, cell), labels
@@ -94,7 +94,7 @@ def run_readings(score_table: ScoreTable) -> Iterator[Reading]:
         if len(scores := score_table.scores(config)) == score_table.folds
     ]
     if any(map(math.isfinite, means)):
-        yield "run_best_mean", max(filter(math.isfinite, means)), {}
+        yield "run_best_mean", score_table.shown(max(filter(math.isfinite, means))), {}
     counts: Counter[int] = Counter()
     seconds = dict.fromkeys(STATES, 0.0)
     for cell in begun(score_table):

@@ -77,6 +77,7 @@ def rehearse(
         for number, (recipe, seed) in enumerate(worlds):
             progress(number, len(worlds))
             policy = policy_of(scaled_space)
+            policy.score_table.minimize = False  # higher scores of generated worlds are better
             for entry in entries.values():
                 policy.add(entry.entrant)
             curves = Curves(entries, _scores(recipe, list(entries.values()), scaled_space.settings.folds, seed))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from search.messages import Answer, Continue, Entrant, Finished, Job, Record, Report, Stop, Verdict, Wait
-from search.race.answer import rank_by_full_scores
+from search.race.answer import Assessment, assess
 from search.race.score_table import ScoreTable
 
 
@@ -46,9 +46,13 @@ class Policy(ABC):
         job = self.choose()
         yield from () if job is None else (job,)
 
+    def assess(self) -> Assessment:
+        """What is known of all configs: every view and report quotes this."""
+        return assess(self.score_table, self.rungs)
+
     def ranking(self) -> tuple[str, ...]:
-        """The configs that can be compared so far, the best expected mean over all folds first."""
-        return rank_by_full_scores(self.score_table)
+        """The configs that can be compared so far, the best expected mean first."""
+        return self.assess().ranking
 
     def add(self, entrant: Entrant) -> None:
         self.score_table.add(entrant)

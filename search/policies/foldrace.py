@@ -11,7 +11,7 @@ import numpy as np
 from search.messages import Answer, Entrant, Job, Report
 from search.policies.contract import Policy
 from search.policies.job_queue import JobQueue
-from search.race.answer import find_winner, ranked_names
+from search.race.answer import best_complete
 from search.race.race_state import RaceState, Rules, compute_race
 from search.race.score_matrix import ScoreMatrix
 from trainable.errors import UserError
@@ -107,14 +107,7 @@ class FoldRace(Policy):
         return state.pause_reason(row) if row < len(state) else None
 
     def answer(self) -> Answer:
-        if not self.score_table.entrants:
-            return Answer(None, ())
-        return find_winner(self._matrix)
-
-    def ranking(self) -> tuple[str, ...]:
-        state = self._state()
-        rows = np.flatnonzero(state.standings.candidates & state.table.known.any(1))
-        return ranked_names(self._matrix, rows, state.standings.mean)
+        return best_complete(self.score_table)
 
     def _count_update(self) -> None:
         self._updates += 1

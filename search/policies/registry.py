@@ -37,4 +37,7 @@ def policy_of(space: Space) -> Policy:
     settings = space.settings.scheduler.model_dump(exclude_none=True)
     hours = space.settings.budget.gpu_hours
     build = scheduler(settings.pop("name"), **settings)
-    return build([], space.settings.folds, budget=None if hours is None else hours * 3600)
+    policy = build([], space.settings.folds, budget=None if hours is None else hours * 3600)
+    policy.score_table.minimize = space.settings.metric.goal == "minimize"
+    policy.score_table.usual = {name: space.trainable.default(name) for name in space.parameters}
+    return policy

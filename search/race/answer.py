@@ -1,55 +1,180 @@
-"""The winner, and the configs that it cannot be distinguished from."""
+"""What is known of the configs: the winner, its peers, expected means and chances. All views and reports quote these.
+
+There is one posterior, the mixed model of all full-length scores, and two questions. The chance to win on these folds is
+what the race prunes by: the scores of these folds are certain once they are known. The chance to be better on any folds
+of the same data decides who is a peer of the winner. Expected means are about any folds, too. They also count forecasts
+of the folds that were paused at a rung, without which those that went on would look better than they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.messages import Answer
-from search.race.mixed_model import Array
+from search.race.forecast import forecast_all
+from search.race.mixed_model import Table, fit
 from search.race.prior import relative_prior
-from search.race.score_matrix import ScoreMatrix
+from search.race.score_matrix import matrix_of
 from search.race.score_table import ScoreTable
-from search.race.standings import compare
+from search.race.standings import CAUTION, Means, best_of, expected_means
 
 PEER_CHANCE = 0.05  # configs that are better than the winner with at least this chance are its peers
+WIDTH = 1.96  # standard deviations on either side, of a 95 % interval
+TIED = 1e-9  # of their size: means closer than this are the same number
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A config: its full-length folds, its expected mean over any folds of the same data with a 95 % interval, its
+    chance to win on these folds and its chance to be better than the winner on any folds.
+
+    Scores are in the direction of the metric. The leader and the winner, which the others are compared with, have no
+    chance of their own, which is NaN. A config that was paused before it had a full-length score has a forecast only.
+    """
+
+    config: str
+    folds: int
+    expected: float
+    low: float
+    high: float
+    chance_these_folds: float
+    chance_any_folds: float
+
+    @property
+    def forecast(self) -> bool:
+        return self.folds == 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two configs on any folds, with a 95 % interval; ``chance`` is the probability that the first is better."""
+
+    mean: float
+    low: float
+    high: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """``standings`` begins with the best expected mean and ends with the forecasts; ``tied`` are other configs with the
+    winner's mean. ``noise`` and ``spread`` are the standard deviations of a fold trial and between configs. Without
+    enough scores there are no chances, and ``why_not`` gives the reason.
+    """
+
+    winner: str | None
+    tied: tuple[str, ...]
+    peers: tuple[str, ...]
+    standings: Mapping[str, Standing]
+    noise: float
+    spread: float
+    why_not: str
+    rows: Mapping[str, int]
+    means: Means | None
+    sign: float
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """The configs that have a full-length score, the best expected mean first."""
+        return tuple(each.config for each in self.standings.values() if not each.forecast)
+
+    @property
+    def exceptions(self) -> tuple[str, ...]:
+        """Configs outside the set whose expected mean is above that of a peer, which is known less exactly."""
+        ranking, peers = self.ranking, set(self.peers)
+        last = max((place for place, config in enumerate(ranking) if config in peers), default=0)
+        return tuple(config for config in ranking[:last] if config not in peers)
+
+    def difference(self, config: str, other: str) -> Difference | None:
+        """None if they cannot be compared."""
+        if self.means is None or self.why_not or not {config, other} <= set(self.ranking):
+            return None
+        row, place = self.rows[config], self.rows[other]
+        apart = self.means.mean[row] - self.means.mean[place]
+        reach = WIDTH * float(self.means.sd_apart(place)[row])
+        mean = self.sign * float(apart)
+        return Difference(mean, mean - reach, mean + reach, float(self.means.chance(place)[row]))
 
 
 def best_complete(score_table: ScoreTable) -> Answer:
-    """The answer by full-length scores alone; only a complete config can win."""
-    return find_winner(_matrix(score_table))
+    """The answer by full-length scores; only a complete config can win."""
+    found = assess(score_table)
+    return Answer(found.winner, found.peers)
 
 
-def rank_by_full_scores(score_table: ScoreTable) -> tuple[str, ...]:
-    """Every config with a full-length score, the best expected mean over all folds first."""
-    matrix = _matrix(score_table)
-    table = matrix.full_table(with_design=False)
-    scored = matrix.alive & table.known.any(1)
+def best_first(score_table: ScoreTable, among: Collection[str] | None = None) -> tuple[str, ...]:
+    """The complete configs with the best mean, of all or of those given. There are several if means are equal: the
+    cheaper one comes first, then the one with fewer unusual values, then the earlier one.
+    """
+    configs = [name for name in score_table.entrants if score_table.complete(name) and (among is None or name in among)]
+    means = {name: math.fsum(score_table.scores(name)) / score_table.folds for name in configs}
+    best = max(means.values(), default=0.0)
+    tied = (name for name in configs if math.isclose(means[name], best, rel_tol=TIED))
+    return tuple(sorted(tied, key=lambda name: (_cost(score_table, name), _unusual(score_table, name))))
+
+
+def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment:
+    """``rungs`` are those of the scheduler, whose scores lead to the forecasts."""
+    matrix, sign = matrix_of(score_table, rungs), -1.0 if score_table.minimize else 1.0
+    table, prior = matrix.full_table(), relative_prior(matrix)
+    tied, scored, why_not = best_first(score_table), table.known.any(1), _why_not(table)
+    winner = tied[0] if tied else None
     if not scored.any():
-        return ()
-    return ranked_names(matrix, np.flatnonzero(scored), compare(table, relative_prior(matrix), scored).mean)
+        return Assessment(None, (), (), {}, math.nan, math.nan, why_not, matrix.row, None, sign)
+    model = fit(table, prior, CAUTION)
+    here, anywhere = (expected_means(table, model, prior, on_any_folds) for on_any_folds in (False, True))
+    chances = np.full((2, len(matrix.names)), np.nan)
+    if not why_not:
+        first = table.known[:, 0]
+        leader = best_of(here, first if first.any() else scored)
+        chances[0, scored] = here.chance(leader)[scored]
+        chances[0, leader] = np.nan
+        if winner is not None:
+            chances[1, scored] = anywhere.chance(matrix.row[winner])[scored]
+            chances[1, matrix.row[winner]] = np.nan
+    expected, listed = anywhere, scored
+    if rungs and not why_not and table.known[:, 0].any():
+        forecasts = forecast_all(matrix, prior)
+        expected = expected_means(forecasts, fit(forecasts, prior, CAUTION), prior, on_any_folds=True)
+        listed = forecasts.known.any(1) & matrix.alive
+    order = np.lexsort((-expected.mean, ~scored))
+    reach = WIDTH * expected.sd * (np.nan if why_not else 1.0)
+    standings = {}
+    for row in order[listed[order]]:
+        mean, folds = sign * float(expected.mean[row]), int(table.known[row].sum())
+        ends = mean - float(reach[row]), mean + float(reach[row])
+        standings[matrix.names[row]] = Standing(matrix.names[row], folds, mean, *ends, *map(float, chances[:, row]))
+    likely = [each.config for each in standings.values() if why_not or each.chance_any_folds >= PEER_CHANCE]
+    peers = () if winner is None else (winner, *(config for config in likely if config != winner))
+    spread = model.variances.rest + model.variances.effect * float(table.design.sum(1).mean())
+    noise = model.variances.noise
+    return Assessment(
+        winner, tied[1:], peers, standings, noise**0.5, spread**0.5, why_not, matrix.row, anywhere, sign
+    )
 
 
-def ranked_names(matrix: ScoreMatrix, rows: NDArray[np.intp], mean: Array) -> tuple[str, ...]:
-    return tuple(matrix.names[row] for row in rows[np.argsort(-mean[rows], kind="stable")])
+def _why_not(table: Table) -> str:
+    """Why chances cannot be estimated; empty if they can."""
+    scored = int(table.known.any(1).sum())
+    if scored == 0:
+        return "no config has a score at full length"
+    if scored == 1:
+        return "only one config has a score at full length"
+    if table.known.sum() <= table.known.any(0).sum():
+        return "no two configs have a score on the same fold, so they cannot be compared"
+    return ""
 
 
-def _matrix(score_table: ScoreTable) -> ScoreMatrix:
-    matrix = ScoreMatrix(score_table, ())
-    for entrant in score_table.entrants.values():
-        matrix.add(entrant)
-        for fold in range(score_table.folds):
-            score = score_table.full(entrant.config, fold)
-            matrix.full[-1, fold] = np.nan if score is None else score
-    return matrix
+def _cost(score_table: ScoreTable, config: str) -> float:
+    """GPU-seconds of its folds, rounded to two significant digits, because clocks are not more exact."""
+    spent = sum(score_table.gpu_seconds(config, fold) for fold in range(score_table.folds))
+    return float(f"{spent:.1e}")
 
 
-def find_winner(matrix: ScoreMatrix) -> Answer:
-    table, prior = matrix.full_table(with_design=False), relative_prior(matrix)
-    complete = table.known.all(1) & matrix.alive
-    if not complete.any():
-        return Answer(None, ())
-    winner = compare(table, prior, complete).leader
-    only_winner = np.arange(len(matrix.names)) == winner
-    standings = compare(table, prior, only_winner, on_any_folds=True)
-    peers = np.flatnonzero(matrix.alive & table.known.any(1) & (standings.chance >= PEER_CHANCE))
-    ranked = sorted(peers, key=lambda row: (row != winner, -standings.mean[row]))
-    return Answer(matrix.names[winner], tuple(matrix.names[row] for row in ranked))
+def _unusual(score_table: ScoreTable, config: str) -> int:
+    values = score_table.entrants[config].parameters
+    return sum(values.get(name) != usual for name, usual in score_table.usual.items())

@@ -71,7 +71,7 @@ class RaceState:
         gap = self.standings.mean[self.standings.leader] - self.standings.mean[row]
         return (
             f"paused: expected {gap:.3g} behind the leader on {folds},"
-            f" chance to win {100 * self.standings.chance[row]:.1f} %"
+            f" chance to win on these folds {100 * self.standings.chance[row]:.1f} %"
             f" ({100 * self.risk:.1f} % for all paused configs together)"
         )
 

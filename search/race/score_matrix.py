@@ -53,7 +53,7 @@ class ScoreMatrix:
             self._scores[:, row] = np.nan
         for index, step in enumerate(steps):
             if report.step == step and not changed:
-                self._scores[index, row, report.fold] = report.score
+                self._scores[index, row, report.fold] = self.score_table.score(report.config, report.fold, step)
         for index, step in enumerate(steps[:-1]):
             if report.fold == 0 and report.step <= step and np.isfinite(self._scores[index, row, 0]):
                 self._shapes[index, row] = self._shape(report.config, step)
@@ -127,3 +127,17 @@ class ScoreMatrix:
             return (0.0, 0.0)
         late_mean = sum(late) / len(late)
         return (curve[rung] - late_mean, late_mean - sum(early) / len(early))
+
+
+def matrix_of(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> ScoreMatrix:
+    """The score matrix of everything in a score table."""
+    matrix = ScoreMatrix(score_table, rungs)
+    for entrant in score_table.entrants.values():
+        matrix.add(entrant)
+    for row, config in enumerate(matrix.names):
+        for fold in range(score_table.folds):
+            curve = score_table.curve(config, fold)
+            for step in matrix.steps[row] if curve else ():
+                if step in curve:
+                    matrix.update(Report(config, fold, step, curve[step], 0.0))
+    return matrix

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from search.messages import Entrant, Job, Report
 from trainable.errors import UserError
@@ -14,7 +14,9 @@ CONFIG_ID = re.compile(r"[A-Za-z0-9][\w-]*")  # also the name of the config's fo
 class ScoreTable:
     """Configs in the order of arrival, the curve of every fold trial, and the outstanding jobs.
 
-    Neither the order of the reports nor their repetition makes a difference.
+    Neither the order of the reports nor their repetition makes a difference. Higher scores are better here: those of a
+    metric to ``minimize`` are negated when they are recorded, and ``shown`` undoes it for people. ``usual`` has the
+    defaults of parameters; of equal configs, the one with fewer other values is preferred.
     """
 
     def __init__(self, folds: int, budget: float | None = None) -> None:
@@ -24,6 +26,8 @@ class ScoreTable:
             raise UserError(f"budget = {budget}: must be GPU-seconds, 0 or more")
         self.folds = folds
         self.budget = budget
+        self.minimize = False
+        self.usual: Mapping[str, object] = {}
         self.entrants: dict[str, Entrant] = {}
         self.outstanding: dict[Cell, Job] = {}
         self.failed: dict[str, Cell] = {}
@@ -50,7 +54,7 @@ class ScoreTable:
             curve = self._curves[cell] = {}
         elif report.step in curve:
             return False
-        curve[report.step] = report.score
+        curve[report.step] = self.shown(report.score)
         before, now = self._microseconds.get(cell, 0), round(report.seconds * 1e6)
         if now > before:
             self._microseconds[cell] = now
@@ -64,6 +68,10 @@ class ScoreTable:
     def spend(self, gpu_seconds: float) -> None:
         """Count GPU-seconds that belong to no report, such as those of pre-training."""
         self._spent += round(gpu_seconds * 1e6)
+
+    def shown(self, score: float) -> float:
+        """A score in the direction of the metric, and back."""
+        return -score if self.minimize else score
 
     def score(self, config: str, fold: int, step: int) -> float | None:
         curve = self._curves.get((config, fold))

@@ -6,9 +6,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.race.mixed_model import Array, Prior, Table, fit
+from search.race.mixed_model import Array, Fit, Prior, Table, fit
 
 CAUTION = 0.0
+CERTAIN = 1e-9  # of the noise: differences are never known better than this
+
+
+@dataclass(frozen=True)
+class Means:
+    """The expected mean of each config over all folds, and what makes up its variance.
+
+    ``combination`` is its derivative with respect to the effects that configs share, ``own`` the variance of the rest.
+    """
+
+    model: Fit
+    mean: Array
+    combination: Array
+    own: Array
+    least: float  # variance of a difference
+
+    @property
+    def sd(self) -> Array:
+        return np.sqrt(self.model.spread(self.combination) + self.own)
+
+    def sd_apart(self, other: int) -> Array:
+        """The standard deviation of each config's difference to this one."""
+        variance = self.model.spread(self.combination - self.combination[other]) + self.own + self.own[other]
+        return np.sqrt(np.maximum(variance, self.least))
+
+    def chance(self, other: int) -> Array:
+        """The chance of each config to be better than this one, whose own is 1."""
+        chance = _normal_cdf((self.mean - self.mean[other]) / self.sd_apart(other))
+        chance[other] = 1.0
+        return chance
 
 
 @dataclass(frozen=True)
@@ -24,12 +54,22 @@ class Standings:
     chance: Array
 
 
-def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_folds: bool = False) -> Standings:
-    """Compare the means over these folds, as the full grid would: known scores are certain.
+def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_]) -> Standings:
+    """Compare the means over these folds, as the full grid would: known scores are certain."""
+    means = expected_means(table, fit(table, prior, CAUTION), prior)
+    leader = best_of(means, candidates)
+    return Standings(leader, candidates, means.mean, means.chance(leader))
+
+
+def best_of(means: Means, candidates: NDArray[np.bool_]) -> int:
+    return int(np.argmax(np.where(candidates, means.mean, -np.inf)))
+
+
+def expected_means(table: Table, model: Fit, prior: Prior, on_any_folds: bool = False) -> Means:
+    """The means over these folds, of which known scores are certain.
 
     With ``on_any_folds``, known scores are only evidence of which config is better on other folds of the same data.
     """
-    model = fit(table, prior, CAUTION)
     noise = model.noise
     trust = np.where(table.known & (not on_any_folds), noise[:, None] / (noise[:, None] + table.extra), 0.0)
     folds = trust.shape[1]
@@ -38,15 +78,11 @@ def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_], on_any_fo
     rows = np.concatenate([(1.0 - trust) / folds, unknown[:, None] * table.design], axis=1)
     known_part = (trust * np.where(table.known, table.scores, 0.0)) @ ones / folds
     mean = known_part + rows @ model.shared + unknown * model.rest
-    leader = int(np.argmax(np.where(candidates, mean, -np.inf)))
     rows += unknown[:, None] * model.loading
     own = unknown**2 * model.rest_variance
     if not on_any_folds:
         own = own + unknown * noise / folds
-    variance = model.spread(rows - rows[leader]) + own + own[leader]
-    chance = _normal_cdf((mean - mean[leader]) / np.sqrt(np.maximum(variance, 1e-9 * prior.variances.noise)))
-    chance[leader] = 1.0
-    return Standings(leader, candidates, mean, chance)
+    return Means(model, mean, rows, own, CERTAIN * prior.variances.noise)
 
 
 def _normal_cdf(values: Array) -> Array:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from search.replay.recorded_study import COLUMNS, RecordedStudy, study_from_table
 from search.replay.run_curves import curve_table
@@ -45,9 +46,20 @@ def find_tables(paths: Sequence[str | Path], root: str = "runs") -> list[Path]:
     return found
 
 
+def unit_of_time(path: Path) -> str:
+    """What the time of a readable table is in: seconds, or units of its column ``cost``."""
+    if is_run(path):
+        return "s"
+    names = list(pd.read_csv(path, nrows=0)) if path.suffix == ".csv" else pq.read_schema(path).names
+    return "s" if "seconds" in names or "cost" not in names else "cost"
+
+
 def read_table(path: Path, minimize: bool = False) -> RecordedStudy:
-    """``minimize`` is for tables whose lower scores are better. A column ``cost``, in any unit, replaces seconds."""
+    """``minimize`` is for tables whose lower scores are better, which a run's own space says. A column ``cost``, in any
+    unit, replaces seconds.
+    """
     frame = _read(path)
+    minimize = minimize or (is_run(path) and Run(path).space().settings.metric.goal == "minimize")
     if "seconds" not in frame.columns and "cost" in frame.columns:
         frame = frame.rename(columns={"cost": "seconds"})
     if missing := [name for name in COLUMNS if name not in frame.columns]:

@@ -16,6 +16,7 @@ from typing import Any
 from search.race.score_table import Cell
 from search.runs.fold_states import STATES, fold_states
 from search.runs.journal import Line
+from search.runs.study import earlier_rules
 
 PARTS = (*STATES, "pretraining", "under_way", "lost", "overhead")
 
@@ -59,6 +60,7 @@ class Ledger:
     workers: int
     cut: int
     unknown: int
+    earlier_rules: str  # says that some pauses go by the rules of an earlier version, if they do
 
     @property
     def busy(self) -> int:
@@ -175,7 +177,7 @@ class _LedgerReader:
         accounts = {cell: trial.close() for cell, trial in self.trials.items()}
         for cell, account in accounts.items():
             account.state = states[cell].state
-        return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown)
+        return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown, earlier_rules(lines))
 
     def _apply(self, kind: str, fields: Mapping[str, Any], at: int) -> None:
         if kind not in ("job", "report", "fault", "stop", "lost", "held", "pretraining", "retrained"):

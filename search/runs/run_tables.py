@@ -55,6 +55,16 @@ class RunTables:
         return self.space.settings.metric.name
 
     @property
+    def minimize(self) -> bool:
+        """Whether lower scores are better."""
+        return self.status.score_table.minimize
+
+    @property
+    def score_label(self) -> str:
+        """The metric on an axis."""
+        return f"{self.metric} (lower is better)" if self.minimize else self.metric
+
+    @property
     def parameters(self) -> list[str]:
         """The parameters that vary, in the order of the space."""
         return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
@@ -196,7 +206,7 @@ def _trials(status: Status) -> pd.DataFrame:
                 "step": trial.step,
                 "of": status.score_table.entrants[config].horizon,
                 "score": trial.score,
-                "full": math.nan if full is None else full,
+                "full": math.nan if full is None else status.score_table.shown(full),
                 "seconds": trial.gpu_seconds,
                 "reason": status.reason(config, fold),
                 "faults": trial.faults,

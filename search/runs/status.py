@@ -10,6 +10,7 @@ from typing import Any
 
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
+from search.race.answer import Assessment
 from search.race.score_table import Cell
 from search.runs.fold_states import FoldStates
 from search.runs.journal import Line
@@ -34,9 +35,11 @@ class Status:
         self.unchecked = 0  # records of older versions, which have no checksum
         self._began = self._last = math.nan  # times of the latest driver
         self._before = 0.0  # seconds that earlier drivers ran
+        self._assessment: Assessment | None = None  # a cache, cleared by every line
 
     def note(self, line: Line) -> None:
         replay_lines(self.policy, [line])
+        self._assessment = None
         self.trials.note(line)
         self.unchecked += not line.checked
         if line.kind == "begin":
@@ -82,18 +85,23 @@ class Status:
         return sum(trial.state == state for trial in self.trials.values())
 
     @property
+    def assessment(self) -> Assessment:
+        """What is known of all configs."""
+        if self._assessment is None:
+            self._assessment = self.policy.assess()
+        return self._assessment
+
+    @property
     def ranking(self) -> tuple[str, ...]:
-        return self.policy.ranking() if self.score_table.entrants else ()
+        return self.assessment.ranking
 
     @property
     def leader(self) -> dict[str, Any] | None:
         """The best complete config, or before there is one, the best config that can be compared."""
-        ranking = self.ranking
-        complete = (config for config in ranking if self.score_table.complete(config))
-        config = next(complete, ranking[0] if ranking else None)
+        config = self.assessment.winner or next(iter(self.ranking), None)
         if config is None:
             return None
-        scores = self.score_table.scores(config)
+        scores = [self.score_table.shown(score) for score in self.score_table.scores(config)]
         return {
             "id": config,
             "folds": len(scores),

@@ -157,6 +157,11 @@ def replay_lines(policy: Policy, lines: Iterable[Line]) -> None:
             raise UserError(f"journal, line {line.number}: does not fit the records before it ({error})") from None
 
 
+def earlier_rules(lines: Iterable[Line]) -> str:
+    """What to say of a journal with decisions by the rules of an earlier version; empty if it has none."""
+    return EARLIER_RULES if any(line.kind == "begin" and _decided_earlier(line.fields) for line in lines) else ""
+
+
 def verdicts(policy: Policy, lines: Iterable[Line]) -> list[tuple[int, Verdict, Verdict]]:
     """Judge every report again, and return (line number, recorded verdict, new verdict) where they differ.
 
@@ -219,12 +224,16 @@ def _spend(policy: Policy, fields: Any) -> None:
     policy.score_table.spend(fields["seconds"] * fields.get("gpus", 1.0))
 
 
+def _decided_earlier(fields: Any) -> bool:
+    return "recovered" not in fields and fields.get("rules", 1) < RULES  # a rebuilt journal has no decisions
+
+
 def _ignore(policy: Policy, fields: Any) -> None:
     """Ignore records that have no effect on policies."""
 
 
 def _begin(policy: Policy, fields: Any) -> None:
-    if "recovered" not in fields and fields.get("rules", 1) < RULES:  # a rebuilt journal has no decisions
+    if _decided_earlier(fields):
         policy.earlier_rules = EARLIER_RULES
     for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)

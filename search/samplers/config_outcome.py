@@ -9,12 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from search.messages import Report
 from search.policies.contract import Policy
 from search.race.forecast import forecast_all
 from search.race.mixed_model import Prior
 from search.race.prior import relative_prior
-from search.race.score_matrix import ScoreMatrix
+from search.race.score_matrix import matrix_of
 from search.race.score_table import ScoreTable
 from search.race.standings import compare
 
@@ -37,7 +36,7 @@ def outcome_of(policy: Policy, config: str) -> ConfigOutcome:
     if config in table.failed:
         return ConfigOutcome("failed", f"a score of fold {table.failed[config][1]} is not a number", values)
     if table.complete(config):
-        return ConfigOutcome("complete", "", values, math.fsum(table.scores(config)) / table.folds)
+        return ConfigOutcome("complete", "", values, table.shown(math.fsum(table.scores(config)) / table.folds))
     reason = policy.why(config) if values else None
     return ConfigOutcome("pruned" if reason else "running", reason or "", values)
 
@@ -49,13 +48,13 @@ def values_by_step(table: ScoreTable, config: str) -> dict[int, float]:
     """
     steps, curve = table.entrants[config].steps, table.curve(config, 0)
     shown = steps[:: -math.ceil(len(steps) / CURVE_POINTS)][::-1]
-    values = {step: curve[step] for step in shown if math.isfinite(curve.get(step, math.nan))}
+    values = {step: table.shown(curve[step]) for step in shown if math.isfinite(curve.get(step, math.nan))}
     full: list[float] = []
     for fold in range(table.folds):
         score = table.full(config, fold)
         if score is None or not math.isfinite(score):
             break
-        full.append(score)
+        full.append(table.shown(score))
         values[(fold + 1) * steps[-1]] = math.fsum(full) / len(full)
     return values
 
@@ -68,14 +67,7 @@ def estimated_scores(policy: Policy) -> dict[str, float]:
     estimate, so that it is not proposed again.
     """
     table = policy.score_table
-    matrix = ScoreMatrix(table, policy.rungs)
-    for entrant in table.entrants.values():
-        matrix.add(entrant)
-    for row, config in enumerate(matrix.names):
-        for fold in range(table.folds):
-            for step in matrix.steps[row]:
-                if (score := table.score(config, fold, step)) is not None:
-                    matrix.update(Report(config, fold, step, score, 0.0))
+    matrix = matrix_of(table, policy.rungs)
     usual = relative_prior(matrix).variances
     prior = Prior(replace(usual, noise=NOISE * usual.noise))
     forecasts = forecast_all(matrix, prior, gain_spread=0.0)

@@ -105,7 +105,8 @@ class StoredStudy:
         self.paused_until, self.failing = 0.0, False
         self.storage = RDBStorage(url)
         try:
-            self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
+            goal = StudyDirection.MINIMIZE if policy.score_table.minimize else StudyDirection.MAXIMIZE
+            self.study = self.storage.create_new_study([goal], name)
         except DuplicatedStudyError:
             self.study = self.storage.get_study_id_from_name(name)
         for trial in self.storage.get_all_trials(self.study, deepcopy=False):

@@ -94,7 +94,8 @@ def _reached(trials: dict[int, FoldState]) -> int:
 
 def _row(status: Status, config: str, rank: int | None, state: str, trials: dict[int, FoldState]) -> ConfigRow:
     horizon = status.score_table.entrants[config].horizon
-    scores = [score for score in status.score_table.scores(config) if math.isfinite(score)]
+    table = status.score_table
+    scores = [table.shown(score) for score in table.scores(config) if math.isfinite(score)]
     cells = tuple(
         Cell(trials[fold].state, trials[fold].step / horizon) if fold in trials else Cell("waiting")
         for fold in range(status.score_table.folds)

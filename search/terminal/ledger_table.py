@@ -30,6 +30,7 @@ def document(found: Ledger) -> dict[str, Any]:
         "unseen": found.unseen / 1e6,
         "wall": found.wall / 1e6,
         "workers": found.workers,
+        "earlier_rules": bool(found.earlier_rules),
         "cut_off": {"jobs": found.cut, "seconds_at_most": found.unknown / 1e6},
         "trials": rows(found),
     }
@@ -80,4 +81,4 @@ def summary(found: Ledger) -> str:
     if found.cut:
         text += f"; {plural(found.cut, 'job')} ended with the driver, counted up to its last record"
         text += f" (at most {found.unknown / 1e6:.0f} s are missing)" if found.unknown else ""
-    return text
+    return f"{text}; {found.earlier_rules}" if found.earlier_rules else text

@@ -6,6 +6,8 @@ from typing import Any
 from search.runs.fold_states import STATES
 from search.runs.run_folder import Run
 from search.runs.status import Status, status_of
+from search.terminal.answer_text import document as standing_document
+from search.terminal.answer_text import set_sentence
 from trainable.printing import digits, plural
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
@@ -14,6 +16,7 @@ COUNTS = ("run", "state", "configs", *STATES, "gpu_seconds", "leader")
 
 def document(status: Status) -> dict[str, Any]:
     """The JSON document of ``status``."""
+    standings = status.assessment.standings.values()
     return {
         "state": status.state,
         "configs": len(status.score_table.entrants),
@@ -24,7 +27,8 @@ def document(status: Status) -> dict[str, Any]:
         "pretraining": {"encoders": status.encoders, "gpu_seconds": status.pretraining_seconds},
         "earlier_rules": bool(status.policy.earlier_rules),
         "leader": status.leader,
-        "peers": list(status.policy.answer().peers) if status.leader else [],
+        "peers": list(status.assessment.peers),
+        "standings": [{"config": each.config, "folds": each.folds, **standing_document(each)} for each in standings],
     }
 
 
@@ -35,6 +39,8 @@ def summary(status: Status) -> str:
     best = "" if leader is None else f", leader {leader['id']}"
     if leader is not None and leader["mean"] is not None:
         best += f" with {digits(leader['mean'])} on {plural(leader['folds'], 'fold')}"
+    if status.assessment.winner is not None:
+        best += f". {set_sentence(status.assessment).removesuffix('.')}"
     if status.policy.earlier_rules:
         best += f"; {status.policy.earlier_rules}"
     configs = plural(len(status.score_table.entrants), "config")

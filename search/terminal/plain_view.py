@@ -9,9 +9,11 @@ from typing import Any
 
 from search.engine.listeners import Outcome, write_stderr
 from search.policies.contract import Policy
+from search.race.answer import Assessment
 from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.status import device_of
+from search.terminal.answer_text import certainty, set_sentence
 from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import device_time, digits, plural, print_table, say, value_text
@@ -75,7 +77,7 @@ def exit_code(policy: Policy, outcome: Outcome) -> int:
 
 def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequence[str]) -> int:
     """Print the outcome of a launch and the next command; returns the exit code."""
-    score_table, answer = policy.score_table, policy.answer()
+    score_table, found = policy.score_table, policy.assess()
     spent = device_time(score_table.spent, device_of(run.lines()))
     configs = plural(len(score_table.entrants), "config")
     say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {configs} failed")
@@ -83,12 +85,11 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
         hours = score_table.budget / 3600 if score_table.exhausted and score_table.budget else None
         print_resume_command(arguments, outcome.override if hours is None else f"budget.gpu_hours={2 * hours:g}")
         return exit_code(policy, outcome)
-    if answer.winner is None:
+    if found.winner is None:
         say("no config is complete, so there is no winner")
     else:
-        print_table([_row(policy, config, config == answer.winner) for config in answer.peers])
-        peers = plural(len(answer.peers) - 1, "other config") if len(answer.peers) > 1 else "no other config"
-        say(f"The winner is {answer.winner}; {peers} cannot be distinguished from it.")
+        print_table([_row(policy, found, config) for config in found.peers])
+        say(f"The winner is {found.winner}. {set_sentence(found)}")
     if policy.earlier_rules:
         say(f"{run.address}: {policy.earlier_rules}")
     say(f"Next: python -m analysis report {run.address}")
@@ -104,7 +105,7 @@ def print_finished(run: Run, policy: Policy, outcome: Outcome, config: str, argu
         return INTERRUPTED
     if config in policy.score_table.failed:
         return FAILED
-    print_table([_row(policy, config, config == policy.answer().winner)])
+    print_table([_row(policy, policy.assess(), config)])
     say(f"Next: python -m analysis ensemble {run.address} --config {config}")
     return 0
 
@@ -129,11 +130,14 @@ def _without_assignment(words: list[str], key: str) -> list[str]:
     return kept
 
 
-def _row(policy: Policy, config: str, wins: bool) -> dict[str, Any]:
-    scores = policy.score_table.scores(config)
+def _row(policy: Policy, found: Assessment, config: str) -> dict[str, Any]:
+    table = policy.score_table
+    scores = [table.shown(score) for score in table.scores(config)]
     mean = sum(scores) / len(scores) if scores else None
-    parameters = {name: value_text(value) for name, value in policy.score_table.entrants[config].parameters.items()}
-    return {"config": config, "": "winner" if wins else "", "folds": len(scores), "mean": mean, **parameters}
+    parameters = {name: value_text(value) for name, value in table.entrants[config].parameters.items()}
+    known = certainty(found.standings[config]) if config in found.standings else {}
+    place = "winner" if config == found.winner else ""
+    return {"config": config, "": place, "folds": len(scores), "mean": mean, **known, **parameters}
 
 
 def _reported(fields: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from spaces.yaml_file.problems import PASSWORD
 from spaces.yaml_file.rules import one_of, rule_of
 from trainable.config import Plugin, extended, plugins_of, recorded
 from trainable.errors import UserError
-from trainable.objectives.metrics import METRICS, OF_VOLUMES, may_be_metric
+from trainable.objectives.metrics import METRICS
 
 SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 PARAMETER_KEYS = ("parameters", "forbid")  # read separately, because their rules come from the trainable
@@ -37,13 +37,6 @@ def _one_of_names(names: Collection[str], kind: str) -> AfterValidator:
         return name
 
     return AfterValidator(check)
-
-
-def _metric(name: str) -> str:
-    """Which classes there are is known only from the data; a launch looks there."""
-    if not may_be_metric(name):
-        raise ValueError(one_of(name, [*METRICS, OF_VOLUMES], "metric"))
-    return name
 
 
 def _seconds(value: Any) -> Any:
@@ -103,12 +96,16 @@ AMOUNT: dict[str, Any] = {"allowed": "auto, a fraction such as 0.25, or a whole 
 
 
 class Metric(Section):
-    name: Annotated[str, AfterValidator(_metric)] = Field(
+    name: str = Field(
         default="miou",
+        pattern=r"^\w[\w.-]*$",
         description="score that configs are compared by",
         json_schema_extra={"allowed": f"{', '.join(METRICS)}; of more classes also iou_CLASS, dice_CLASS, dice_volume"},
     )
-    goal: Literal["maximize"] = Field(default="maximize", description="higher is better for every metric")
+    goal: Literal["maximize", "minimize"] = Field(
+        default="maximize",
+        description="whether higher or lower scores are better; minimize is for trainables with scores of their own",
+    )
 
 
 class Reference(Section):
@@ -122,7 +119,7 @@ class Reference(Section):
         description="the configs that the figures are compared with, all by default; the best of them is shown",
         json_schema_extra={"allowed": "{NAME: value or list, ...}"},
     )
-    scores: dict[Annotated[str, AfterValidator(_metric)], Annotated[float, Field(ge=0, le=1)]] = Field(
+    scores: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         min_length=1, description="the figures", json_schema_extra={"allowed": "{METRIC: number from 0 to 1, ...}"}
     )
     note: str = Field(

@@ -28,6 +28,7 @@ class Trainable:
     scored: str = "at the working size by the last weights"  # what the score of a fold is
     results: tuple[str, ...] = ()  # the files that every finished fold has, the one that models are made of first
     weights: tuple[str, ...] = ()  # the files that can be dropped once nobody needs to resume or to predict
+    own_scores: bool = False  # whether it reports scores of any name and scale, not a metric of masks
 
     @property
     def open_ended(self) -> bool:
@@ -85,7 +86,9 @@ TRAINABLES = {
         scored="at the images' own sizes",
         results=("scores.json", "images.parquet", "results.jsonl"),
     ),
-    "scripted": Trainable(ScriptedConfig, needs_data=False, results=("last.json",), weights=("last.json",)),
+    "scripted": Trainable(
+        ScriptedConfig, needs_data=False, results=("last.json",), weights=("last.json",), own_scores=True
+    ),
 }
 PLUGGABLE = "fold"  # the kind that plugins add to
 

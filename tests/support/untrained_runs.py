@@ -52,6 +52,7 @@ parameters:
 sampler: {{name: random, count: 24, seed: 1}}
 scheduler: {scheduler}
 """
+LOWER_IS_BETTER = GRID.replace("data: data/nowhere", "trainable: scripted\nmetric: {{name: loss, goal: minimize}}")
 START = 1_800_000_000.0
 
 
@@ -85,6 +86,7 @@ def write_run(folder, text, *, scheduler="foldrace", folds=5, steps=(3000, 6000,
 
 def _records(space, points, steps, fails):
     policy, rng, at = policy_of(space), random.Random(0), START
+    sign = -1 if space.settings.metric.goal == "minimize" else 1
     yield {"at": at, "kind": "begin", "host": "node1", "pid": 7}
     quality_of = {point.id: quality(point.values, rng) for point in points}
     for point in points:
@@ -100,7 +102,7 @@ def _records(space, points, steps, fails):
                 continue
             at, reached[cell] = at + 0.3 * (step - reached.get(cell, 0)), step
             score = (quality_of[job.config] + 0.01 * (job.fold - 2) + noise) * (1 - math.exp(-5 * step / steps[-1]))
-            score = math.nan if job.config in failing else score + rng.gauss(0, 0.0005)
+            score = math.nan if job.config in failing else sign * (score + rng.gauss(0, 0.0005))
             verdict = policy.report(Report(*cell, step, score, 0.3 * step))
             stop = {"stop": verdict.reason} if isinstance(verdict, Stop) else {}
             report = {"config": job.config, "fold": job.fold, "step": step, "score": score, "seconds": 0.3 * step}

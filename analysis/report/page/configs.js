@@ -10,7 +10,8 @@ function drawTable() {
     return x === y ? a.order - b.order : x === null ? 1 : y === null ? -1 : x < y ? -sign : sign;
   });
   const sort = column => {
-    state.up = state.sort === column.name ? !state.up : !["number", "fold"].includes(column.kind);
+    const scored = column.kind === "fold" || ["mean", "expected"].includes(column.name);  // the best first
+    state.up = state.sort === column.name ? !state.up : scored ? run.minimize : column.kind !== "number";
     state.sort = column.name;
     drawTable();
   };
@@ -83,8 +84,8 @@ function openConfig(id) {
   if (!config) return;
   state.open = id;
   const of = name => columns.find(each => each.name === name).text(config), begun = config.trials.filter(trial => trial.curve);
-  const facts = [["expected", of("expected")], ["mean", `${of("mean")} on ${config.folds} of ${run.folds} folds`], ["chance", of("chance")],
-    ["time", of("time")], ["missing", config.missing], ...run.parameters.map(axis => [axis.name, of(axis.name)])].filter(([, value]) => value);
+  const facts = [["expected", of("expected")], ["mean", `${of("mean")} on ${config.folds} of ${run.folds} folds`], ["wins these folds", of("wins these folds")],
+    ["better on any folds", of("better on any folds")], ["time", of("time")], ["missing", config.missing], ...run.parameters.map(axis => [axis.name, of(axis.name)])].filter(([, value]) => value);
   sheet.replaceChildren(tag("header", {}, tag("h2", {}, id), tag("span", { class: `place ${config.place}` }, config.place),
     tag("button", { onclick: () => choose(id) }, state.chosen.includes(id) ? "do not compare" : "compare"),
     tag("button", { onclick: () => sheet.close() }, "close")),

@@ -42,13 +42,16 @@ function load() {
     { name: "config", title: "the best first", at: c => c.order, text: c => c.id, kind: "id" },
     { name: "mean", title: "± sd, of the folds at full length", at: c => c.mean, kind: "number",
       text: c => number(c.mean) + (c.sd === null ? "" : ` ± ${c.sd.toFixed(4)}`) },
-    { name: "expected", title: "the estimated mean over all folds, shrunk, with its 95 % interval", at: c => c.expected, kind: "number",
-      text: c => number(c.expected) + (c.low === null ? "" : ` (${number(c.low)} to ${number(c.high)})`) },
-    { name: "chance", title: "of being the best", at: c => c.best, text: c => c.best === null ? "–" : `${Math.round(100 * c.best)} %`, kind: "number" },
+    { name: "expected", title: "the estimated mean on any folds of the same data, shrunk, with its 95 % interval", at: c => c.expected, kind: "number",
+      text: c => number(c.expected) + (c.low === null ? "" : ` (${number(c.low)} to ${number(c.high)}${c.folds ? "" : ", forecast"})`) },
+    { name: "wins these folds", title: "the chance to win on the folds of this run, by which the scheduler decides",
+      at: c => c.chance_these_folds, text: c => percent(c.chance_these_folds), kind: "number" },
+    { name: "better on any folds", title: "the chance to be better than the winner on any folds of the same data: at least 5 % in the set",
+      at: c => c.chance_any_folds, text: c => percent(c.chance_any_folds), kind: "number" },
     ...run.parameters.map((axis, i) => ({ name: axis.name, at: c => c.values[i], text: c => valueText(axis, c.values[i]),
       amount: c => axis.levels ? Number(axis.levels[c.values[i]]) : c.values[i] })),
     ...folds.map(fold => ({ name: `fold ${fold}`, fold, at: c => c.trials[fold]?.full ?? null, kind: "fold", text: c => foldText(c.trials[fold]),
-      style: trial => trial?.full == null ? "" : `--share:${high > low ? 12 + 60 * (trial.full - low) / (high - low) : 72}%` })),
+      style: trial => trial?.full == null ? "" : `--share:${high > low ? 12 + 60 * (run.minimize ? high - trial.full : trial.full - low) / (high - low) : 72}%` })),
     { name: "time", title: "of all its folds", at: c => c.seconds, text: c => time(c.seconds), kind: "number" },
   ];
   const known = run.configs.map(c => c.expected).filter(each => each !== null), least = Math.min(...known), most = Math.max(...known);
@@ -57,6 +60,7 @@ function load() {
     unit: value => most > least ? (value - least) / (most - least) : 0.5 });
   for (const axis of axes) axis.at = run.configs.map(c => axis.value(c) === null ? LANE : axis.unit(axis.value(c)));
 }
+const percent = chance => chance === null ? "–" : `${(100 * chance).toFixed(1)} %`;  // as in the scheduler's reasons
 const foldText = trial => !trial ? "" : trial.full !== null ? number(trial.full)
   : trial.state === "failed" ? "× failed" : `${{ running: "▸", paused: "‖" }[trial.state] || ""} ${Math.floor(100 * trial.step / trial.of)} %`;
 function scale(axis) {

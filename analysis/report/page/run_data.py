@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.answer.document import summary_rows
+from analysis.answer.document import UNKNOWN, summary_rows
 from analysis.answer.selection import Selection
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 
 POINTS = 40  # of a curve
+SHOWN = ("folds", "mean", "sd", *UNKNOWN, "seconds")  # of a config
 SCORE_DIGITS = 5
 
 
@@ -34,7 +35,7 @@ def run_data(tables: RunTables, selection: Selection) -> dict[str, Any]:
             "place": row["place"] or ("failed" if row["config"] in failed else ""),
             "values": [place(values[name][number]) for name, (_, place) in zip(values, axes, strict=True)],
             "missing": missing.get(row["config"], ""),
-            **{key: row[key] for key in ("folds", "mean", "sd", "expected", "low", "high", "best", "seconds")},
+            **{key: row[key] for key in SHOWN},
         }
         for number, row in enumerate(rows)
     ]
@@ -43,6 +44,7 @@ def run_data(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "name": tables.run.name,
         "address": tables.run.address,
         "metric": tables.metric,
+        "minimize": tables.minimize,
         "folds": tables.folds,
         "parameters": [axis for axis, _ in axes],
         "configs": configs,
