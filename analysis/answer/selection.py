@@ -90,7 +90,15 @@ def select(tables: RunTables) -> Selection:
     if len(complete := tables.complete()) > 1:
         corrected, why = corrected_score(tables, complete, tables.metric)
     return Selection(
-        winner, assessment, expected, peers, comparisons, default, corrected, incomplete, (*notes, *([why] if why else []))
+        winner,
+        assessment,
+        expected,
+        peers,
+        comparisons,
+        default,
+        corrected,
+        incomplete,
+        (*notes, *([why] if why else [])),
     )
 
 

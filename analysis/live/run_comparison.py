@@ -106,7 +106,8 @@ def _costs(runs: Sequence[Snapshot]) -> Markup:
     rows = []
     for level in levels:
         reached = {
-            run.name: next((spent for spent, mean in run.best if sign * round(mean, 4) >= sign * level), None) for run in shown
+            run.name: next((spent for spent, mean in run.best if sign * round(mean, 4) >= sign * level), None)
+            for run in shown
         }
         rows.append(
             {"score": f"{level:.4f}"}

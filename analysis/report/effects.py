@@ -124,8 +124,8 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
     best = by_pair.index[at]
     title = f"{row} x {column}: best at {best[0]} with {best[1]}, {by_pair['mean'].iloc[at]:.4f}"
     caption = (
-        f"{tables.score_label} at the average of the other parameters; each cell shows the mean and n, the fold trials at "
-        "full length. Cells with few of them rely on forecasts of paused ones."
+        f"{tables.score_label} at the average of the other parameters; each cell shows the mean and n, the fold "
+        "trials at full length. Cells with few of them rely on forecasts of paused ones."
     )
     layout = {
         "xaxis": axis(label(column), type="category"),

@@ -70,7 +70,8 @@ def _table(tables: RunTables) -> Markup:
     caption = (
         "Folds show their score at full length, a stronger colour is better, or their progress (▸ running, ‖ paused, "
         "× failed). mean ± sd: folds at full length only; expected: the estimated mean on any folds, shrunk, with "
-        "its 95 % interval; a forecast for a config that was paused before it had a full-length score. Click on a heading to sort, on a config for its folds, reasons and images; tick boxes to "
+        "its 95 % interval, a forecast for a config that was paused before it had a full-length score. Click on a "
+        "heading to sort, on a config for its folds, reasons and images; tick boxes to "
         f"compare. n: {counted}, {grid - len(tables.trials):,} not started. summary.csv holds all configs."
     )
     return Markup(TABLE.format(title=escape(title), caption=escape(caption)))

@@ -47,10 +47,7 @@ def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     drawn = ""
     if winner is not None and selection.winner is not None and winner in known.index:
         drawn = f", the winner's from {digits(selection.winner.mean)} to {digits(known.expected[winner])}"
-    caption = (
-        f"Expected mean on any folds of the same data with 95 % interval, shrunk{drawn}. "
-        f"{n}{cut}."
-    )
+    caption = f"Expected mean on any folds of the same data with 95 % interval, shrunk{drawn}. {n}{cut}."
     layout = {
         "xaxis": axis("rank", range=[0.2, len(shown) + 0.8], **whole_numbers(len(shown))),
         "yaxis": axis(f"expected {tables.score_label}, mean over {tables.folds} folds"),
@@ -64,8 +61,9 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
     if winner is None:
         return None
     title = f"The winner scores {winner.mean:.4f}; there is too little to compare it with"
-    spread = max(winner.folds) - min(winner.folds)
-    room = max(0.05, spread / 4)  # so that small differences look small
+    low, high = min(winner.folds), max(winner.folds)
+    room = max(0.05, (high - low) / 4)  # so that small differences look small
+    ends = [low - room if low < 0 else max(0.0, low - room), high + room if high > 1 else min(1.0, high + room)]
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -77,10 +75,7 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
     }
     layout = {
         "xaxis": axis("fold", range=[-0.5, len(winner.folds) - 0.5], **whole_numbers(len(winner.folds))),
-        "yaxis": axis(
-            f"{tables.score_label} of the fold",
-            range=[min(winner.folds) - room, max(winner.folds) + room],
-        ),
+        "yaxis": axis(f"{tables.score_label} of the fold", range=ends),
     }
     caption = f"The winner's score on each fold. n = {plural(len(winner.folds), 'fold trial')} at full length."
     return Figure("winner-folds", title, caption, [trace], layout, 300)

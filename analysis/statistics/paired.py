@@ -50,9 +50,7 @@ class PairedTest:
         return f"{statement} with probability {probability}, on {self.folds} folds (p = {digits(self.p)})"
 
 
-def paired_test(
-    full: pd.DataFrame, config: str, other: str, rope: float = ROPE, minimize: bool = False
-) -> PairedTest:
+def paired_test(full: pd.DataFrame, config: str, other: str, rope: float = ROPE, minimize: bool = False) -> PairedTest:
     """``full`` holds full-length scores, configs x folds, with a column for every fold of the run; ``minimize`` if
     lower ones are better.
 

@@ -1,9 +1,9 @@
 """What is known of the configs: the winner, its peers, expected means and chances. All views and reports quote these.
 
-There is one posterior, the mixed model of all full-length scores, and two questions. The chance to win on these folds is
-what the race prunes by: the scores of these folds are certain once they are known. The chance to be better on any folds
-of the same data decides who is a peer of the winner. Expected means are about any folds, too. They also count forecasts
-of the folds that were paused at a rung, without which those that went on would look better than they are.
+There is one posterior, the mixed model of all full-length scores, and two questions. The chance to win on these folds
+is what the race prunes by: the scores of these folds are certain once they are known. The chance to be better on any
+folds of the same data decides who is a peer of the winner. Expected means are about any folds, too. They also count
+forecasts of folds that were paused at a rung, without which those that went on would look better than they are.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two configs on any folds, with a 95 % interval; ``chance`` is the probability that the first is better."""
+    """Between two configs on any folds, with a 95 % interval, and the chance that the first is better."""
 
     mean: float
     low: float
@@ -152,9 +152,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
     peers = () if winner is None else (winner, *(config for config in likely if config != winner))
     spread = model.variances.rest + model.variances.effect * float(table.design.sum(1).mean())
     noise = model.variances.noise
-    return Assessment(
-        winner, tied[1:], peers, standings, noise**0.5, spread**0.5, why_not, matrix.row, anywhere, sign
-    )
+    return Assessment(winner, tied[1:], peers, standings, noise**0.5, spread**0.5, why_not, matrix.row, anywhere, sign)
 
 
 def _why_not(table: Table) -> str:

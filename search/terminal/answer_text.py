@@ -1,4 +1,4 @@
-"""The winner, its set and every config's chances in words and rows, the same at the end of a launch and in the analysis."""
+"""The winner, its set and the chances of configs in words and rows, the same in all commands."""
 
 import math
 from typing import Any

@@ -157,11 +157,15 @@ def test_the_ledger_of_an_old_run_is_unchanged():
 
 
 @pytest.mark.parametrize("run", [FINISHED, FAULTY])
-def test_the_winner_of_an_old_run_and_its_certainty_are_unchanged(run):
-    texts = ("notes", "missing", "reason")
-    # One pause of the faulty run is none by the present rules, and only paused fold trials are forecast.
-    tolerance = 1e-2 if run == FAULTY else 1e-3
-    assert_contains(ask_json(analysis, "best", run), EXPECTED["best"][run], tolerance, but=texts)
+def test_the_winner_of_an_old_run_is_unchanged_and_its_set_is_that_of_the_present_posterior(run):
+    now, then = ask_json(analysis, "best", run), EXPECTED["best"][run]
+    posterior = ("set", "noise", "comparisons")  # the set now is that of the scheduler; each member is compared
+    assert_contains(now, then, 1e-9, but=(*posterior, "notes", "missing", "reason"))
+    assert [each["id"] for each in now["set"]] == ask_json(search, "status", run)["peers"]
+    assert now["set"][0]["id"] == then["set"][0]["id"] and now["earlier_rules"]
+    known = {each["other"]: each for each in then["comparisons"]}
+    for each in now["comparisons"]:
+        assert_contains(each, known.get(each["other"], {}))
 
 
 def test_the_replay_of_an_old_run_is_unchanged_but_for_what_the_present_rules_decide():

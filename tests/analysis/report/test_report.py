@@ -41,9 +41,10 @@ def test_the_numbers_on_the_page_are_those_of_the_run(pruned):
     winner = selection.winner
     assert f"{winner.mean:.4f}" in text and winner.config in text
     points = [point for trace in figures["configs"].traces for point in trace["y"]]
-    assert sorted(points) == sorted(selection.effects.table["score"])
+    expected = selection.standings(forecasts=False)["expected"]
+    assert points and sorted(points) == sorted(expected)
     (marked,) = [trace for trace in figures["configs"].traces if trace["name"] == "the winner"]
-    assert marked["y"] == [selection.effects.table["score"][winner.config]]
+    assert marked["y"] == [expected[winner.config]]
     drawn = data_of(text)
     full = [trial["full"] for trial in drawn["trials"] if trial["full"] is not None]
     assert full == pytest.approx(tables.trials["full"].dropna().tolist(), abs=1e-6)
@@ -137,7 +138,8 @@ def test_a_stopped_run_makes_no_claims_about_configs_without_scores(tmp_path):
     values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
     run, _ = scored_run(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
     _, _, text, figures = made(run)
-    assert "All other configs with a score can be distinguished from it. There is no score yet for 1 config." in text
+    assert "All other configs that have a full-length score can be distinguished from it" in text
+    assert "1 config has no full-length score, and is not part of this comparison." in text
     assert "of 4 configs with a score" in text
     assert figures["configs"].title.endswith("all others with a score can be distinguished from it")
     assert figures["configs"].layout["xaxis"]["dtick"] == 1

@@ -126,7 +126,7 @@ def test_the_page_shows_the_numbers_that_plotly_draws(browser, report):
     path, _, selection = report
     page, _, _ = opened(browser, path, 1400, "light")
     drawn = page.evaluate("document.querySelector('[data-figure=configs]').data.flatMap(trace => trace.y)")
-    assert sorted(drawn) == pytest.approx(sorted(selection.effects.table["score"]), abs=1e-6)
+    assert sorted(drawn) == pytest.approx(sorted(selection.standings(forecasts=False)["expected"]), abs=1e-6)
     page.close()
 
 

@@ -1,7 +1,6 @@
 """Forecasts of paused fold trials, and the additive model that effects of parameters are estimated by."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from simulated_runs import additive, frames
 

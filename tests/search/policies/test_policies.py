@@ -132,7 +132,10 @@ def test_foldrace_finds_the_best_for_a_fraction_of_the_cost_and_gives_reasons_fo
     assert policy.answer().winner == "c00"
     assert all(verdict.reason for _, verdict in finished)
     reason = policy.why("c20")
-    assert reason.startswith("paused: expected 0.01") and "behind the leader on fold 0, chance to win on these folds 0.0 %" in reason
+    assert (
+        reason.startswith("paused: expected 0.01")
+        and "behind the leader on fold 0, chance to win on these folds 0.0 %" in reason
+    )
 
 
 def test_foldrace_pauses_later_folds_at_the_rung_only():

@@ -117,7 +117,7 @@ def test_too_few_scores_are_reported_with_the_reason(values, why_not):
 def test_a_config_that_was_paused_before_the_end_has_a_forecast_and_no_chance():
     rng = np.random.default_rng(1)
     values = (0.8 + rng.normal(0, 0.01, (12, 1)) + np.zeros((12, 3))).tolist()
-    table = score_table(values[:10] + [[(0.75,), NAN, NAN], [(0.70,), NAN, NAN]])
+    table = score_table([*values[:10], [(0.75,), NAN, NAN], [(0.70,), NAN, NAN]])
     for number in range(10):
         table.record(Report(f"c{number:02d}", 0, 5, values[number][0] - 0.05, 0.5))
     found = assess(table, (0.5,))
