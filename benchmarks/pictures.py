@@ -59,7 +59,7 @@ def report(name: str, root: str) -> None:
 
 
 def race(table: Path) -> None:
-    """What the fold race trains of a grid, and the curves at the rung."""
+    """What the fold race trains of a grid, and the curves with its rungs."""
     study = read_table(table)
     policy = FoldRace(study.entrants, study.folds)
     usage = simulate(policy, study.curves, WORKERS)
@@ -82,7 +82,9 @@ def cells(study: RecordedStudy, policy: FoldRace, cost: str) -> go.Figure:
         z=trained,
         x=list(range(1, len(ranked) + 1)),
         y=[f"fold {fold}" for fold in range(study.folds)],
-        colorscale=[[0, GREY], [0.499, GREY], [0.5, AMBER], [0.75, AMBER], [0.999, GREEN], [1, GREEN]],
+        colorscale=[[0, GREY], [0.001, GREY], [0.002, AMBER], [0.999, AMBER], [0.9999, GREEN], [1, GREEN]],
+        zmin=0,
+        zmax=1,
         xgap=1,
         ygap=2,
         showscale=False,
@@ -90,18 +92,18 @@ def cells(study: RecordedStudy, policy: FoldRace, cost: str) -> go.Figure:
     chart = go.Figure(heatmap)
     chart.update_layout(title=title, yaxis={"autorange": "reversed"})
     chart.update_xaxes(title=f"{len(ranked)} configurations, by their mean over all folds, best first")
-    for name, colour in (("complete fold", GREEN), ("paused at the rung", AMBER), ("not started", GREY)):
+    for name, colour in (("complete fold", GREEN), ("paused at a rung", AMBER), ("not started", GREY)):
         chart.add_scatter(x=[None], y=[None], mode="markers", name=name, marker={"color": colour, "symbol": "square"})
     return chart
 
 
 def rung(study: RecordedStudy, policy: FoldRace) -> go.Figure:
-    """The curves of the first fold: paused at the rung, continued, and the winner."""
+    """The curves of the first fold: paused at a rung, complete, and the winner."""
     chart, winner = go.Figure(), policy.answer().winner
-    groups: dict[str, list[str]] = {"paused at the rung": [], "continued": [], "the winner": []}
+    groups: dict[str, list[str]] = {"paused at a rung": [], "complete": [], "the winner": []}
     for entrant in study.entrants:
         complete = policy.score_table.full(entrant.config, 0) is not None
-        group = "the winner" if entrant.config == winner else "continued" if complete else "paused at the rung"
+        group = "the winner" if entrant.config == winner else "complete" if complete else "paused at a rung"
         groups[group].append(entrant.config)
     for (name, configs), colour, width in zip(groups.items(), (AMBER, GREEN, BLUE), (1, 1, 3), strict=True):
         for number, config in enumerate(configs):
@@ -114,14 +116,14 @@ def rung(study: RecordedStudy, policy: FoldRace) -> go.Figure:
                 name=f"{name} ({len(configs)})" if len(configs) > 1 else name,
                 showlegend=number == 0,
             )
-    step = study.entrants[0].step_at(policy.rungs[0])
-    chart.add_vline(
-        x=step,
-        line={"dash": "dot", "color": "#6b7280"},
-        annotation={"text": f"the rung, step {step}", "yanchor": "bottom"},
-        annotation_position="bottom right",
-    )
-    chart.update_layout(title="Fold 0 of every configuration: the rung at half of the horizon")
+    for share in policy.rungs:
+        chart.add_vline(
+            x=study.entrants[0].step_at(share),
+            line={"dash": "dot", "color": "#6b7280"},
+            annotation={"text": f"{share:.1%}", "yanchor": "bottom"},
+            annotation_position="bottom left",
+        )
+    chart.update_layout(title="Fold 0 of every configuration, and the rungs at which the worst pause")
     chart.update_xaxes(title="step")
     chart.update_yaxes(title="mIoU")
     return chart

@@ -55,7 +55,8 @@ class RayAsha(Policy):
         if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
             return None
         cutoff = self._cutoff(step)
-        return None if own >= cutoff else f"stopped: {own:.4f} at step {step}, below the cutoff of {cutoff:.4f}"
+        score, limit = map(self.score_table.shown, (own, cutoff))
+        return None if own >= cutoff else f"stopped: {score:.4f} at step {step}, worse than the cutoff of {limit:.4f}"
 
     def _cutoff(self, step: int) -> float:
         if step not in self._cutoffs:

@@ -59,7 +59,7 @@ def read_table(path: Path, minimize: bool = False) -> RecordedStudy:
     unit, replaces seconds.
     """
     frame = _read(path)
-    minimize = minimize or (is_run(path) and Run(path).space().settings.metric.goal == "minimize")
+    minimize = minimize or (is_run(path) and Run(path).minimizes)
     if "seconds" not in frame.columns and "cost" in frame.columns:
         frame = frame.rename(columns={"cost": "seconds"})
     if missing := [name for name in COLUMNS if name not in frame.columns]:

@@ -123,6 +123,12 @@ class Run:
             raise UserError(f"{path}: {PLUGINS}: must have the hash of each plugin, as a launch writes it")
         return make_space(tree, str(path))
 
+    @property
+    def minimizes(self) -> bool:
+        """Whether lower scores are better, read without executing the plugins of the space."""
+        metric = read_checked(self.folder / SPACE).get("metric")
+        return isinstance(metric, Mapping) and metric.get("goal") == "minimize"
+
     def environment(self) -> dict[str, Any]:
         """The facts that were recorded at the launch."""
         return read_checked(self.folder / ENVIRONMENT)

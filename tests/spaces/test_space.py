@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from spaces.load import load_space, make_space
 from spaces.schema.parameters import Choice, Range
 from spaces.shipped import shipped_spaces
+from spaces.summary import summary
 from spaces.yaml_file.problems import Forbidden
 from trainable.config import make_config
 from trainable.errors import UserError
@@ -225,6 +226,15 @@ def test_the_scripted_trainable_accepts_undeclared_parameters(load):
     point = space.resolve({"speed": "fast", "crash": 0.5})
     assert point.config.model_dump()["crash"] == 0.5 and point.config.report_steps(12)
     assert space.resolve({"speed": 1}).id != point.id
+
+
+def test_a_trainable_with_scores_of_its_own_names_its_metric_and_its_goal(load):
+    space = load(
+        "name: a\ntrainable: scripted\nmetric: {name: val.loss, goal: minimize}\nparameters: {speed: {values: [1, 2]}}\n"
+        "references: [{source: A text, scores: {val.loss: 12.5}}]\n"
+    )
+    assert (space.settings.metric.name, space.settings.metric.goal) == ("val.loss", "minimize")
+    assert ("metric", "val.loss, minimize") in summary(space) and make_space(space.canonical()) == space
 
 
 @pytest.mark.parametrize("name", shipped_spaces())

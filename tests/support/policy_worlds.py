@@ -9,10 +9,14 @@ from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Wait
 
 @dataclass
 class World:
-    """Random configs and workers; scores depend only on (config, fold, step), and a share ``broken`` of them is NaN."""
+    """Random configs and workers; scores depend only on (config, fold, step), and a share ``broken`` of them is NaN.
+
+    In a ``mirrored`` world lower scores are better.
+    """
 
     seed: int
     broken: float = 0.0
+    mirrored: bool = False
     shift: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -29,6 +33,7 @@ class World:
         rng = random.Random(f"{self.seed} {config} {fold} {step}")
         level = random.Random(f"{self.seed} {config}").gauss(0.8, 0.01)
         score = level + rng.gauss(0, 0.01) + self.shift.get((fold, step), 0.0)
+        score = -score if self.mirrored else score
         return Report(config, fold, step, math.nan if rng.random() < self.broken else score, 2.5 * step)
 
 

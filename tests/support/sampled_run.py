@@ -41,7 +41,8 @@ class Run:
     def report(self, config, fold, step):
         values = self.policy.score_table.entrants[config].parameters
         noise = random.Random(f"{config} {fold}").gauss(0, 0.002)
-        return Report(config, fold, step, self.score(values) + noise + 0.02 * fold - 0.3 / step, 2.0 * step)
+        score = self.score(values) + noise + 0.02 * fold - 0.3 / step
+        return Report(config, fold, step, self.policy.score_table.shown(score), 2.0 * step)
 
     def drive(self, records=math.inf, jobs=math.inf):
         """Start or resume the run until its end, or die before a given record is written."""

@@ -54,6 +54,20 @@ def test_it_ends_despite_lost_workers_and_nan_scores(name, seed):
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_lower_scores_of_a_metric_to_minimize_lead_to_the_same_jobs_and_the_same_answer(name, seed):
+    logs, answers = [], []
+    for mirrored in (False, True):
+        world = World(seed, broken=0.05, mirrored=mirrored)
+        policy = build(name, world.entrants, world.folds)
+        policy.score_table.minimize = mirrored
+        logs.append([job for job in drive(policy, world, chaos=seed) if isinstance(job, Job)])
+        answers.append(policy.answer())
+    assert logs[0] == logs[1] and answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("name", POLICIES)
 @few
 @given(seed=seeds)
 def test_no_job_of_a_failed_config_is_assigned(name, seed):

@@ -74,6 +74,20 @@ def test_names_scales_and_units_of_a_table_make_no_difference(tmp_path, minimize
         assert row == pytest.approx(other)
 
 
+def test_the_unit_of_wall_time_is_that_of_the_tables(tmp_path):
+    small().to_csv(tmp_path / "timed.csv")
+    small().rename(columns={"seconds": "cost"}).to_parquet(tmp_path / "paid.parquet")
+    for tables, title in (
+        (["timed.csv"], "wall, s "),
+        (["paid.parquet"], "wall, in units of cost "),
+        (["timed.csv", "paid.parquet"], "wall, s and units of cost, mixed "),
+        (["--worlds", "mild", "--count", "1"], "wall, s "),
+    ):
+        paths = [str(tmp_path / each) if each.endswith(("csv", "parquet")) else each for each in tables]
+        done = CliRunner().invoke(app, ["replay", *paths, "--scheduler", "random", "--processes", "1"])
+        assert done.exit_code == 0 and title in done.stdout.splitlines()[1] + " "
+
+
 def test_a_set_with_a_config_as_good_as_the_best_holds_the_best():
     frame = small(configs=2)
     frame.loc[frame.config == "c1", "score"] = frame.loc[frame.config == "c0", "score"].to_numpy()

@@ -105,6 +105,7 @@ def test_a_partial_run_lists_the_skipped_configs(tmp_path, capsys):
     stderr = capsys.readouterr().err
     assert [entrant.config for entrant in study.entrants] == ["c0", "c2", "c3", "c5"]
     assert "replays only 4 complete configs; skipped as incomplete: config c1: fold 2 was not trained" in stderr
+    assert "What those would have scored is unknown, so cost, regret and P(best) are about the complete" in stderr
     assert "config c4: fold 2 was not trained until step 8" in stderr and stderr.count("\n") == 1
 
 

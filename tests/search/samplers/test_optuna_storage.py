@@ -37,6 +37,20 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
     assert study.best_trial.user_attrs["config"] == run.policy.answer().winner
 
 
+def test_a_metric_to_minimize_is_one_for_the_sampler_and_the_dashboard(tmp_path):
+    runs = []
+    for goal in ("maximize", "minimize"):
+        (tmp_path / goal).mkdir()
+        runs.append(Run(tmp_path / goal, space(sampler=tpe(12), metric={"name": "loss", "goal": goal})))
+        runs[-1].drive()
+    up, down = runs
+    assert up.configs() == down.configs(), "the same proposals"
+    assert down.loaded().direction.name == "MINIMIZE"
+    values = {trial.user_attrs["config"]: trial.value for trial in up.loaded().trials}
+    assert {trial.user_attrs["config"]: -trial.value for trial in down.loaded().trials} == values
+    assert down.loaded().best_trial.user_attrs["config"] == down.policy.answer().winner
+
+
 def test_at_the_same_step_intermediate_values_cover_the_same_folds(tmp_path):
     run = Run(tmp_path, space(sampler=tpe(3), scheduler="grid"), lambda values: 0.5)
     run.drive()
