@@ -230,7 +230,8 @@ def test_the_scripted_trainable_accepts_undeclared_parameters(load):
 
 def test_a_trainable_with_scores_of_its_own_names_its_metric_and_its_goal(load):
     space = load(
-        "name: a\ntrainable: scripted\nmetric: {name: val.loss, goal: minimize}\nparameters: {speed: {values: [1, 2]}}\n"
+        "name: a\ntrainable: scripted\nmetric: {name: val.loss, goal: minimize}\n"
+        "parameters: {speed: {values: [1, 2]}}\n"
         "references: [{source: A text, scores: {val.loss: 12.5}}]\n"
     )
     assert (space.settings.metric.name, space.settings.metric.goal) == ("val.loss", "minimize")

@@ -19,7 +19,7 @@ from search.runs.study import EARLIER_RULES, replay_lines
 from search.terminal.answer_text import percent
 from search.terminal.plain_view import print_outcome
 
-FEW = ("[6, 8, 12]", "[6, 8]")  # 48 configs
+FEW = ("[1, 2, 3, 3.8]", "[1, 3]")  # 36 configs
 RACE = "{name: foldrace, rungs: [0.5], keep: 1.0}"  # so that pauses are for small chances, not for ranks
 REASON = re.compile(r"chance to win on these folds (\d+\.\d %)")
 
@@ -51,9 +51,7 @@ def page_of(run):
     return text, {config["id"]: config for config in data["configs"]}
 
 
-@pytest.mark.parametrize(
-    ("text", "scheduler"), [(GRID, RACE), (GRID, "halving"), (LOWER_IS_BETTER, RACE), (LOWER_IS_BETTER, "asha")]
-)
+@pytest.mark.parametrize(("text", "scheduler"), [(GRID, RACE), (LOWER_IS_BETTER, "halving")])
 def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, tmp_path, capsys):
     run = write_run(tmp_path / "told", text.replace(*FEW), scheduler=scheduler, folds=4)
     status, best = told(search, "status", run.folder), told(analysis, "best", run.folder)
