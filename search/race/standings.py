@@ -27,12 +27,12 @@ class Means:
 
     @property
     def sd(self) -> Array:
-        return np.sqrt(self.model.spread(self.combination) + self.own)
+        return np.asarray(np.sqrt(self.model.spread(self.combination) + self.own))
 
     def sd_apart(self, other: int) -> Array:
         """The standard deviation of each config's difference to this one."""
         variance = self.model.spread(self.combination - self.combination[other]) + self.own + self.own[other]
-        return np.sqrt(np.maximum(variance, self.least))
+        return np.asarray(np.sqrt(np.maximum(variance, self.least)))
 
     def chance(self, other: int) -> Array:
         """The chance of each config to be better than this one, whose own is 1."""
