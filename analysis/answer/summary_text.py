@@ -8,7 +8,7 @@ from analysis.answer.document import summary_rows
 from analysis.answer.score_basis import scored_on_scribbles, validated
 from analysis.answer.selection import Selection, how_to_complete
 from search.runs.run_tables import RunTables
-from search.terminal.answer_text import COLUMNS, certainty, set_sentence
+from search.terminal.answer_text import COLUMNS, certainty, set_sentences
 from trainable.objectives.metrics import is_of_volumes
 from trainable.printing import ABSENT, deviation, digits, plural
 
@@ -40,7 +40,7 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
             f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over "
             f"{'volumes' if is_of_volumes(metric) else 'images'})."
         )
-    yield set_sentence(selection.assessment)
+    yield from set_sentences(selection.assessment)
     if left := unknown(tables, selection):
         yield (
             f"{plural(left, 'config')} {'has' if left == 1 else 'have'} no full-length score, and "

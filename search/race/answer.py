@@ -121,7 +121,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
     """``rungs`` are those of the scheduler, whose scores lead to the forecasts."""
     matrix, sign = matrix_of(score_table, rungs), -1.0 if score_table.minimize else 1.0
     table, prior = matrix.full_table(), relative_prior(matrix)
-    tied, scored, why_not = best_first(score_table), table.known.any(1), _why_not(table)
+    tied, scored, why_not = best_first(score_table), np.asarray(table.known.any(1)), _why_not(table)
     winner = tied[0] if tied else None
     if not scored.any():
         return Assessment(None, (), (), {}, math.nan, math.nan, why_not, matrix.row, None, sign)
@@ -140,7 +140,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
     if rungs and not why_not and table.known[:, 0].any():
         forecasts = forecast_all(matrix, prior)
         expected = expected_means(forecasts, fit(forecasts, prior, CAUTION), prior, on_any_folds=True)
-        listed = forecasts.known.any(1) & matrix.alive
+        listed = np.asarray(forecasts.known.any(1)) & matrix.alive
     order = np.lexsort((-expected.mean, ~scored))
     reach = WIDTH * expected.sd * (np.nan if why_not else 1.0)
     standings = {}

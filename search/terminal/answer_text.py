@@ -1,39 +1,31 @@
 """The winner, its set and the chances of configs in words and rows, the same in all commands."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from search.race.answer import PEER_CHANCE, Assessment, Standing
 from trainable.printing import digits, plural
 
 COLUMNS = ("expected", "95 % interval", "wins these folds", "better on any folds")
-NAMED = 3  # exceptions that are listed
 ANY_FOLDS = "on any folds of the same data"
 
 
-def set_sentence(assessment: Assessment) -> str:
-    """How many configs cannot be distinguished from the winner, and what that means."""
+def set_sentences(assessment: Assessment) -> Iterator[str]:
+    """How many configs cannot be distinguished from the winner, and what that means; each fits a terminal."""
     if assessment.why_not:
-        return f"There is too little to compare it with: {assessment.why_not}."
-    others, least = len(assessment.peers) - 1, f"{PEER_CHANCE:.0%}".replace("%", " %")
+        yield f"There is too little to compare it with: {assessment.why_not}."
+        return
+    others, least = len(assessment.peers) - 1, f"{100 * PEER_CHANCE:.0f} %"
     if others:
-        each = "each has" if others > 1 else "it has"
-        text = f"{plural(others, 'other config')} cannot be distinguished from it: {each} a chance of {least} or more"
-        text += f" to be better {ANY_FOLDS}."
+        yield f"{plural(others, 'other config')} cannot be distinguished from it."
+        yield f"{'Each' if others > 1 else 'It'} is better {ANY_FOLDS} with a chance of {least} or more."
     else:
-        text = "All other configs that have a full-length score can be distinguished from it: none has a chance of"
-        text += f" {least} or more to be better {ANY_FOLDS}."
-    return text + _exceptions(assessment)
-
-
-def _exceptions(assessment: Assessment) -> str:
-    """Why the set is not the first configs of the ranking, if it is not."""
-    found = assessment.exceptions
-    if not found:
-        return ""
-    names = ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
-    verb = "is" if len(found) == 1 else "are"
-    return f" {names} {verb} outside the set but ranked above a part of it, whose scores are less certain."
+        yield "All other configs with a full-length score can be distinguished from it."
+        yield f"None is better {ANY_FOLDS} with a chance of {least} or more."
+    if above := assessment.exceptions:
+        more = f" and {len(above) - 1} more are" if len(above) > 1 else " is"
+        yield f"{above[0]}{more} ranked above a part of the set, whose scores are less certain."
 
 
 def certainty(standing: Standing) -> dict[str, Any]:

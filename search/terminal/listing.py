@@ -7,7 +7,7 @@ from search.runs.fold_states import STATES
 from search.runs.run_folder import Run
 from search.runs.status import Status, status_of
 from search.terminal.answer_text import document as standing_document
-from search.terminal.answer_text import set_sentence
+from search.terminal.answer_text import set_sentences
 from trainable.printing import digits, plural
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
@@ -40,7 +40,7 @@ def summary(status: Status) -> str:
     if leader is not None and leader["mean"] is not None:
         best += f" with {digits(leader['mean'])} on {plural(leader['folds'], 'fold')}"
     if status.assessment.winner is not None:
-        best += f". {set_sentence(status.assessment).removesuffix('.')}"
+        best += f". {' '.join(set_sentences(status.assessment)).removesuffix('.')}"
     if status.policy.earlier_rules:
         best += f"; {status.policy.earlier_rules}"
     configs = plural(len(status.score_table.entrants), "config")

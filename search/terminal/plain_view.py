@@ -13,7 +13,7 @@ from search.race.answer import Assessment
 from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.status import device_of
-from search.terminal.answer_text import certainty, set_sentence
+from search.terminal.answer_text import certainty, set_sentences
 from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import device_time, digits, plural, print_table, say, value_text
@@ -88,8 +88,10 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
     if found.winner is None:
         say("no config is complete, so there is no winner")
     else:
-        print_table([_row(policy, found, config) for config in found.peers])
-        say(f"The winner is {found.winner}. {set_sentence(found)}")
+        names = list(policy.score_table.entrants[found.winner].parameters)
+        print_table([_row(policy, found, config) for config in found.peers], droppable=names)
+        for sentence in (f"The winner is {found.winner}.", *set_sentences(found)):
+            say(sentence)
     if policy.earlier_rules:
         say(f"{run.address}: {policy.earlier_rules}")
     say(f"Next: python -m analysis report {run.address}")

@@ -14,9 +14,8 @@ from analysis.__main__ import app as analysis
 from search.__main__ import app as search
 from search.engine.listeners import Outcome
 from search.policies.registry import policy_of
-from search.runs.status import status_of
 from search.runs.study import EARLIER_RULES, replay_lines
-from search.terminal.answer_text import percent
+from search.terminal.answer_text import percent, set_sentences
 from search.terminal.plain_view import print_outcome
 
 FEW = ("[1, 2, 3, 3.8]", "[1, 3]")  # 36 configs
@@ -34,10 +33,15 @@ def told(app, *words):
     return json.loads(ask(app, *words, "--format", "json").stdout)
 
 
-def ended(run, capsys):
-    """What a launch prints at its end: the rows of the set, and its sentences."""
+def policy_of_run(run):
     policy = policy_of(run.space())
     replay_lines(policy, run.lines())
+    return policy
+
+
+def ended(run, capsys):
+    """What a launch prints at its end: the rows of the set, and its sentences."""
+    policy = policy_of_run(run)
     capsys.readouterr()
     print_outcome(run, policy, Outcome("every job is done"), [])
     printed = capsys.readouterr()
@@ -76,9 +80,12 @@ def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, t
             assert each["chance_any_folds"] >= 0.05
         elif each["chance_any_folds"] is not None:
             assert each["chance_any_folds"] < 0.05
-    (sentence,) = re.findall(r"\d+ other configs? cannot be distinguished from it: .*?same data\.", end)
-    assert sentence in unescape(page) and sentence in ask(analysis, "best", run.folder).stdout
-    assert sentence.removesuffix(".") in " ".join(ask(search, "status", run.folder).stdout.split())
+    sentences = list(set_sentences(policy_of_run(run).assess()))
+    assert sentences[0] == f"{len(peers) - 1} other config{'s' * (len(peers) > 2)} cannot be distinguished from it."
+    answer, summary = ask(analysis, "best", run.folder).stdout, ask(search, "status", run.folder).stdout
+    for sentence in sentences:
+        assert sentence in end and sentence in unescape(page) and sentence in answer
+        assert sentence.removesuffix(".") in " ".join(summary.split())
 
 
 def summary_csv(run):
@@ -88,7 +95,7 @@ def summary_csv(run):
 def test_a_reason_for_a_pause_quotes_the_chance_that_the_other_places_quote(tmp_path):
     run = write_run(tmp_path / "raced", GRID.replace(*FEW), scheduler=RACE, folds=4)
     chances = {each["config"]: each["chance_these_folds"] for each in told(search, "status", run.folder)["standings"]}
-    policy = status_of(run).policy
+    policy = policy_of_run(run)
     reasons = {config: policy.why(config) or "" for config in chances}
     quoted = {config: found[1] for config, reason in reasons.items() if (found := REASON.search(reason))}
     assert len(quoted) > 5 and all(reasons[config].startswith("paused: expected ") for config in quoted)

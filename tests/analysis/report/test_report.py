@@ -138,7 +138,7 @@ def test_a_stopped_run_makes_no_claims_about_configs_without_scores(tmp_path):
     values = {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}
     run, _ = scored_run(tmp_path, {"quality": values}, [(row, 1.0) for row in scores], ended=False)
     _, _, text, figures = made(run)
-    assert "All other configs that have a full-length score can be distinguished from it" in text
+    assert "All other configs with a full-length score can be distinguished from it." in text
     assert "1 config has no full-length score, and is not part of this comparison." in text
     assert "of 4 configs with a score" in text
     assert figures["configs"].title.endswith("all others with a score can be distinguished from it")
