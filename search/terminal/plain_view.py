@@ -13,12 +13,13 @@ from search.race.answer import Assessment
 from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.status import device_of
-from search.terminal.answer_text import certainty, set_sentences
+from search.terminal.answer_text import COLUMNS, certainty, set_sentences
 from search.terminal.snapshot import clock
 from trainable.exit_codes import INTERRUPTED
 from trainable.printing import device_time, digits, plural, print_table, say, value_text
 
 FAILED, BUDGET = 1, 3
+END_COLUMNS = (COLUMNS[0], COLUMNS[-1])  # of what is known of a config, which fit a terminal
 
 
 class PlainView:
@@ -88,8 +89,7 @@ def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequenc
     if found.winner is None:
         say("no config is complete, so there is no winner")
     else:
-        names = list(policy.score_table.entrants[found.winner].parameters)
-        print_table([_row(policy, found, config) for config in found.peers], droppable=names)
+        print_table([_row(policy, found, config) for config in found.peers])
         for sentence in (f"The winner is {found.winner}.", *set_sentences(found)):
             say(sentence)
     if policy.earlier_rules:
@@ -137,7 +137,8 @@ def _row(policy: Policy, found: Assessment, config: str) -> dict[str, Any]:
     scores = [table.shown(score) for score in table.scores(config)]
     mean = sum(scores) / len(scores) if scores else None
     parameters = {name: value_text(value) for name, value in table.entrants[config].parameters.items()}
-    known = certainty(found.standings[config]) if config in found.standings else {}
+    certain = certainty(found.standings[config]) if config in found.standings else {}
+    known = {name: certain[name] for name in END_COLUMNS if name in certain}
     place = "winner" if config == found.winner else ""
     return {"config": config, "": place, "folds": len(scores), "mean": mean, **known, **parameters}
 
