@@ -35,7 +35,7 @@ def score(config, fold, step):
 def make_run(folder, name="grid", early=(), failing=()):
     """A run folder as a driver writes it; folds in ``early`` stop after step 4, those in ``failing`` fail there."""
     folder.mkdir(parents=True)
-    (folder / SPACE).write_text("{}")
+    (folder / SPACE).write_text('{"name": "made", "trainable": "scripted"}')
     with Journal(folder / "journal.jsonl") as journal:
         study = Study(SCHEDULERS[name]([], 3), journal)
         study.begin()
@@ -156,7 +156,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, ar
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "runs/run")
     (tmp_path / "runs/begun").mkdir()
-    (tmp_path / "runs/begun" / SPACE).write_text("{}")
+    (tmp_path / "runs/begun" / SPACE).write_text('{"name": "begun", "trainable": "scripted"}')
     monkeypatch.setattr("sys.argv", ["search", *arguments])
     with pytest.raises(SystemExit) as ended:
         run_program(app)
