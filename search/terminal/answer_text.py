@@ -22,7 +22,7 @@ def set_sentences(assessment: Assessment) -> Iterator[str]:
         yield f"{'Each' if others > 1 else 'It'} is better {ANY_FOLDS} with a chance of {least} or more."
     else:
         yield "All other configs with a full-length score can be distinguished from it."
-        yield f"None is better {ANY_FOLDS} with a chance of {least} or more."
+        yield f"No other one is better {ANY_FOLDS} with a chance of {least} or more."
     if above := assessment.exceptions:
         more = f" and {len(above) - 1} more are" if len(above) > 1 else " is"
         yield f"{above[0]}{more} ranked above a part of the set, whose scores are less certain."

@@ -10,8 +10,7 @@ function drawTable() {
     return x === y ? a.order - b.order : x === null ? 1 : y === null ? -1 : x < y ? -sign : sign;
   });
   const sort = column => {
-    const scored = column.kind === "fold" || ["mean", "expected"].includes(column.name);  // the best first
-    state.up = state.sort === column.name ? !state.up : scored ? run.minimize : column.kind !== "number";
+    state.up = state.sort === column.name ? !state.up : column.scored ? run.minimize : column.kind !== "number";  // the best first
     state.sort = column.name;
     drawTable();
   };

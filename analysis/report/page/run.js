@@ -3,7 +3,6 @@
 const state = { query: "", brushes: {}, sort: "", up: true, all: false, chosen: [], open: "" };
 const LANE = -0.14;  // where axes show configs without a value
 let run, columns, varying, axes, shown, later = 0;
-
 function number(value) {  // four significant digits, as everywhere
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -14,6 +13,7 @@ function number(value) {  // four significant digits, as everywhere
 }
 const short = value => Number.isInteger(value) ? String(value) : number(value).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 const time = s => s >= 5400 ? `${(s / 3600).toFixed(1)} h` : s >= 90 ? `${(s / 60).toFixed(1)} min` : `${Math.round(s)} s`;
+const chance = (name, key, title) => ({ name, title, at: c => c[key], kind: "number", text: c => c[key] === null ? "–" : `${(100 * c[key]).toFixed(1)} %` });
 const valueText = (axis, value) => value === null ? "–" : axis.levels ? axis.levels[value] : short(value);
 const markup = text => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");  // plotly interprets it
 const valuesText = (config, gap = "\n") => varying.map(([axis, i]) => `${axis.name}: ${valueText(axis, config.values[i])}`).join(gap);
@@ -40,17 +40,14 @@ function load() {
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   columns = [
     { name: "config", title: "the best first", at: c => c.order, text: c => c.id, kind: "id" },
-    { name: "mean", title: "± sd, of the folds at full length", at: c => c.mean, kind: "number",
+    { name: "mean", title: "± sd, of the folds at full length", at: c => c.mean, kind: "number", scored: true,
       text: c => number(c.mean) + (c.sd === null ? "" : ` ± ${c.sd.toFixed(4)}`) },
-    { name: "expected", title: "the estimated mean on any folds of the same data, shrunk, with its 95 % interval", at: c => c.expected, kind: "number",
+    { name: "expected", title: "the estimated mean on any folds of the same data, shrunk, with its 95 % interval", at: c => c.expected, kind: "number", scored: true,
       text: c => number(c.expected) + (c.low === null ? "" : ` (${number(c.low)} to ${number(c.high)}${c.folds ? "" : ", forecast"})`) },
-    { name: "wins these folds", title: "the chance to win on the folds of this run, by which the scheduler decides",
-      at: c => c.chance_these_folds, text: c => percent(c.chance_these_folds), kind: "number" },
-    { name: "better on any folds", title: "the chance to be better than the winner on any folds of the same data: at least 5 % in the set",
-      at: c => c.chance_any_folds, text: c => percent(c.chance_any_folds), kind: "number" },
+    chance("wins these folds", "chance_these_folds", "by which the scheduler decides"), chance("better on any folds", "chance_any_folds", "than the winner"),
     ...run.parameters.map((axis, i) => ({ name: axis.name, at: c => c.values[i], text: c => valueText(axis, c.values[i]),
       amount: c => axis.levels ? Number(axis.levels[c.values[i]]) : c.values[i] })),
-    ...folds.map(fold => ({ name: `fold ${fold}`, fold, at: c => c.trials[fold]?.full ?? null, kind: "fold", text: c => foldText(c.trials[fold]),
+    ...folds.map(fold => ({ name: `fold ${fold}`, fold, at: c => c.trials[fold]?.full ?? null, kind: "fold", scored: true, text: c => foldText(c.trials[fold]),
       style: trial => trial?.full == null ? "" : `--share:${high > low ? 12 + 60 * (run.minimize ? high - trial.full : trial.full - low) / (high - low) : 72}%` })),
     { name: "time", title: "of all its folds", at: c => c.seconds, text: c => time(c.seconds), kind: "number" },
   ];
@@ -60,7 +57,6 @@ function load() {
     unit: value => most > least ? (value - least) / (most - least) : 0.5 });
   for (const axis of axes) axis.at = run.configs.map(c => axis.value(c) === null ? LANE : axis.unit(axis.value(c)));
 }
-const percent = chance => chance === null ? "–" : `${(100 * chance).toFixed(1)} %`;  // as in the scheduler's reasons
 const foldText = trial => !trial ? "" : trial.full !== null ? number(trial.full)
   : trial.state === "failed" ? "× failed" : `${{ running: "▸", paused: "‖" }[trial.state] || ""} ${Math.floor(100 * trial.step / trial.of)} %`;
 function scale(axis) {
