@@ -110,9 +110,9 @@ def _unfinished(tables: RunTables, matching: list[str]) -> str:
 
 def _scored(tables: RunTables, row: PublishedFigure, complete: list[str], mean: float) -> PublishedFigure:
     """The figure of this run, from per-image counts; without counts only the run's own metric is known."""
-    if row.metric not in metrics_of(tables.task, bool(tables.facts.get("volumes"))):
-        return replace(row, state="not a metric of these data")
     own = row.metric == tables.metric
+    if not own and row.metric not in metrics_of(tables.task, bool(tables.facts.get("volumes"))):
+        return replace(row, state="not a metric of these data")
     configs = complete if own else [str(row.config)]
     score, _ = corrected_score(tables, configs, row.metric)
     images = tables.images([str(row.config)])

@@ -53,6 +53,7 @@ sampler: {{name: random, count: 24, seed: 1}}
 scheduler: {scheduler}
 """
 LOWER_IS_BETTER = GRID.replace("data: data/nowhere", "trainable: scripted\nmetric: {{name: loss, goal: minimize}}")
+LOWER_IS_BETTER += "references: [{{source: A text, scores: {{loss: -0.8}}}}]\n"
 START = 1_800_000_000.0
 
 

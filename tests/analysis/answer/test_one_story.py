@@ -12,7 +12,9 @@ from untrained_runs import GRID, LOWER_IS_BETTER, write_run
 
 from analysis.__main__ import app as analysis
 from search.__main__ import app as search
+from search.commands.run_end import document as on_end
 from search.engine.listeners import Outcome
+from search.engine.monitor import run_readings
 from search.policies.registry import policy_of
 from search.runs.study import EARLIER_RULES, replay_lines
 from search.terminal.answer_text import percent, set_sentences
@@ -120,8 +122,19 @@ def test_lower_scores_win_if_the_space_says_so_and_are_shown_as_they_are(tmp_pat
     assert f"-{abs(best['winner']['mean']):.4f}" in seen
     again = told(search, "replay", run.folder, "--scheduler", "grid", "--processes", 1)
     assert again[0]["p_best"] == 1.0 and again[0]["regret"] == 0.0
-    wrong = told(search, "status", run.folder)["leader"]["mean"]
-    assert wrong == pytest.approx(best["winner"]["mean"])
+    (reference,) = best["references"]
+    assert reference["config"] == best["winner"]["id"]
+    assert reference["difference"] == pytest.approx(min(means.values()) + 0.8)
+    assert reference["difference"] < 0, "ours is lower, and so better"
+    ask(analysis, "report", run.folder)
+    assert "loss (lower is better)" in page_of(run)[0]
+    policy = policy_of_run(run)
+    for mean in (
+        told(search, "status", run.folder)["leader"]["mean"],
+        on_end(run.space(), run, policy, Outcome("every job is done"))["winner"]["mean"],
+        {name: value for name, value, _ in run_readings(policy.score_table)}["run_best_mean"],
+    ):
+        assert mean == pytest.approx(best["winner"]["mean"])
 
 
 def test_a_journal_of_earlier_rules_is_named_as_such_everywhere(tmp_path):

@@ -61,6 +61,13 @@ def test_swapping_the_configs_mirrors_the_result():
     assert one.low == pytest.approx(-other.high)
 
 
+def test_if_lower_scores_are_better_the_config_with_them_is():
+    full = table(-0.02, -0.03, -0.02, -0.03)
+    found, plain = paired_test(full, "a", "b", minimize=True), paired_test(full, "a", "b")
+    assert found.right == plain.left > 0.9 and found.difference == plain.difference < 0
+    assert found.summary.startswith("a is better") and plain.summary.startswith("b is better")
+
+
 def test_only_common_folds_count_and_the_correction_uses_all_folds():
     full = table(0.00, 0.01, 0.02, 0.00, 0.02)
     full.loc["b", 4] = np.nan
