@@ -1,8 +1,8 @@
 """The additive model score = fold + config + noise, integrated over the uncertainty of its variances.
 
-For given variances it is the model of the race (``search.race.mixed_model.solve``). The race uses a prior and
-overestimates the noise on purpose, because pruning too early cannot be undone. A report must be unbiased: here the
-variances are estimated from the run alone, and intervals include their uncertainty.
+It is for the effects of parameters; configs are compared by the model of the race, whatever the scheduler
+(``search.race.answer``). For given variances both are the same (``search.race.mixed_model.solve``). The race uses a
+prior; here the variances are estimated from the run alone, and intervals include their uncertainty.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,12 +56,6 @@ class Posterior:
         """Variance of the noise of a fold trial."""
         return float(self.weights @ self.noises)
 
-    @property
-    def spread(self) -> float:
-        """Variance between configs."""
-        ratios = np.array([fit.variances.rest for fit in self.fits])
-        return float(self.weights @ (self.noises * ratios))
-
     def mean_and_variance(self, combination: Array) -> tuple[Array, Array]:
         """Of each config's own part plus a linear combination (a row per config) of the shared part."""
         means, variances = [], []
@@ -70,14 +64,6 @@ class Posterior:
             variances.append(noise * (fit.spread(combination + fit.loading) + fit.rest_variance))
         mean = self.weights @ np.array(means)
         return self.centre + mean, self.weights @ (np.array(variances) + (np.array(means) - mean) ** 2)
-
-    def draw(self, combination: Array, count: int, rng: np.random.Generator) -> Array:
-        """Posterior draws of the same, a row per draw, which keep the correlation between configs."""
-        drawn = []
-        for fit, shared, scale in self._draws(count, rng):
-            own = rng.standard_normal((len(scale), len(fit.rest))) * np.sqrt(fit.rest_variance)
-            drawn.append(combination @ fit.shared + fit.rest + scale * (shared @ (combination + fit.loading).T + own))
-        return np.asarray(self.centre + np.concatenate(drawn))
 
     def draw_shared(self, count: int, rng: np.random.Generator) -> Array:
         """Posterior draws of the shared part alone: the folds, then the slopes of the covariates."""
