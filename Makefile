@@ -42,7 +42,8 @@ quickstart: $(READY)
 	$(BIN)/python -m analysis report quickstart
 	$(BIN)/python -m analysis ensemble quickstart
 	$(BIN)/python -m analysis predict runs/quickstart/analysis/ensemble $(DEMO)/test1 --out runs/quickstart/masks
-	@echo "The report: runs/quickstart/analysis/report.html; the masks of the test images: runs/quickstart/masks"
+	@echo "Masks of the test images: runs/quickstart/masks"
+	@echo "The interactive report, for any browser: file://$(CURDIR)/runs/quickstart/analysis/report.html"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import front_page
 from benchmarks.systems import markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SYSTEMS = (ROOT / "docs" / "systems.md").read_text()
+README = (ROOT / "README.md").read_text()
 QUOTED = re.findall(r"<!-- results (\w+) -->\n(.*?)<!-- end of results -->", SYSTEMS, re.S)
 
 
@@ -31,3 +33,26 @@ def test_tables_are_those_of_the_result_file(name, table):
         assert archive in SYSTEMS
         with zipfile.ZipFile(RESULTS / archive) as masks:
             assert len(masks.namelist()) == count
+
+
+@pytest.mark.parametrize("block", front_page.BLOCKS)
+def test_the_front_page_quotes_the_result_files(block):
+    (quoted,) = re.findall(rf"<!-- {block} -->\n(.*?)\n<!-- end of {block} -->", README, re.S)
+    assert quoted == front_page.BLOCKS[block](), "python benchmarks/front_page.py writes the new one"
+
+
+@pytest.mark.parametrize("system", front_page.SYSTEMS, ids=lambda system: system.space)
+def test_a_system_on_the_front_page_has_a_result_file_or_no_figure(system):
+    (row,) = [line.split(" | ") for line in README.splitlines() if system.page in line and line.startswith("| [")]
+    command, ours, published = row[1].strip("`"), row[3], row[4]
+    assert re.match(r"(\w+ )?0\.\d+", published), "there is a published figure"
+    measured = {json.loads(path.read_text()).get("space"): path.stem for path in RESULTS.glob("*.json")}
+    assert system.result or system.space not in measured, f"name {measured[system.space]} in SYSTEMS"
+    if system.result is None:
+        assert ours == front_page.NOT_YET
+        return
+    result = json.loads((RESULTS / f"{system.result}.json").read_text())
+    assert result["command"].startswith(command) and (result.get("commit") or result["runs"][0]["commit"])
+    best = max((each["score"] for each in result.get("configs", ())), default=None)
+    scores = [best] if best else result["cross_validation"][0]["folds"]
+    assert f" {sum(scores) / len(scores):.3f}**" in ours and f"benchmarks/results/{system.result}.json" in ours

@@ -11,8 +11,8 @@ from spaces.schema.parameter_reader import KEYS
 from spaces.schema.reference import PARAMETERS, markdown
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-FOLD = (ROOT / "docs" / "fold.md").read_text()
+DOCS = ROOT / "docs"
+FOLD = (DOCS / "fold.md").read_text()
 
 
 def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypatch, capsys):
@@ -35,14 +35,15 @@ def test_the_example_trains_a_fold(small_folder, small_cache, tmp_path, monkeypa
 @pytest.mark.parametrize("program", ["trainable", "spaces", "search", "cluster", "analysis"])
 def test_the_tables_list_exactly_the_commands(program):
     app = importlib.import_module(f"{program}.__main__").app
-    tables = "\n".join(line for line in README.splitlines() if line.startswith("|"))
+    tables = "\n".join(line for line in (DOCS / "commands.md").read_text().splitlines() if line.startswith("|"))
     rows = re.findall(rf"python -m {program} (.*?) \|", tables)
     named = set(re.findall(r"(?:^|/ `?)([\w-]+)", "\n".join(rows), re.M))
     assert named == set(get_command(app).commands)
 
 
 def test_the_reference_of_space_files_matches_the_declarations():
-    (reference,) = re.findall(r"<!-- reference -->\n(.*?)\n<!-- end of reference -->", README, re.S)
+    page = (DOCS / "space_files.md").read_text()
+    (reference,) = re.findall(r"<!-- reference -->\n(.*?)\n<!-- end of reference -->", page, re.S)
     assert reference == markdown(), (
         "python -c 'from spaces.schema.reference import markdown; print(markdown())' prints the new one"
     )
@@ -53,7 +54,29 @@ def test_the_reference_lists_every_key_of_a_parameter():
     assert listed - {"", "forbid"} == set(KEYS)
 
 
-def test_every_linked_file_exists():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")),
+    *DOCS.glob("*.md"),
+)
+
+
+def headings(page):
+    """The anchors of a page, as GitHub names them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith("http"):
+            continue
+        file, _, heading = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not heading or heading in headings(target), f"{page.name} links to {link}"
+
+
+def test_the_front_page_leads_to_every_page_of_the_documentation():
+    linked = re.findall(r"\]\(docs/(\w+\.md)", (ROOT / "README.md").read_text())
+    assert {page.name for page in DOCS.glob("*.md")} == set(linked)

@@ -1,4 +1,4 @@
-"""The commands of the README's tour run in order, on small data and with few steps."""
+"""The commands of docs/getting_started.md run in order, on small data and with few steps."""
 
 import os
 import re
@@ -14,8 +14,7 @@ FEW += ["parameters.steps=4", "parameters.evaluations=2", "parameters.warmup_ste
 
 def tour():
     """The commands of the tour after the setup, in order."""
-    (text,) = re.findall(r"## Ten minutes\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.S)
-    commands = re.findall(r"^python -m .*$", text, re.M)
+    commands = re.findall(r"^python -m .*$", (ROOT / "docs/getting_started.md").read_text(), re.M)
     assert [command.split()[2] for command in commands][:2] == ["trainable", "trainable"]
     return commands
 

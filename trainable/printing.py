@@ -68,7 +68,7 @@ def value_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {value_text(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):

@@ -38,6 +38,7 @@ from trainable.errors import UserError
 from trainable.images.results import FILE as RESULTS
 from trainable.images.results import stored_masks
 from trainable.machine.device import pick_device
+from trainable.printing import digits
 from trainable.storage.atomic_files import write_atomically
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST, load_network
@@ -68,7 +69,7 @@ def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: 
     parts = [legend(entries, width), *([caption([note], width)] if note else []), caption(CAPTIONS)]
     for row in rows:
         stem = row["stem"]
-        title = f"{stem}, fold {row['fold']}: {tables.metric} {row['a']:.3f} (A) and {row['b']:.3f} (B)"
+        title = f"{stem}, fold {row['fold']}: {tables.metric} {digits(row['a'])} (A) and {digits(row['b'])} (B)"
         parts += [caption([title], width), _drawn(data, stem, ours[stem], theirs[stem])]
     score_matrix = cv2.imencode(".png", cv2.cvtColor(join(parts, axis=0), cv2.COLOR_RGB2BGR))[1]
     write_atomically(path, lambda file: file.write(score_matrix.tobytes()))

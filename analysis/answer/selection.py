@@ -133,6 +133,8 @@ def needs_a_winner(tables: RunTables, winner: Winner | None) -> Winner:
 
 
 def how_to_complete(tables: RunTables) -> str:
+    if tables.status.driven and not tables.status.ended:
+        return "the search is running"
     return f"{tables.run.resume_command} resumes the run"
 
 

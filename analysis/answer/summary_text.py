@@ -19,8 +19,8 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     """The answer, one sentence per line."""
     winner, metric = selection.winner, tables.metric
     if winner is None:
-        yield f"No config has all {tables.folds} folds at full length yet, so there is no winner."
-        yield f"{how_to_complete(tables)}."
+        none = f"No config has all {tables.folds} folds at full length yet, so there is no winner"
+        yield f"{none}; {how_to_complete(tables)}."
         return
     active = {name: text for name, text in tables.texts(winner.config).items() if text != ABSENT}
     named = ", ".join(f"{name} {text}" for name, text in active.items()) or "the only one"

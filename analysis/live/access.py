@@ -13,7 +13,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-REFUSED = "This page needs the whole address that was printed when it was started, with its token.\n"
+REFUSED = (
+    "This browser has no token of this server. Open the whole address that `python -m analysis serve` or\n"
+    "`launch --serve` printed when it started, with its ?token=...; a server that was started again has another one.\n"
+)
 
 
 def new_token() -> str:

@@ -10,10 +10,11 @@ import numpy as np
 from analysis.live.followed_run import Snapshot
 from analysis.report.figure import Figure, Markup, Section, axis, duration, sentence, table
 from analysis.report.page.page import Page
-from trainable.printing import deviation, digits, plural
+from trainable.printing import deviation, digits, plural, value_text
 
 COLOURS = ("$a", "$b", "$c", "$d", "$set", "$winner", "$other")
 LEVELS = 6  # scores in the table of costs
+NOT_COMPARED = ("name", "references")
 COMPARABLE = ("data", "folds", "fold_seed", "metric")  # scores of runs that differ in these cannot be compared
 
 
@@ -57,7 +58,7 @@ def _scores(runs: Sequence[Snapshot]) -> Markup:
             "folds": run.folds,
             "configs": run.configs,
             "fold trials": sum(number for state, number in run.counts if state != "waiting"),
-            "spent": duration(run.spent),
+            "spent": duration(run.spent, run.device),
         }
         for run in runs
     ]
@@ -80,7 +81,7 @@ def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
             "y": [mean for _, mean in run.best] + [run.best[-1][1]],
             "line": {"shape": "hv", "width": 2, "color": COLOURS[number % len(COLOURS)]},
             "marker": {"size": 5},
-            "hovertemplate": f"{escape(run.name)}: %{{y:.4f}} after %{{x:.4g}} device-{unit}<extra></extra>",
+            "hovertemplate": f"{escape(run.name)}: %{{y:.4g}} after %{{x:.4g}} device-{unit}<extra></extra>",
         }
         for number, run in enumerate(shown)
     ]
@@ -92,7 +93,7 @@ def _progress(runs: Sequence[Snapshot]) -> Figure | Markup:
         "showlegend": True,
     }
     caption = f"The mean over all folds of the best config that was complete by then. n = {plural(len(shown), 'run')}."
-    title = f"{best.name} reached the best mean, {best.best[-1][1]:.4f}"
+    title = f"{best.name} reached the best mean, {digits(best.best[-1][1])}"
     return Figure("progress", title, caption, traces, layout, 380)
 
 
@@ -102,17 +103,21 @@ def _costs(runs: Sequence[Snapshot]) -> Markup:
         return sentence("No config of these runs is complete yet.")
     sign = -1 if _minimize(shown) else 1
     low, high = min(sign * run.best[0][1] for run in shown), max(sign * run.best[-1][1] for run in shown)
-    levels = [sign * level for level in sorted({float(f"{level:.4f}") for level in np.linspace(low, high, LEVELS)})]
+    levels = [sign * level for level in sorted({float(f"{level:.4g}") for level in np.linspace(low, high, LEVELS)})]
     rows = []
     for level in levels:
         reached = {
-            run.name: next((spent for spent, mean in run.best if sign * round(mean, 4) >= sign * level), None)
+            run.name: next(
+                (
+                    duration(spent, run.device)
+                    for spent, mean in run.best
+                    if sign * float(f"{mean:.4g}") >= sign * level
+                ),
+                "not reached",
+            )
             for run in shown
         }
-        rows.append(
-            {"score": f"{level:.4f}"}
-            | {name: "not reached" if spent is None else duration(spent) for name, spent in reached.items()}
-        )
+        rows.append({"score": digits(level), **reached})
     return table(rows, "Device time until a config with this mean or a better one was complete on all folds.")
 
 
@@ -125,8 +130,12 @@ def _spaces(runs: Sequence[Snapshot]) -> Markup:
     for run in runs:
         assert run.space is not None
         fixed = run.space.canonical().get("parameters", {})
-        values = {name: str(run.space.parameters.get(name, value)) for name, value in fixed.items()}
-        columns.append({**{name: _text(value) for name, value in _settings(run).items() if name != "name"}, **values})
+        values = {
+            name: str(run.space.parameters[name]) if name in run.space.parameters else value_text(value)
+            for name, value in fixed.items()
+        }
+        settings = {name: _text(value) for name, value in _settings(run).items() if name not in NOT_COMPARED}
+        columns.append({**settings, **values})
     names = list(dict.fromkeys(name for column in columns for name in column))
     cells = {name: [column.get(name, "–") for column in columns] for name in names}
     order = sorted(names, key=lambda name: len(set(cells[name])) == 1)
@@ -149,4 +158,4 @@ def _text(value: Any) -> str:
         return ", ".join(words) or "–"
     if isinstance(value, list):
         return ", ".join(map(_text, value)) or "–"
-    return "–" if value is None else str(value)
+    return "–" if value is None else value_text(value)

@@ -41,7 +41,7 @@ def row(run: Snapshot) -> str:
     if run.space is None:
         return f'{first}<td class="more" colspan="{len(COLUMNS) - 2}">being read</td></tr>'
     cells = [_state(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
-    cells += [_time(run.spent), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
+    cells += [_time(run.spent), _left(run).removesuffix(" left"), f"{run.configs:,}", escape(_scheduler(run))]
     return first + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
 
@@ -86,7 +86,8 @@ def _left(run: Snapshot) -> str:
     if not run.running or run.estimate is None or not run.estimate.most:
         return ""
     least, most = _time(run.estimate.least), _time(run.estimate.most)
-    return f"{least} left" if least == most else f"{least} to {most} left"
+    number, _, unit = least.rpartition(" ")
+    return f"{least} left" if least == most else f"{number if most.endswith(unit) else least} to {most} left"
 
 
 def _scheduler(run: Snapshot) -> str:

@@ -12,7 +12,7 @@ from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, ax
 from search.runs.run_tables import RunTables
 from trainable.data.class_colours import COLOURS
 from trainable.objectives.metrics import class_dices, mean_over_classes, volume_counts
-from trainable.printing import plural
+from trainable.printing import digits, plural
 
 BESIDE = 6  # classes up to which two figures have room beside each other
 
@@ -122,7 +122,7 @@ def _by_volume(tables: RunTables, own: Any) -> Figure:
                 "y": dices[known, k],
                 "marker": {"color": SET if tables.task.binary else f"rgb({red},{green},{blue})", "size": 7},
                 "text": [f"{names[row]}, fold {fold_of[names[row]]}" for row in np.flatnonzero(known)],
-                "hovertemplate": "%{text}<br>Dice %{y:.3f}<extra></extra>",
+                "hovertemplate": "%{text}<br>Dice %{y:.4g}<extra></extra>",
             }
         )
         median = float(np.median(dices[known, k])) if known.any() else None
@@ -144,7 +144,7 @@ def _by_volume(tables: RunTables, own: Any) -> Figure:
         f"Dice of each held-out volume and class by the winner's fold models, at original size; lines are medians. "
         f"n = {plural(len(names), 'volume')}{basis}."
     )
-    title = f"{names[worst]} is the worst volume, with a mean Dice of {means[worst]:.3f}"
+    title = f"{names[worst]} is the worst volume, with a mean Dice of {digits(means[worst])}"
     return Figure(
         "volumes",
         title,

@@ -12,7 +12,7 @@ from analysis.statistics.importance import importance
 from analysis.statistics.parameter_effects import cell_means, main_effects
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
-from trainable.printing import plural
+from trainable.printing import digits, plural
 
 CROSSED = 3  # heat maps at most
 FIRST = ("loss", "augmentation")  # crossed before any others
@@ -63,13 +63,13 @@ def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] 
         "line": {"color": LINE, "width": 2},
         "marker": {"color": SET, "size": 9},
         "text": [f"{row.configs} configs, {row.trials} full fold trials" for row in rows.itertuples()],
-        "hovertemplate": "%{x}: %{y:+.4f}<br>%{text}<extra></extra>",
+        "hovertemplate": "%{x}: %{y:+.4~g}<br>%{text}<extra></extra>",
         "showlegend": False,
     }
     n = ", ".join(f"{row.level}: {row.trials}" for row in rows.itertuples())
     layout = {
         "xaxis": axis(label(name), type="category"),
-        "yaxis": axis(f"{tables.score_label}, difference<br>from the average", range=span, tickformat="+.3f"),
+        "yaxis": axis(f"{tables.score_label}, difference<br>from the average", range=span, tickformat="+.4~g"),
     }
     caption = f"Main effect with 95 % interval, averaged over all other parameters. Fold trials at full length: {n}."
     return Figure(f"effect-{name}", _better(name, rows, tables.minimize), caption, [trace], layout, 300, half=True)
@@ -79,9 +79,9 @@ def _better(name: str, rows: pd.DataFrame, minimize: bool) -> str:
     highest, lowest = rows.iloc[int(rows["effect"].argmax())], rows.iloc[int(rows["effect"].argmin())]
     apart = highest["effect"] - lowest["effect"]
     if highest["low"] <= lowest["high"]:
-        return f"{name}: no clear difference between levels; the largest is {apart:.4f}"
+        return f"{name}: no clear difference between levels; the largest is {digits(apart)}"
     best, worst, side = (lowest, highest, "below") if minimize else (highest, lowest, "above")
-    return f"{name}: {best['level']} is best, {apart:.4f} {side} {worst['level']}"
+    return f"{name}: {best['level']} is best, {digits(apart)} {side} {worst['level']}"
 
 
 def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
@@ -116,13 +116,13 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
         "hoverinfo": "skip",
         "colorscale": SCALE,
         "reversescale": tables.minimize,
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".3f"},
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".4~g"},
         "xgap": 3,
         "ygap": 3,
     }
     at = int((np.nanargmin if tables.minimize else np.nanargmax)(by_pair["mean"]))
     best = by_pair.index[at]
-    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {by_pair['mean'].iloc[at]:.4f}"
+    title = f"{row} x {column}: best at {best[0]} with {best[1]}, {digits(by_pair['mean'].iloc[at])}"
     caption = (
         f"{tables.score_label} at the average of the other parameters; each cell shows the mean and n, the fold "
         "trials at full length. Cells with few of them rely on forecasts of paused ones."
@@ -144,7 +144,7 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
 
 
 def _cell_words(cell: Any) -> str:
-    return "" if pd.isna(cell["mean"]) else f"{cell['mean']:.4f}<br>n = {int(cell['trials'])}"
+    return "" if pd.isna(cell["mean"]) else f"{digits(cell['mean'])}<br>n = {int(cell['trials'])}"
 
 
 def _importance(tables: RunTables, selection: Selection) -> Figure | Markup:

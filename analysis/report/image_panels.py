@@ -26,6 +26,7 @@ from trainable.data.class_colours import (
     names_with_colours,
 )
 from trainable.data.task import Task
+from trainable.printing import digits
 from trainable.training.evaluate import classified
 
 WIDTH = 260  # of a picture in pixels
@@ -85,7 +86,7 @@ def _strip(one: Predicted) -> str:
         f'<div><img alt="{name}" src="{_encode(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
     )
     kind = "IoU" if one.task.binary else "mean Dice"
-    label_text = f"{escape(one.stem)}, fold {one.fold}, {kind} {one.score:.3f}"
+    label_text = f"{escape(one.stem)}, fold {one.fold}, {kind} {digits(one.score)}"
     return f'<div><div class="more">{label_text}</div><div class="strip">{cells}</div></div>'
 
 

@@ -24,7 +24,7 @@ from trainable.data.dataset import Split
 from trainable.data.image_files import ImageFiles
 from trainable.errors import UserError
 from trainable.objectives.metrics import class_dices, class_ious, mean_over_classes
-from trainable.printing import plural
+from trainable.printing import digits, plural
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST
 from trainable.training.evaluate import true_labels
@@ -63,13 +63,13 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     best = [seen[stem] for stem in counts["stem"].iloc[::-1].head(half)]
     name, pooled = _pooled(tables, counts)
     basis = ", of scribbled pixels only" if scored_on_scribbles(tables) else ""
-    note = f"of {len(counts)} out-of-fold images; {name} at original size{basis}, pooled {pooled:.4f}"
+    note = f"of {len(counts)} out-of-fold images; {name} at original size{basis}, pooled {digits(pooled)}"
     return Section(
         "images",
         "Images that the winner was not trained on",
         [
-            strips(f"Worst: from {worst[0].score:.3f}", worst, note),
-            strips(f"Best: up to {best[0].score:.3f}", best, note),
+            strips(f"Worst: from {digits(worst[0].score)}", worst, note),
+            strips(f"Best: up to {digits(best[0].score)}", best, note),
             *([] if masks_alone else [_calibration([seen[stem] for stem in sample["stem"]])]),
         ],
     )
@@ -198,7 +198,7 @@ def _calibration(images: list[Predicted]) -> Figure:
         "marker": {"color": SET, "size": 9},
         "line": {"color": SET, "width": 2},
         "text": [f"{number:,} pixels" for number in pixels[filled]],
-        "hovertemplate": "predicted %{x:.3f}, observed %{y:.3f}<br>%{text}<extra></extra>",
+        "hovertemplate": "predicted %{x:.4~g}, observed %{y:.4~g}<br>%{text}<extra></extra>",
         "name": "the winner",
     }
     ideal: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "name": "ideal"}
@@ -208,7 +208,7 @@ def _calibration(images: list[Predicted]) -> Figure:
         "xaxis": axis(f"predicted probability of {subject[0]}", range=[-0.02, 1.02]),
         "yaxis": axis(f"observed share of {subject[1]}", range=[-0.02, 1.04], gridcolor=LINE),
     }
-    title = f"Predicted probabilities deviate by {apart:.3f} on average"
+    title = f"Predicted probabilities deviate by {digits(apart)} on average"
     caption = (
         f"Expected calibration error over {BINS} bins, single fold models on held-out images, scribbled pixels "
         f"included. n = {plural(len(images), 'image')} spread evenly from worst to best, {len(predicted):,} pixels."

@@ -60,7 +60,7 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
     winner = selection.winner
     if winner is None:
         return None
-    title = f"The winner scores {winner.mean:.4f}; there is too little to compare it with"
+    title = f"The winner scores {digits(winner.mean)}; there is too little to compare it with"
     low, high = min(winner.folds), max(winner.folds)
     room = max(0.05, (high - low) / 4)  # so that small differences look small
     ends = [low - room if low < 0 else max(0.0, low - room), high + room if high > 1 else min(1.0, high + room)]
@@ -71,7 +71,7 @@ def folds_figure(tables: RunTables, selection: Selection) -> Figure | None:
         "x": list(range(len(winner.folds))),
         "y": list(winner.folds),
         "marker": {"color": WINNER, "size": 10, "symbol": "diamond"},
-        "hovertemplate": "fold %{x}: %{y:.4f}<extra></extra>",
+        "hovertemplate": "fold %{x}: %{y:.4g}<extra></extra>",
     }
     layout = {
         "xaxis": axis("fold", range=[-0.5, len(winner.folds) - 0.5], **whole_numbers(len(winner.folds))),
@@ -86,14 +86,14 @@ def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
         return f"No winner yet: estimated scores of {plural(configs, 'config')}"
     others = len(selection.peers) - 1
     if selection.assessment.why_not:
-        return f"The winner scores {selection.winner.mean:.4f}; there is too little to compare it with"
+        return f"The winner scores {digits(selection.winner.mean)}; there is too little to compare it with"
     scored = " with a score" if unknown(tables, selection) else ""
     others_text = (
         f"{plural(others, 'other config')} cannot be distinguished from it"
         if others
         else f"all others{scored} can be distinguished from it"
     )
-    return f"The winner scores {selection.winner.mean:.4f}, and {others_text}"
+    return f"The winner scores {digits(selection.winner.mean)}, and {others_text}"
 
 
 def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
         "customdata": rows.index.tolist(),
         "text": [
             f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
-            f"{row['expected']:.4f}, {int(row['folds'])} full folds"
+            f"{digits(row['expected'])}, {int(row['folds'])} full folds"
             for config, row in zip(rows.index, rows.to_dict("records"), strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",

@@ -14,7 +14,7 @@ from analysis.report.figure import INK, LINE, OTHER, SCALE, SET, WINNER, Figure,
 from search.race.mixed_model import Array
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
-from trainable.printing import plural
+from trainable.printing import plural, value_text
 
 FEWEST = 20  # configs with a score: with fewer, no region is called the best, and no surface is drawn
 GRID, WIDTH = 28, 0.16  # resolution of the surface, and width of the kernel as a share of a range
@@ -56,14 +56,14 @@ def _slice(tables: RunTables, selection: Selection, known: pd.DataFrame, paramet
             f"<b>{label(config)}</b><br>{values_of(row, tables.parameters)}"
             for config, row in rows.to_dict("index").items()
         ],
-        "hovertemplate": "%{text}<br>%{y:.4f}<extra></extra>",
+        "hovertemplate": "%{text}<br>%{y:.4g}<extra></extra>",
         "showlegend": False,
     }
     title = f"{name}: {plural(len(rows), 'config')}, too few to say where it is best ({FEWEST} are needed)"
     if len(rows) >= FEWEST:
         fifth = len(rows) // 5
         top = (rows.nsmallest if tables.minimize else rows.nlargest)(fifth, "score")[name].astype(float)
-        title = f"{name}: the best fifth lies between {top.min():.3g} and {top.max():.3g}"
+        title = f"{name}: the best fifth lies between {value_text(top.min())} and {value_text(top.max())}"
     caption = "Expected mean of each config; orange is the winner, blue cannot be distinguished from it. "
     caption += f"n = {plural(len(rows), 'config')}."
     layout = {"xaxis": _scale(parameter), "yaxis": axis(f"{tables.score_label}, expected")}
@@ -84,8 +84,8 @@ def _contour(tables: RunTables, known: pd.DataFrame, one: Range, other: Range) -
         "colorscale": SCALE,
         "reversescale": tables.minimize,
         "line": {"width": 0.5, "color": LINE},
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".3f"},
-        "hovertemplate": "%{x:.3g}, %{y:.3g}: %{z:.4f}<extra></extra>",
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".4~g"},
+        "hovertemplate": "%{x:.4~g}, %{y:.4~g}: %{z:.4g}<extra></extra>",
     }
     dots = {
         "type": "scatter",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from search.race.mixed_model import Array
+from trainable.printing import value_text
 
 MAX_LEVELS = 6  # a numeric parameter with more values is binned, with equally many configs in each bin
 BINS = 3  # enough to find an optimum in the middle of a range, which a slope would miss
@@ -44,9 +45,9 @@ def code_parameter(name: str, values: Sequence[object]) -> CodedParameter:
     numeric = bool(present) and all(isinstance(value, Real) and not isinstance(value, bool) for value in present)
     if numeric and len(set(present)) > MAX_LEVELS:
         return _binned(name, np.array([np.nan if _unset(value) else value for value in values], dtype=float))
-    row_levels = tuple(None if _unset(value) else _text(value) for value in values)
+    row_levels = tuple(None if _unset(value) else value_text(value) for value in values)
     ordered = sorted(present, key=float) if numeric else present  # type: ignore[arg-type]
-    return CodedParameter(name, tuple(dict.fromkeys(_text(value) for value in ordered)), row_levels)
+    return CodedParameter(name, tuple(dict.fromkeys(value_text(value) for value in ordered)), row_levels)
 
 
 def confounded_parameters(coded: Sequence[CodedParameter]) -> dict[str, str]:
@@ -72,13 +73,9 @@ def _binned(name: str, numbers: Array) -> CodedParameter:
     edges = np.unique(np.quantile(numbers[known], np.linspace(0, 1, BINS + 1), method="nearest"))
     place = np.clip(np.searchsorted(edges, numbers, side="left") - 1, 0, len(edges) - 2)
     spans = [numbers[known & (place == bin_)] for bin_ in range(len(edges) - 1)]
-    texts = [_text(float(span.min())) + " to " + _text(float(span.max())) for span in spans]
+    texts = [value_text(float(span.min())) + " to " + value_text(float(span.max())) for span in spans]
     return CodedParameter(name, tuple(texts), tuple(texts[at] if known[row] else None for row, at in enumerate(place)))
 
 
 def _unset(value: object) -> bool:
     return value is None or (isinstance(value, float) and not np.isfinite(value)) or value is pd.NA
-
-
-def _text(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -20,7 +20,7 @@ def ensure_token() -> str:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return "no token required: RAY_AUTH_MODE is set, so every user of this machine has access"
     if os.environ.get("RAY_AUTH_TOKEN"):
-        return "the token is in RAY_AUTH_TOKEN"
+        return "asks once for the token in RAY_AUTH_TOKEN"
     custom = os.environ.get("RAY_AUTH_TOKEN_PATH")
     path = Path(custom) if custom else DEFAULT_PATH.expanduser()
     try:
@@ -32,7 +32,7 @@ def ensure_token() -> str:
             raise UserError(f"{path}: contains no Ray token; remove it, and the next launch creates one")
     except OSError as error:
         raise UserError(f"{path}: cannot be used for Ray's token ({error.strerror}); see RAY_AUTH_TOKEN_PATH") from None
-    return f"the token: cat {path}"
+    return f"asks once for a token, which this shows: cat {path}"
 
 
 def _create(path: Path) -> None:

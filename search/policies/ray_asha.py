@@ -9,6 +9,7 @@ import numpy as np
 
 from search.messages import Answer, Entrant, Job, Report, Verdict
 from search.policies.contract import Policy
+from trainable.printing import digits
 
 
 class RayAsha(Policy):
@@ -56,7 +57,11 @@ class RayAsha(Policy):
             return None
         cutoff = self._cutoff(step)
         score, limit = map(self.score_table.shown, (own, cutoff))
-        return None if own >= cutoff else f"stopped: {score:.4f} at step {step}, worse than the cutoff of {limit:.4f}"
+        return (
+            None
+            if own >= cutoff
+            else f"stopped: {digits(score)} at step {step}, worse than the cutoff of {digits(limit)}"
+        )
 
     def _cutoff(self, step: int) -> float:
         if step not in self._cutoffs:

@@ -51,7 +51,7 @@ def reference() -> list[Row]:
 
 
 def markdown() -> str:
-    """The reference as a Markdown table, for the README."""
+    """The reference as a Markdown table, for docs/space_files.md."""
     rows = [["key", "default", "allowed", "meaning"], ["---"] * 4]
     rows += [[f"`{row['key']}`", row["default"], row["allowed"], row["meaning"]] for row in reference()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

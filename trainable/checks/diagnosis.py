@@ -13,7 +13,7 @@ from rich.console import Console
 from trainable.checks.class_table import ClassFacts, class_table
 from trainable.data.dataset import TRUTH
 from trainable.data.task import TWO_CLASSES, Task
-from trainable.printing import plural
+from trainable.printing import digits, plural
 
 # Kinds of problems in the order of printing. A data set with errors cannot be trained on as it is.
 ERRORS = (
@@ -179,14 +179,14 @@ def _summary(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "size", ", ".join(shown) + more + trained
     if diagnosis.background_to_foreground is not None and diagnosis.task.binary:
         ratio = diagnosis.background_to_foreground
-        yield "foreground", f"{diagnosis.foreground_share:.1%} of pixels, background to foreground {ratio:.3f}"
+        yield "foreground", f"{diagnosis.foreground_share:.1%} of pixels, background to foreground {digits(ratio)}"
     if diagnosis.scribble_coverage:
         parts = ", ".join(f"{diagnosis.scribble_coverage[name]:.2%} {name}" for name in ("foreground", "background"))
         yield "scribbles", f"{diagnosis.scribble_coverage['all']:.2%} of pixels: {parts}"
     for name, values in (("mean", diagnosis.mean), ("std", diagnosis.std)):
         if values:
             channels = "red, green, blue" if len(values) > 1 else "grey"
-            yield name, "  ".join(f"{value:.3f}" for value in values) + f"  ({channels} in 0..1)"
+            yield name, "  ".join(map(digits, values)) + f"  ({channels} in 0..1)"
     if diagnosis.empty_masks:
         yield "empty", f"{diagnosis.empty_masks:,} of {plural(diagnosis.splits[0].masks, 'mask')} show background only"
 

@@ -41,7 +41,7 @@ function load() {
   columns = [
     { name: "config", title: "the best first", at: c => c.order, text: c => c.id, kind: "id" },
     { name: "mean", title: "± sd, of the folds at full length", at: c => c.mean, kind: "number", scored: true,
-      text: c => number(c.mean) + (c.sd === null ? "" : ` ± ${c.sd.toFixed(4)}`) },
+      text: c => number(c.mean) + (c.sd === null ? "" : ` ± ${c.sd.toFixed((number(c.mean).split(".")[1] || "").length)}`) },
     { name: "expected", title: "the estimated mean on any folds of the same data, shrunk, with its 95 % interval", at: c => c.expected, kind: "number", scored: true,
       text: c => number(c.expected) + (c.low === null ? "" : ` (${number(c.low)} to ${number(c.high)}${c.folds ? "" : ", forecast"})`) },
     chance("wins these folds", "chance_these_folds", "by which the scheduler decides"), chance("better on any folds", "chance_any_folds", "than the winner"),

@@ -13,6 +13,7 @@ from analysis.answer.document import UNKNOWN, summary_rows
 from analysis.answer.selection import Selection
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
+from trainable.printing import value_text
 
 POINTS = 40  # of a curve
 SHOWN = ("folds", "mean", "sd", *UNKNOWN, "seconds")  # of a config
@@ -69,10 +70,10 @@ def _axis(tables: RunTables, name: str, values: Sequence[Any]) -> tuple[dict[str
         axis = {"name": name, "log": log, "low": low, "high": high, "levels": None}
         return axis, lambda value: None if value is _UNSET else value
     listed = [] if parameter is None or isinstance(parameter, Range) else parameter.values
-    known = {_text(value): value for value in [*listed, *present] if value in present}
+    known = {value_text(value): value for value in [*listed, *present] if value in present}
     levels = sorted(known, key=lambda level: known[level]) if all(map(_is_number, known.values())) else list(known)
     place = {level: number for number, level in enumerate(levels)}
-    return {"name": name, "levels": levels}, lambda value: None if value is _UNSET else place[_text(value)]
+    return {"name": name, "levels": levels}, lambda value: None if value is _UNSET else place[value_text(value)]
 
 
 def _fold_trials(tables: RunTables, order: Mapping[str, int]) -> dict[str, Any]:
@@ -100,11 +101,3 @@ def _fold_trials(tables: RunTables, order: Mapping[str, int]) -> dict[str, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return ",".join(map(_text, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -2,15 +2,15 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 from browser import opened_browser
-from untrained_runs import CONDITIONAL, GRID, write_run
+from untrained_runs import CONDITIONAL, write_run
 
 from analysis.live.server import application
+from benchmarks.page_times import first_pages, updates, write_runs
 from search.runs.journal import Journal
 
 
@@ -98,34 +98,9 @@ def test_the_pages_follow_a_run_that_goes_on(browser, tmp_path):
 
 def test_an_update_is_shown_within_300_ms_and_twenty_runs_within_a_second(browser, tmp_path):
     """20 runs of 360 fold trials; the best of a few, because other tests share the cores."""
-    first = write_run(tmp_path / "runs" / "run0", GRID, folds=5, scheduler="grid")
-    text = first.journal.read_text()
-    for number in range(1, 20):
-        folder = tmp_path / "runs" / f"run{number}"
-        (folder).mkdir()
-        for name in ("space.yaml", "env.json"):
-            (folder / name).write_text((first.folder / name).read_text())
-        (folder / "journal.jsonl").write_text(text)
-    lines = text.splitlines(keepends=True)
-    first.journal.write_text("".join(lines[:1000]))
+    first, lines = write_runs(tmp_path / "runs", 20)
     with served(tmp_path / "runs") as address:
         page = browser.new_page(bypass_csp=True)
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            page.goto(address)
-            assert page.locator("#runs tr").count() == 20
-            seconds.append(time.perf_counter() - began)
-        assert min(seconds) < 1
-        added = "changes.some(change => [...change.addedNodes].some(row => row.dataset.run === 'run0'))"
-        observer = f"new MutationObserver(changes => {added} && seen.push(Date.now()))"
-        page.evaluate(f"window.seen = [], {observer}.observe(byId('runs'), {{childList: true}})")
-        delays = []
-        for at in range(1000, 1050, 10):
-            before = page.evaluate("seen.length")
-            with first.journal.open("a") as journal:
-                journal.write("".join(lines[at : at + 10]))
-            written = time.time()
-            page.wait_for_function(f"seen.length > {before}")
-            delays.append(page.evaluate("seen[seen.length - 1]") / 1000 - written)
-        assert min(delays[1:]) < 0.3, delays  # the first may be of the stream's beginning
+        assert min(first_pages(page, address, 20)) < 1000
+        delays = updates(page, first, lines)
+        assert min(delays[1:]) < 300, delays

@@ -201,6 +201,6 @@ def test_forecast_scores_weigh_less_than_full_ones():
 def test_numeric_levels_are_sorted_and_other_values_keep_their_order():
     assert code_parameter("size", [12, 6, 8]).levels == ("6", "8", "12")
     assert code_parameter("loss", ["iou", "dice"]).levels == ("iou", "dice")
-    assert code_parameter("flip", [True, False, None]).levels == ("True", "False")
+    assert code_parameter("flip", [True, False, None]).levels == ("true", "false")
     assert code_parameter("flip", [True, False, None]).columns.tolist() == [[1.0], [-1.0], [0.0]]
     assert confounded_parameters([code_parameter("a", [1, 2, 1, 2]), code_parameter("b", [1, 1, 2, 2])]) == {}
