@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # saves a second and 150 MB per launch
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  with Ray's own, workers get hardly any time beside other tests
+# Without bytecode each of some hundred processes compiles the project, and each worker of xdist all tests.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 gc.set_threshold(50_000, 20, 20)  # as the programs do; saves seconds while torch is imported
 
 
@@ -43,7 +48,7 @@ LONG = [
     "analysis/exports/test_onnx_networks",
     "trainable/training/test_fold",
     "test_extending",
-    "cluster/deployment/test_dashboard",
+    "cluster/test_running_searches",
     "analysis/report/test_report_browser",
     "compatibility/test_first_version",
     "test_tour",
@@ -55,7 +60,6 @@ LONG = [
     "trainable/storage/test_node_folder",
     "test_python_api",
     "test_examples",
-    "cluster/connection/test_security",
 ]
 
 
@@ -244,14 +248,34 @@ def small_config(**values: Any) -> Any:
     return make_config({**defaults, **values})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start one fork server for all workers of xdist."""
+    from fork_server import ForkServer
+
+    if not hasattr(node.config, "fork_server"):
+        node.config.fork_server = ForkServer()
+        node.config.add_cleanup(node.config.fork_server.stop)
+    node.workerinput["fork_server"] = str(node.config.fork_server.folder)
+
+
 @pytest.fixture(scope="session")
-def fork_server() -> Any:
+def fork_server(request: pytest.FixtureRequest) -> Any:
     """Starts programs of this project without importing their libraries each time."""
     from fork_server import ForkServer
 
-    server = ForkServer()
+    server = ForkServer(getattr(request.config, "workerinput", {}).get("fork_server"))
     yield server
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()  # while its agents, which the server has forked, are there
     server.stop()
+
+
+@pytest.fixture
+def forking(fork_server: Any) -> Any:
+    """What this process starts with ``sys.executable`` or spawns is forked."""
+    with fork_server.forking_children():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,13 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked_child import CHILDREN
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -216,7 +215,7 @@ def test_configs_keep_their_ids():
     assert [make_config(each["values"]).id for each in EXPECTED["ids"]] == [each["id"] for each in EXPECTED["ids"]]
 
 
-def test_a_stopped_old_run_resumes_and_ends_with_the_same_scores(unpacked, cache, tmp_path):
+def test_a_stopped_old_run_resumes_and_ends_with_the_same_scores(unpacked, cache, tmp_path, fork_server):
     shutil.copytree(STOPPED, tmp_path / "runs/first")
     shutil.copytree("data", tmp_path / "elsewhere")
     space = "runs/first/space.yaml"  # as version 0.1.0 wrote it
@@ -230,16 +229,11 @@ def test_a_stopped_old_run_resumes_and_ends_with_the_same_scores(unpacked, cache
         "OMP_NUM_THREADS": "1",
         "RAY_ADDRESS": "",
         "NO_COLOR": "1",
+        CHILDREN: "1",
     }
     settings = [word for change in changes for word in ("--set", change)]
-    done = subprocess.run(
-        [sys.executable, "-m", "search", "launch", space, "--runs", "runs", "--force-code", *settings],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = ["-m", "search", "launch", space, "--runs", "runs", "--force-code", *settings]
+    done = fork_server.run(words, tmp_path, environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/first/journal.jsonl").read_bytes().startswith(journal), "the records of version 0.1.0 stay"
     assert " ".join((done.stdout + done.stderr).split()).count(EARLIER_RULES) == 2, "at its begin and at its end"

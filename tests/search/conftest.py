@@ -8,14 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forked_child import CHILDREN
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 150.0  # seconds for a program on a busy machine
 
 
 @pytest.fixture
-def cluster():
+def cluster(fork_server):
     """A Ray of two cores and a declared GPU, which is all that scripted trials need; returns its address.
+
+    Its workers are forked, which saves the seconds in which each would import Ray.
 
     Tests of one process share it. Tests that connect to a Ray of their own shut it down, and it is started again.
     """
@@ -24,7 +27,8 @@ def cluster():
     from cluster.connection.ray_workarounds import few_processes
 
     if not ray.is_initialized():
-        with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False):
+        forked = fork_server.forking_children()
+        with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False), forked:
             environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
             environment.setenv("CUDA_VISIBLE_DEVICES", "0")
             ray.init(
@@ -50,7 +54,7 @@ def joined(cluster):
 @pytest.fixture
 def environment(small_cache, joined):
     """The environment of programs; with RAY_ADDRESS="" they start their own Ray."""
-    variables = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    variables = {"SCRIBBLE_SEARCH_CACHE": str(small_cache), "NO_COLOR": "1", "PYTHONPATH": str(ROOT), CHILDREN: "1"}
     return os.environ | variables | joined
 
 

@@ -8,6 +8,7 @@ import pytest
 from analysis.report.png import find_browser
 from trainable.errors import UserError
 
+PATIENCE = 120_000  # milliseconds on a busy machine
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -1,7 +1,7 @@
 """Stands for Python in a program that the fork server runs: what it would start is forked as well, without imports.
 
-A program starts it as its ``sys.executable``. It asks the fork server for the process, passes signals on, and ends as
-that one ends. It needs Linux, as the fakes of clusters do.
+A program starts it as its ``sys.executable``. It asks the fork server for the process, which enters its namespaces of
+networks and mounts, passes signals on, and ends as that one ends. It needs Linux, as the fakes of clusters do.
 """
 
 import json
@@ -9,19 +9,37 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 ADDRESS = "FORK_SERVER"  # the variable with the address of the server
 CHILDREN = "FORK_CHILDREN"  # with this variable, what a program starts with ``sys.executable`` is forked too
 
 
+def open_files():
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  pathlib takes long to import
+        try:
+            os.fstat(int(name))
+            found.append(int(name))
+        except OSError:  # that of the listing
+            pass
+    return found
+
+
 def main(words):
-    if words[0] != "-m" and not words[0].endswith(".py"):
+    if words[0] == "-u":  # unbuffered
+        words = words[1:]
+    files = [0, 1, 2]
+    if words[0] == "-c" and words[1].startswith("from multiprocessing.spawn import"):
+        files = open_files()  # the numbers of some are in what the child reads
+    elif words[0] != "-m" and not words[0].endswith(".py"):
         os.execv(sys.executable, [sys.executable, *words])
-    request = json.dumps({"words": words, "cwd": str(Path.cwd()), "env": dict(os.environ)}).encode()
+    spaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
+    here = os.getcwd()  # noqa: PTH109
+    request = {"words": words, "cwd": here, "env": dict(os.environ), "files": files}
+    request = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ[ADDRESS])
-        socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
+        socket.send_fds(connection, [len(request).to_bytes(4, "big")], files + spaces)
         connection.sendall(request)
         child = int.from_bytes(connection.recv(4), "big")
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from browser import opened_browser
+from browser import PATIENCE, opened_browser
 from untrained_runs import CONDITIONAL, write_run
 
+import analysis.live.followed_runs
 from analysis.live.server import application
 from benchmarks.page_times import first_pages, updates, write_runs
 from search.runs.journal import Journal
@@ -51,7 +52,8 @@ def browser():
         yield browser
 
 
-def test_the_pages_follow_a_run_that_goes_on(browser, tmp_path):
+def test_the_pages_follow_a_run_that_goes_on(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(analysis.live.followed_runs, "REST", 0.0)  # the report is renewed at once
     run = write_run(tmp_path / "runs" / "going", CONDITIONAL, folds=3)
     lines = run.journal.read_text().splitlines(keepends=True)
     run.journal.write_text("".join(lines[:60]))
@@ -59,6 +61,7 @@ def test_the_pages_follow_a_run_that_goes_on(browser, tmp_path):
 
     def opened(**more):
         page = browser.new_page(**more)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text))
         return page
@@ -80,7 +83,7 @@ def test_the_pages_follow_a_run_that_goes_on(browser, tmp_path):
         done = sum(json.loads(line).get("step") == 12000 for line in lines)
         for page in (listed, report):
             page.wait_for_function(f"document.body.textContent.includes('{done} of {3 * configs}')")
-        report.wait_for_function(f"document.body.dataset.renewed && run.trials.length > {begun}", timeout=120_000)
+        report.wait_for_function(f"document.body.dataset.renewed && run.trials.length > {begun}")
         assert report.evaluate("run.trials.filter(trial => trial.full !== null).length") == done
         kept = report.evaluate("run.configs.filter(c => valuesText(c).includes('loss: iou')).length")
         assert report.input_value("#query") == "loss=iou" and 0 < kept < configs

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from browser import chromium_or_skip, opened_browser
+from browser import PATIENCE, chromium_or_skip, opened_browser
 from untrained_runs import CONDITIONAL, GRID, RANGES, write_run
 
 from analysis.answer.selection import select
@@ -87,6 +87,7 @@ def drag(page, axis, low, high):
 def opened(browser, path, width, scheme):
     """The page with all figures drawn, and everything that it complained of or asked for."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
     complaints, requests = [], []
     page.on("console", lambda said: complaints.append(said.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -96,39 +97,53 @@ def opened(browser, path, width, scheme):
     return page, complaints, [url for url in requests if not url.startswith(("data:", "blob:"))]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
-def test_every_figure_is_drawn_without_errors_or_requests(browser, report, width, scheme):
+@pytest.fixture(scope="module")
+def wide(browser, report):
+    """The report in a wide and light window."""
+    found = opened(browser, report[0], 1400, "light")
+    yield found
+    assert found[1] == []
+    found[0].close()
+
+
+def check_figures(page, complaints, requests, report, width):
     path, figures, selection = report
-    page, complaints, requests = opened(browser, path, width, scheme)
     assert complaints == [] and requests == [path.as_uri()]
     assert page.locator(".js-plotly-plot").count() == len(figures)
-    assert page.evaluate(
+    page.wait_for_function(
         "[...document.querySelectorAll('.js-plotly-plot')].every(p => p.querySelector("
-        "'.scatterlayer .trace, .heatmaplayer image, .contourlayer path, .barlayer .point, .contourlayer .contour'))"
+        "'.scatterlayer .trace, .heatmaplayer image, .contourlayer path, .barlayer .point, .contourlayer .contour'))",
+        polling=100,
     )
     assert page.locator(".value").first.inner_text() == f"{selection.winner.mean:.4f}"
     assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
+
+
+def test_every_figure_is_drawn_without_errors_or_requests(wide, report):
+    check_figures(*wide, report, 1400)
+
+
+def test_every_figure_is_drawn_in_the_dark_on_a_phone(browser, report):
+    page, complaints, requests = opened(browser, report[0], 400, "dark")
+    check_figures(page, complaints, requests, report, 400)
+    assert page.evaluate("document.querySelector('.plot')._fullLayout.paper_bgcolor") == "#14181e"
     page.close()
 
 
-def test_figures_follow_the_colours_of_the_page_also_on_paper(browser, report):
-    page, _, _ = opened(browser, report[0], 1400, "light")
+def test_figures_follow_the_colours_of_the_page_also_on_paper(wide):
+    page = wide[0]
     background = "document.querySelector('.plot')._fullLayout.paper_bgcolor"
     assert page.evaluate(background) == "#ffffff"
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"{background} === '#14181e'")
     page.emulate_media(color_scheme="dark", media="print")
     page.wait_for_function(f"{background} === '#ffffff'")
-    page.close()
+    page.emulate_media(color_scheme="light", media="screen")
 
 
-def test_the_page_shows_the_numbers_that_plotly_draws(browser, report):
-    path, _, selection = report
-    page, _, _ = opened(browser, path, 1400, "light")
-    drawn = page.evaluate("document.querySelector('[data-figure=configs]').data.flatMap(trace => trace.y)")
-    assert sorted(drawn) == pytest.approx(sorted(selection.standings(forecasts=False)["expected"]), abs=1e-6)
-    page.close()
+def test_the_page_shows_the_numbers_that_plotly_draws(wide, report):
+    drawn = wide[0].evaluate("document.querySelector('[data-figure=configs]').data.flatMap(trace => trace.y)")
+    assert sorted(drawn) == pytest.approx(sorted(report[2].standings(forecasts=False)["expected"]), abs=1e-6)
 
 
 def test_every_figure_becomes_a_picture(chromium, report, tmp_path):

@@ -4,25 +4,25 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from forked_child import CHILDREN
 
 from search.runs.journal import read_journal
 
 ROOT = Path(__file__).parents[3]
 PATIENCE = 180.0
 HEAD = """
-import sys, ray
+import signal, sys, ray
 from ray._private.utils import write_ray_address
 from cluster.connection.local_ray import local_ray
 with local_ray(dashboard=True):
     write_ray_address(ray.get_runtime_context().gcs_address)  # as ray start does; jobs read it
-    sys.stdin.read()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.pause()
 """
 SPACE = {
     "folds": 2,
@@ -34,33 +34,35 @@ SPACE = {
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """The environment of a user with their own token, and this project's Python first."""
+def environment(tmp_path_factory, fork_server):
+    """The environment of a user with their own token, and this project's Python first, which forks."""
     folder = tmp_path_factory.mktemp("user")
     # A job joins the Ray started last with this folder; paths to sockets must be short.
     scratch = tempfile.mkdtemp(prefix="ray")
     (folder / "token").write_text("0123456789abcdef0123456789abcdef\n")
     settings = {
         "PYTHONPATH": str(ROOT),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(fork_server.python.parent), os.environ["PATH"]]),
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         "SCRIBBLE_SEARCH_CACHE": str(folder / "cache"),
         "RAY_TMPDIR": scratch,
         "NO_COLOR": "1",
+        CHILDREN: "1",
     }
     yield {**os.environ, **settings}
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def address(environment):
+def address(environment, tmp_path_factory, fork_server):
     """The dashboard of a Ray that runs before any search."""
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", HEAD], env=environment, cwd=ROOT, **pipes) as head:
-        found = next(filter(None, (re.match(r"dashboard: (\S+)", line) for line in head.stderr)))
-        yield found[1]
-        head.stdin.close()
-        head.stderr.close()
+    program = tmp_path_factory.mktemp("head") / "head.py"
+    program.write_text(HEAD)
+    head = fork_server.start([program], ROOT, environment)
+    found = next(filter(None, (re.match(r"dashboard: (\S+)", line) for line in head.stderr)))
+    yield found[1]
+    head.terminate()
+    head.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture

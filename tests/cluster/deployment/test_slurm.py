@@ -18,7 +18,7 @@ from cluster.deployment.deployment_files import find_file
 BOTH = ("slurm-symmetric.sh", "slurm-classic.sh")
 
 # Each stand-in writes down who it is, its words, and what it finds of the token.
-RECORD = f"""#!{sys.executable}
+RECORD = f"""#!{sys.executable} -IS
 import json, os, stat, sys
 path = os.environ.get("RAY_AUTH_TOKEN_PATH")
 call = {{"name": os.path.basename(sys.argv[0]), "words": sys.argv[1:], "mode": os.environ.get("RAY_AUTH_MODE")}}
@@ -80,12 +80,12 @@ class Job:
             (bin_ / "srun", SRUN),
             (bin_ / "scontrol", "print('node7', 'node8', 'node9', sep='\\n')"),
             (bin_ / "hostname", "print('10.0.0.7 172.17.0.1')"),
-            (bin_ / "sleep", ""),
             (project / ".venv/bin/ray", RAY),
             (project / ".venv/bin/python", PYTHON),
         ):
             path.write_text(RECORD + does)
             path.chmod(0o755)
+        (bin_ / "sleep").symlink_to("/bin/true")
         self.project = project
         self.env = {
             "PATH": f"{bin_}:{os.environ['PATH']}",
@@ -112,7 +112,7 @@ class Job:
             start_new_session=True,
         )
         try:
-            _, self.output = job.communicate(timeout=30)
+            _, self.output = job.communicate(timeout=120)
         finally:
             with suppress(ProcessLookupError):  # where all ended as it should
                 os.killpg(job.pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from forked_child import CHILDREN
 
 ROOT = Path(__file__).parents[3]
 GPUS = 2.0
@@ -17,7 +18,7 @@ CARD = {"name": "A card", "memory": 40 * 2**30}
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(fork_server):
     """The address of a Ray with three nodes, two of which claim to have GPUs."""
     import ray
     from ray._private.authentication.authentication_token_setup import _enable_token_auth
@@ -26,7 +27,7 @@ def address():
     from cluster.connection.ray_workarounds import few_processes
     from cluster.connection.token import ensure_token
 
-    with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False):
+    with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False), fork_server.forking_children():
         environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
         environment.setenv("CUDA_VISIBLE_DEVICES", "0,1")
         ensure_token()
@@ -193,8 +194,8 @@ def test_nodes_that_hang_or_die_are_reported_and_the_others_are_examined(examine
 def doctor(address, tmp_path, fork_server):
     def program(*words, **environment):
         command = ["-m", "cluster", "doctor", "--runs", "runs", *words]
-        environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "RAY_ADDRESS": address, **environment}
-        return fork_server.run(command, tmp_path, environ, timeout=TIMEOUT)
+        environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "RAY_ADDRESS": address, CHILDREN: "1"}
+        return fork_server.run(command, tmp_path, environ | environment, timeout=TIMEOUT)
 
     return program
 

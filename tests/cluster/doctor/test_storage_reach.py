@@ -13,12 +13,15 @@ from trainable.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def nodes():
+def nodes(fork_server):
     """Two nodes with different values of an environment variable, which stands for their disks."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1, env_vars={"DISK": "other"})
+    from cluster.connection.ray_workarounds import few_processes
+
+    with few_processes(dashboard=False), fork_server.forking_children():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        cluster.add_node(num_cpus=1, env_vars={"DISK": "other"})
     ray.shutdown()  # of tests that ran before in this process
     ray.init(cluster.address, log_to_driver=False)
     yield

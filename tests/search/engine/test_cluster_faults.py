@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
-def machines():
+def machines(fork_server):
     """A head and two nodes with one GPU each, shared by two fold trials."""
-    cluster = FakeCluster(nodes=2, PYTHONPATH=str(ROOT))
+    cluster = FakeCluster(2, fork_server, PYTHONPATH=str(ROOT))
     yield cluster
     cluster.close()
 
@@ -95,7 +95,7 @@ def test_idle_workers_of_a_draining_node_get_no_other_job(launched, machines):
 
 def test_a_hanging_fold_trial_and_a_node_clock_an_hour_behind_change_nothing(launched, machines, slow_clock):
     machines.kill(machines.nodes[0])
-    behind = machines.add(LD_PRELOAD=slow_clock)
+    behind = machines.add_unforked(LD_PRELOAD=slow_clock)
     hang = ("fault={values: [hang], when: {quality: 0.70}}", "fault_step=2", "fault_folds={values: [[0]]}")
     search = launched(*hang, program=(str(ROOT / "tests/support/short_hang_limit.py"),))
     search.until(lambda: search.trains_on(behind))

@@ -20,9 +20,9 @@ resources: {gpu: 0.5, cpu: 1}
 
 
 @pytest.fixture(scope="module")
-def machine():
+def machine(fork_server):
     """A node that Ray always considers short of memory, so that it kills a worker every second."""
-    cluster = FakeCluster(nodes=1, RAY_memory_usage_threshold="0", RAY_memory_monitor_refresh_ms="1000")
+    cluster = FakeCluster(1, fork_server, RAY_memory_usage_threshold="0", RAY_memory_monitor_refresh_ms="1000")
     yield cluster
     cluster.close()
 

@@ -9,7 +9,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -114,10 +113,12 @@ def network():
 class Cluster:
     """A Ray cluster of a head, which only drives, and two machines with two cores each."""
 
-    def __init__(self, network, folder, here):
+    def __init__(self, network, folder, here, fork_server):
+        self.python = fork_server.python
         self.network, self.folder, self.here, self.processes = network, folder, here, []
         own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0"}
-        self.environment = os.environ | FAST_HEALTH_CHECKS | own | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        own |= {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"} | fork_server.environment
+        self.environment = os.environ | FAST_HEALTH_CHECKS | own
         self.address = f"{network.address(0)}:6379"
 
     def begin(self, number, *arguments):
@@ -130,7 +131,7 @@ class Cluster:
 
     def start(self, number):
         """Start Ray on a machine; every machine but the head gets a private /tmp/ray."""
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address", self.network.address(number)]
+        ray = [self.python, "-m", "ray.scripts.scripts", "start", "--node-ip-address", self.network.address(number)]
         if number == 0:
             head = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self.folder}"]
             return self.begin(0, *ray, *head)
@@ -138,7 +139,7 @@ class Cluster:
         return self.begin(number, "sh", "-c", script, "sh", *ray, f"--address={self.address}", "--num-cpus=2")
 
     def launch(self):
-        return self.begin(0, sys.executable, "-m", "search", "launch", "demo.yaml", "--address", self.address)
+        return self.begin(0, self.python, "-m", "search", "launch", "demo.yaml", "--address", self.address)
 
     def close(self):
         for number in range(len(self.network.machines)):
@@ -151,9 +152,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(network, tmp_path):
+def cluster(network, tmp_path, fork_server):
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # socket paths must be short
-    created = Cluster(network, folder, tmp_path)
+    created = Cluster(network, folder, tmp_path, fork_server)
     try:
         for _ in range(3):
             network.add()

@@ -192,6 +192,7 @@ def test_the_command_prints_json_csv_and_a_table(written):
         (["--set", "parameters.encoder=no_such_net", "--calibrate"], "no_such_net"),
     ],
 )
+@pytest.mark.usefixtures("forking")
 def test_a_mistake_is_one_error(written, options, message):
     done = CliRunner().invoke(app, ["plan", written, *options])
     assert isinstance(done.exception, UserError) and message in str(done.exception)

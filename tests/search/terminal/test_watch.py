@@ -8,13 +8,13 @@ import re
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import demo_run
 import pytest
+from forked_child import CHILDREN
 from rich.console import Console
 
 from search.runs.journal import Journal, Tail, read_journal
@@ -41,22 +41,13 @@ ALLOWED = re.compile(r"\x1b\[(\d+(;\d+)*m|1A|2K|\?25[lh])|\r\n|\r")  # colours; 
 class Terminal:
     """A program on a pseudo-terminal of 100 x 30, and its output."""
 
-    def __init__(self, folder, *words):
+    def __init__(self, fork_server, folder, *words):
         self.fd, inside = pty.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         drop = {"NO_COLOR", "CI", "COLUMNS", "LINES", "FORCE_COLOR"}
         kept = {name: value for name, value in os.environ.items() if name not in drop}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "search", *words],
-            cwd=folder,
-            env=kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"},
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-            # Background jobs of a shell ignore Ctrl-C and so do their children; these programs must receive it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        given = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8", CHILDREN: "1"}
+        self.process = fork_server.start(["-m", "search", *words], folder, kept | given, terminal=inside)
         os.close(inside)
         self.text = ""
 
@@ -77,9 +68,10 @@ class Terminal:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def on_terminal(tmp_path, fork_server):
+    """Run a command of the search on a terminal, in a folder with a space."""
     (tmp_path / "demo.yaml").write_text(SPACE)
-    return tmp_path
+    return partial(Terminal, fork_server, tmp_path)
 
 
 def screen_of(text):
@@ -97,10 +89,10 @@ def screen_of(text):
     return lines
 
 
-def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_frame(folder):
-    driver = Terminal(folder, "launch", "demo.yaml")
+def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_frame(on_terminal):
+    driver = on_terminal("launch", "demo.yaml")
     driver.read_until("running")
-    watcher = Terminal(folder, "watch", "demo", "--interval", "0.1")
+    watcher = on_terminal("watch", "demo", "--interval", "0.1")
     assert driver.end() == 0, driver.text
     assert watcher.end() == 0, watcher.text
     screen = screen_of(driver.text)
@@ -118,10 +110,10 @@ def test_a_launch_on_a_terminal_draws_the_view_and_leaves_its_last_frame(folder)
         assert max(map(len, screen[screen.index(titles[0]) :])) <= 100, "only the text above the view may wrap"
 
 
-def test_ctrl_c_is_shown_in_the_view_and_the_run_stops_gracefully(folder):
-    driver = Terminal(folder, "launch", "demo.yaml", "--set", "parameters.step_seconds=0.5")
+def test_ctrl_c_is_shown_in_the_view_and_the_run_stops_gracefully(on_terminal):
+    driver = on_terminal("launch", "demo.yaml", "--set", "parameters.step_seconds=0.5")
     driver.read_until("fold 0 at step")
-    watcher = Terminal(folder, "watch", "demo")
+    watcher = on_terminal("watch", "demo")
     watcher.read_until("fold 0 at step")
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.end() == 130
@@ -231,19 +223,12 @@ def test_a_finished_or_dead_run_is_shown_once(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) > 10
 
 
-def test_without_a_terminal_the_view_is_printed_once(tmp_path):
+def test_without_a_terminal_the_view_is_printed_once(tmp_path, fork_server):
     written(tmp_path, demo_run.lines())
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "90"}
 
     def program(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "search", *words],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "90"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return fork_server.run(["-m", "search", *words], tmp_path, environment)
 
     done = program("watch", "demo")
     assert done.returncode == 0 and "\x1b" not in done.stdout, done.stderr

@@ -142,6 +142,7 @@ def test_what_was_measured_under_other_circumstances_is_measured_again(cache, sm
     assert len(card.measured) == 4
 
 
+@pytest.mark.usefixtures("forking")
 def test_a_new_process_returns_values_and_errors():
     assert memory_probe.fresh_process(os.getpid) != os.getpid()
     with pytest.raises(UserError, match="size"):

@@ -93,6 +93,7 @@ def test_a_damaged_or_old_memory_is_as_good_as_none(tried, tmp_path, written):
     assert tried.encoders == []
 
 
+@pytest.mark.usefixtures("forking")
 def test_torch_is_not_loaded_for_it(tried, monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(UserError, match="resnet81"):
