@@ -2,11 +2,13 @@
 
     python benchmarks/scale.py [--only foldrace:20000:10000] [--folder /dev/shm]
     python benchmarks/scale.py --exact 3000
+    python benchmarks/scale.py --in-advance 4000:2000
 
 Runs the real policy, study, journal and ledger on a simulated cluster (benchmarks/simulated_driver.py). A fold trial
 takes ten minutes on average and reports ten times. GPUs queue for the driver; a decision takes its measured CPU time
 plus, for each record, the time of a sync, measured beforehand on the disk of the temporary folder. Each run has its own
-process and is saved once it ends. ``--exact`` compares a race of this many configs with one evaluated at every report.
+process and is saved once it ends. ``--exact`` compares a race of this many configs with one evaluated at every report,
+``--in-advance`` one of CONFIGS:GPUS with one in which a config trains one fold at a time.
 """
 
 import argparse
@@ -124,12 +126,34 @@ def exact(configs: int) -> list[dict[str, Any]]:
     return rows
 
 
+def in_advance(configs: int, gpus: int) -> list[dict[str, Any]]:
+    """The same world, where idle workers train folds in advance and where they do not.
+
+    Their work costs something, so the time to the winner is also given relative to perfect packing without it.
+    """
+    rows: list[dict[str, Any]] = []
+    for left in (0.0, foldrace.LEFT):
+        foldrace.LEFT = left
+        world, policy = World(configs, 10, "mild", seed=1), scheduler("foldrace")([], FOLDS)
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
+            tally = Driver(policy, world, gpus, Path(scratch, "journal.jsonl"), sync=0.0).run()
+        cost, winner = tally.busy / float(world.seconds.sum()), policy.answer().winner
+        ratios = {"over_ideal": tally.wall * gpus / tally.busy}
+        ratios["over_ideal_without"] = tally.wall * gpus / (rows[0]["busy"] if rows else tally.busy)
+        row = {"fold_trials": configs * FOLDS, "gpus": gpus, "share": left, "cost": cost, "wall": tally.wall, **ratios}
+        row["busy"] = tally.busy
+        rows.append({**row, "winner_place": world.rank(str(winner))})
+        say(str(rows[-1]))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", help="SCHEDULER:CONFIGS:GPUS; can be repeated")
     parser.add_argument("--evaluations", type=int, default=10, help="reports per fold trial")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="folder for the journals")
     parser.add_argument("--exact", type=int, help="configs of the comparison with a race evaluated at every report")
+    parser.add_argument("--in-advance", metavar="CONFIGS:GPUS", help="compare with one fold of a config at a time")
     parser.add_argument("--out", type=Path, default=HOME / "benchmarks/results/scale_cpu2.json")
     parser.add_argument("--part", nargs=2, metavar=("RUN", "SYNC"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -141,6 +165,10 @@ def main() -> None:
     document = json.loads(options.out.read_text()) if options.out.exists() else {"runs": []}
     if options.exact:
         document["judging"] = exact(options.exact)
+        write_json(options.out, document)
+        return
+    if options.in_advance:
+        document["in_advance"] = in_advance(*map(int, options.in_advance.split(":")))
         write_json(options.out, document)
         return
     sync = sync_seconds(Path(tempfile.gettempdir()))

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from benchmarks.scale import exponents, run_one
+from benchmarks.scale import exponents, in_advance, run_one
 from benchmarks.simulated_driver import FOLDS, Driver, World
+from search.policies import foldrace
 from search.policies.foldrace import FoldRace
 from search.runs.journal import read_journal
 
@@ -47,6 +48,16 @@ def test_a_small_run_gives_every_figure(tmp_path):
     assert 0 < row["waits"] <= row["idle"] < 1
     assert row["winner_place"] < 40 and row["reports"] < row["decisions"] < 2 * row["reports"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folds_in_advance_are_compared_with_one_fold_at_a_time(monkeypatch):
+    monkeypatch.setattr(foldrace, "EXACT", 10)
+    monkeypatch.setattr(foldrace, "LEFT", 0.5)
+    without, with_them = in_advance(60, 60)
+    assert (without["share"], with_them["share"]) == (0.0, 0.5)
+    assert with_them["cost"] > without["cost"] and with_them["wall"] < without["wall"]
+    expected = with_them["over_ideal"] * with_them["cost"] / without["cost"]
+    assert with_them["over_ideal_without"] == pytest.approx(expected), "relative to the work without them"
 
 
 def test_growth_is_compared_with_n_log_n():

@@ -24,6 +24,7 @@ from ray import tune
 
 from trainable.data.shipment import Shipment
 from trainable.errors import FoldFailed, StorageFull, UserError, WrongMachine
+from trainable.storage.object_store import StoreFailed
 from trainable.training.fold_log import note
 
 HANG_FILE = "hang.txt"
@@ -83,7 +84,7 @@ class FoldTrial(tune.Trainable):
             with self.watchdog.watching():
                 result: Result | None = next(self.reports, None)
         except StorageFull as problem:
-            return {"storage": str(problem)}
+            return self._unwritable(str(problem), local=not isinstance(problem, StoreFailed))
         except (FoldFailed, UserError) as failure:
             # A retry would fail as well; the search decides what happens to the fold.
             reason = failure.reason if isinstance(failure, FoldFailed) else "refused"
@@ -91,8 +92,13 @@ class FoldTrial(tune.Trainable):
         except OSError as problem:
             if problem.errno not in FULL:
                 raise
-            return {"storage": f"{problem.filename or self.job['folder']}: cannot be written ({problem.strerror})"}
+            where = problem.filename or self.job["folder"]
+            return self._unwritable(f"{where}: cannot be written ({problem.strerror})", local=True)
         return {"ended": True} if result is None else result
+
+    def _unwritable(self, problem: str, local: bool) -> Result:
+        """A problem of storage: of this node alone if the run is elsewhere, in an object store."""
+        return {"storage": problem, "local": local and "store" in self.job}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -100,8 +106,15 @@ class FoldTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Release everything the job held, so that the next job of this process has all memory."""
-        self.reports.close()
+        """Release everything the job held, so that the next job of this process has all memory.
+
+        What cannot be saved because a disk is full is trained again: the next job is not to blame, and will report it.
+        """
+        try:
+            self.reports.close()
+        except (StorageFull, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno not in FULL:
+                raise
         self.reports = _nothing()
         if "torch" in sys.modules:  # a scripted fold trial never loads it
             from trainable.machine.device import release_memory

@@ -89,13 +89,25 @@ class NodePool:
         """Count a worker that failed to start; True if the node is to blame, which needs another accepted node."""
         if not self.trusts(node):
             return True
-        if node is None or not self.alive.keys() & self.accepted - {node}:
+        if node is None or not self._others(node):
             return False
         self.failed_starts[node] += 1
         if self.failed_starts[node] == MAX_FAILED_STARTS:
             self._exclude(node, f"{MAX_FAILED_STARTS} workers in a row failed to start; last error: {error}")
             self.excluded_until[node] = math.inf
         return True
+
+    def disk_full(self, node: str | None, problem: str) -> bool:
+        """Exclude a node that has no space for its own copies; True if others can go on with its fold trials."""
+        if self.trusts(node) and (node is None or not self._others(node)):
+            return False
+        if node is not None and self.trusts(node):
+            self._exclude(node, problem)
+        return True
+
+    def _others(self, node: str) -> bool:
+        """Whether another node may run fold trials."""
+        return bool(self.alive.keys() & self.accepted - {node})
 
     def node_of(self, error: BaseException | None) -> str | None:
         """The node of the actor that raised this error, if it can be determined."""

@@ -163,13 +163,19 @@ class VerdictScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
         values = unpacked(result)
-        if "storage" in values and not self.nodes.trusts(values["node"]):
+        if "storage" in values and self._of_one_node(values):
             self.feed.worker_failed(trial.trial_id, values["storage"], Failure.WRONG_NODE)
             return str(TrialScheduler.STOP)
         if "step" in values or "pretraining" in values:
             self.nodes.worker_reported(values["node"])
         continues = self.feed.result(trial.trial_id, values)
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+
+    def _of_one_node(self, values: Mapping[str, Any]) -> bool:
+        """Whether a problem of storage is that of a node, and others can train."""
+        if values.get("local"):
+            return self.nodes.disk_full(values["node"], values["storage"])
+        return not self.nodes.trusts(values["node"])
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
         self.feed.trial_ended(trial.trial_id)

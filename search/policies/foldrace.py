@@ -20,8 +20,10 @@ from trainable.errors import UserError
 # after every update, beyond that after updates for a SHARE of the additional configs.
 EXACT, SHARE = 1_000, 0.02
 FEW = 0.75  # of the largest number of outstanding jobs so far: with fewer, some workers are idle
+LEFT = 0.25  # of the configs of a large race remain in it after each further fold, about
 
 Entry = tuple[int, int, float, int]  # the stage, two sort keys within it, the row
+Advance = tuple[int, int, int]  # how many folds a config may train besides its next one, its place, the row
 
 
 class FoldRace(Policy):
@@ -126,6 +128,7 @@ class FoldRace(Policy):
         self._updates, self._snapshot = 0, self._matrix.snapshot()
         self._stale = True
         self._promoted: JobQueue[Entry] | None = None
+        self._in_advance: JobQueue[Advance] | None = None
 
     def _state(self) -> RaceState:
         if self._computed is None or self._stale:
@@ -188,6 +191,27 @@ class FoldRace(Policy):
         for row in self._state().best:
             if self._matrix.names[row] not in self.score_table.failed and (job := self._next_fold(row)) is not None:
                 yield job
+        if self._configs_beyond_exact and (advance := self._advances().first()) is not None:
+            yield advance
+
+    def _advances(self) -> JobQueue[Advance]:
+        """Further folds of those configs of a large race that will probably need them: of the best LEFT of all that are
+        in the race two at once, of the best LEFT of these three, and so on.
+        """
+        if self._in_advance is None:
+            state, most = self._state(), self.score_table.folds - 1
+            rows = np.flatnonzero(state.active & state.standings.candidates)
+            rows = rows[np.argsort(-state.standings.mean[rows], kind="stable")]
+            shares = [(more, int(len(rows) * LEFT**more)) for more in range(1, most + 1)]
+            entries = [(more, place, int(rows[place])) for more, count in shares for place in range(count)]
+            self._in_advance = JobQueue(self._advance, entries)
+        return self._in_advance
+
+    def _advance(self, entry: Advance) -> Job | None:
+        more, _, row = entry
+        name, table = self._matrix.names[row], self.score_table
+        outstanding = sum((name, fold) in table.outstanding for fold in range(table.folds))
+        return None if name in table.failed or outstanding > more else self._next_fold(row)
 
     def _next_fold(self, row: int) -> Job | None:
         config = self._matrix.names[row]

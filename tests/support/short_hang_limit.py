@@ -11,5 +11,6 @@ from search.__main__ import app
 from search.engine.job_feed import EngineSettings
 from trainable.exit_codes import run
 
-search.commands.launch.EngineSettings = partial(EngineSettings, hang_seconds=4.0)
-run(app)
+if __name__ == "__main__":  # and not in the processes that it spawns
+    search.commands.launch.EngineSettings = partial(EngineSettings, hang_seconds=4.0)
+    run(app)

@@ -89,3 +89,22 @@ def test_a_node_that_is_unchecked_or_gone_is_to_blame_but_not_excluded():
     for node in ("second", "a node that has left"):
         assert ray.pool.worker_failed(node, "does not see the run") and not ray.pool.trusts(node)
     assert ray.pool.trusts("first") and ray.pool.avoid == ()
+
+
+def test_a_node_with_a_full_disk_is_excluded_for_a_minute_while_another_can_go_on(capsys):
+    ray = Ray(second="")
+    ray.join()
+    assert ray.later() == [FIRST, SECOND]
+    assert ray.pool.disk_full("second", "last.pt: cannot be written")
+    assert ray.later() == [FIRST] and ray.pool.avoid == ("second",)
+    assert ray.pool.disk_full("second", "last.pt: cannot be written"), "another fold trial that was running there"
+    assert not ray.pool.disk_full("first", "last.pt: cannot be written"), "which would leave no node"
+    assert ray.later(RETRY_SECONDS) == [FIRST, SECOND]
+    assert capsys.readouterr().err == "node 10.0.0.2 (second) is excluded: last.pt: cannot be written\n"
+
+
+def test_a_full_disk_of_the_only_node_or_an_unknown_one_is_no_reason_to_go_on_elsewhere():
+    ray = Ray()
+    ray.later()
+    assert not ray.pool.disk_full("first", "full") and not ray.pool.disk_full(None, "full")
+    assert ray.later() == [FIRST]

@@ -3,8 +3,6 @@
 All tests share one cluster; a test that removes nodes adds others.
 """
 
-import shutil
-import subprocess
 import time
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 from cluster_search import PATIENCE, SPACE, Search
 from fake_cluster import FakeCluster, kill_process
+from moved_clock import MovedClock, build_library
 
 from search.engine.job_feed import NODE_LEFT
 from search.runs.ledger import ledger
@@ -95,7 +94,7 @@ def test_idle_workers_of_a_draining_node_get_no_other_job(launched, machines):
 
 def test_a_hanging_fold_trial_and_a_node_clock_an_hour_behind_change_nothing(launched, machines, slow_clock):
     machines.kill(machines.nodes[0])
-    behind = machines.add_unforked(LD_PRELOAD=slow_clock)
+    behind = machines.add_unforked(**slow_clock)
     hang = ("fault={values: [hang], when: {quality: 0.70}}", "fault_step=2", "fault_folds={values: [[0]]}")
     search = launched(*hang, program=(str(ROOT / "tests/support/short_hang_limit.py"),))
     search.until(lambda: search.trains_on(behind))
@@ -114,39 +113,12 @@ def hour_behind(log):
     return any((times[0] - time).total_seconds() > 3000 for time in times)
 
 
-CLOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <sys/time.h>
-#include <time.h>
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
-    int failed = real(clock, now);
-    if (!failed && clock == CLOCK_REALTIME) now->tv_sec -= 3600;
-    return failed;
-}
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    struct timespec exact;
-    int failed = clock_gettime(CLOCK_REALTIME, &exact);
-    now->tv_sec = exact.tv_sec;
-    now->tv_usec = exact.tv_nsec / 1000;
-    return failed;
-}
-time_t time(time_t *out) {
-    struct timespec exact;
-    clock_gettime(CLOCK_REALTIME, &exact);
-    if (out) *out = exact.tv_sec;
-    return exact.tv_sec;
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def slow_clock(tmp_path_factory):
-    """A library that sets the clock of any program that preloads it back by an hour."""
-    if shutil.which("cc") is None:
-        pytest.skip("a wrong clock needs a C compiler")
+    """The environment in which a clock is an hour behind."""
     folder = tmp_path_factory.mktemp("clock")
-    (folder / "clock.c").write_text(CLOCK)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", "clock.so", "clock.c", "-ldl"], cwd=folder, check=True)
-    return str(folder / "clock.so")
+    try:
+        library = build_library(folder)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return MovedClock(library, folder / "clock", -3600).environment

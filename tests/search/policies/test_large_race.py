@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -153,3 +154,20 @@ def test_idle_workers_trigger_an_evaluation(large, monkeypatch):
     policy = race(world)
     drive(policy, world, chaos=11)
     assert policy.score_table.complete(policy.answer().winner)
+
+
+@pytest.mark.parametrize("exact", [0, 1000], ids=["large", "small"])
+def test_idle_workers_of_a_large_race_train_several_folds_at_once_of_configs_that_will_need_them(monkeypatch, exact):
+    monkeypatch.setattr(foldrace, "EXACT", exact)
+    world = large_world(3, 60)
+    policy = race(world, rungs=())
+    for config in world.worth:
+        policy.report(world.report(config, 0, 4))
+    counts = Counter()
+    while isinstance(job := policy.next(), Job):
+        counts[job.config] += 1
+    ranked = [config for config in policy.ranking() if config in counts]
+    quarter = len(ranked) // 4
+    assert quarter >= 3 and [counts[config] for config in ranked[:2]] == [3, 3], "all folds of the best two"
+    assert {counts[config] for config in ranked[2:quarter]} == ({1} if exact else {2})
+    assert {counts[config] for config in ranked[quarter:]} == {1}

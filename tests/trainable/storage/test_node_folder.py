@@ -1,6 +1,8 @@
 """A fold trial of a run in an object store: interrupted transfers neither lose nor duplicate anything."""
 
+import errno
 import json
+import os
 import shutil
 from functools import partialmethod
 
@@ -210,12 +212,26 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
     put = Store.put
     monkeypatch.setattr(Store, "put", _gone)
     result = unpacked(actor.step())
-    assert "cannot be reached" in result["storage"]
+    assert "cannot be reached" in result["storage"] and not result["local"]
     monkeypatch.setattr(Store, "put", put)
     actor.reset_config(packed(told_job))
-    assert [unpacked(actor.step())["step"] for _ in range(2)] == [2, 3], "the second report was made, and not told"
+    with monkeypatch.context() as full:
+        full.setattr("trainable.scripted.append_record", _no_space)
+        assert unpacked(actor.step())["step"] == 2, "the second report was made, and not told"
+        result = unpacked(actor.step())
+    assert "No space left" in result["storage"] and result["local"], "other nodes have a disk of their own"
+    actor.reset_config(packed(told_job))
+    assert [unpacked(actor.step())["step"] for _ in range(2)] == [2, 3]
+    with monkeypatch.context() as full:
+        full.setattr(Workplace, "_remember", lambda place, seen: _no_space(place.folder, seen))
+        actor.reset_config(packed(told_job))  # does not fail because of what the previous job could not save
+    assert unpacked(actor.step())["step"] == 3
     actor.cleanup()
     assert told(object_store) == [1, 2, 3] and not (tmp_path / "runs").exists()
+
+
+def _no_space(path, record):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _gone(store, local, name):
