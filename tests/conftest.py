@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,19 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     home = Path(__file__).parent
     rank = {home / f"{name}.py": number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path, len(LONG)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_are_no_garbage() -> None:
+    """Collections of garbage pass over what was there before a file, which takes a second with all modules loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # some modules report what is not released at the end
 
 
 SMALL_SPACE = """
@@ -141,11 +155,14 @@ scheduler: grid
 @pytest.fixture(scope="session")
 def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 20 labelled images of 96x80 and 3 without truth."""
+    from shared_folder import shared_folder
+
     from trainable.data.synthetic.synthesize import synthesize
 
-    folder = tmp_path_factory.mktemp("data") / "small"
-    synthesize(folder, images=20, test_images=3, width=96, height=80, seed=1)
-    return folder
+    size = {"width": 96, "height": 80}
+    return shared_folder(
+        tmp_path_factory, "small", lambda folder: synthesize(folder, images=20, test_images=3, seed=1, **size)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -170,11 +187,16 @@ def small_folds(small_data: Any) -> Any:
 @pytest.fixture(scope="session")
 def class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A declared data set of 4 classes: 24 grey slices of 96x80 in 6 volumes."""
+    from shared_folder import shared_folder
+
     from trainable.data.synthetic.synthesize import synthesize
 
-    folder = tmp_path_factory.mktemp("data") / "classes"
-    synthesize(folder, images=24, test_images=0, width=96, height=80, seed=1, classes=4, volumes=6, grey=True)
-    return folder
+    size = {"width": 96, "height": 80, "grey": True}
+    return shared_folder(
+        tmp_path_factory,
+        "classes",
+        lambda folder: synthesize(folder, images=24, test_images=0, seed=1, classes=4, volumes=6, **size),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -193,51 +215,61 @@ def class_folds(class_data: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, small_data: Any, small_cache: Path) -> Any:
-    """A finished run with real models: two tiny configs on three folds."""
+def trained(tmp_path_factory: pytest.TempPathFactory, small_cache: Path) -> Any:
+    """A copy of a run that one process of the tests trains for all."""
+    from shared_folder import shared_folder
     from trained_run import train_run
 
-    return train_run(tmp_path_factory.mktemp("runs"), SMALL_SPACE, small_data, small_cache)
+    from search.runs.run_folder import Run
+
+    def run(name: str, text: str, data: Callable[[], Any]) -> Any:
+        folder = shared_folder(tmp_path_factory, f"{name}_run", lambda home: train_run(home, text, data(), small_cache))
+        return Run(shutil.copytree(folder / name, tmp_path_factory.mktemp("runs") / name))
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def class_run(tmp_path_factory: pytest.TempPathFactory, class_folder: Path, small_cache: Path) -> Any:
-    """A finished run on volumes of 4 classes: one config sees images alone, the other one scribbles as well."""
-    from trained_run import train_run
+def small_run(trained: Any, small_data: Any) -> Any:
+    """A finished run with real models: two tiny configs on three folds."""
+    return trained("small", SMALL_SPACE, lambda: small_data)
 
+
+@pytest.fixture(scope="session")
+def class_run(trained: Any, class_folder: Path, small_cache: Path) -> Any:
+    """A finished run on volumes of 4 classes: one config sees images alone, the other one scribbles as well."""
     from trainable.data.decoded_images import open_data
 
-    data = open_data(class_folder, (64, 64), cache=small_cache)
-    return train_run(tmp_path_factory.mktemp("runs"), CLASS_SPACE, data, small_cache)
+    return trained("classes", CLASS_SPACE, lambda: open_data(class_folder, (64, 64), cache=small_cache))
 
 
 @pytest.fixture(scope="session")
-def scribble_run(tmp_path_factory: pytest.TempPathFactory, class_folder: Path, small_cache: Path) -> Any:
+def scribble_run(trained: Any, tmp_path_factory: pytest.TempPathFactory, class_folder: Path, small_cache: Path) -> Any:
     """A finished run on slices without masks, scored besides on slices with masks, the split ``val``."""
-    from trained_run import train_run
+    from shared_folder import shared_folder
 
     from trainable.data.decoded_images import open_data
     from trainable.data.synthetic.synthesize import synthesize
 
-    folder = tmp_path_factory.mktemp("unmasked") / "data"
-    shutil.copytree(class_folder, folder)
-    shutil.rmtree(folder / "train/ground_truth")
-    other = folder.parent / "other"
-    synthesize(other, images=6, test_images=0, width=96, height=80, seed=2, classes=4, volumes=2, grey=True)
-    (other / "train").rename(folder / "val")
-    for name in ("volumes.csv", "groups.csv"):
-        (folder / "val" / name).unlink()
-    return train_run(folder.parent, SCRIBBLE_SPACE, open_data(folder, (64, 64), cache=small_cache), small_cache)
+    def unmasked(folder: Path) -> None:
+        shutil.copytree(class_folder, folder)
+        shutil.rmtree(folder / "train/ground_truth")
+        other = folder.with_name(f"{folder.name}_other")
+        synthesize(other, images=6, test_images=0, width=96, height=80, seed=2, classes=4, volumes=2, grey=True)
+        (other / "train").rename(folder / "val")
+        for name in ("volumes.csv", "groups.csv"):
+            (folder / "val" / name).unlink()
+
+    folder = shared_folder(tmp_path_factory, "unmasked", unmasked)
+    return trained("scribbles", SCRIBBLE_SPACE, lambda: open_data(folder, (64, 64), cache=small_cache))
 
 
 @pytest.fixture(scope="session")
-def image_run(tmp_path_factory: pytest.TempPathFactory, small_folder: Path, small_cache: Path) -> Any:
+def image_run(trained: Any, small_folder: Path) -> Any:
     """A finished run of three methods on single images, of two classes."""
-    from trained_run import train_run
-
     from trainable.data.image_files import open_files
 
-    return train_run(tmp_path_factory.mktemp("runs"), IMAGE_SPACE, open_files(small_folder), small_cache)
+    return trained("images", IMAGE_SPACE, lambda: open_files(small_folder))
 
 
 def small_config(**values: Any) -> Any:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from forked_child import CHILDREN
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "extending.md").read_text()
@@ -56,6 +57,7 @@ def run(extended, tmp_path, fork_server):
 
     def run_command(command, *more):
         environment = {**os.environ, "PYTHONPATH": str(extended), "NO_COLOR": "1", "COLUMNS": "200", "RAY_ADDRESS": ""}
+        environment[CHILDREN] = "1"
         return fork_server.run([*shlex.split(command)[1:], *more], tmp_path, environment)
 
     return run_command

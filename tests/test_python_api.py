@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_child import CHILDREN
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "python.md").read_text()
@@ -20,7 +21,7 @@ def outputs(tmp_path_factory, small_folder, fork_server):
     (home / "data").mkdir()
     (home / "data" / "scribbles").symlink_to(small_folder)
     (home / "image.png").symlink_to(next((small_folder / "train" / "images").iterdir()))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCRIBBLE_SEARCH_CACHE": str(home / "cache")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCRIBBLE_SEARCH_CACHE": str(home / "cache"), CHILDREN: "1"}
     printed = {}
     for name, text in BLOCK.findall(GUIDE):
         if name:

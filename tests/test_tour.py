@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from forked_child import CHILDREN
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,7 @@ def test_the_tour_produces_masks(tmp_path, fork_server):
         "SCRIBBLE_SEARCH_DASHBOARD": "0",
         "RAY_ADDRESS": "",
         "NO_COLOR": "1",
+        CHILDREN: "1",
     }
     outputs = {}
     for command in tour():

@@ -4,6 +4,7 @@ The state of a trial is in its fold's folder, so Tune keeps no checkpoint of its
 a fault resumes from the folder.
 """
 
+import atexit
 import contextlib
 import errno
 import faulthandler
@@ -52,6 +53,9 @@ class FoldTrial(tune.Trainable):
         gc.disable()  # it would traverse all that is imported again and again
         import_module("trainable.scripted" if shipment is None else "trainable.training.fold")
         gc.enable()
+        if not gc.get_freeze_count():  # modules are no garbage: a collection between jobs takes half a second with them
+            gc.freeze()
+            atexit.register(gc.unfreeze)  # some modules report what is not released at the end
         self.reports = _nothing()
         self.job, carried = _settled(unpacked(config))
         job = self.job

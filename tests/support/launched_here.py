@@ -42,10 +42,12 @@ def use_here(monkeypatch, plan=False):
     if not plan:
         monkeypatch.setattr(launch_checks, "show_first", lambda *given, **more: None)
 
-    def search(*words):
-        done = CliRunner().invoke(app, [str(word) for word in words])
-        if done.exception is not None and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return done
+    return run_here
 
-    return search
+
+def run_here(*words):
+    """Run a command of the search in this process; its errors are raised."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done

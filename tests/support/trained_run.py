@@ -19,6 +19,7 @@ from trainable.training.labels import open_validation
 
 def train_run(home: Path, text: str, data: Any, cache: Path) -> Run:
     """Write the space file and run it to its end."""
+    home.mkdir(parents=True, exist_ok=True)
     (home / "space_file.yaml").write_text(text.format(data=data.split.root.parent))
     space = load_space(str(home / "space_file.yaml"), [])
     settings = space.settings

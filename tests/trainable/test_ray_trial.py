@@ -76,9 +76,10 @@ def trainings():
 
 
 def test_an_actor_that_gets_another_job_holds_nothing_of_the_one_before(job, worker):
-    gc.collect()
+    gc.unfreeze()
     before = len(trainings())
     actor = worker(job("first"))
+    assert gc.get_freeze_count(), "the modules are not searched after each job"
     assert unpacked(actor.step())["step"] == 2 and len(trainings()) == before + 1
     actor.reset_config(packed(job("second")))
     assert len(trainings()) == before

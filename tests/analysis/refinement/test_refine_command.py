@@ -29,10 +29,11 @@ CHAIN = [{"step": "threshold", "tau": 0.3}, {"step": "holes", "share": 1.0}, {"s
 
 @pytest.fixture(autouse=True)
 def cheap(small_cache, monkeypatch):
-    """Few settings of the field, whose lattices take most of the time."""
+    """Few settings of the slow steps: the field, whose lattices take most of the time, and costs of a border."""
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
-    monkeypatch.setattr(candidates, "POSITION", (0.1,))
-    monkeypatch.setattr(candidates, "COLOUR", (16.0,))
+    few = {"APPEARANCE": (10.0,), "POSITION": (0.1,), "COLOUR": (16.0,), "BORDERS": (0.1,), "SMALLEST": (0.002, 0.02)}
+    for name, values in few.items():
+        monkeypatch.setattr(candidates, name, values)
 
 
 def program(*words, fails=False):

@@ -2,19 +2,21 @@
 
 import json
 import re
+import shlex
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from launched_here import run_here, use_here
 
-from search.__main__ import app
 from search.commands.launch import _settings
 from search.policies.registry import policy_of
 from search.runs.journal import read_journal
 from search.runs.run_folder import Run
 from search.runs.study import verdicts
 from spaces.load import make_space
+from trainable.errors import UserError
 from trainable.storage.checked_json import read_checked, write_checked
 
 SCRIPTED = """
@@ -30,10 +32,13 @@ scheduler: foldrace
 resources: {gpu: 0, cpu: 2}
 """
 OWN_RAY = {"RAY_ADDRESS": ""}
+FAILING_DRIVER = str(Path(__file__).parents[2] / "support" / "failing_driver.py")
 
 
 @pytest.fixture(autouse=True)
-def demo(tmp_path):
+def demo(tmp_path, small_cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(small_cache))
     (tmp_path / "demo.yaml").write_text(SCRIPTED)
 
 
@@ -41,6 +46,18 @@ def demo(tmp_path):
 def launch(start):
     """Start a launch of the demo without waiting for it."""
     return lambda *words, **more: start("-m", "search", "launch", "demo.yaml", *words, **more)
+
+
+@pytest.fixture
+def killed(program):
+    """Launch the demo with a driver that is killed after so many reports; returns its stderr."""
+
+    def launch_until(reports, *words, **more):
+        done = program(FAILING_DRIVER, "kill", "report", str(reports), "launch", "demo.yaml", *words, **more)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        return done.stderr
+
+    return launch_until
 
 
 def wait_for_reports(path, count, process):
@@ -57,16 +74,13 @@ def reports(path):
     ]
 
 
-def test_a_driver_killed_with_its_own_ray_resumes_and_status_shows_the_winner(launch, search, tmp_path):
+def test_a_driver_killed_with_its_own_ray_resumes_and_status_shows_the_winner(killed, search, tmp_path):
     journal = tmp_path / "runs/demo/journal.jsonl"
-    process = launch(**OWN_RAY)
-    wait_for_reports(journal, 5, process)
-    process.kill()
-    _, stderr = process.communicate()
+    stderr = killed(5, **OWN_RAY)
     plan = stderr.index("plan: 4 configs x 2 folds = 8 fold trials, 48 steps")
     assert plan < stderr.index("train until"), "the plan comes first"
     assert json.loads((tmp_path / "runs/demo/plan.json").read_text())["steps"] == 48
-    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("died")
+    assert json.loads(run_here("status", "demo", "--format", "json").stdout)["state"].startswith("died")
     done = search("launch", "demo.yaml", "--serve", **OWN_RAY)
     assert done.returncode == 0, done.stderr
     assert re.search(r"live page: http://127\.0\.0\.1:\d+/\?token=\S{20}", done.stderr)
@@ -75,56 +89,61 @@ def test_a_driver_killed_with_its_own_ray_resumes_and_status_shows_the_winner(la
     assert len(recorded) == len(set(recorded)), "a report was recorded twice"
     run = Run(tmp_path / "runs/demo")
     assert verdicts(policy_of(run.space()), run.lines()) == [], "replaying the journal gives different decisions"
-    document = json.loads(search("status", "demo", "--format", "json").stdout)
+    document = json.loads(run_here("status", "demo", "--format", "json").stdout)
     assert {"state", "configs", "trials", "gpu_seconds", "leader"} <= set(document)
     assert document["configs"] == 4 and set(document["trials"]) >= {"done", "running", "paused", "failed"}
     leader = json.loads((run.folder / "configs" / document["leader"]["id"] / "config.json").read_text())
     assert leader["values"]["quality"] == 0.76
-    listed = json.loads(search("list", "--format", "json").stdout)
+    listed = json.loads(run_here("list", "--format", "json").stdout)
     assert [row["run"] for row in listed] == ["demo"] and listed[0]["state"].startswith("ended")
-    again = search("launch", "demo.yaml", "--address", "nowhere:1")
-    assert again.returncode == 0 and "train until" not in again.stderr, "a finished run has nothing to train"
+    ledger = json.loads(run_here("ledger", "demo", "--format", "json").stdout)
+    assert sum(ledger["parts"].values()) == pytest.approx(ledger["busy"])
+    assert document["gpu_seconds"] < ledger["busy"] <= ledger["workers"] * ledger["wall"]
+    again = run_here("launch", "demo.yaml", "--address", "nowhere:1")
+    assert again.exit_code == 0 and "train until" not in again.stderr, "a finished run has nothing to train"
     assert "nothing left to run, so Ray is not started" in again.stderr
-    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
+    assert json.loads(run_here("status", "demo", "--format", "json").stdout)["state"].startswith("ended")
 
 
 def test_a_run_is_stopped_from_another_terminal_then_by_ctrl_c_and_resumes(launch, search, tmp_path):
     journal = tmp_path / "runs/demo/journal.jsonl"
-    slow = ("--set", "parameters.step_seconds=0.3")
+    slow = ("--set", "parameters.step_seconds=0.3", "--set", "parameters.quality={values: [0.70, 0.76]}")
     process = launch(*slow)
     wait_for_reports(journal, 1, process)
-    second = search("launch", "demo.yaml", *slow)
-    assert second.returncode == 2 and "driven by another process" in second.stderr
-    assert json.loads(search("status", "demo", "--format", "json").stdout)["state"] == "running"
-    assert search("stop", "demo").returncode == 0
+    with pytest.raises(UserError, match="driven by another process"):
+        run_here("launch", "demo.yaml", *slow)
+    assert json.loads(run_here("status", "demo", "--format", "json").stdout)["state"] == "running"
+    assert run_here("stop", "demo").exit_code == 0
     process.communicate(timeout=60)
     assert process.returncode == 130
-    refused = search("stop", "demo")
-    assert refused.returncode == 2 and "this run is not running" in refused.stderr
+    with pytest.raises(UserError, match="this run is not running"):
+        run_here("stop", "demo")
     process = launch(*slow)
     wait_for_reports(journal, len(reports(journal)) + 2, process)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    command = stderr.strip().splitlines()[-1].split()
+    command = shlex.split(stderr.strip().splitlines()[-1])
     assert command == ["python", "-m", "search", "launch", "demo.yaml", *slow]
     assert search(*command[3:]).returncode == 0
     recorded = reports(journal)
     assert len(recorded) == len(set(recorded)) and len(recorded) >= 2 * 6
 
 
-def test_a_run_leaves_its_ledger_curves_configspace_and_tracker_records(search, tmp_path):
+def test_a_run_leaves_its_ledger_curves_configspace_and_tracker_records(monkeypatch, tmp_path):
     from ConfigSpace import ConfigurationSpace
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    search = use_here(monkeypatch)
     words = ("launch", "demo.yaml", "--set", "scheduler=grid", "--set", "tracking=tensorboard")
-    assert search(*words, "--set", "budget.trials=3").returncode == 3
+    words += ("--set", "parameters.step_seconds=0.01")
+    assert search(*words, "--set", "budget.trials=3").exit_code == 3
     done = search(*words)
-    assert done.returncode == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
+    assert done.exit_code == 0 and "tracking: tensorboard --logdir runs/demo/tensorboard" in done.stderr, done.stderr
     folder = tmp_path / "runs/demo"
 
     def command(*words):
-        done = CliRunner().invoke(app, [*map(str, words)])
+        done = search(*words)
         assert done.exit_code == 0, done.output
         return done.stdout
 
@@ -152,8 +171,9 @@ def test_a_run_leaves_its_ledger_curves_configspace_and_tracker_records(search, 
     assert sorted(tracked) == sorted(reports(folder / "journal.jsonl")) and len(tracked) == 4 * 2 * 6
 
 
-def test_the_error_names_the_damaged_line_of_a_journal_and_recover_rebuilds_it(search, tmp_path):
-    assert search("launch", "demo.yaml").returncode == 0
+def test_the_error_names_the_damaged_line_of_a_journal_and_recover_rebuilds_it(monkeypatch, tmp_path):
+    search = use_here(monkeypatch)
+    assert search("launch", "demo.yaml").exit_code == 0
     journal = tmp_path / "runs/demo/journal.jsonl"
     recorded = set(reports(journal))
     winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
@@ -161,29 +181,31 @@ def test_the_error_names_the_damaged_line_of_a_journal_and_recover_rebuilds_it(s
     lines[7] = lines[7][:20]
     journal.write_text("\n".join(lines) + "\n")
     for words in (["launch", "demo.yaml"], ["status", "demo"]):
-        damaged = search(*words)
-        assert damaged.returncode == 2 and "journal.jsonl, line 8: is damaged; launch --recover" in damaged.stderr
+        with pytest.raises(UserError, match=r"journal\.jsonl, line 8: is damaged; launch --recover"):
+            search(*words)
     done = search("launch", "demo.yaml", "--recover")
-    assert done.returncode == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in done.stderr
+    assert done.exit_code == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in done.stderr
     assert set(reports(journal)) >= recorded
     assert json.loads(search("status", "demo", "--format", "json").stdout)["leader"] == winner
     assert (tmp_path / "runs/demo/journal.damaged.jsonl").exists()
 
 
-def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(search, tmp_path):
-    budget = search("launch", "demo.yaml", "--set", "budget.trials=1")
-    assert budget.returncode == 3 and "To resume" in budget.stderr
-    space = search("launch", "demo.yaml", "--set", "budget.trials=1", "--set", "folds=3")
-    assert space.returncode == 2 and "a different space: folds: 2 -> 3" in space.stderr
+def test_a_run_is_not_resumed_if_its_space_or_code_has_changed(monkeypatch, tmp_path):
+    search = use_here(monkeypatch)
+    words = ("launch", "demo.yaml", "--set", "budget.trials=1")
+    budget = search(*words)
+    assert budget.exit_code == 3 and "To resume" in budget.stderr
+    with pytest.raises(UserError, match="a different space: folds: 2 -> 3"):
+        search(*words, "--set", "folds=3")
     path = tmp_path / "runs/demo/env.json"
     changed = read_checked(path)
     changed["code"]["search"] = "0" * 16
     write_checked(path, changed)
-    code = search("launch", "demo.yaml", "--set", "budget.trials=1")
-    assert code.returncode == 2 and "the code has changed since it was launched (search); --force-code" in code.stderr
+    with pytest.raises(UserError, match=r"the code has changed since it was launched \(search\); --force-code"):
+        search(*words)
     faster = ("--set", "parameters.acceleration=none")  # may change, because it does not decide a score
-    forced = search("launch", "demo.yaml", "--set", "budget.trials=1", *faster, "--force-code")
-    assert forced.returncode == 3, forced.stderr
+    forced = search(*words, *faster, "--force-code")
+    assert forced.exit_code == 3, forced.stderr
 
 
 def test_jobs_keep_probabilities_if_the_space_says_so_and_the_run_is_on_a_disk(tmp_path):
@@ -218,16 +240,14 @@ def test_a_user_error_is_one_line_and_exit_code_2(search, words, message):
 
 
 TPE = ["--set", "sampler={name: tpe, count: 12}", "--set", "parameters.quality={min: 0.5, max: 0.9}"]
+TPE += ["--set", "parameters.step_seconds=0"]
 
 
-def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened(search, tmp_path, start):
+def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened(killed, search, tmp_path):
     import optuna
 
     journal = tmp_path / "runs/demo/journal.jsonl"
-    process = start("-m", "search", "launch", "demo.yaml", *TPE)
-    wait_for_reports(journal, 20, process)
-    process.send_signal(signal.SIGKILL)
-    _, talk = process.communicate()
+    talk = killed(20, *TPE)
     done = search("launch", "demo.yaml", *TPE)
     assert done.returncode == 0, done.stderr
     assert "Optuna" not in talk + done.stderr and "[I " not in talk + done.stderr
@@ -237,14 +257,15 @@ def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened
     latest = {trial.user_attrs["config"]: trial for trial in study.trials}
     assert latest.keys() == {config for config, _, _ in recorded}
     assert {trial.state.name for trial in latest.values()} == {"COMPLETE", "PRUNED"}
-    winner = json.loads(search("status", "demo", "--format", "json").stdout)["leader"]
+    winner = json.loads(run_here("status", "demo", "--format", "json").stdout)["leader"]
     assert study.best_trial.user_attrs["config"] == winner["id"]
     assert study.best_value == pytest.approx(winner["mean"])
-    rebuilt = search("launch", "demo.yaml", *TPE, "--recover")
-    assert rebuilt.returncode == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in rebuilt.stderr
+    rebuilt = run_here("launch", "demo.yaml", *TPE, "--recover", "--address", "nowhere:1")
+    assert rebuilt.exit_code == 0 and f"rebuilt from the fold folders with {len(recorded)} reports" in rebuilt.stderr
 
 
-def test_the_shipped_space_beyond_runs_with_another_sampler(search, tmp_path):
+def test_the_shipped_space_beyond_runs_with_another_sampler(monkeypatch, tmp_path):
+    search = use_here(monkeypatch)
     words = [
         "trainable=scripted",
         "sampler={name: cmaes, count: 3, seed: 1}",
@@ -253,7 +274,7 @@ def test_the_shipped_space_beyond_runs_with_another_sampler(search, tmp_path):
     ]
     words += ["budget={trials: 8}", "resources={gpu: 0, cpu: 1}", "scheduler.keep=1"]
     done = search("launch", "beyond", *[word for each in words for word in ("--set", each)])
-    assert done.returncode in (0, 3), done.stderr
+    assert done.exit_code in (0, 3), done.stderr
     configs = [json.loads(path.read_text()) for path in (tmp_path / "runs/beyond").glob("configs/*/config.json")]
     assert len(configs) >= 2
     assert all(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -156,35 +157,51 @@ def test_unmeasured_times_are_scaled_from_the_same_network(monkeypatch):
 TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}
 
 
-def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_torch(tmp_path, small_folder):
-    """First on generated images of the same size, then on the data, each in a separate process."""
-    program = (
-        "import sys; from search.__main__ import app; app(sys.argv[1:], standalone_mode=False);"
-        "sys.exit(' '.join({'torch', 'ray', 'optuna'} & set(sys.modules)) or 0)"
-    )
-
-    def plan(*options):
-        done = subprocess.run(
-            [sys.executable, "-c", program, "plan", str(path), "--slots", "1", "--format", "json", *options],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    path = tmp_path / "tiny.yaml"
-    path.write_text(json.dumps(GRID | {"parameters": GRID["parameters"] | TINY}))
-    assert plan()["step_seconds"]["source"] == "assumed"
-    measured = plan("--calibrate")
-    assert measured["step_seconds"]["source"] == "measured here"
-    assert measured["step_seconds"]["seconds"] > 0 and measured["step_seconds"]["evaluation"] > 0
-    again = plan()
-    assert again["step_seconds"]["source"] == "remembered" and again["gpu_hours"] == measured["gpu_hours"]
+def test_the_largest_config_is_measured_first_on_generated_images(tmp_path, monkeypatch):
+    """In this process, and for few steps."""
+    monkeypatch.setattr(calibration, "fresh_processes", ThreadPoolExecutor)
+    monkeypatch.setattr("trainable.preflight.calibration.SECONDS", 0.0)
+    tiny = space(parameters=TINY)
+    estimates = estimate_steps(tiny, planned(tiny), None, 2)
+    assert estimates.source == "measured here"
+    assert all(each.step > 0 and each.evaluation > 0 for each in estimates.by_config.values())
     entries = json.loads((tmp_path / "cache/step_times.json").read_text())["entries"]
-    found = {entry["of"]["batch_size"] for entry in entries}
-    assert 4 in found <= {2, 4}, "the largest is always measured, the other one within the time limit"
-    path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": GRID["parameters"] | TINY}))
-    assert plan("--calibrate", "--set", "parameters.batch_size=4")["step_seconds"]["notes"] == []
+    assert [entry["of"]["batch_size"] for entry in entries] == [4, 2]
+
+
+def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_torch(tmp_path, small_folder):
+    """On the data, in a separate process; the plans share one process, which knows the sizes of the networks."""
+    program = """
+import sys
+import search.runs.disk
+from search.__main__ import app
+search.runs.disk.weight_bytes = lambda configs: {each.id: 1 for each in configs}
+for options in ([], ["--calibrate"], []):
+    app(["plan", sys.argv[1], "--slots", "1", "--format", "json", *options], standalone_mode=False)
+sys.exit(" ".join({"torch", "ray", "optuna"} & set(sys.modules)) or 0)
+"""
+    path = tmp_path / "tiny.yaml"
+    parameters = GRID["parameters"] | TINY | {"batch_size": 4}
+    path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": parameters}))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assumed, measured, again = _documents(done.stdout)
+    assert assumed["step_seconds"]["source"] == "assumed"
+    assert measured["step_seconds"]["source"] == "measured here" and measured["step_seconds"]["notes"] == []
+    assert measured["step_seconds"]["seconds"] > 0 and measured["step_seconds"]["evaluation"] > 0
+    assert again["step_seconds"]["source"] == "remembered" and again["gpu_hours"] == measured["gpu_hours"]
+
+
+def _documents(text):
+    """The JSON documents that stand in a text one after the other."""
+    while text := text.strip():
+        document, end = json.JSONDecoder().raw_decode(text)
+        yield document
+        text = text[end:]

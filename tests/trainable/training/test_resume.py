@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import small_config
 from killed_work import die, run_until_killed
+from tiny_networks import tiny_network
 
 from trainable.training import checkpoint
 from trainable.training.finish import resumable
@@ -23,8 +24,9 @@ def without_seconds(report):
     return {key: value for key, value in report.as_dict().items() if key != "seconds"}
 
 
-def run(data, folds, folder, **options):
-    reports = train_fold(small_config(**CONFIG), data, folds, 0, folder, **options)
+def run(data, folds, folder, config=None, **options):
+    config = config or tiny_network("resunet", steps=8, evaluations=4, **CONFIG)
+    reports = train_fold(config, data, folds, 0, folder, **options)
     return {report.step: without_seconds(report) for report in reports}
 
 
@@ -133,8 +135,11 @@ def test_when_every_checkpoint_is_damaged_it_starts_again(small_data, small_fold
     assert_same(tmp_path, undisturbed[0])
 
 
-def test_a_fold_of_a_run_has_its_weights_once_and_ends_the_same(small_data, small_folds, tmp_path, undisturbed):
-    options = {"checkpoint_seconds": 0.0, "once": True}
+def test_a_fold_of_a_run_has_its_weights_once_and_ends_the_same(small_data, small_folds, tmp_path):
+    config = small_config(**CONFIG)  # of a size beside which the rest of a checkpoint is small
+    folder = tmp_path / "undisturbed"
+    expected = run(small_data, small_folds, folder, config)
+    options = {"config": config, "checkpoint_seconds": 0.0, "once": True}
     run(small_data, small_folds, tmp_path, until=4, **options)
     paused = (tmp_path / "last.pt").stat().st_size
     assert not (tmp_path / "previous.pt").exists()
@@ -142,7 +147,6 @@ def test_a_fold_of_a_run_has_its_weights_once_and_ends_the_same(small_data, smal
     between = (tmp_path / "last.pt").stat().st_size
     assert not (tmp_path / "previous.pt").exists()
     resumed = run(small_data, small_folds, tmp_path, **options)
-    folder, expected = undisturbed
     assert resumed == {at: expected[at] for at in resumed} and 8 in resumed
     best, other = (checkpoint.load(path / "best.pt") for path in (tmp_path, folder))
     weights = sum(tensor.numel() * tensor.element_size() for tensor in best["weights"].values())
@@ -220,7 +224,7 @@ def test_a_disk_that_is_full_is_an_error_and_what_was_saved_stays(small_data, sm
 
     def work():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
             run(small_data, small_folds, tmp_path)
         except UserError as error:
