@@ -130,14 +130,21 @@ class PartitionedCluster:
 
     def start_at_last(self, number: int, attempts: int = 3) -> None:
         """Start Ray on a machine and wait for it; a node gives up if it takes half a minute on a busy machine."""
-        started = any(self.start(number).wait(PATIENCE) == 0 for _ in range(attempts))
-        assert started, f"Ray does not start on machine {number}: see {self.here}"
+        for _ in range(attempts):
+            if self.start(number).wait(PATIENCE) == 0:
+                return
+            self.kill(number)
+        raise AssertionError(f"Ray does not start on machine {number}: see {self.here}")
+
+    def kill(self, number: int) -> None:
+        """End all programs of a machine."""
+        for process in self.network.pids(number):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def close(self) -> None:
         for number in range(len(self.network.machines)):
-            for process in self.network.pids(number):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            self.kill(number)
         for process in self.processes:
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
