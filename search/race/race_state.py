@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.race.main_effects import RungScores, expect
 from search.race.mixed_model import Prior, Table
 from search.race.prior import relative_prior
 from search.race.score_matrix import ScoreMatrix
@@ -17,6 +18,8 @@ from search.race.standings import Standings, compare
 LIMITS = (0.3, 0.2, 0.15, 0.1)  # shares of all configs that may train their second, third, and each further fold
 SAFE = (3, 2)  # configs that always train their second, and each further fold, as in halving
 SPECULATIVE = 2  # best configs whose next folds idle workers may train in advance
+
+Ranked = tuple[int, int, bytes]  # a rung, a group of configs, and their scores there
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class RaceState:
     rungs: NDArray[np.int_]  # the step of the last rung reached
     ranks: NDArray[np.int_]
     quotas: NDArray[np.int_]
+    drawn: NDArray[np.bool_]  # ranked by scores that are drawn towards main effects of the parameters
     places: NDArray[np.int_]
     limits: NDArray[np.int_]
     dropped: NDArray[np.bool_]  # the chance to win is too small
     risk: float  # the sum of the chances of all dropped configs
     active: NDArray[np.bool_]  # is past the last rung and still in the race
     best: NDArray[np.intp]  # the first of the active configs
+    expected: dict[Ranked, RungScores]  # kept because a report changes only one
 
     def __len__(self) -> int:
         return len(self.active)
@@ -60,7 +65,8 @@ class RaceState:
     def pause_reason(self, row: int) -> str | None:
         """Why this config is not trained any further; None if it is."""
         if self.ranks[row] >= self.quotas[row]:
-            rank = f"rank {self.ranks[row] + 1} at step {self.rungs[row]} of fold 0"
+            basis = " as expected with main effects" if self.drawn[row] else ""
+            rank = f"rank {self.ranks[row] + 1}{basis} at step {self.rungs[row]} of fold 0"
             return f"paused: {rank}, outside the top {self.quotas[row]}"
         if not self.standings.candidates[row] or self.active[row]:
             return None
@@ -77,14 +83,16 @@ class RaceState:
 
 
 def compute_race(matrix: ScoreMatrix, rules: Rules, before: RaceState | None = None) -> RaceState:
-    """``before`` is an earlier state, whose comparison still holds if only scores at rungs are new."""
+    """``before`` is an earlier state, whose results hold for the scores that are not new."""
     table, prior = matrix.full_table(), relative_prior(matrix)
     candidates = matrix.alive & table.known[:, 0]
     if before is not None and before.prior == prior and _equal(before, table, candidates):
         standings = before.standings
     else:
         standings = compare(table, prior, candidates)
-    rungs, ranks, quotas = _rank(matrix, rules)
+    expected: dict[Ranked, RungScores] = {}
+    rungs, ranks, quotas, drawn = _rank(matrix, rules, before.expected if before else {}, expected)
+    screening = rungs, ranks, quotas, drawn
     places, limits, safe = _place(table, standings)
     dropped, risk = _drop(standings, safe, rules.delta)
     complete = np.asarray(table.known.all(1))
@@ -93,7 +101,7 @@ def compute_race(matrix: ScoreMatrix, rules: Rules, before: RaceState | None = N
         active &= np.isfinite(matrix.at_rung(len(matrix.rungs) - 1)[:, 0])
     rows = np.flatnonzero(active & candidates)
     best = rows[np.argsort(-standings.mean[rows], kind="stable")][:SPECULATIVE]
-    return RaceState(table, prior, standings, rungs, ranks, quotas, places, limits, dropped, risk, active, best)
+    return RaceState(table, prior, standings, *screening, places, limits, dropped, risk, active, best, expected)
 
 
 def _equal(before: RaceState, table: Table, candidates: NDArray[np.bool_]) -> bool:
@@ -102,12 +110,16 @@ def _equal(before: RaceState, table: Table, candidates: NDArray[np.bool_]) -> bo
     return same and np.array_equal(before.standings.candidates, candidates)
 
 
-def _rank(matrix: ScoreMatrix, rules: Rules) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_]]:
+def _rank(
+    matrix: ScoreMatrix, rules: Rules, before: dict[Ranked, RungScores], expected: dict[Ranked, RungScores]
+) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.int_], NDArray[np.bool_]]:
     """The step of the last rung that a config has reached, its rank among the configs of the same block (and stratum)
-    at that rung, and how many of them are promoted.
+    at that rung, how many of them are promoted, and whether main effects count in the rank. Fills ``expected``, from
+    ``before`` where the scores are the same.
     """
     count = len(matrix.names)
     steps, ranks, quotas = np.zeros(count, dtype=int), np.zeros(count, dtype=int), np.full(count, count)
+    drawn = np.zeros(count, dtype=bool)
     groups = matrix.blocks
     if rules.stratify:
         strata = np.unique(matrix.levels(rules.stratify), return_inverse=True)[1]
@@ -116,10 +128,13 @@ def _rank(matrix: ScoreMatrix, rules: Rules) -> tuple[NDArray[np.int_], NDArray[
         scores = matrix.at_rung(index)[:, 0]
         for group in np.unique(groups):
             rows = np.flatnonzero((groups == group) & np.isfinite(scores))
-            ranks[rows[np.argsort(-scores[rows], kind="stable")]] = np.arange(len(rows))
-            quotas[rows] = math.ceil(rules.keep * len(rows) - 1e-9)
+            key = index, int(group), np.where(groups == group, scores, np.nan).tobytes()
+            rung = expected[key] = before.get(key) or expect(scores[rows], matrix.design[rows])
+            ranks[rows[np.argsort(-rung.expected, kind="stable")]] = np.arange(len(rows))
+            quotas[rows] = math.ceil(rules.keep**rung.power * len(rows) - 1e-9)
+            drawn[rows] = rung.power > 1.0
             steps[rows] = [matrix.steps[row][index] for row in rows]
-    return steps, ranks, quotas
+    return steps, ranks, quotas, drawn
 
 
 def _place(table: Table, standings: Standings) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.bool_]]:

@@ -13,7 +13,8 @@ from search.runs.journal import Journal, Line
 from spaces.space import Point
 from trainable.errors import UserError
 
-RULES = 2  # by which configs are compared; 1, which was not recorded, assumed a scale of scores
+# By which configs are compared: 1, which was not recorded, assumed a scale of scores; 2 ranked rungs by scores alone.
+RULES = 3
 EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner go by the present rules"
 LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
 
