@@ -13,6 +13,7 @@ from analysis.report.image_panels import Predicted, _class_error, _over, strips
 from analysis.report.write import sections, write_report
 from search.runs.run_tables import read_run
 from trainable.data.task import Task
+from trainable.printing import digits
 
 NAMES = ("ring", "core", "crescent")
 ON_SCRIBBLES = "The data have no masks: scores are of the scribbled pixels of held-out images only."
@@ -100,7 +101,7 @@ def test_the_strip_has_a_point_for_each_volume_and_class_in_its_colour(made):
     assert figure.layout["xaxis"]["ticktext"] == list(NAMES) and "n = 6 volumes" in figure.caption
     means = {volume: mean_of_known(values) for volume, values in expected.items()}
     worst = min(means, key=means.get)
-    assert figure.title == f"{worst} is the worst volume, with a mean Dice of {means[worst]:.3f}"
+    assert figure.title == f"{worst} is the worst volume, with a mean Dice of {digits(means[worst])}"
 
 
 def test_many_classes_have_figures_of_full_width(made, monkeypatch):

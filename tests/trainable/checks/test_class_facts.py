@@ -13,6 +13,7 @@ from PIL import Image
 from trainable.checks.diagnosis import as_document, print_diagnosis
 from trainable.checks.doctor import examine
 from trainable.data.dataset import Pixels
+from trainable.printing import digits
 
 NAMES = ["background", "ring", "core", "crescent"]
 MASK, SCRIBBLE = "train/ground_truth/volume000_00.png", "train/scribbles/volume000_00.png"
@@ -168,7 +169,7 @@ def test_grey_images_have_one_mean(slices: Path, capsys: pytest.CaptureFixture[s
     assert diagnosis.mean == (pytest.approx(images.mean()),)
     assert diagnosis.std == (pytest.approx(images.std()),)
     print_diagnosis(diagnosis)
-    assert f"  mean       {images.mean():.3f}  (grey in 0..1)" in capsys.readouterr().out.splitlines()
+    assert f"  mean       {digits(images.mean())}  (grey in 0..1)" in capsys.readouterr().out.splitlines()
 
 
 def test_one_image_in_colour_makes_three_channels(slices: Path) -> None:
