@@ -69,10 +69,11 @@ SYSTEMS = (
     ),
     System(
         "A textbook's networks and losses",
-        "docs/networks.md",
+        "docs/systems.md#a-textbooks-networks-and-losses",
         "field_guide",
         "scribble challenge, 228 photographs",
         "theirs: ADE20K, without scribbles, many more classes",
+        "field_guide_cpu2",
     ),
     System(
         "Scribbles alone, without a single mask",
