@@ -50,7 +50,7 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
     yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
         share = "shares" if untested == 1 else "share"
-        yield f"{untested} of the set {share} fewer than two folds with the winner and could not be tested individually."
+        yield f"{untested} of the set {share} fewer than two folds with the winner, too few to test."
 
 
 def table(tables: RunTables, selection: Selection) -> list[dict[str, Any]]:
