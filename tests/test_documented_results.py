@@ -56,3 +56,15 @@ def test_a_system_on_the_front_page_has_a_result_file_or_no_figure(system):
     scores = [each["score"] for each in result.get("configs", ()) if each["config"] == result["winner"]]
     scores = scores or result["cross_validation"][0]["folds"]
     assert f" {sum(scores) / len(scores):.3f}**" in ours and f"benchmarks/results/{system.result}.json" in ours
+
+
+def test_the_costs_of_networks_are_those_of_the_result_file():
+    result = json.loads((RESULTS / "networks_cpu2.json").read_text())
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d,]+) \| ([\d.]+) ", (ROOT / "docs/networks.md").read_text(), re.M
+    )
+    assert [tuple(row) for row in rows] == [
+        (row["network"], f"{row['million_parameters']:.1f}", f"{row['step_ms']:,.0f}", f"{row['step_ratio']:.2f}")
+        for row in result["networks"]
+    ]
+    assert result["commit"] and f"`{result['command']}`" in (ROOT / "docs/networks.md").read_text()
