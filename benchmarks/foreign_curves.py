@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import replay_facts
 from search.replay.comparison import ReplayOutcome, mean_row, replay_outcomes
 from search.replay.curve_tables import find_tables, read_table
 from trainable.exit_codes import run
@@ -46,15 +46,8 @@ def main() -> None:
             outcomes = [each for replays in found[part] for each in replays]
             rows.append({"tables": half, "replays": len(outcomes), **mean_row(name, outcomes)})
         say(f"{time.monotonic() - start:.0f} s: {name}")
-        document = {
-            "command": " ".join(["python", "benchmarks/foreign_curves.py", "FOLDER", *sys.argv[2:]]),
-            "commit": commit(),
-            "machine": machine(),
-            "seconds": round(time.monotonic() - start),
-            "tables": len(tables),
-            "results": rows,
-        }
-        write_json(options.out, document)
+        facts = replay_facts("foreign_curves", time.monotonic() - start, len(tables))
+        write_json(options.out, {**facts, "results": rows})
     print_table(rows, f"{len(tables)} tables in {options.repeats} orders, {options.workers} workers")
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,12 @@ def driver() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else None
+
+
+def replay_facts(name: str, seconds: float, tables: int) -> dict[str, object]:
+    """How a benchmark replayed tables: its command without the folder, which differs, and where it ran."""
+    command = " ".join(["python", f"benchmarks/{name}.py", "FOLDER", *sys.argv[2:]])
+    return {"command": command, "commit": commit(), "machine": machine(), "seconds": round(seconds), "tables": tables}
 
 
 COMMIT = "COMMIT"  # a file beside this one if the sources were copied without their history

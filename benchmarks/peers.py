@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import replay_facts
 from search.replay.comparison import ReplayOutcome, mean_row
 from search.replay.curve_tables import find_tables, read_table
 from search.replay.recorded_study import RecordedStudy
@@ -271,16 +271,9 @@ def main() -> None:
             for name in options.peers:
                 found[name].append(outcome(shuffled, name, options.workers, repeat))
     rows = [mean_row(name, found[name]) for name in options.peers]
-    document = {
-        "command": " ".join(["python", "benchmarks/peers.py", "FOLDER", *sys.argv[2:]]),
-        "commit": commit(),
-        "machine": machine(),
-        "seconds": round(time.monotonic() - start),
-        "tables": len(tables),
-        "results": rows,
-    }
-    write_json(options.out, document)
-    say(f"{document['seconds']} s")
+    facts = replay_facts("peers", time.monotonic() - start, len(tables))
+    write_json(options.out, {**facts, "results": rows})
+    say(f"{facts['seconds']} s")
     print_table(rows, f"{len(tables)} tables in {options.repeats} orders, {options.workers} workers")
 
 

@@ -56,12 +56,10 @@ class RayAsha(Policy):
         if own is None or step not in [entrant.step_at(rung) for rung in self.rungs]:
             return None
         cutoff = self._cutoff(step)
-        score, limit = map(self.score_table.shown, (own, cutoff))
-        return (
-            None
-            if own >= cutoff
-            else f"stopped: {digits(score)} at step {step}, worse than the cutoff of {digits(limit)}"
-        )
+        if own >= cutoff:
+            return None
+        score, limit = map(digits, map(self.score_table.shown, (own, cutoff)))
+        return f"stopped: {score} at step {step}, worse than the cutoff of {limit}"
 
     def _cutoff(self, step: int) -> float:
         if step not in self._cutoffs:

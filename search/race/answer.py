@@ -20,7 +20,7 @@ from search.race.mixed_model import Table, fit
 from search.race.prior import relative_prior
 from search.race.score_matrix import matrix_of
 from search.race.score_table import ScoreTable
-from search.race.standings import CAUTION, Means, best_of, expected_means
+from search.race.standings import Means, best_of, expected_means
 
 PEER_CHANCE = 0.05  # configs that are better than the winner with at least this chance are its peers
 WIDTH = 1.96  # standard deviations on either side, of a 95 % interval
@@ -125,7 +125,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
     winner = tied[0] if tied else None
     if not scored.any():
         return Assessment(None, (), (), {}, math.nan, math.nan, why_not, matrix.row, None, sign)
-    model = fit(table, prior, CAUTION)
+    model = fit(table, prior)
     here, anywhere = (expected_means(table, model, prior, on_any_folds) for on_any_folds in (False, True))
     chances = np.full((2, len(matrix.names)), np.nan)
     if not why_not:
@@ -139,7 +139,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
     expected, listed = anywhere, scored
     if rungs and not why_not and table.known[:, 0].any():
         forecasts = forecast_all(matrix, prior)
-        expected = expected_means(forecasts, fit(forecasts, prior, CAUTION), prior, on_any_folds=True)
+        expected = expected_means(forecasts, fit(forecasts, prior), prior, on_any_folds=True)
         listed = np.asarray(forecasts.known.any(1)) & matrix.alive
     order = np.lexsort((-expected.mean, ~scored))
     reach = WIDTH * expected.sd * (np.nan if why_not else 1.0)

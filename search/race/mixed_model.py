@@ -77,8 +77,8 @@ class Fit:
         return np.asarray(((combination @ self.covariance) * combination) @ np.ones(len(self.shared)))
 
 
-def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
-    """Fit the model; ``caution`` raises the noise by that many standard errors of its estimate."""
+def fit(table: Table, prior: Prior) -> Fit:
+    """Fit the model, with variances by expectation maximisation."""
     known = table.known
     centre = float(table.scores[known].mean()) if known.any() else 0.0
     values = np.where(known, table.scores - centre, 0.0)
@@ -88,10 +88,6 @@ def fit(table: Table, prior: Prior, caution: float = 0.0) -> Fit:
     for _ in range(EM_ROUNDS):
         model = solve(sample, values[rows], known[rows], variances, factors)
         variances, factors = _update(model, sample, values[rows], known[rows], prior)
-    if caution:
-        freedom = prior.weight + max(0, int(known.sum()) - len(scored))
-        noise = variances.noise * (1.0 + caution * (2.0 / freedom) ** 0.5)
-        variances = Variances(noise, variances.rest, variances.effect)
     own = np.ones(len(known))
     own[rows] = factors
     if len(rows) < len(scored):

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from search.race.mixed_model import Array, Fit, Prior, Table, fit
 
-CAUTION = 0.0
 CERTAIN = 1e-9  # of the noise: differences are never known better than this
 
 
@@ -56,7 +55,7 @@ class Standings:
 
 def compare(table: Table, prior: Prior, candidates: NDArray[np.bool_]) -> Standings:
     """Compare the means over these folds, as the full grid would: known scores are certain."""
-    means = expected_means(table, fit(table, prior, CAUTION), prior)
+    means = expected_means(table, fit(table, prior), prior)
     leader = best_of(means, candidates)
     return Standings(leader, candidates, means.mean, means.chance(leader))
 
