@@ -11,7 +11,7 @@ from analysis.statistics.bootstrap import CorrectedScore
 from search.runs.run_tables import RunTables
 from search.terminal.answer_text import document as standing_document
 
-UNKNOWN = ("expected", "low", "high", "chance_these_folds", "chance_any_folds")
+CERTAINTY = ("expected", "low", "high", "chance_these_folds", "chance_any_folds")
 
 
 def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def summary_rows(tables: RunTables, selection: Selection) -> list[dict[str, Any]
 def _certainty(selection: Selection, config: str) -> dict[str, Any]:
     """The expected mean with its interval, and the chances; null where unknown."""
     standing = selection.assessment.standings.get(config)
-    return dict.fromkeys(UNKNOWN) if standing is None else standing_document(standing)
+    return dict.fromkeys(CERTAINTY) if standing is None else standing_document(standing)
 
 
 def _member(tables: RunTables, selection: Selection, config: str) -> dict[str, Any]:

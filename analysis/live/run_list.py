@@ -41,7 +41,7 @@ def row(run: Snapshot) -> str:
     if run.space is None:
         return f'{first}<td class="more" colspan="{len(COLUMNS) - 2}">being read</td></tr>'
     cells = [_state(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
-    cells += [_time(run.spent), _left(run).removesuffix(" left"), f"{run.configs:,}", escape(_scheduler(run))]
+    cells += [_time(run.spent), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
     return first + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
 
@@ -53,7 +53,8 @@ def strip(run: Snapshot) -> str:
         return "being read"
     counted = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts if number)
     leader = f'best <span class="mono">{escape(run.leader)}</span> {_mean(run)}' if run.leader else "no score yet"
-    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of {run.device} time", _left(run)]
+    left = f"{_left(run)} left" if _left(run) else ""
+    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of {run.device} time", left]
     return "".join(f"<span>{each}</span>" for each in parts if each)
 
 
@@ -83,11 +84,12 @@ def _mean(run: Snapshot) -> str:
 
 
 def _left(run: Snapshot) -> str:
+    """How long a run will take; empty if that is unknown."""
     if not run.running or run.estimate is None or not run.estimate.most:
         return ""
     least, most = _time(run.estimate.least), _time(run.estimate.most)
     number, _, unit = least.rpartition(" ")
-    return f"{least} left" if least == most else f"{number if most.endswith(unit) else least} to {most} left"
+    return least if least == most else f"{number if most.endswith(unit) else least} to {most}"
 
 
 def _scheduler(run: Snapshot) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.answer.document import UNKNOWN, summary_rows
+from analysis.answer.document import CERTAINTY, summary_rows
 from analysis.answer.selection import Selection
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import Range
 from trainable.printing import value_text
 
 POINTS = 40  # of a curve
-SHOWN = ("folds", "mean", "sd", *UNKNOWN, "seconds")  # of a config
+SHOWN = ("folds", "mean", "sd", *CERTAINTY, "seconds")  # of a config
 SCORE_DIGITS = 5
 
 
