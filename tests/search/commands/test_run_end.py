@@ -133,6 +133,7 @@ def test_the_name_of_a_run_is_not_taken_for_a_space(tmp_path, monkeypatch):
 
 
 def test_a_shipped_space_is_launched_again_though_its_run_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where nobody has run `make quickstart`
     study_that(monkeypatch, Outcome("interrupted", interrupted=True))
     launch_space(make_space(TREE | {"name": "quickstart"}), options(tmp_path))
     done = CliRunner().invoke(app, ["launch", "quickstart", "--runs", str(tmp_path), "--set", "name=other"])
