@@ -36,6 +36,13 @@ def test_check_summarizes_a_space_on_one_screen_and_names_the_next_step(run, nam
     assert err.splitlines()[-1] == f"Next: python -m search launch {name} --set folds=4"
 
 
+def test_a_folder_named_like_a_shipped_space_does_not_hide_it(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full_grid").mkdir()
+    code, out, _ = run("check", "full_grid")
+    assert (code, out.splitlines()[0]) == (0, "space       full_grid")
+
+
 def test_check_summarizes_full_grid(run):
     _, out, _ = run("check", "full_grid")
     assert "configs     72 (360 fold trials)\n" in out
