@@ -26,6 +26,7 @@ class Shape:
     inputs: str = SCRIBBLED
     classes: int = 2
     recipe: str = SUPERVISED
+    crf_radius: int = 0  # without a CRF
 
     @property
     def volume(self) -> int:
@@ -34,7 +35,8 @@ class Shape:
 
     def __str__(self) -> str:
         recipe = "" if self.recipe == SUPERVISED else f", {self.recipe}"
-        return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}{recipe}"
+        crf = f", CRF of radius {self.crf_radius}" if self.crf_radius else ""
+        return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}{recipe}{crf}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def shape_of(config: Config, size: tuple[int, int], augmentation: str, classes: 
         config.inputs,
         classes,
         config.recipe,
+        config.crf_radius if config.lambda_crf else 0,
     )
 
 
@@ -91,7 +94,7 @@ def _key(place: Place, shape: Shape) -> dict[str, Any]:
     facts, own = asdict(shape), {name: as_written(name, value) for name, value in shape.network}
     del facts["network"]
     first = {name: own.pop(name) for name in ("architecture", "encoder", "attention") if name in own}
-    usual = {"inputs": SCRIBBLED, "classes": 2, "recipe": SUPERVISED, "own": {}}
+    usual = {"inputs": SCRIBBLED, "classes": 2, "recipe": SUPERVISED, "crf_radius": 0, "own": {}}
     return asdict(place) | first | {k: value for k, value in (facts | {"own": own}).items() if usual.get(k) != value}
 
 

@@ -79,11 +79,15 @@ def test_only_measurements_on_this_device_are_remembered(monkeypatch):
     assert estimate_steps(larger, planned(larger), None, False).source == "assumed"
 
 
-def test_a_recipe_has_step_times_of_its_own():
-    usual, other = (shape_of(make_config({"recipe": name}), (64, 64), "low") for name in ("supervised", "mean_teacher"))
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [({"recipe": "mean_teacher"}, "mean_teacher"), ({"lambda_crf": 0.1, "crf_radius": 9}, "CRF of radius 9")],
+)
+def test_recipes_and_a_crf_have_step_times_of_their_own(values, text):
+    usual, other = (shape_of(make_config({"supervision": "scribbles", **own}), (64, 64), "low") for own in ({}, values))
     remember(place_of("here", 1), usual, StepTime(0.1, 0.1, "2026-01-01"))
     assert recall(place_of("here", 1), [usual, other]).keys() == {usual}
-    assert str(other) == f"{usual}, mean_teacher"
+    assert str(other) == f"{usual}, {text}"
 
 
 @pytest.mark.parametrize(
