@@ -83,6 +83,7 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()  # some modules report what is not released at the end
 
 
+SMALL_SIZE = (64, 32)  # at which the small data sets are trained: width and height
 SMALL_SPACE = """
 name: small
 data: {data}
@@ -174,7 +175,7 @@ def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_data(small_folder: Path, small_cache: Path) -> Any:
     from trainable.data.decoded_images import open_data
 
-    return open_data(small_folder, cache=small_cache)
+    return open_data(small_folder, SMALL_SIZE, cache=small_cache)
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +204,7 @@ def class_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def class_data(class_folder: Path, small_cache: Path) -> Any:
     from trainable.data.decoded_images import open_data
 
-    return open_data(class_folder, cache=small_cache)
+    return open_data(class_folder, SMALL_SIZE, cache=small_cache)
 
 
 @pytest.fixture(scope="session")
@@ -230,9 +231,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_cache: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def small_run(trained: Any, small_data: Any) -> Any:
+def small_run(trained: Any, small_folder: Path, small_cache: Path) -> Any:
     """A finished run with real models: two tiny configs on three folds."""
-    return trained("small", SMALL_SPACE, lambda: small_data)
+    from trainable.data.decoded_images import open_data
+
+    return trained("small", SMALL_SPACE, lambda: open_data(small_folder, cache=small_cache))
 
 
 @pytest.fixture(scope="session")

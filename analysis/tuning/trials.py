@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from trainable.objectives.metrics import Counts, count
 
 Prefix = tuple[MapStep, ...]
 MOST_WORKERS = 8
+_parsing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class HeldOut:
 
     def read(self, device: torch.device) -> tuple[Scene, Pixels]:
         """What steps see, and the labels."""
-        pixels = np.load(self.pixels)
+        pixels = _load(self.pixels)
         return Scene(pixels[..., :-2], pixels[..., -2], device), pixels[..., -1]
 
 
@@ -115,4 +118,11 @@ class Trials:
 
     def _load(self, place: int, prefix: Prefix) -> Maps:
         path = self.scratch / f"maps-{place}-{self._stored[prefix]}.npy" if prefix else self.images[place].probability
-        return maps_of(np.load(path))
+        return maps_of(_load(path))
+
+
+def _load(path: Path) -> np.ndarray[Any, Any]:
+    """Read an array; headers are parsed by one thread at a time, as Python 3.11 may fail otherwise (SystemError)."""
+    with _parsing:
+        mapped = np.load(path, mmap_mode="r")
+    return np.array(mapped)

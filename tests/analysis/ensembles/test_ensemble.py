@@ -11,6 +11,7 @@ from analysis.ensembles.assemble import assemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
 from analysis.exports.onnx_export import export_onnx
 from trainable.data.dataset import read_image, read_scribble
+from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, scores
@@ -38,19 +39,19 @@ def pixels(small_data):
     return torch.from_numpy(np.dstack([image, scribble]))[None]
 
 
-def probability(folder, small_data, index):
+def probability(folder, data, index):
     """Of one fold's model as the fold loop computes it, from the cache of decoded images."""
     network, _, _ = load_network(folder / "best.pt")
-    image = torch.from_numpy(np.array(small_data.images[index]))[None]
-    scribble, _ = unpack(torch.from_numpy(np.array(small_data.labels[index]))[None])
+    image = torch.from_numpy(np.array(data.images[index]))[None]
+    scribble, _ = unpack(torch.from_numpy(np.array(data.labels[index]))[None])
     with torch.inference_mode():
         small = network(image, scribble).sigmoid()
     return F.interpolate(small, size=(80, 96), mode="bilinear", align_corners=False)[0, 0].numpy()
 
 
-def test_the_ensemble_is_the_mean_of_its_members_maps(small_run, configs, members, pixels, small_data):
-    place = small_run.folder / "configs" / configs[0]
-    expected = np.mean([probability(place / f"fold_{fold}", small_data, 0) for fold in range(3)], axis=0)
+def test_the_ensemble_is_the_mean_of_its_members_maps(small_run, configs, members, pixels, small_folder, small_cache):
+    place, data = small_run.folder / "configs" / configs[0], open_data(small_folder, cache=small_cache)
+    expected = np.mean([probability(place / f"fold_{fold}", data, 0) for fold in range(3)], axis=0)
     with torch.inference_mode():
         found = Ensemble(members, 0.5, "none")(pixels)[0].numpy()
     assert found.shape == (80, 96)

@@ -78,13 +78,13 @@ def test_folds_and_seeds_have_streams_of_their_own(stream):
 def test_batches_are_bytes(stream):
     images, labels = stream()[0]
     assert images.dtype == labels.dtype == torch.uint8
-    assert images.shape == (4, 64, 96, 3) and labels.shape == (4, 64, 96)
+    assert images.shape == (4, 32, 64, 3) and labels.shape == (4, 32, 64)
     assert np.isin(labels.numpy(), [0x00, 0x01, 0x10, 0x20, 0x21]).all()
 
 
-@pytest.mark.parametrize(("free", "workers"), [(10**12, 8), (64 * 2**20, 8), (2**20, 1), (100_000, 0)])
+@pytest.mark.parametrize(("free", "workers"), [(10**12, 8), (64 * 2**20, 8), (2**18, 1), (30_000, 0)])
 def test_only_so_many_workers_as_find_room_in_shared_memory(small_data, monkeypatch, tmp_path, free, workers):
-    # a batch of 4 images of 96x64 and their labels is 98,304 bytes; 4 of them are ready, and half of the room is left
+    # a batch of 4 images of 64x32 and their labels is 32,768 bytes; 4 of them are ready, and half of the room is left
     stream = BatchStream(small_data, np.arange(8), small_config(batch_size=4), 0)
     monkeypatch.setattr(batches.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     assert batches.workers_that_fit(stream, 8) == workers

@@ -127,7 +127,7 @@ def stream(class_data, class_folds):
 
 def test_batches_of_a_grey_data_set_have_one_channel(stream):
     images, labels = stream()[0]
-    assert images.shape == (4, 64, 96, 1) and labels.shape == (4, 64, 96)
+    assert images.shape == (4, 32, 64, 1) and labels.shape == (4, 32, 64)
     scribble, mask = unpack(labels)
     assert mask.max() == 3 and scribble.max() == 4
     assert (scribble[scribble > 0] == mask[scribble > 0] + 1).all()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SMALL_SIZE
 from PIL import Image
 
 from trainable.data import decoded_images as cache_module
@@ -41,7 +42,7 @@ def files(folder, part):
     return sorted((folder / "train" / part).iterdir())
 
 
-def nearest(pixels, size=(96, 64)):
+def nearest(pixels, size=SMALL_SIZE):
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 
 
@@ -108,7 +109,7 @@ def test_ignored_pixels_are_read_and_take_no_share(folder, decode):
     mask = np.array(Image.open(path))
     mask[:30] = 255
     write(path, mask)
-    data = decode()
+    data = decode(SMALL_SIZE)
     assert np.array_equal(unpack(data.labels[0])[1], nearest(np.where(mask == 255, np.uint8(IGNORED), mask)))
     assert data.shares[0] == pytest.approx([(mask[30:] == label).mean() for label in range(4)])
     assert data.ignoring and data.masked.all()
@@ -153,10 +154,10 @@ def test_a_mask_without_an_image_is_refused_with_a_suggestion(folder):
 
 
 def test_grey_images_of_a_declared_data_set_have_one_channel(class_folder, class_data):
-    assert class_data.images.shape == (24, 64, 96, 1) and class_data.channels == 1
+    assert class_data.images.shape == (24, 32, 64, 1) and class_data.channels == 1
     image = Image.open(files(class_folder, "images")[3])
     assert image.mode == "L"
-    assert np.array_equal(class_data.images[3, ..., 0], image.resize((96, 64), Image.Resampling.LANCZOS))
+    assert np.array_equal(class_data.images[3, ..., 0], image.resize(SMALL_SIZE, Image.Resampling.LANCZOS))
     mean, std = class_data.statistics(np.arange(6))
     assert len(mean) == len(std) == 1
     assert mean[0] == pytest.approx(class_data.images[:6].mean()) and std[0] == pytest.approx(

@@ -20,14 +20,15 @@ def folder(small_folder, tmp_path):
     return shutil.copytree(small_folder, tmp_path / "data")
 
 
-def test_pixels_are_resized_as_promised(small_folder, small_data):
-    stem = small_data.stems[3]
+def test_pixels_are_resized_as_promised(small_folder, small_cache):
+    data = open_data(small_folder, cache=small_cache)
+    stem = data.stems[3]
     image = Image.fromarray(read_image(small_folder / "train/images" / f"{stem}.jpg"))
     mask = Image.fromarray(read_mask(small_folder / "train/ground_truth" / f"{stem}.png"))
-    assert small_data.size == (96, 64)
-    assert np.array_equal(small_data.images[3], np.asarray(image.resize((96, 64), Image.Resampling.LANCZOS)))
+    assert data.size == (96, 64)
+    assert np.array_equal(data.images[3], np.asarray(image.resize((96, 64), Image.Resampling.LANCZOS)))
     nearest = np.asarray(mask.resize((96, 64), Image.Resampling.NEAREST))
-    assert np.array_equal(unpack(small_data.labels[3])[1], nearest)
+    assert np.array_equal(unpack(data.labels[3])[1], nearest)
 
 
 def test_labels_are_packed_without_loss():

@@ -57,7 +57,7 @@ def test_tables_have_the_counts_and_the_volume_of_every_held_out_image(trained, 
         assert sorted(rows["stem"]) == class_folds.held_out(0)
         assert list(rows["volume"]) == [class_data.volumes[stem] for stem in rows["stem"]]
         counts = from_columns(rows, 4)
-        assert (counts.sum(axis=(1, 2)) == (96 * 64 if size == "working" else 96 * 80)).all()
+        assert (counts.sum(axis=(1, 2)) == (64 * 32 if size == "working" else 96 * 80)).all()
         expected = scores(counts, class_data.task, list(rows["volume"]))
         assert {name: summary[weights][size][name] for name in expected} == pytest.approx(expected)
     assert summary["last"]["working"] == pytest.approx(reports[-1].scores)

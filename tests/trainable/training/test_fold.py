@@ -79,7 +79,7 @@ def test_results_of_the_held_out_images_are_kept_for_best_and_last_at_both_sizes
     for (weights, size), rows in table.groupby(["weights", "size"]):
         assert sorted(rows["stem"]) == small_folds.held_out(0)
         counts = from_columns(rows, 2)
-        assert (counts.sum(axis=(1, 2)) == (96 * 64 if size == "working" else 96 * 80)).all()
+        assert (counts.sum(axis=(1, 2)) == (64 * 32 if size == "working" else 96 * 80)).all()
         assert scores(counts) == pytest.approx(summary[weights][size])
     assert summary["last"]["working"] == pytest.approx(reports[-1].scores)
     best = max(reports, key=lambda report: report.scores["miou"])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import small_config
+from conftest import SMALL_SIZE, small_config
 from PIL import Image
 
 from trainable.data.dataset import read_scribble
@@ -67,7 +67,7 @@ def untouched(class_data, class_folds, tmp_path_factory):
 @pytest.mark.parametrize("how", ["noise", "gone"])
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_training_masks_are_never_read(class_folder, class_data, class_folds, untouched, tmp_path, how, inputs):
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, how), cache=tmp_path / "cache")
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, how), SMALL_SIZE, cache=tmp_path / "cache")
     assert other.hash != class_data.hash and other.scored_on == "masks"
     reports, weights = untouched[inputs]
     others, changed = weights_after_training(other, class_folds, tmp_path / "other", **BY_SCRIBBLES, inputs=inputs)
@@ -76,7 +76,7 @@ def test_training_masks_are_never_read(class_folder, class_data, class_folds, un
 
 
 def test_training_masks_of_two_classes_are_never_read(small_folder, small_data, small_folds, tmp_path):
-    other = open_data(altered(small_folder, tmp_path / "data", small_folds, "noise"), cache=tmp_path / "cache")
+    other = open_data(altered(small_folder, tmp_path / "data", small_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
     one, changed = (
         weights_after_training(data, small_folds, tmp_path / name, **BY_SCRIBBLES)
         for name, data in (("one", small_data), ("other", other))
@@ -86,7 +86,7 @@ def test_training_masks_of_two_classes_are_never_read(small_folder, small_data, 
 
 def test_noise_in_training_masks_would_be_noticed(class_folder, class_data, class_folds, tmp_path):
     """The same comparison with supervision by masks."""
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), cache=tmp_path / "cache")
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
     by_masks = {**BY_SCRIBBLES, "supervision": "masks"}
     weights, changed = (
         weights_after_training(data, class_folds, tmp_path / name, **by_masks)[1]
@@ -100,7 +100,7 @@ def unmasked(class_folder, tmp_path_factory):
     """The data set without any mask."""
     folder = shutil.copytree(class_folder, tmp_path_factory.mktemp("unmasked") / "data")
     shutil.rmtree(folder / "train/ground_truth")
-    return open_data(folder, cache=folder.parent / "cache")
+    return open_data(folder, SMALL_SIZE, cache=folder.parent / "cache")
 
 
 def test_without_any_mask_a_fold_is_trained_and_scored_on_scribbled_pixels(unmasked, tmp_path):
@@ -132,14 +132,14 @@ def test_without_any_mask_a_fold_is_trained_and_scored_on_scribbled_pixels(unmas
         rows = table[table["size"] == size]
         assert np.abs(from_columns(rows, 4) - counts).sum() <= 2, "but for rounding in batches of other sizes"
         assert summary[size] == pytest.approx(scores(counts, unmasked.task, volumes), abs=0.02)
-        assert 0 < counts.sum() < 8 * 96 * 64 / 4
+        assert 0 < counts.sum() < 8 * 64 * 32 / 4
 
 
 def test_two_classes_without_any_mask_are_scored_on_scribbled_pixels(small_folder, tmp_path):
     folder = shutil.copytree(small_folder, tmp_path / "data")
     shutil.rmtree(folder / "train/ground_truth")
     (folder / "dataset.yaml").write_text("classes: [background, foreground]\n")
-    data = open_data(folder, cache=tmp_path / "cache")
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
     folds = folds_of(data, 4, 0)
     list(train_fold(small_config(**BY_SCRIBBLES), data, folds, 0, tmp_path / "out"))
     table = pd.read_parquet(tmp_path / "out/images.parquet").query("size == 'original' and weights == 'last'")
@@ -159,7 +159,7 @@ def test_two_classes_without_any_mask_are_scored_on_scribbled_pixels(small_folde
 def test_what_the_labels_do_not_allow_is_refused_in_one_line(class_folder, tmp_path, missing, values, message):
     folder = shutil.copytree(class_folder, tmp_path / "data")
     shutil.rmtree(folder / "train" / missing)
-    data = open_data(folder, cache=tmp_path / "cache")
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
     with pytest.raises(UserError, match=message) as error:
         list(train_fold(small_config(**values), data, folds_of(data, 3, 0), 0, tmp_path / "out"))
     assert "\n" not in str(error.value)
@@ -168,7 +168,7 @@ def test_what_the_labels_do_not_allow_is_refused_in_one_line(class_folder, tmp_p
 def test_everything_that_the_labels_do_not_allow_is_listed(class_folder, tmp_path):
     folder = shutil.copytree(class_folder, tmp_path / "data")
     shutil.rmtree(folder / "train/scribbles")
-    data = open_data(folder, cache=tmp_path / "cache")
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
     config = small_config(supervision="scribbles", class_weights="1,2")
     with pytest.raises(UserError, match=r"supervision = .*; inputs = .*; class_weights: 2 weights for 4 classes"):
         FoldTrial(config, data, folds_of(data, 3, 0), 0, CPU)
@@ -179,7 +179,7 @@ def test_images_without_scribbles_are_not_trained_on_but_scored(class_folder, cl
     gone = [class_folds.training(0)[0], class_folds.held_out(0)[0]]
     for stem in gone:
         (folder / f"train/scribbles/{stem}.png").unlink()
-    data = open_data(folder, cache=tmp_path / "cache")
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
     trial = FoldTrial(small_config(**BY_SCRIBBLES), data, class_folds, 0, CPU)
     assert len(trial.training) == 15 and len(trial.held_out) == 8
     assert not set(data.indices(gone[:1])) & set(trial.training)
@@ -230,7 +230,7 @@ def test_a_class_without_a_scribble_in_the_training_images_has_no_weight(class_f
         labels = np.array(Image.open(path))
         labels[labels == 2] = 255
         Image.fromarray(labels).save(path)
-    data = open_data(folder, cache=tmp_path / "cache")
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
     rule = "^objective = wpce: none of the 16 training images of fold 0 has a scribble of core, .*use objective=pce"
     with pytest.raises(UserError, match=rule) as error:
         FoldTrial(small_config(**WEIGHTED), data, class_folds, 0, CPU)
@@ -259,7 +259,7 @@ def test_each_term_is_part_of_the_training_and_of_the_validation_loss(small_data
 
 
 def test_masks_are_not_read_by_the_terms_for_pixels_without_scribbles(class_folder, class_data, class_folds, tmp_path):
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), cache=tmp_path / "cache")
+    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
     one, changed = (
         weights_after_training(data, class_folds, tmp_path / name, **WEIGHTED, **TERMS)
         for name, data in (("one", class_data), ("other", other))
