@@ -31,7 +31,7 @@ from trainable.training.trial import FoldTrial
 
 CPU = torch.device("cpu")
 FOLDS = 4
-SMALL = {"size": "96x64", "batch_size": 8, "patience": 0, "augmentation": "low", "ema": 0.9, "learning_rate": 1e-3}
+SMALL = {"batch_size": 8, "patience": 0, "augmentation": "low", "ema": 0.9, "learning_rate": 1e-3}
 # Bounds. Float32 convolutions run as TF32 on a GPU, with ten bits of mantissa; bf16 has seven. Training amplifies such
 # differences, so scores after training agree less closely than losses of the first steps.
 FIRST_LOSSES, SCORES, PROBABILITY, AGREEMENT, ONNX = 0.02, 0.05, 0.03, 0.999, 0.02
@@ -48,11 +48,15 @@ class Bench:
 
     def config(self, **values: Any) -> Config:
         encoder = "test_resnet" if self.tiny else "resnet18"
-        return make_config({"encoder": encoder, "attention": None, **SMALL, **values})
+        return make_config({"encoder": encoder, "attention": None, "size": self.size, **SMALL, **values})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return (64, 32) if self.tiny else (96, 64)
 
     @property
     def data(self) -> Data:
-        return open_data(self.folder, (96, 64), cache=self.scratch / "cache")
+        return open_data(self.folder, self.size, cache=self.scratch / "cache")
 
     @property
     def folder(self) -> Path:

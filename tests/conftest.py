@@ -16,6 +16,7 @@ import pytest
 os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # keep tests away from the user's cache
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"  # saves the compiler a program that takes seconds to compile
 os.environ["OMP_NUM_THREADS"] = "1"  # the tests themselves run in parallel
 os.environ["SCRIBBLE_SEARCH_DASHBOARD"] = "0"  # saves a second and 150 MB per launch
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  with Ray's own, workers get hardly any time beside other tests

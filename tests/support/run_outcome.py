@@ -73,5 +73,5 @@ def wait_for(condition: Callable[[], Any], driver: subprocess.Popen[Any], stderr
     while not (value := condition()):
         assert driver.poll() is None, stderr()
         assert time.monotonic() < limit, "the condition did not become true"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return value

@@ -146,6 +146,7 @@ def test_the_page_shows_the_numbers_that_plotly_draws(wide, report):
     assert sorted(drawn) == pytest.approx(sorted(report[2].standings(forecasts=False)["expected"]), abs=1e-6)
 
 
+@pytest.mark.parametrize("report", ["ranges"], indirect=True)
 def test_every_figure_becomes_a_picture(chromium, report, tmp_path):
     from PIL import Image
 

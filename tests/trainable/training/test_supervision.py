@@ -34,9 +34,9 @@ def noise(path, rng):
     Image.fromarray(rng.integers(0, classes, shape).astype(np.uint8)).save(path)
 
 
-def altered(source, target, folds, how):
+def altered(source, home, folds, how):
     """A copy of a data set whose training masks of fold 0 are noise or gone; held-out masks stay."""
-    folder = shutil.copytree(source, target)
+    folder = shutil.copytree(source, home / "data")
     rng = np.random.default_rng(0)
     for stem in folds.training(0):
         path = folder / f"train/ground_truth/{stem}.png"
@@ -44,7 +44,7 @@ def altered(source, target, folds, how):
             noise(path, rng)
         else:
             path.unlink()
-    return folder
+    return open_data(folder, SMALL_SIZE, cache=home / "cache")
 
 
 def weights_after_training(data, folds, folder, **values):
@@ -67,7 +67,7 @@ def untouched(class_data, class_folds, tmp_path_factory):
 @pytest.mark.parametrize("how", ["noise", "gone"])
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_training_masks_are_never_read(class_folder, class_data, class_folds, untouched, tmp_path, how, inputs):
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, how), SMALL_SIZE, cache=tmp_path / "cache")
+    other = altered(class_folder, tmp_path, class_folds, how)
     assert other.hash != class_data.hash and other.scored_on == "masks"
     reports, weights = untouched[inputs]
     others, changed = weights_after_training(other, class_folds, tmp_path / "other", **BY_SCRIBBLES, inputs=inputs)
@@ -76,7 +76,7 @@ def test_training_masks_are_never_read(class_folder, class_data, class_folds, un
 
 
 def test_training_masks_of_two_classes_are_never_read(small_folder, small_data, small_folds, tmp_path):
-    other = open_data(altered(small_folder, tmp_path / "data", small_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
+    other = altered(small_folder, tmp_path, small_folds, "noise")
     one, changed = (
         weights_after_training(data, small_folds, tmp_path / name, **BY_SCRIBBLES)
         for name, data in (("one", small_data), ("other", other))
@@ -86,7 +86,7 @@ def test_training_masks_of_two_classes_are_never_read(small_folder, small_data, 
 
 def test_noise_in_training_masks_would_be_noticed(class_folder, class_data, class_folds, tmp_path):
     """The same comparison with supervision by masks."""
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
+    other = altered(class_folder, tmp_path, class_folds, "noise")
     by_masks = {**BY_SCRIBBLES, "supervision": "masks"}
     weights, changed = (
         weights_after_training(data, class_folds, tmp_path / name, **by_masks)[1]
@@ -259,7 +259,7 @@ def test_each_term_is_part_of_the_training_and_of_the_validation_loss(small_data
 
 
 def test_masks_are_not_read_by_the_terms_for_pixels_without_scribbles(class_folder, class_data, class_folds, tmp_path):
-    other = open_data(altered(class_folder, tmp_path / "data", class_folds, "noise"), SMALL_SIZE, cache=tmp_path / "cache")
+    other = altered(class_folder, tmp_path, class_folds, "noise")
     one, changed = (
         weights_after_training(data, class_folds, tmp_path / name, **WEIGHTED, **TERMS)
         for name, data in (("one", class_data), ("other", other))
