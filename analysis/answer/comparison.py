@@ -16,9 +16,10 @@ from search.runs.run_tables import RunTables
 from search.terminal.answer_text import ANY_FOLDS, percent
 from trainable.errors import UserError
 from trainable.objectives.metrics import is_of_volumes, scores
-from trainable.printing import digits, plural, value_text
+from trainable.printing import ABSENT, digits, plural, value_text
 
 WINNER, DEFAULT = "winner", "default"
+INACTIVE = object()  # the value of a conditional parameter in a config that does not have it
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
     return Compared(
         config,
         other,
-        _differing(tables, full_config(tables, config), full_config(tables, other)),
+        _differing(tables, config, other),
         folds,
         paired_test(full, config, other, minimize=tables.minimize),
         _expected(tables, config, other),
@@ -81,7 +82,7 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
         **basis(tables),
         "a": compared.config,
         "b": compared.other,
-        "parameters": {name: {"a": a, "b": b} for name, (a, b) in compared.parameters.items()},
+        "parameters": {name: {"a": _active(a), "b": _active(b)} for name, (a, b) in compared.parameters.items()},
         "folds": _plain_rows(compared.folds),
         "test": _plain(asdict(compared.tested)),
         "expected": None if compared.expected is None else _plain(asdict(compared.expected)),
@@ -127,9 +128,12 @@ def image_rows(compared: Compared) -> list[dict[str, Any]]:
     return _plain_rows(compared.images)
 
 
-def _differing(tables: RunTables, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Hyperparameters that a config does not record have their default."""
-    usual = {name: tables.space.trainable.default(name) for name in [*ours, *theirs]}
+def _differing(tables: RunTables, config: str, other: str) -> dict[str, tuple[Any, Any]]:
+    """Hyperparameters that a config does not record have their default, or are inactive if they are searched."""
+    entrants = tables.status.score_table.entrants
+    ours, theirs = ({**entrants[each].parameters, **full_config(tables, each)} for each in (config, other))
+    default = tables.space.trainable.default
+    usual = {name: INACTIVE if name in tables.parameters else default(name) for name in [*ours, *theirs]}
     pairs = {name: (ours.get(name, usual[name]), theirs.get(name, usual[name])) for name in usual}
     return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
 
@@ -166,8 +170,12 @@ def _notes(tables: RunTables, config: str, other: str, folds: pd.DataFrame, imag
         yield "no image has counts of both configs in the fold folders, so images are not compared"
 
 
+def _active(value: Any) -> Any:
+    return None if value is INACTIVE else value
+
+
 def _word(value: Any) -> str:
-    return "none" if value is None else value_text(value)
+    return ABSENT if value is INACTIVE else value_text(value)
 
 
 def _interval(low: float, high: float) -> str:

@@ -52,9 +52,7 @@ def costs(tables: RunTables) -> Section:
     against = f", {duration(saved, device)} less than the full grid" if saved else ""
     layout = {"xaxis": axis(unit, rangemode="tozero"), "yaxis": {"type": "category", "autorange": "reversed"}}
     caption = f"Time of the workers by the state of their fold trials. n = {len(found.accounts):,} fold trials. "
-    caption += (
-        "The cost is the time of reported training and evaluation, as budgets count it; starting workers and what "
-    )
+    caption += "The cost is the reported time of fold trials, as budgets count it; starting workers and what "
     caption += f"was not reported took {duration(rest, device)} more. {summary(found)}."
     title = f"The search cost {duration(cost, device)}{against}"
     return Section(

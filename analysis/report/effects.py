@@ -45,7 +45,8 @@ def _span(effects: pd.DataFrame) -> list[float] | None:
 
 def _levels(tables: RunTables, name: str, rows: pd.DataFrame, span: list[float] | None) -> Figure:
     labels = [label(level) for level in rows["level"]]
-    numeric = tables.configs[name].map(lambda value: isinstance(value, int | float)).all()
+    values = tables.configs[name].dropna()
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     trace = {
         "type": "scatter",
         "mode": "lines+markers" if numeric else "markers",
@@ -91,9 +92,15 @@ def _pairs(tables: RunTables, effects: pd.DataFrame) -> list[tuple[str, str]]:
     spans = effects.groupby("parameter", sort=False)["effect"].agg(lambda column: column.max() - column.min())
     names = [str(name) for name in spans.sort_values(ascending=False).index]
     names = [name for name in names if not isinstance(tables.space.parameters.get(name), Range)]
-    pairs = list(combinations(names, 2))
+    pairs = [pair for pair in combinations(names, 2) if _are_crossed(tables, *pair)]
     first = [FIRST] if set(FIRST) <= set(names) else []
     return [*first, *(pair for pair in pairs if set(pair) != set(FIRST))][:CROSSED]
+
+
+def _are_crossed(tables: RunTables, one: str, other: str) -> bool:
+    """Whether both vary among the configs that have both; a parameter of one method is not crossed with methods."""
+    both = _parameters(tables)[[one, other]].dropna()
+    return both[one].nunique() > 1 and both[other].nunique() > 1
 
 
 def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) -> Figure | Markup:
@@ -104,6 +111,7 @@ def _heat_map(tables: RunTables, selection: Selection, row: str, column: str) ->
     means = cells.table.pivot(index="row", columns="column", values="mean")
     order = {name: list(dict.fromkeys(cells.table[name])) for name in ("row", "column")}
     means = means.reindex(index=order["row"], columns=order["column"])
+    means = means.dropna(how="all").dropna(how="all", axis="columns")  # levels that never have the other parameter
     by_pair = cells.table.set_index(["row", "column"])
     words = [[_cell_words(by_pair.loc[(one, other)]) for other in means.columns] for one in means.index]
     trace = {

@@ -4,6 +4,7 @@ from html import escape
 
 from analysis.answer.selection import Selection
 from analysis.report.figure import FAILED, OTHER, Figure, Markup, Section, axis, sentence
+from analysis.report.page.run_data import steps_label
 from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
@@ -27,7 +28,8 @@ def explorer(tables: RunTables, selection: Selection) -> Section:
         blocks.append(
             Markup(f"<ul class='notes'>{''.join(f'<li>{escape(each)}</li>' for each in selection.notes)}</ul>")
         )
-    return Section("configs", "Configs, folds and learning curves", [*blocks, Markup(SHEET)])
+    curves = "learning curves" if tables.space.trainable.learns else "curves"
+    return Section("configs", f"Configs, folds and {curves}", [*blocks, Markup(SHEET)])
 
 
 def stops(tables: RunTables) -> Section | None:
@@ -93,7 +95,8 @@ def _curves(tables: RunTables) -> Figure:
     caption += f"n = {plural(began, 'fold trial')}."
     if began > MOST:
         caption += f" At most {MOST} of those that the filter leaves are drawn, the winner's and the set's first."
-    layout = {"xaxis": axis("training steps", rangemode="tozero"), "yaxis": axis(f"{tables.score_label} of the fold")}
+    steps = axis(steps_label(tables), rangemode="tozero")
+    layout = {"xaxis": steps, "yaxis": axis(f"{tables.score_label} of the fold")}
     return Figure("curves", title, caption, (), layout, 440)
 
 

@@ -66,7 +66,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
     note = f"of {len(counts)} out-of-fold images; {name} at original size{basis}, pooled {digits(pooled)}"
     return Section(
         "images",
-        "Images that the winner was not trained on",
+        "Images of the winner" if masks_alone else "Images that the winner was not trained on",
         [
             strips(f"Worst: from {digits(worst[0].score)}", worst, note),
             strips(f"Best: up to {digits(best[0].score)}", best, note),

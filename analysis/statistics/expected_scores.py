@@ -32,6 +32,11 @@ class ExpectedScores:
     def full(self) -> pd.DataFrame:
         return self.scores.where(self.variances == 0)
 
+    def restricted_to(self, configs: pd.Index[str]) -> ExpectedScores:
+        """Only these configs."""
+        rows = self.scores.index.isin(configs)
+        return ExpectedScores(self.scores[rows], self.variances[rows])
+
     def scored(self) -> ExpectedScores:
         """Only the configs and folds that have a score."""
         configs = self.scores.index[self.scores.notna().any(axis="columns")]

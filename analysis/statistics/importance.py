@@ -45,6 +45,8 @@ def importance(expected: ExpectedScores, parameters: pd.DataFrame, seed: int = 0
     names, left_out = _supported_parameters(parameters.loc[complete.index])
     if not names:
         return Importance(why_not="no parameter has two values", left_out=left_out)
+    if len(names) == 1:
+        return Importance(why_not=f"only {names[0]} varies among all configs", left_out=left_out)
     if np.ptp(means) < 1e-12:
         return Importance(why_not="all configs have the same score", left_out=left_out)
     if find_spec("sklearn") is None:

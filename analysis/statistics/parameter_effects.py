@@ -66,8 +66,12 @@ def main_effects(expected: ExpectedScores, parameters: pd.DataFrame, seed: int =
 
 
 def cell_means(expected: ExpectedScores, parameters: pd.DataFrame, row: str, column: str, seed: int = 0) -> CellMeans:
-    """For a heat map: includes the interaction of the two parameters; the others enter by their main effects."""
-    scored = expected.scored()
+    """For a heat map: includes the interaction of the two parameters; the others enter by their main effects.
+
+    Configs that lack one of the two belong to no cell. They would pull the mean of all cells to their own.
+    """
+    both = parameters.index[parameters[[row, column]].notna().all(axis="columns")]
+    scored = expected.restricted_to(both).scored()
     parameters = parameters.loc[scored.scores.index]
     crossed, not_estimated = _code_parameters(parameters, [row, column])
     if len(crossed) < 2:

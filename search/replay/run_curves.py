@@ -28,7 +28,7 @@ def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
             reports.append(line.fields)
     order = {config: number for number, config in enumerate(parameters)}
     reports.sort(key=lambda report: (order[report["config"]], report["fold"], report["step"]))
-    columns: dict[str, list[Any]] = {name: [report[name] for report in reports] for name in COLUMNS}
+    columns: dict[str, Any] = {name: [report[name] for report in reports] for name in COLUMNS}
     for name in dict.fromkeys(name for values in parameters.values() for name in values):
         columns.setdefault(name, _one_type([parameters[report["config"]].get(name) for report in reports]))
     return pd.DataFrame(columns)
@@ -46,9 +46,11 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
-def _one_type(values: list[Any]) -> list[Any]:
+def _one_type(values: list[Any]) -> Any:
     """Numbers stay numbers; mixed types, which a Parquet column cannot hold, become strings."""
     given = [value for value in values if value is not None]
+    if given and all(type(value) is int for value in given):
+        return pd.array(values, dtype="Int64")
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
         return values
     return [None if value is None else str(value) for value in values]

@@ -189,7 +189,9 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
         }
         for each in entrants
     ]
-    return pd.DataFrame(rows, columns=["config", *(n for n in names if n != "steps"), "steps", "seconds"])
+    columns = ["config", *(name for name in names if name != "steps"), "steps", "seconds"]
+    # As objects, so that the integers of a parameter stay integers beside configs that do not have it.
+    return pd.DataFrame(rows, columns=columns, dtype=object).astype({"steps": int, "seconds": float})
 
 
 def _trials(status: Status) -> pd.DataFrame:

@@ -28,6 +28,7 @@ class Trainable:
     scored: str = "at the working size by the last weights"  # what the score of a fold is
     results: tuple[str, ...] = ()  # the files that every finished fold has, the one that models are made of first
     weights: tuple[str, ...] = ()  # the files that can be dropped once nobody needs to resume or to predict
+    learns: bool = True  # whether a step trains; otherwise it is a share of the images that the fold holds out
     own_scores: bool = False  # whether it reports scores of any name and scale, not a metric of masks
 
     @property
@@ -84,6 +85,7 @@ TRAINABLES = {
         ImageConfig,
         needs_data=True,
         scored="at the images' own sizes",
+        learns=False,
         results=("scores.json", "images.parquet", "results.jsonl"),
     ),
     "scripted": Trainable(

@@ -67,7 +67,7 @@ makers.curves = () => {
     curve(winner, "the winner", "$winner", 2.5), ends(stopped("paused"), "paused here", "$other", "circle"),
     ends(stopped("failed"), "failed here", "$failed", "x")].filter(trace => trace.x.length);
 };
-const curvesFigure = () => ({ layout: { xaxis: { title: { text: "training steps" }, rangemode: "tozero" },
+const curvesFigure = () => ({ layout: { xaxis: { title: { text: run.steps_label }, rangemode: "tozero" },
   yaxis: { title: { text: `${run.metric} of the fold` } } } });
 function plot(parent, name, height) {
   const box = parent.appendChild(tag("div", { class: "plot", "data-figure": name, style: `height:${height}px` }));

@@ -47,10 +47,16 @@ def run_data(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "metric": tables.metric,
         "minimize": tables.minimize,
         "folds": tables.folds,
+        "steps_label": steps_label(tables),
         "parameters": [axis for axis, _ in axes],
         "configs": configs,
         **_fold_trials(tables, order),
     }
+
+
+def steps_label(tables: RunTables) -> str:
+    """What the steps of a curve are, on its axis."""
+    return "training steps" if tables.space.trainable.learns else "steps, equal shares of the fold's images"
 
 
 class _Unset:

@@ -92,12 +92,25 @@ def test_the_score_of_the_only_complete_config_is_not_called_corrected(tmp_path)
 
 
 def test_inactive_parameters_and_small_numbers_are_readable(tmp_path):
-    parameters = {"kind": {"values": ["a", "b"]}, "rate": {"values": [1e-7], "when": {"kind": "b"}}}
+    only = {"when": {"kind": "b"}}
+    parameters = {
+        "kind": {"values": ["a", "b"]},
+        "kernels": {"values": [16], **only},
+        "rate": {"values": [1e-7], **only},
+    }
     run, (first, second) = scored_run(tmp_path, parameters, [(EVEN, 1.0), ([0.9, 0.8, 0.9], 1.0)])
     lines = program("best", run.folder).stdout.splitlines()
-    assert any(line.startswith(first) and line.split()[-2:] == ["a", "–"] for line in lines)
-    assert any(line.startswith(second) and line.split()[-2:] == ["b", "1e-07"] for line in lines)
-    assert "(kind b, rate 1e-07)" in lines[0] and not any("None" in line for line in lines)
+    assert any(line.startswith(first) and line.split()[-3:] == ["a", "–", "–"] for line in lines)
+    assert any(line.startswith(second) and line.split()[-3:] == ["b", "16", "1e-07"] for line in lines)
+    assert "(kind b, kernels 16, rate 1e-07)" in lines[0] and not any("None" in line for line in lines)
+    rows = csv.DictReader(io.StringIO(program("best", run.folder, "--format", "csv").stdout))
+    assert {row["config"]: row["kernels"] for row in rows} == {first: "", second: "16"}
+    values = json.loads(program("best", run.folder, "--format", "json").stdout)["winner"]["values"]
+    assert values == {"kind": "b", "kernels": 16, "rate": 1e-7} and isinstance(values["kernels"], int)
+    differing = program("compare", run.folder, first, second, "--format", "json").stdout
+    assert json.loads(differing)["parameters"]["kernels"] == {"a": None, "b": 16}
+    text = program("compare", run.folder, first, second).output
+    assert "kind a against b, kernels – against 16, rate – against 1e-07." in text
 
 
 def test_a_failed_config_cannot_win_though_all_its_folds_were_scored(tmp_path):

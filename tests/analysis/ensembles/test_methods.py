@@ -147,7 +147,9 @@ def test_an_ensemble_of_methods_checks_its_input(ensemble, small_folder):
 def test_the_report_shows_stored_masks_and_no_calibration(image_run, tmp_path):
     assert analysis("report", image_run.folder, "--out", tmp_path).exit_code == 0
     page = (tmp_path / "report.html").read_text()
-    assert "Images that the winner was not trained on" in page and "calibration error" not in page
+    assert "Images of the winner" in page and "calibration error" not in page
+    assert "Configs, folds and curves" in page and page.count("steps, equal shares of the fold's images") == 2
+    assert "training steps" not in page
 
 
 def test_the_images_on_which_two_methods_differ_are_drawn(image_run, tmp_path):

@@ -72,6 +72,15 @@ def test_a_grid_of_choices_is_shown_by_levels_and_crossed(pruned):
     assert figures["effect-augmentation"].title.startswith("augmentation: high is best")
 
 
+def test_a_parameter_of_a_single_level_is_not_crossed_with_that_level(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.report.effects.CROSSED", 10)
+    conditional = GRID.replace("[6, 8, 12]", "[6, 8, 12], when: {{loss: [iou]}}").replace("[1, 2, 3, 3.8]", "[1, 2]")
+    _, _, text, figures = made(write_run(tmp_path / "conditional", conditional, folds=3))
+    crossed = {frozenset(name.split("-")[1:]) for name in figures if name.startswith("cells")}
+    assert frozenset(["augmentation", "batch_size"]) in crossed and len(crossed) == 5
+    assert frozenset(["loss", "batch_size"]) not in crossed and ": not shown" not in text
+
+
 def test_ranges_are_shown_as_slices_and_contours_on_their_own_scale(tmp_path):
     _, _, _, figures = made(write_run(tmp_path / "ranges", RANGES, folds=3))
     assert {"slice-learning_rate", "slice-dropout", "contour-learning_rate-weight_decay"} <= set(figures)

@@ -68,6 +68,11 @@ def test_a_conditional_parameter_is_left_out(parameters):
     assert found.left_out == ("attention is not set in every config",)
 
 
+def test_the_only_parameter_of_all_configs_has_no_importance(parameters):
+    one = parameters.assign(attention=[None, "scse", "none"] * 6)[["loss", "attention"]]
+    assert importance(full(scores(parameters)), one).why_not == "only loss varies among all configs"
+
+
 def test_a_missing_package_is_reported(parameters, monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     found = importance(full(scores(parameters)), parameters)

@@ -118,6 +118,16 @@ def test_cell_means_include_the_interaction():
     assert partial["mean"].iloc[3] == pytest.approx(0.87, abs=1e-4)
 
 
+def test_cells_are_means_of_the_configs_that_have_both_parameters():
+    values = np.repeat([0.80, 0.82, 0.60, 0.62, 0.10], 2)  # the last method has no inputs
+    parameters = pd.DataFrame(
+        {"method": list("aaaabbbbcc"), "inputs": [*["x", "x", "y", "y"] * 2, None, None]}, index=names(10)
+    )
+    noise = np.random.default_rng(0).normal(0, 1e-5, (10, 3))
+    table = cell_means(full(values[:, None] + noise), parameters, "method", "inputs").table
+    assert table["mean"].tolist() == pytest.approx([0.80, 0.82, 0.60, 0.62], abs=1e-3)
+
+
 def test_a_pair_without_configs_has_no_mean():
     parameters = grid(loss=["iou", "dice"], augmentation=["low", "high"], size=[6, 8]).iloc[:6]
     values = np.random.default_rng(0).normal(0.8, 0.01, (6, 3))

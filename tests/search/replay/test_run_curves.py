@@ -1,5 +1,6 @@
 """The learning curves of a run as a table, and replays of runs and of such tables."""
 
+import csv
 import json
 import math
 
@@ -13,7 +14,7 @@ from search.messages import Entrant, Finished, Report, Stop
 from search.policies.registry import SCHEDULERS
 from search.replay.curve_tables import find_tables, read_table
 from search.replay.recorded_study import study_from_table
-from search.replay.run_curves import curve_table
+from search.replay.run_curves import curve_table, write_table
 from search.runs.journal import Journal, read_journal
 from search.runs.run_folder import SPACE
 from search.runs.study import Study
@@ -78,6 +79,9 @@ def test_a_table_holds_the_reports_and_the_parameters_of_each_config(tmp_path):
     assert (first["config"], first["fold"], first["step"], first["seconds"]) == ("c0", 0, 2, 20.0)
     assert first["score"] == score("c0", 0, 2) and (first["loss"], first["pc"]) == ("dice", 0.0)
     assert table[table["warmup"].notna()]["config"].unique().tolist() == ["c2"]
+    write_table(table, tmp_path / "curves.csv")
+    warmups = {row["warmup"] for row in csv.DictReader((tmp_path / "curves.csv").read_text().splitlines())}
+    assert warmups == {"nan", "5"}, "an integer that some configs do not have stays one"
 
 
 def test_values_of_mixed_types_become_strings(tmp_path):
