@@ -62,10 +62,11 @@ SYSTEMS = (
     ),
     System(
         "Each image from its own scribbles alone",
-        "docs/one_image.md",
+        "docs/systems.md#one-image-at-a-time",
         "single_image",
         "scribble challenge, 228 photographs",
-        "theirs: other images (ScribbleSup) with longer scribbles of more classes",
+        "theirs: other images (ScribbleSup) with longer scribbles of more classes; ours was tuned on 60 of these",
+        "single_image_cpu2",
     ),
     System(
         "A textbook's networks and losses",

@@ -5,7 +5,8 @@
 
 The first writes benchmarks/results/NAME.json: every config that was trained, with its score, the published figures
 beside ours, and the winner. ``--ensemble`` adds the scores of the winner's ensemble, ``--masks`` packs a folder of
-predicted masks into NAME_masks.zip. The second prints the tables for the documentation, whose tests compare them.
+predicted masks into NAME_masks.zip or the ``--archive``. The second prints the tables for the documentation, whose
+tests compare them: all configs, or the best of each combination of the ``--best-of`` parameters.
 """
 
 import argparse
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
 from benchmarks.reproduce import pack
+from trainable.printing import ABSENT, value_text
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = 3
@@ -52,7 +54,7 @@ def document(folder: Path, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "commit": facts.get("commit"),
-        "machine": machine("torch"),
+        "machine": machine() | {"python": facts["python"], "torch": facts["packages"]["torch"]},
         "space": tables.space.settings.name,
         "metric": tables.metric,
         "goal": tables.space.settings.metric.goal,
@@ -73,9 +75,13 @@ def markdown(result: Mapping[str, Any]) -> str:
     own = sorted(result["configs"], key=lambda row: (row["folds"] < result["folds"], -row.get("score", -1)))
     own = [row for row in own if row["folds"]]
     varied = [name for name in result["parameters"] if len({str(row[name]) for row in own} - {"None"}) > 1]
+    grouped = result.get("best_of", [])
+    if grouped:
+        own, settings = _best_of(own, grouped, varied)
     rows = [
         {
-            **{name: _cell(row[name]) for name in varied},
+            **{name: _cell(row[name]) for name in grouped or varied},
+            **({"best of": settings[row["config"]]} if grouped else {}),
             result["metric"]: _figure(row["score"]),
             "95 % interval": f"{_figure(row['low'])} to {_figure(row['high'])}" if "low" in row else "",
             "folds": f"{row['folds']} of {result['folds']}",
@@ -88,7 +94,21 @@ def markdown(result: Mapping[str, Any]) -> str:
         | {row["metric"]: _compared(row) for row in result["published"] if row["where"] == where}
         for where in dict.fromkeys(row["where"] for row in result["published"])
     ]
-    return "\n\n".join(_table(each) for each in (rows, published) if each)
+    return "\n\n".join(table(each) for each in (rows, published) if each)
+
+
+def _best_of(
+    rows: Sequence[Mapping[str, Any]], grouped: Sequence[str], varied: Sequence[str]
+) -> tuple[list[Mapping[str, Any]], dict[str, str]]:
+    """The first row of each group, and of how many configs it is the best, with its values of other parameters."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in grouped), []).append(row)
+    settings = {}
+    for first, *others in groups.values():
+        own = [f"{name} {_cell(first[name])}" for name in varied if name not in grouped and first[name] is not None]
+        settings[first["config"]] = str(len(others) + 1) + (f": {', '.join(own)}" if own else "")
+    return [group[0] for group in groups.values()], settings
 
 
 def _compared(row: Mapping[str, Any]) -> str:
@@ -96,7 +116,8 @@ def _compared(row: Mapping[str, Any]) -> str:
     return f"{row['published']:g} → {ours}"
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as a table in Markdown."""
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([row[name] for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -107,7 +128,7 @@ def _figure(score: float | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ABSENT if value is None else value_text(value)
 
 
 def _plain(value: Any) -> Any:
@@ -123,6 +144,8 @@ def main() -> int:
     parser.add_argument("--command", help="the command that made the run")
     parser.add_argument("--ensemble", type=Path, help="the folder of the winner's ensemble")
     parser.add_argument("--masks", type=Path, help="a folder of masks that the ensemble predicted")
+    parser.add_argument("--archive", help="name of the file that they are packed into (default: NAME_masks.zip)")
+    parser.add_argument("--best-of", nargs="+", default=[], metavar="PARAMETER", help="what the table is grouped by")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--tables", metavar="NAME", help="print the tables of a result file")
     options = parser.parse_args()
@@ -135,10 +158,12 @@ def main() -> int:
     from trainable.storage.atomic_files import write_json
 
     result = document(options.run, options.command)
+    if options.best_of:
+        result["best_of"] = options.best_of
     if options.ensemble:
         result["ensemble"] = json.loads((options.ensemble / "ensemble.json").read_text())
     if options.masks:
-        archive = options.results / f"{options.name}_masks.zip"
+        archive = options.results / (options.archive or f"{options.name}_masks.zip")
         result["masks"] = {archive.name: pack(options.masks, archive)}
     write_json(options.results / f"{options.name}.json", result)
     print(markdown(result))
