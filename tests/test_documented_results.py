@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import front_page
+from benchmarks import front_page, one_image_curves
 from benchmarks.systems import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,25 @@ def test_tables_are_those_of_the_result_file(name, table):
         assert archive in SYSTEMS
         with zipfile.ZipFile(RESULTS / archive) as masks:
             assert len(masks.namelist()) == count
+
+
+def test_curves_are_those_of_the_result_file_and_drawn():
+    ((name, quoted),) = re.findall(r"<!-- curves (\w+) -->\n(.*?)<!-- end of curves -->", SYSTEMS, re.S)
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    assert quoted.strip() == one_image_curves.markdown(result), (
+        "python benchmarks/one_image_curves.py prints the new one"
+    )
+    assert f"(pictures/{one_image_curves.PICTURE}.png)" in SYSTEMS
+    assert (ROOT / "docs" / "pictures" / f"{one_image_curves.PICTURE}.png").exists()
+    paper = {
+        "kernel": [1, 3, 5, 7],
+        "width": [4, 8, 16, 32, 64],
+        "depth": [1, 2, 3, 4, 5, 6],
+        "beta": [0, 1e6, 1e7, 1e8],
+    }
+    for varied, lines in one_image_curves.curves(result).items():
+        assert {"colour", "colour+xy"} <= set(lines) or (varied == "beta" and "colour+xy, xy penalised" in lines)
+        assert all([row[varied] for row in rows] == paper[varied] for rows in lines.values())
 
 
 @pytest.mark.parametrize("block", front_page.BLOCKS)
