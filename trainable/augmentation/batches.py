@@ -21,7 +21,7 @@ from trainable.augmentation.levels import Augmentation
 from trainable.config import Config
 from trainable.data.decoded_images import Data
 from trainable.data.labelled import SCRIBBLES
-from trainable.data.packed_labels import without_mask
+from trainable.data.packed_labels import with_border, without_mask
 
 PREFETCHED = 4  # batches that each worker prepares in advance
 SHARED_MEMORY = Path("/dev/shm")
@@ -39,7 +39,7 @@ class BatchStream(Dataset[tuple[Tensor, Tensor]]):
         self.indices = indices
         self.batch_size = config.batch_size
         self.key = (config.seed, fold)
-        self.supervision = config.supervision
+        self.supervision, self.border = config.supervision, config.border
         self.augmentation = Augmentation(
             config.augmentation, data.size, len(data.task.classes), config.supervision, config.inputs != "image"
         )
@@ -60,6 +60,8 @@ class BatchStream(Dataset[tuple[Tensor, Tensor]]):
             packed = self.data.labels[image]
             if self.supervision == SCRIBBLES:
                 packed = without_mask(packed)
+            if self.border:
+                packed = with_border(packed, self.border)
             images[row], labels[row] = self.augmentation(self.data.images[image], packed, key)
         return torch.from_numpy(images), torch.from_numpy(labels)
 

@@ -41,6 +41,13 @@ class LossFields(BaseModel):
         description="cross-entropy on scribbled pixels; wpce weights classes by inverse frequency",
         json_schema_extra=WITH_SCRIBBLES,
     )
+    border: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="share of each side, from the border, whose pixels without a scribble count as the first class",
+        json_schema_extra=only_with(supervision=("scribbles",), inputs=("image",)),
+    )
     lambda_crf: float = Field(0.0, ge=0, description="weight of the gated CRF", json_schema_extra=WITH_SCRIBBLES)
     crf_radius: int = Field(5, ge=1, le=32, description="of the CRF's window", json_schema_extra=WITH_SCRIBBLES)
     crf_sigma_xy: float = Field(6.0, gt=0, description="of its kernel, in pixels", json_schema_extra=WITH_SCRIBBLES)

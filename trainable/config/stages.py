@@ -20,6 +20,7 @@ AFTER_PRETRAINING = frozenset(
         "focal_gamma",
         "focal_alpha",
         "objective",
+        "border",
         "lambda_crf",
         "crf_radius",
         "crf_sigma_xy",

@@ -11,6 +11,7 @@ import numpy as np
 from trainable.data.dataset import Pixels
 
 MASK_BITS, SCRIBBLE_SHIFT = 15, 4
+BORDER_STEP = 4  # a border has as many labels as a drawn scribble, not as many as it has pixels
 
 
 def pack(scribble: Pixels, mask: Pixels) -> Pixels:
@@ -33,3 +34,14 @@ def unpack(labels: Any) -> tuple[Any, Any]:
 def without_mask(labels: Pixels) -> Pixels:
     """The scribbles alone, with nothing left that tells what the mask was."""
     return labels & np.uint8(MASK_BITS << SCRIBBLE_SHIFT)
+
+
+def with_border(labels: Pixels, share: float) -> Pixels:
+    """Scribbles of the first class on every fourth pixel and row within ``share`` of the sides from the border."""
+    height, width = labels.shape
+    top, left = round(share * height), round(share * width)
+    border = np.zeros(labels.shape, bool)
+    border[::BORDER_STEP, ::BORDER_STEP] = True
+    border[top : height - top, left : width - left] = False
+    scribble, mask = unpack(labels)
+    return repack(np.where(border & (scribble == 0), np.uint8(1), scribble), mask)

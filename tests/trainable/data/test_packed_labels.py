@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainable.data.dataset import IGNORED, UNLABELLED
-from trainable.data.packed_labels import pack, repack, unpack, without_mask
+from trainable.data.packed_labels import pack, repack, unpack, with_border, without_mask
 
 MASKS = np.array([*range(15), IGNORED], np.uint8)
 SCRIBBLES = np.array([*range(15), UNLABELLED], np.uint8)
@@ -37,3 +37,15 @@ def test_without_its_mask_a_label_is_the_same_whatever_the_mask_was(packed, othe
     bare = without_mask(packed)
     assert np.array_equal(bare, without_mask(repack(scribble, other)))
     assert np.array_equal(unpack(bare)[0], scribble) and not unpack(bare)[1].any()
+
+
+def test_a_border_is_scribbled_where_nobody_has_scribbled_and_the_inside_stays():
+    scribble, mask = np.zeros((40, 80), np.uint8), np.full((40, 80), 2, np.uint8)
+    scribble[0, 4] = scribble[20, 40] = 3
+    drawn, same = unpack(with_border(repack(scribble, mask), 0.1))
+    assert np.array_equal(same, mask) and drawn[0, 4] == drawn[20, 40] == 3
+    assert (drawn[4:36, 8:72] == scribble[4:36, 8:72]).all()
+    new = (drawn == 1) & (scribble == 0)
+    assert new[0, 0] and new[36, 76] and new[20, 4] and not new[1].any()
+    assert new.sum() == 10 * 20 - 8 * 16 - 1  # every fourth pixel of every fourth row, less the inside and a scribble
+    assert np.array_equal(with_border(repack(scribble, mask), 0), repack(scribble, mask))

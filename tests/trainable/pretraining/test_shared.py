@@ -62,6 +62,7 @@ OTHER = {
     "focal_gamma": 1.0,
     "focal_alpha": 0.5,
     "objective": "wpce",
+    "border": 0.1,
     "lambda_crf": 0.1,
     "crf_radius": 3,
     "crf_sigma_xy": 3.0,
@@ -101,6 +102,7 @@ BESIDE = {
     **dict.fromkeys(("global_consistency", "local_consistency"), CYCLEMIX),
     **dict.fromkeys(("objective", "lambda_crf", "crf_radius", "crf_sigma_xy", "crf_sigma_intensity"), SCRIBBLES),
     **dict.fromkeys(("lambda_entropy", "lambda_tv", "lambda_ms"), SCRIBBLES),
+    "border": {**SCRIBBLES, "inputs": "image"},
 }
 
 
@@ -141,8 +143,9 @@ def name(data, small_folds, small_cache):
 
 @pytest.mark.parametrize("changed", sorted(AFTER_PRETRAINING))
 def test_configs_that_differ_in_what_comes_later_share_the_encoder(name, changed):
-    config = dino(**{changed: OTHER[changed]}, **BESIDE.get(changed, {}))
-    assert getattr(config, changed) != getattr(dino(), changed) and name(config) == name(dino())
+    beside = BESIDE.get(changed, {})
+    config, usual = dino(**{changed: OTHER[changed]}, **beside), dino(inputs=beside.get("inputs", dino().inputs))
+    assert getattr(config, changed) != getattr(usual, changed) and name(config) == name(usual)
 
 
 def test_what_is_shared_starts_from_the_same_weights():

@@ -265,3 +265,27 @@ def test_masks_are_not_read_by_the_terms_for_pixels_without_scribbles(class_fold
         for name, data in (("one", class_data), ("other", other))
     )
     assert all(torch.equal(changed[1][name], tensor) for name, tensor in one[1].items()) and changed[0] == one[0]
+
+
+def test_the_border_counts_as_the_first_class_in_training_batches(class_data, class_folds):
+    plain, bordered = (
+        FoldTrial(
+            small_config(supervision="scribbles", inputs="image", augmentation="none", border=border),
+            class_data,
+            class_folds,
+            0,
+            CPU,
+        )
+        for border in (0, 0.2)
+    )
+    (images, before), (same, after) = plain.stream[0], bordered.stream[0]
+    assert torch.equal(images, same)
+    added = (before != after) & (before == 0)
+    assert added.any() and (after[added] >> 4 == 1).all() and int((before != after).sum()) == int(added.sum())
+    height, width = before.shape[1:]
+    assert not added[:, height // 4 : -height // 4, width // 4 : -width // 4].any()
+
+
+def test_a_border_needs_inputs_without_scribbles():
+    with pytest.raises(UserError, match=r"^border: belongs to inputs = image; here inputs is image\+scribble"):
+        small_config(**BY_SCRIBBLES, border=0.1)
