@@ -50,6 +50,11 @@ def test_check_summarizes_full_grid(run):
     assert "fixed       encoder: 'efficientnet-b2'\n" in out
 
 
+def test_check_shows_large_numbers_and_truth_as_in_a_space(run):
+    _, out, _ = run("check", "single_image")
+    assert "beta: 0, 1e+06, 1e+07, 1e+08 (when" in out and "uniform: false, true (when" in out
+
+
 def test_check_lists_every_problem_and_exits_with_2(run, write):
     code, out, err = run("check", write(old="iou, dice", new="iou, dise"), "--set", "folds=1")
     assert (code, out) == (2, "")

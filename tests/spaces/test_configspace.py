@@ -85,7 +85,7 @@ def conditions(possible):
     return st.lists(one, min_size=1, max_size=2).map(dict)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(trees())
 def test_the_library_has_exactly_the_same_configs(tmp_path_factory, drawn):
     try:

@@ -282,7 +282,7 @@ def test_a_long_difference_is_not_truncated(load):
     assert "'encoder19', 'x'] -> [" in line and line.endswith("'encoder19', 'y']")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pc=st.lists(st.floats(0.1, 10), min_size=1, max_size=4), seed=st.integers(0, 9), off=st.booleans())
 def test_samples_of_a_grid_are_in_it(pc, seed, off):
     when = {"when": {"loss": "iou"}} if off else {}

@@ -89,7 +89,7 @@ def test_measurements_from_this_machine_are_checked(more, problem):
     assert [each.problem for each in problems_of([replace(NODE, **more)], HERE)] == ([problem] if problem else [])
 
 
-@settings(derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(
     gpus=st.integers(0, 8),
     ray_gpus=st.integers(0, 8),

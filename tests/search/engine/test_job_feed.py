@@ -319,7 +319,7 @@ def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
         assert cluster.start() and len(cluster.running) == 5, "4 on A100, and the one on T4 keeps running"
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     needs=st.lists(st.sampled_from([0.0, 0.6, 1.1]), min_size=1, max_size=6),
     scheduler=st.sampled_from(sorted(SCHEDULERS)),

@@ -246,7 +246,7 @@ def test_time_in_which_a_job_is_held_back_is_nobodys_busy_time(tmp_path):
     assert account.busy < 20 * 10**6 and account.jobs == 1
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.sampled_from([DINO, {**DINO, "pc": 1.0}, OTHER_DINO, PLAIN]), min_size=1, max_size=6),
     scheduler=st.sampled_from(sorted(SCHEDULERS)),

@@ -37,14 +37,14 @@ def pruned_by_optuna(pruner, complete, folds):
 
 
 @pytest.mark.filterwarnings("ignore:WilcoxonPruner is experimental")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(complete=st.lists(scores, min_size=1, max_size=7), current=scores, folds=st.integers(1, FOLDS - 1))
 def test_the_wilcoxon_rule_prunes_the_same_configs_as_optuna(complete, current, folds):
     expected = pruned_by_optuna(optuna.pruners.WilcoxonPruner(p_threshold=0.1), complete, current[:folds])
     assert pruned_here(Wilcoxon((), FOLDS), complete, current[:folds]) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(complete=st.lists(scores, min_size=1, max_size=9), current=scores, folds=st.integers(1, FOLDS - 1))
 def test_the_median_rule_prunes_the_same_configs_as_optuna(complete, current, folds):
     """Optuna compares the values reported at each step, so the mean so far is reported."""

@@ -1,6 +1,6 @@
 """Schedules of jobs on slots, their total usage, and the limits of a budget."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search.policies.foldrace import FoldRace
@@ -41,7 +41,6 @@ def test_no_fold_trial_is_resumed_once_the_trials_are_spent():
 
 
 @given(LENGTHS, st.integers(1, 8), st.floats(0.1, 500), st.floats(0.1, 500), st.integers(1, 30))
-@settings(derandomize=True)
 def test_usage_stays_within_the_limits(lengths, slots, gpu_seconds, wall, trials):
     intervals = schedule_in_order(lengths, slots)
     full, limited = usage(intervals, Limits()), usage(intervals, Limits(gpu_seconds, wall, trials))

@@ -146,7 +146,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(events, st.booleans())
 def test_the_parts_add_up_to_the_busy_time_of_the_workers(history, driven):
     """Four fold trials on at most two workers, with faults, stops and crashes of the driver."""

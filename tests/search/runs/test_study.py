@@ -67,7 +67,7 @@ def reports_of(path):
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(st.lists(st.integers(1, 60), max_size=6))
 def test_a_killed_study_records_every_report_once_and_trains_nothing_twice(tmp_path_factory, name, kills):
     uninterrupted, interrupted = (tmp_path_factory.mktemp(name) / "journal.jsonl" for _ in range(2))

@@ -97,7 +97,7 @@ def _odd(rng, words):
     return lines | {f"parameter_{k}": rng.choice(words) for k in range(rng.randint(0, 4)) if rng.random() < 0.8}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(runs(), st.integers(1, 200), st.integers(1, 60), st.sampled_from([UNICODE, ASCII]))
 def test_the_view_fits_the_terminal(run, width, height, glyphs):
     scheduler, lines, driven = run

@@ -98,7 +98,7 @@ def forget_closed_trials(folder):
     write_checked(path, {**read_checked(path), "settled": {}})
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=4), st.sampled_from(["grid", "foldrace"]))
 def test_each_report_is_logged_once_however_often_the_driver_dies(tmp_path_factory, deaths, name):
     folder, tracker = tmp_path_factory.mktemp("run"), MemoryTracker()

@@ -33,7 +33,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), text=st.sampled_from(SHIPPED))
 def test_a_damaged_file_is_read_or_refused_but_never_a_traceback(write, data, text):
     for _ in range(data.draw(st.integers(1, 4))):
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_read_or_refused_but_never_a_traceback(write, data, te
         assert str(error)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_random_bytes_are_refused(write, content):
     with pytest.raises(UserError):
@@ -76,7 +76,7 @@ def paths(tree, path=()):
         yield from paths(value, (*path, key))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_value_at_any_path_is_read_or_refused(data):
     tree = make_space(read_tree(data.draw(st.sampled_from(SHIPPED))).value).canonical()

@@ -44,7 +44,7 @@ def spread(shares, assignment, count=5):
     return sums.std(axis=0) / sums.mean(axis=0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data(), count=st.integers(2, 7), classes=st.integers(1, 4), seed=st.integers(0, 99))
 def test_groups_stay_whole_every_fold_has_images_and_none_has_a_group_more_than_its_part(data, count, classes, seed):
     members = data.draw(st.lists(st.integers(1, 12), min_size=count, max_size=30))

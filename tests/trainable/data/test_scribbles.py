@@ -51,7 +51,7 @@ def masks_and_scribbles(draw: st.DrawFn) -> tuple[Pixels, Pixels]:
     return mask, rng.choice(np.array(labels, np.uint8), (height, width))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     masks_and_scribbles(),
     st.integers(0, 2**32 - 1),

@@ -38,7 +38,7 @@ def pair(draw, classes, shape, ignored):
     return predicted, truth
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(2, 15))
 def test_counts_are_a_confusion_matrix_without_ignored_pixels(data, classes):
     predicted, truth = pair(data.draw, classes, (6, 7), ignored=True)
@@ -76,7 +76,7 @@ def mean(values):
     return known.mean() if known.size else 1.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.integers(3, 6), st.integers(1, 6))
 def test_every_metric_agrees_with_a_direct_computation_on_pixels(data, classes, images):
     task = Task(tuple(f"c{k}" for k in range(classes)))

@@ -49,7 +49,7 @@ def masks_and_scribbles(draw_from: st.DrawFn) -> tuple[Pixels, Pixels, int]:
     return mask, rng.choice(np.array(codes, np.uint8), (height, width)), classes
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     masks_and_scribbles(),
     st.integers(0, 2**32 - 1),
@@ -65,7 +65,7 @@ def test_no_pixel_ever_contradicts_the_mask(sample: tuple[Pixels, Pixels, int], 
     assert np.array_equal(mask, before[0]) and np.array_equal(scribble, before[1])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(masks_and_scribbles(), st.integers(0, 2**32 - 1))
 def test_real_scribbles_stay_where_nothing_can_be_drawn(sample: tuple[Pixels, Pixels, int], seed: int) -> None:
     mask, scribble, classes = sample
