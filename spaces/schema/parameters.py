@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainable.printing import value_text
+
 Condition = Mapping[str, tuple[Any, ...]]  # a parameter's name: the values that meet the condition
 Distribution = Literal["uniform", "log_uniform", "int"]
 
@@ -28,7 +30,7 @@ class Choice:
         return {"values": list(self.values)} | _canonical_when(self.when)
 
     def __str__(self) -> str:
-        return ", ".join("none" if value is None else str(value) for value in self.values)
+        return ", ".join(value_text(value) for value in self.values)
 
 
 @dataclass(frozen=True)
