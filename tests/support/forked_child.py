@@ -12,8 +12,6 @@ import sys
 
 ADDRESS = "FORK_SERVER"  # the variable with the address of the server
 CHILDREN = "FORK_CHILDREN"  # with this variable, what a program starts with ``sys.executable`` is forked too
-WITH_RAY = "programs"  # the socket beside it of a server that has loaded Ray, set to use tokens
-AGENTS = ("/ray/dashboard/agent.py", "/ray/_private/runtime_env/agent/main.py")
 
 
 def open_files():
@@ -25,14 +23,6 @@ def open_files():
         except OSError:  # that of the listing
             pass
     return found
-
-
-def address(words):
-    """Ray reads variables when it is imported: a worker needs its own, but an agent those that are usual."""
-    plain = os.environ[ADDRESS]
-    if not words[0].endswith(AGENTS) or os.environ.get("RAY_AUTH_MODE") != "token":
-        return plain
-    return os.path.join(os.path.dirname(plain), WITH_RAY)  # noqa: PTH118, PTH120
 
 
 def main(words):
@@ -48,7 +38,7 @@ def main(words):
     request = {"words": words, "cwd": here, "env": dict(os.environ), "files": files}
     request = json.dumps(request).encode()
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address(words))
+        connection.connect(os.environ[ADDRESS])
         socket.send_fds(connection, [len(request).to_bytes(4, "big")], files + spaces)
         connection.sendall(request)
         child = int.from_bytes(connection.recv(4), "big")

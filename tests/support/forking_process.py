@@ -27,7 +27,7 @@ rich.live requests jsonschema google.protobuf.message aiohttp aiohttp_cors click
 opencensus.stats opentelemetry.sdk.metrics prometheus_client torch torchvision timm segmentation_models_pytorch
 albumentations"""
 RAY = "ray.tune"
-PROGRAMS, CHILDREN = forked_child.WITH_RAY, "children"  # sockets
+PROGRAMS, CHILDREN = "programs", "children"  # sockets
 
 
 def load(libraries):
@@ -40,7 +40,7 @@ def load(libraries):
 
 
 def start(folder):
-    """Serve programs, and what they start, which may need Ray with other variables and so has to import it itself."""
+    """Serve programs, and what they start: Ray reads variables when it is imported, so its processes import it."""
     load(LIBRARIES)
     if os.fork():
         serve(folder / CHILDREN)
