@@ -31,9 +31,9 @@ gc.set_threshold(50_000, 20, 20)  # as the programs do; saves seconds while torc
 
 
 def pytest_xdist_auto_num_workers(config: Any) -> int:
-    """Half as many again as there are cores, because many tests wait for processes that they have started."""
+    """More than there are cores, because many tests wait for processes that they have started."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + cores // 2
+    return cores + min(cores, 4)
 
 
 # The files that take longest, which are started first, so that no worker is left with one of them at the end.
