@@ -85,7 +85,7 @@ def conditions(possible):
     return st.lists(one, min_size=1, max_size=2).map(dict)
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(trees())
 def test_the_library_has_exactly_the_same_configs(tmp_path_factory, drawn):
     try:
@@ -100,7 +100,7 @@ def test_the_library_has_exactly_the_same_configs(tmp_path_factory, drawn):
         assert dict(Configuration(read, values=values)).keys() == values.keys()
     read.seed(0)
     theirs = {}
-    for configuration in read.sample_configuration(150) if len(read) else []:
+    for configuration in read.sample_configuration(200) if len(read) else []:
         point = space.resolve(plain(configuration))
         assert point.values.keys() == dict(configuration).keys()
         theirs[point.id] = point
