@@ -19,7 +19,8 @@ QUOTED = re.findall(r"<!-- results (\w+) -->\n(.*?)<!-- end of results -->", SYS
 
 
 def test_every_section_quotes_a_result():
-    assert len(QUOTED) == len(re.findall(r"^## ", SYSTEMS, re.M))
+    sections = re.split(r"^## ", SYSTEMS, flags=re.M)[1:]
+    assert all("<!-- results " in section for section in sections)
 
 
 @pytest.mark.parametrize(("name", "table"), QUOTED, ids=[name for name, _ in QUOTED])
