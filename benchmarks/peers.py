@@ -7,7 +7,7 @@ For ASHA, PASHA, Hyperband and DyHPO it is one fold of one config, which reports
 a config, which trains a fold after the other and reports each; for SMAC's intensifier, whose instances are the folds,
 it is a whole fold. Every config is offered once, in the order of the table (DyHPO chooses the order), and the answer is
 the config of the trial that the package calls the best. DyHPO would train everything in the end, so it is stopped at
-the cost of the fold race on the same table in the same order; it has one worker, since it starts trials twice otherwise.
+the cost of the fold race on the same table in the same order, and has one worker: with more it starts trials twice.
 """
 
 import argparse
@@ -87,6 +87,9 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     start, tables = time.monotonic(), find_tables([options.folder])[:: options.every]
+    packages = [PACKAGES[name.split("-")[0]] for name in options.peers if name not in OURS]
+    settings = {"repeats": options.repeats, "workers": options.workers}
+    facts = {**replay_facts("peers", 0.0, 0), "machine": machine(*dict.fromkeys(packages)), **settings}
     found: dict[str, list[ReplayOutcome]] = {name: [] for name in options.peers}
     for count, table in enumerate(tables, 1):
         study = read_table(table)
@@ -95,10 +98,8 @@ def main() -> None:
             for name in options.peers:
                 found[name].append(outcome(shuffled, name, options.workers, repeat))
         rows = [row(name, found[name]) for name in options.peers]
-        facts = replay_facts("peers", time.monotonic() - start, count)
-        packages = [PACKAGES[name.split("-")[0]] for name in options.peers if name not in OURS]
-        facts["machine"] = machine(*dict.fromkeys(packages))
-        write_json(options.out, {**facts, "repeats": options.repeats, "workers": options.workers, "results": rows})
+        facts |= {"seconds": round(time.monotonic() - start), "tables": count}
+        write_json(options.out, {**facts, "results": rows})
     say(f"{facts['seconds']} s")
     print_table(rows, f"{len(tables)} tables in {options.repeats} orders, {options.workers} workers")
 
