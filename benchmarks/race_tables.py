@@ -164,7 +164,10 @@ def main() -> int:
     for page, blocks in BLOCKS.items():
         text = (HOME / page).read_text()
         for name, made in blocks.items():
-            text = text.replace(quoted(page, name), made())
+            block = f"<!-- {name} -->\n{made()}\n<!-- end of {name} -->"
+            text = re.sub(
+                rf"<!-- {name} -->\n.*?<!-- end of {name} -->", lambda _, block=block: block, text, flags=re.S
+            )
         write_text(HOME / page, text)
         say(f"{page}: written")
     return 0
