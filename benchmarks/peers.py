@@ -78,7 +78,7 @@ def row(name: str, found: Sequence[ReplayOutcome]) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    usual = [name for name in PEERS if name not in SLOW]
+    usual = [*OURS, *(name for name in PEERS if name not in SLOW)]
     parser.add_argument("--peers", nargs="+", default=usual, choices=[*OURS, *PEERS])
     parser.add_argument("--repeats", type=int, default=5, help="orders of configs and folds of each table")
     parser.add_argument("--workers", type=int, default=4, help="trials at once")
