@@ -1,18 +1,47 @@
-"""Draw cost against regret of the schedulers in results/foreign_curves*.json: docs/pictures/frontier.svg.
+"""Draw cost against regret of the schedulers on the foreign tables: docs/pictures/frontier.svg.
 
 python benchmarks/frontier.py
 """
 
-import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.race_tables import NAMES, PEERS, Row, results
+
 HOME = Path(__file__).parent
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 360, 70, 310
+WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 370
 MOST_REGRET = 0.025
+RACE, OURS, OTHERS = "#2a9d5c", "#2b6cb0", "#b7791f"
+# Where labels are close to each other: down from the usual place, in pixels
+SHIFT = {
+    "foldrace": 16,
+    "ray-asha": -4,
+    "halving": -2,
+    "syne-asha-stopping": 8,
+    "asha": 16,
+    "random": 8,
+    "optuna-hyperband": 10,
+    "median": -8,
+    "optuna-wilcoxon": -28,
+}
 
 
-def picture(rows: list[dict[str, float | str]]) -> str:
-    """Costs from 0.2 to 0.8, regrets from 0 to MOST_REGRET, best at the lower left."""
+def points() -> list[tuple[str, str, Row]]:
+    """The key for ``SHIFT``, the colour and the row of each scheduler."""
+    ours = [row for name in ("foreign_curves", "foreign_curves_baselines") for row in results(name)]
+    found = [
+        (str(row["scheduler"]), RACE if row["scheduler"] == "foldrace" else OURS, row)
+        for row in ours
+        if row["tables"] == "all"
+    ]
+    return [*found, *((str(row["scheduler"]), OTHERS, row) for row in results("peers") if row["scheduler"] in PEERS)]
+
+
+def picture(found: Sequence[tuple[str, str, Row]]) -> str:
+    """Costs from 0.2 to 1, regrets from 0 to MOST_REGRET, best at the lower left."""
     text = ['<g font-family="Helvetica, Arial, sans-serif" font-size="13" fill="#333">']
     for share in (0.2, 0.4, 0.6, 0.8):
         text.append(f'<text x="{across(share):.0f}" y="{BOTTOM + 20}" text-anchor="middle">{share:.0%}</text>')
@@ -23,19 +52,22 @@ def picture(rows: list[dict[str, float | str]]) -> str:
     middle = (LEFT + WIDTH) // 2
     text.append(f'<text x="{middle}" y="{BOTTOM + 42}" text-anchor="middle">cost, share of the full grid</text>')
     text.append('<text x="12" y="20">mean regret</text>')
-    for row in rows:
+    for place, (colour, label) in enumerate(((RACE, "fold race"), (OURS, "built in"), (OTHERS, "other packages"))):
+        text.append(f'<circle cx="{WIDTH - 150}" cy="{20 + 20 * place}" r="5" fill="{colour}"/>')
+        text.append(f'<text x="{WIDTH - 138}" y="{25 + 20 * place}">{label}</text>')
+    for key, colour, row in found:
         x, y = across(float(row["cost"])), up(float(row["regret"]))
-        colour = "#2a9d5c" if row["scheduler"] == "foldrace" else "#2b6cb0"
-        lift = 20 if row["scheduler"] == "halving" else 6  # it is close to the fold race
+        name = PEERS[key] if colour == OTHERS else NAMES[key].strip("*")
+        label = f"{name}, P(best) {float(row['p_best']):.2f}"
         text.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="5" fill="{colour}"/>')
-        label = f"{row['scheduler']}, P(best) {float(row['p_best']):.2f}"
-        text.append(f'<text x="{x + 9:.0f}" y="{y - lift:.0f}">{label}</text>')
+        aside = f'x="{x + 9:.0f}"' if row["cost"] < 0.8 else f'x="{WIDTH - 20}" text-anchor="end"'
+        text.append(f'<text {aside} y="{y - 4 + SHIFT.get(key, 0):.0f}">{label}</text>')
     size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', *text, "</g>", "</svg>", ""])
 
 
 def across(cost: float) -> float:
-    return LEFT + (cost - 0.2) / 0.65 * (WIDTH - LEFT - 40)
+    return LEFT + (cost - 0.2) / 0.8 * (WIDTH - LEFT - 40)
 
 
 def up(regret: float) -> float:
@@ -43,9 +75,7 @@ def up(regret: float) -> float:
 
 
 def main() -> None:
-    documents = [json.loads(path.read_text()) for path in sorted((HOME / "results").glob("foreign_curves*.json"))]
-    rows = [row for document in documents for row in document["results"] if row["tables"] == "all"]
-    (HOME.parent / "docs" / "pictures" / "frontier.svg").write_text(picture(rows))
+    (HOME.parent / "docs" / "pictures" / "frontier.svg").write_text(picture(points()))
 
 
 if __name__ == "__main__":

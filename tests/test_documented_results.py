@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import front_page, one_image_curves
+from benchmarks import front_page, frontier, one_image_curves, race_tables
 from benchmarks.systems import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +59,26 @@ def test_curves_are_those_of_the_result_file_and_drawn():
 def test_the_front_page_quotes_the_result_files(block):
     (quoted,) = re.findall(rf"<!-- {block} -->\n(.*?)\n<!-- end of {block} -->", README, re.S)
     assert quoted == front_page.BLOCKS[block](), "python benchmarks/front_page.py writes the new one"
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), [(page, block) for page, blocks in race_tables.BLOCKS.items() for block in blocks]
+)
+def test_the_tables_of_the_race_quote_the_result_files(page, block):
+    made = race_tables.BLOCKS[page][block]()
+    assert race_tables.quoted(page, block) == made, "python benchmarks/race_tables.py writes the new one"
+
+
+def test_the_picture_of_cost_and_regret_shows_the_result_files():
+    drawn = (ROOT / "docs" / "pictures" / "frontier.svg").read_text()
+    assert drawn == frontier.picture(frontier.points()), "python benchmarks/frontier.py draws the new one"
+    assert all(label in drawn for name, label in race_tables.PEERS.items() if name != "syne-dyhpo")
+
+
+@pytest.mark.parametrize("name", ["foreign_curves", "small_curves", "peers", "peers_dyhpo", "coverage", "replay"])
+def test_results_of_replays_name_their_command_and_no_folder_of_a_machine(name):
+    result = json.loads((RESULTS / f"{name}.json").read_text())
+    assert result["command"].startswith("python benchmarks/") and " /" not in result["command"]
 
 
 @pytest.mark.parametrize("system", front_page.SYSTEMS, ids=lambda system: system.space)

@@ -41,11 +41,11 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
             f"{'volumes' if is_of_volumes(metric) else 'images'})."
         )
     yield from set_sentences(selection.assessment)
+    guessed = sum(each.forecast for each in selection.assessment.standings.values())
+    if guessed:
+        yield _without_score(guessed, "config", "compared by a forecast")
     if left := unknown(tables, selection):
-        yield (
-            f"{plural(left, 'config')} {'has' if left == 1 else 'have'} no full-length score, and "
-            f"{'is' if left == 1 else 'are'} not part of this comparison."
-        )
+        yield _without_score(left, "more config" if guessed else "config", "not part of this comparison")
     tested = [each for each in selection.comparisons if each.folds > 1]
     yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
     if untested := len(selection.comparisons) - len(tested):
@@ -81,8 +81,13 @@ def details(tables: RunTables, selection: Selection) -> Iterator[str]:
 
 
 def unknown(tables: RunTables, selection: Selection) -> int:
-    """How many configs have no full-length score, without failed ones."""
-    return len(set(tables.configs["config"]) - set(selection.assessment.ranking) - tables.failed())
+    """How many configs have neither a full-length score nor a forecast, without failed ones."""
+    return len(set(tables.configs["config"]) - set(selection.assessment.standings) - tables.failed())
+
+
+def _without_score(count: int, configs: str, fate: str) -> str:
+    has, are = ("has", "is") if count == 1 else ("have", "are")
+    return f"{plural(count, configs)} {has} no full-length score, and {are} {fate}."
 
 
 def _missing(tables: RunTables, config: str) -> str:

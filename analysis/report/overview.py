@@ -135,7 +135,7 @@ def _facts(tables: RunTables, selection: Selection) -> Iterator[str]:
         if corrected is not None:
             interval = f"95 % {digits(corrected.low)} to {digits(corrected.high)}"
             yield _fact(digits(corrected.estimate), "corrected for the selection", interval)
-        scored = len(selection.assessment.ranking)
+        scored = len(selection.assessment.standings)
         more = f"of {plural(scored, 'config')}{' with a score' if unknown(tables, selection) else ''}"
         if not selection.assessment.why_not:
             yield _fact(str(len(selection.peers)), "cannot be distinguished, the winner included", more)

@@ -85,7 +85,7 @@ class Asha(Policy):
         return self._pause_reason(entrant, self._ladders[entrant.steps][level - 1], score)
 
     def answer(self) -> Answer:
-        return best_complete(self.score_table)
+        return best_complete(self.score_table, self.rungs)
 
     def _candidates(self) -> Iterator[tuple[int, float, Entrant]]:
         """Configs without an outstanding job for their next rung: its level on the ladder, and the score before it."""

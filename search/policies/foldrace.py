@@ -109,7 +109,7 @@ class FoldRace(Policy):
         return state.pause_reason(row) if row < len(state) else None
 
     def answer(self) -> Answer:
-        return best_complete(self.score_table)
+        return best_complete(self.score_table, self.rungs)
 
     def _count_update(self) -> None:
         self._updates += 1

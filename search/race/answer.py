@@ -2,8 +2,9 @@
 
 There is one posterior, the mixed model of all full-length scores, and two questions. The chance to win on these folds
 is what the race prunes by: the scores of these folds are certain once they are known. The chance to be better on any
-folds of the same data decides who is a peer of the winner. Expected means are about any folds, too. They also count
-forecasts of folds that were paused at a rung, without which those that went on would look better than they are.
+folds of the same data decides who is a peer of the winner, also by a forecast. Expected means are about any folds, too.
+They also count forecasts of folds that were paused at a rung, without which those that went on would look better than
+they are.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from search.race.score_table import ScoreTable
 from search.race.standings import Means, best_of, expected_means
 
 PEER_CHANCE = 0.05  # configs that are better than the winner with at least this chance are its peers
+FORECAST_CHANCE = 0.10  # the same for configs without a full-length score: forecasts claim too much
 WIDTH = 1.96  # standard deviations on either side, of a 95 % interval
 TIED = 1e-9  # of their size: means closer than this are the same number
 
@@ -33,7 +35,8 @@ class Standing:
     chance to win on these folds and its chance to be better than the winner on any folds.
 
     Scores are in the direction of the metric. The leader and the winner, which the others are compared with, have no
-    chance of their own, which is NaN. A config that was paused before it had a full-length score has a forecast only.
+    chance of their own, which is NaN. A config that was paused before it had a full-length score has a forecast only,
+    and no chance on these folds.
     """
 
     config: str
@@ -47,6 +50,11 @@ class Standing:
     @property
     def forecast(self) -> bool:
         return self.folds == 0
+
+    @property
+    def likely(self) -> bool:
+        """Whether it cannot be distinguished from the winner; False for the winner itself."""
+        return self.chance_any_folds >= (FORECAST_CHANCE if self.forecast else PEER_CHANCE)
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,9 @@ class Assessment:
         return Difference(mean, mean - reach, mean + reach, float(self.means.chance(place)[row]))
 
 
-def best_complete(score_table: ScoreTable) -> Answer:
-    """The answer by full-length scores; only a complete config can win."""
-    found = assess(score_table)
+def best_complete(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Answer:
+    """Only a complete config can win; ``rungs`` are those of the scheduler, as in ``assess``."""
+    found = assess(score_table, rungs)
     return Answer(found.winner, found.peers)
 
 
@@ -141,6 +149,8 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
         forecasts = forecast_all(matrix, prior)
         expected = expected_means(forecasts, fit(forecasts, prior), prior, on_any_folds=True)
         listed = np.asarray(forecasts.known.any(1)) & matrix.alive
+        if winner is not None:
+            chances[1, ~scored] = expected.chance(matrix.row[winner])[~scored]
     order = np.lexsort((-expected.mean, ~scored))
     reach = WIDTH * expected.sd * (np.nan if why_not else 1.0)
     standings = {}
@@ -148,7 +158,7 @@ def assess(score_table: ScoreTable, rungs: tuple[float, ...] = ()) -> Assessment
         mean, folds = sign * float(expected.mean[row]), int(table.known[row].sum())
         ends = mean - float(reach[row]), mean + float(reach[row])
         standings[matrix.names[row]] = Standing(matrix.names[row], folds, mean, *ends, *map(float, chances[:, row]))
-    likely = [each.config for each in standings.values() if why_not or each.chance_any_folds >= PEER_CHANCE]
+    likely = [each.config for each in standings.values() if why_not or each.likely]
     peers = () if winner is None else (winner, *(config for config in likely if config != winner))
     spread = model.variances.rest + model.variances.effect * float(table.design.sum(1).mean())
     noise = model.variances.noise

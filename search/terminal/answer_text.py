@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from search.race.answer import PEER_CHANCE, Assessment, Standing
+from search.race.answer import FORECAST_CHANCE, PEER_CHANCE, Assessment, Standing
 from trainable.printing import digits, plural
 
 COLUMNS = ("expected", "95 % interval", "wins these folds", "better on any folds")
@@ -17,9 +17,14 @@ def set_sentences(assessment: Assessment) -> Iterator[str]:
         yield f"There is too little to compare it with: {assessment.why_not}."
         return
     others, least = len(assessment.peers) - 1, f"{100 * PEER_CHANCE:.0f} %"
+    forecasts = sum(assessment.standings[config].forecast for config in assessment.peers)
     if others:
         yield f"{plural(others, 'other config')} cannot be distinguished from it."
         yield f"{'Each' if others > 1 else 'It'} is better {ANY_FOLDS} with a chance of {least} or more."
+        if forecasts:
+            subject = "It was" if others == 1 else f"{forecasts} of them {'was' if forecasts == 1 else 'were'}"
+            chance = f"a chance of {100 * FORECAST_CHANCE:.0f} % or more by forecast"
+            yield f"{subject} paused in the first fold, with {chance}."
     else:
         yield "All other configs with a full-length score can be distinguished from it."
         yield f"No other one is better {ANY_FOLDS} with a chance of {least} or more."

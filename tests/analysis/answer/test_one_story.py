@@ -23,6 +23,7 @@ from search.terminal.plain_view import print_outcome
 
 FEW = ("[1, 2, 3, 3.8]", "[1, 3]")  # 36 configs
 RACE = "{name: foldrace, rungs: [0.5], keep: 1.0}"  # so that pauses are for small chances, not for ranks
+STRICT = "{name: foldrace, rungs: [0.5], keep: 0.15}"  # so that some configs are in the set by a forecast
 REASON = re.compile(r"chance to win on these folds (\d+\.\d %)")
 
 
@@ -58,7 +59,7 @@ def page_of(run):
     return text, {config["id"]: config for config in data["configs"]}
 
 
-@pytest.mark.parametrize(("text", "scheduler"), [(GRID, RACE), (LOWER_IS_BETTER, "halving")])
+@pytest.mark.parametrize(("text", "scheduler"), [(GRID, STRICT), (LOWER_IS_BETTER, "halving")])
 def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, tmp_path, capsys):
     run = write_run(tmp_path / "told", text.replace(*FEW), scheduler=scheduler, folds=4)
     status, best = told(search, "status", run.folder), told(analysis, "best", run.folder)
@@ -73,6 +74,9 @@ def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, t
     assert {name for name, each in drawn.items() if each["place"] in ("winner", "set")} == set(peers)
 
     listed = {row["config"]: row for row in csv.DictReader(io.StringIO(summary_csv(run)))}
+    assert list(policy_of_run(run).answer().peers) == peers
+    guessed = {each["config"] for each in status["standings"] if not each["folds"]} & set(peers)
+    assert bool(guessed) == (scheduler == STRICT)
     for each in status["standings"]:
         name = each["config"]
         for key in ("expected", "low", "high", "chance_these_folds", "chance_any_folds"):
@@ -80,9 +84,9 @@ def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, t
             assert listed[name][key] == ("" if each[key] is None else str(each[key]))
         if name in peers and name != peers[0]:
             assert percent(each["chance_any_folds"]) in rows[name]
-            assert each["chance_any_folds"] >= 0.05
+            assert each["chance_any_folds"] >= (0.05 if each["folds"] else 0.1)
         elif each["chance_any_folds"] is not None:
-            assert each["chance_any_folds"] < 0.05
+            assert each["chance_any_folds"] < (0.05 if each["folds"] else 0.1)
     sentences = list(set_sentences(policy_of_run(run).assess()))
     assert sentences[0] == f"{len(peers) - 1} other config{'s' * (len(peers) > 2)} cannot be distinguished from it."
     answer, summary = ask(analysis, "best", run.folder).stdout, ask(search, "status", run.folder).stdout

@@ -1,11 +1,14 @@
 """The winner, its peers, expected means and chances, on tables of known truth and on tables worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from search.messages import Entrant, Report
-from search.race.answer import assess, best_complete
+from search.race.answer import Standing, assess, best_complete
 from search.race.score_table import ScoreTable
+from search.terminal.answer_text import set_sentences
 
 NAN = float("nan")
 
@@ -114,18 +117,27 @@ def test_too_few_scores_are_reported_with_the_reason(values, why_not):
     assert found.difference("c00", "c00") is None
 
 
-def test_a_config_that_was_paused_before_the_end_has_a_forecast_and_no_chance():
+def test_a_config_that_was_paused_in_its_first_fold_is_in_the_set_by_a_forecast():
     rng = np.random.default_rng(1)
     values = (0.8 + rng.normal(0, 0.01, (12, 1)) + np.zeros((12, 3))).tolist()
-    table = score_table([*values[:10], [(0.75,), NAN, NAN], [(0.70,), NAN, NAN]])
+    best = max(row[0] for row in values[:10])
+    table = score_table([*values[:10], [(best - 0.052,), NAN, NAN], [(best - 0.1,), NAN, NAN]])
     for number in range(10):
         table.record(Report(f"c{number:02d}", 0, 5, values[number][0] - 0.05, 0.5))
     found = assess(table, (0.5,))
     assert list(found.standings)[-2:] == ["c10", "c11"] and found.ranking == tuple(found.standings)[:10]
-    ahead, behind = found.standings["c10"], found.standings["c11"]
-    assert ahead.forecast and behind.expected < ahead.expected and np.isnan(ahead.chance_any_folds)
-    assert behind.low < behind.expected < behind.high
-    assert "c11" not in assess(table).standings, "without rungs there is nothing to forecast from"
+    close, far = found.standings["c10"], found.standings["c11"]
+    assert close.forecast and np.isnan(close.chance_these_folds) and far.low < far.expected < far.high
+    assert far.chance_any_folds < 0.1 < close.chance_any_folds < 0.5
+    assert found.peers[-1] == "c10" and best_complete(table, (0.5,)).peers == found.peers
+    assert "c10" not in assess(table).standings, "without rungs there is nothing to forecast from"
+    *_, sentence = set_sentences(found)
+    assert sentence.endswith("was paused in the first fold, with a chance of 10 % or more by forecast.")
+
+
+def test_a_forecast_needs_a_higher_chance_than_a_score():
+    forecast = Standing("c", 0, 0.8, 0.7, 0.9, NAN, 0.07)
+    assert not forecast.likely and replace(forecast, folds=1).likely and replace(forecast, chance_any_folds=0.1).likely
 
 
 def test_the_winner_of_equal_means_is_the_cheaper_then_the_usual_then_the_earlier_one():
