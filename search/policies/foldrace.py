@@ -157,8 +157,7 @@ class FoldRace(Policy):
         for index in range(1, len(self.rungs)):
             waiting = np.isnan(matrix.at_rung(index)[:, 0]) & np.isfinite(matrix.at_rung(index - 1)[:, 0])
             rows = np.flatnonzero(waiting[: len(state)] & state.promoted)
-            ranks = state.ranks[rows].astype(float)
-            yield from zip(repeat(0), repeat(index), ranks.tolist(), rows.tolist(), strict=False)
+            yield from (self._screening_entry(index, row) for row in rows.tolist())
         rows = np.flatnonzero(state.active)
         folds = np.isfinite(matrix.full[rows]).sum(1)
         yield from zip(repeat(1), folds.tolist(), (-state.standings.mean[rows]).tolist(), rows.tolist(), strict=False)
@@ -171,10 +170,18 @@ class FoldRace(Policy):
         for index in range(1, len(self.rungs)):
             here, before = matrix.at_rung(index)[row, 0], matrix.at_rung(index - 1)[row, 0]
             if np.isnan(here) and np.isfinite(before) and state.promoted[row]:
-                return 0, index, float(state.ranks[row]), row
+                return self._screening_entry(index, row)
         if not state.active[row]:
             return None
         return 1, int(np.isfinite(matrix.full[row]).sum()), -float(state.standings.mean[row]), row
+
+    def _screening_entry(self, index: int, row: int) -> Entry:
+        """In a large race, whose last rungs have fewer configs than workers, what takes longest comes first."""
+        if self._configs_beyond_exact:
+            step, horizon = self._matrix.steps[row][index - 1], self._matrix.steps[row][-1]
+            left = self.score_table.seconds(self._matrix.names[row], 0) * (horizon - step) / step
+            return 0, index, -left, row
+        return 0, index, float(self._state().ranks[row]), row
 
     def _promoted_job(self, entry: Entry) -> Job | None:
         stage, index, _, row = entry

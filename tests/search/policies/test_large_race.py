@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from policy_worlds import World, drive, records, state
 
-from search.messages import Entrant, Finished, Job, Stop
+from search.messages import Entrant, Finished, Job, Report, Stop
 from search.policies import foldrace
 from search.policies.contract import replay
 from search.policies.foldrace import FoldRace
@@ -171,3 +171,14 @@ def test_idle_workers_of_a_large_race_train_several_folds_at_once_of_configs_tha
     assert quarter >= 3 and [counts[config] for config in ranked[:2]] == [3, 3], "all folds of the best two"
     assert {counts[config] for config in ranked[2:quarter]} == ({1} if exact else {2})
     assert {counts[config] for config in ranked[quarter:]} == {1}
+
+
+@pytest.mark.parametrize(("exact", "first"), [(0, "slow"), (1000, "best")], ids=["large", "small"])
+def test_in_a_large_race_the_slowest_config_continues_from_a_rung_first(monkeypatch, exact, first):
+    monkeypatch.setattr(foldrace, "EXACT", exact)
+    world = World(3)
+    world.entrants = [Entrant(config, (1, 2, 3, 4), {}) for config in ("slow", "best", "last")]
+    policy = race(world, rungs=(0.5, 0.75), keep=0.6)
+    for config, score, seconds in (("best", 0.9, 20.0), ("slow", 0.8, 30.0), ("last", 0.1, 40.0)):
+        policy.report(Report(config, 0, 2, score, seconds))
+    assert policy.next() == Job(first, 0, 3)
