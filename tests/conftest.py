@@ -57,6 +57,7 @@ LONG = [
     "cluster/test_running_searches",
     "analysis/report/test_report_browser",
     "compatibility/test_first_version",
+    "test_documented_commands",
     "test_tour",
     "search/run_storage/test_stored_training",
     "analysis/ensembles/test_ensemble",
