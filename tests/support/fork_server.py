@@ -66,7 +66,7 @@ class ForkServer:
         """Let these workers of xdist be forked, so that they load no libraries either."""
         self._wait(forking_process.CHILDREN)
         os.environ[forked_child.ADDRESS] = str(self.folder / forking_process.CHILDREN)
-        for spec in specs:
+        for spec in filter(lambda spec: spec.popen, specs):
             spec.python = str(self.python)
 
     @contextmanager
