@@ -57,6 +57,7 @@ LONG = [
     "cluster/test_running_searches",
     "analysis/report/test_report_browser",
     "compatibility/test_first_version",
+    "test_documented_commands",
     "test_tour",
     "search/run_storage/test_stored_training",
     "analysis/ensembles/test_ensemble",
@@ -289,13 +290,17 @@ def small_config(**values: Any) -> Any:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """Start one fork server for all workers of xdist."""
+def pytest_xdist_setupnodes(config: Any, specs: list[Any]) -> None:
+    """Start one fork server for all workers of xdist, from which they are forked themselves."""
     from fork_server import ForkServer
 
-    if not hasattr(node.config, "fork_server"):
-        node.config.fork_server = ForkServer()
-        node.config.add_cleanup(node.config.fork_server.stop)
+    config.fork_server = ForkServer()
+    config.add_cleanup(config.fork_server.stop)
+    config.fork_server.fork_workers(specs)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
     node.workerinput["fork_server"] = str(node.config.fork_server.folder)
 
 

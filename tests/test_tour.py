@@ -1,23 +1,14 @@
 """The commands of docs/getting_started.md run in order, on small data and with few steps."""
 
 import os
-import re
 import shlex
-from pathlib import Path
 
+from documented_commands import ROOT, tour
 from forked_child import CHILDREN
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
 FEW = ["folds=2", "parameters.learning_rate=1e-2", "parameters.augmentation=none"]
 FEW += ["parameters.steps=4", "parameters.evaluations=2", "parameters.warmup_steps=0"]
-
-
-def tour():
-    """The commands of the tour after the setup, in order."""
-    commands = re.findall(r"^python -m .*$", (ROOT / "docs/getting_started.md").read_text(), re.M)
-    assert [command.split()[2] for command in commands][:2] == ["trainable", "trainable"]
-    return commands
 
 
 def smaller(words):
@@ -40,7 +31,9 @@ def test_the_tour_produces_masks(tmp_path, fork_server):
         CHILDREN: "1",
     }
     outputs = {}
-    for command in tour():
+    commands = tour()
+    assert [command.split()[2] for command in commands][:2] == ["trainable", "trainable"]
+    for command in commands:
         words = smaller(shlex.split(command)[2:])
         done = fork_server.run(["-m", *words], tmp_path, environment)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

@@ -26,6 +26,10 @@ from trainable.storage.checked_json import read_checked, write_checked, write_ch
 SPACE, ENVIRONMENT, FOLDS, JOURNAL = "space.yaml", "env.json", "folds.json", "journal.jsonl"
 CONFIG = "config.json"
 CONFIGSPACE = "configspace.json"
+SPACE_ADVICE = (
+    "undo what was changed in it, or restore it from a copy: launching the same space with the same --set and with "
+    "another --runs writes the same file, before anything is trained"
+)
 STOP_FILE = "stop"
 DATABASE = "optuna.db"  # of an Optuna study in the run's folder
 CODE, DATA, FOLDS_HASH, WEIGHTS = "code", "data_hash", "folds_hash", "encoder_weights"
@@ -118,7 +122,7 @@ class Run:
     def space(self) -> Space:
         # The file is JSON, which is also YAML, so that it can be launched by hand.
         path = self.folder / SPACE
-        tree = read_checked(path)
+        tree = self._recorded_space()
         if not isinstance(tree.get(PLUGINS, {}), Mapping):  # a run that is only read names no file to execute
             raise UserError(f"{path}: {PLUGINS}: must have the hash of each plugin, as a launch writes it")
         return make_space(tree, str(path))
@@ -126,8 +130,15 @@ class Run:
     @property
     def minimizes(self) -> bool:
         """Whether lower scores are better, read without executing the plugins of the space."""
-        metric = read_checked(self.folder / SPACE).get("metric")
+        metric = self._recorded_space().get("metric")
         return isinstance(metric, Mapping) and metric.get("goal") == "minimize"
+
+    def recorded_rule(self) -> str:
+        """The rule for weights of the last launch; runs of earlier versions keep all."""
+        return str(self._recorded_space().get("keep", "all"))
+
+    def _recorded_space(self) -> dict[str, Any]:
+        return read_checked(self.folder / SPACE, SPACE_ADVICE)
 
     def environment(self) -> dict[str, Any]:
         """The facts that were recorded at the launch."""
@@ -208,11 +219,10 @@ def _growth(run: Run, space: Space) -> Growth:
 
 
 def with_recorded_rule(space: Space, run: Run) -> Space:
-    """The space with the run's rule for weights, unless it states one. Runs of earlier versions keep all weights."""
+    """The space with the run's rule for weights, unless it states one."""
     if "keep" in space.settings.model_fields_set or not (run.folder / SPACE).exists():
         return space
-    rule = read_checked(run.folder / SPACE).get("keep", "all")
-    return replace(space, settings=space.settings.model_copy(update={"keep": rule}))
+    return replace(space, settings=space.settings.model_copy(update={"keep": run.recorded_rule()}))
 
 
 def record_launch(

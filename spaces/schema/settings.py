@@ -187,7 +187,7 @@ class Settings(Section):
     )
     on_end: Annotated[str | None, AfterValidator(_hook)] = Field(
         None,
-        description="a command, or a URL, that is told the outcome of every launch as JSON",
+        description="a command, or a URL, that gets the outcome of every launch as JSON",
         json_schema_extra={"allowed": "a command, http://..., https://... or $NAME of the environment"},
     )
     references: Annotated[tuple[Reference, ...], BeforeValidator(from_list)] = Field(

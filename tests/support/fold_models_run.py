@@ -1,11 +1,10 @@
 """The folder of a finished run with models of every fold that were never trained."""
 
-import json
-
 from tiny_networks import tiny_network
 
 from trainable.data.folds import save_folds
 from trainable.networks.registry import build_network
+from trainable.storage.checked_json import write_checked, write_checked_yaml
 from trainable.training import checkpoint
 
 SIZE = (64, 48)
@@ -15,7 +14,7 @@ def write_fold_models(folder, folds, scores=(("first", 0.5),), classes=("backgro
     """``scores`` has the mean score of every config; models differ between folds and configs."""
     folder.mkdir(parents=True)
     space = {"name": folder.name, "trainable": "fold", "metric": {"name": "miou"}}
-    (folder / "space.yaml").write_text(json.dumps(space))
+    write_checked_yaml(folder / "space.yaml", space)
     save_folds(folds, folder / "folds.json")
     config = tiny_network(**{"architecture": "unet", **values})
     for number, (name, score) in enumerate(scores):
@@ -26,5 +25,5 @@ def write_fold_models(folder, folds, scores=(("first", 0.5),), classes=("backgro
             state = {"config": config.model_dump(mode="json"), "size": list(SIZE), "weights": network.state_dict()}
             checkpoint.save(state | {"classes": list(classes)}, here / "best.pt")
             shifted = score + 0.01 * (fold - (folds.count - 1) / 2)
-            (here / "scores.json").write_text(json.dumps({"last": {"working": {"miou": shifted}}}))
+            write_checked(here / "scores.json", {"last": {"working": {"miou": shifted}}})
     return folder

@@ -62,6 +62,13 @@ class ForkServer:
         self._wait()
         return {forked_child.CHILDREN: "1", forked_child.ADDRESS: str(self.folder / forking_process.CHILDREN)}
 
+    def fork_workers(self, specs):
+        """Let these workers of xdist be forked, so that they load no libraries either."""
+        self._wait(forking_process.CHILDREN)
+        os.environ[forked_child.ADDRESS] = str(self.folder / forking_process.CHILDREN)
+        for spec in filter(lambda spec: spec.popen, specs):
+            spec.python = str(self.python)
+
     @contextmanager
     def forking_children(self):
         """Fork what this process starts with ``sys.executable`` or spawns, such as Ray's processes, and what they
@@ -79,9 +86,9 @@ class ForkServer:
             self._process.wait()
             shutil.rmtree(self.folder)
 
-    def _wait(self):
+    def _wait(self, address=forking_process.PROGRAMS):  # the last that it has
         end = time.monotonic() + 120
-        while not (self.folder / forking_process.PROGRAMS).exists():  # the last that it loads
+        while not (self.folder / address).exists():
             failed = self._process is not None and self._process.poll() is not None
             assert not failed and time.monotonic() < end, "the fork server has not started"
             time.sleep(0.05)

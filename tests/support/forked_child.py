@@ -11,6 +11,7 @@ import socket
 import sys
 
 ADDRESS = "FORK_SERVER"  # the variable with the address of the server
+WORKER = "import sys;exec(eval(sys.stdin.readline()))"  # what execnet starts a worker of xdist with
 CHILDREN = "FORK_CHILDREN"  # with this variable, what a program starts with ``sys.executable`` is forked too
 
 
@@ -31,7 +32,7 @@ def main(words):
     files = [0, 1, 2]
     if words[0] == "-c" and words[1].startswith("from multiprocessing.spawn import"):
         files = open_files()  # the numbers of some are in what the child reads
-    elif words[0] != "-m" and not words[0].endswith(".py"):
+    elif words[0] != "-m" and words != ["-c", WORKER] and not words[0].endswith(".py"):
         os.execv(sys.executable, [sys.executable, *words])
     spaces = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY) for kind in ("net", "mnt")]
     here = os.getcwd()  # noqa: PTH109

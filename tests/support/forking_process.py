@@ -25,7 +25,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 LIBRARIES = """numpy pandas pyarrow.parquet pyarrow.compute pyarrow.fs cv2 PIL.Image yaml pydantic typer rich.progress
 rich.live requests jsonschema google.protobuf.message aiohttp aiohttp_cors click colorful fsspec msgpack
 opencensus.stats opentelemetry.sdk.metrics prometheus_client torch torchvision timm segmentation_models_pytorch
-albumentations"""
+albumentations scipy.stats scipy.ndimage sklearn.ensemble sqlalchemy optuna"""
 RAY = "ray.tune"
 PROGRAMS, CHILDREN = "programs", "children"  # sockets
 

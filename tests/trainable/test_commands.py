@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ import resource, runpy
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 runpy.run_module("trainable", run_name="__main__", alter_sys=True)
 """
+PLUGIN = Path(__file__).parents[2] / "examples/own_parts.py"
 FAST = ["--set", "encoder=test_resnet", "--set", "batch_size=4", "--set", "attention=none"]
 
 
@@ -239,11 +241,11 @@ def test_parameters_lists_every_hyperparameter(run):
     assert all(row["meaning"] and row["allowed"] for row in rows)
 
 
-def test_networks_lists_every_network(run):
+def test_networks_lists_every_network_and_those_of_a_plugin(run):
     from trainable.networks.registry import ARCHITECTURES
 
-    rows = {row["network"]: row for row in json.loads(run("networks", "--format", "json").stdout)}
-    assert list(rows) == list(ARCHITECTURES)
+    rows = {row["network"]: row for row in json.loads(run("networks", "--plugin", PLUGIN, "--format", "json").stdout)}
+    assert list(rows) == [*ARCHITECTURES, "dilated"] and rows["dilated"]["million_parameters"] > 0
     assert rows["unet"]["million_parameters"] == 10.1 and rows["unet"]["stride"] == 32
     assert rows["unet-plain"] == {
         "network": "unet-plain",

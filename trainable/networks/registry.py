@@ -130,8 +130,8 @@ def meta_network(config: Config, channels: int = 3, classes: int = 2) -> Scribbl
     """The network of a config with shapes alone: torch's meta device has no values."""
     bare, colours = config.without_weights(), ([0.0] * channels, [1.0] * channels)
     try:
-        with torch.device("meta"):
-            return build_network(bare, *colours, classes=classes)
+        with torch.device("meta"):  # some encoders allocate their first convolution on the CPU all the same
+            return build_network(bare, *colours, classes=classes).to("meta")
     except UserError:  # some encoders read values while they are built
         return build_network(bare, *colours, classes=classes).to("meta")
 

@@ -60,6 +60,18 @@ def study_that(monkeypatch, ends):
     monkeypatch.setattr(launch, "run_study", run_study)
 
 
+def test_the_space_of_a_run_that_was_changed_by_hand_is_restored_by_a_launch_elsewhere(tmp_path, monkeypatch):
+    study_that(monkeypatch, Outcome("stopped", interrupted=True))
+    launch_space(make_space(TREE), options(tmp_path / "runs"))
+    path = tmp_path / "runs/demo/space.yaml"
+    path.write_text(path.read_text().replace("0.8", "0.9"))
+    with pytest.raises(UserError, match=r"space.yaml: is damaged; undo .* or restore .*another --runs writes the same"):
+        launch_space(make_space(TREE), options(tmp_path / "runs"))
+    launch_space(make_space(TREE), options(tmp_path / "other"))
+    path.write_bytes((tmp_path / "other/demo/space.yaml").read_bytes())
+    launch_space(make_space(TREE), options(tmp_path / "runs"))
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

@@ -28,6 +28,13 @@ def test_weights_that_fit_the_channels_of_the_data_pass(files):
         check_weights([small_config(encoder_weights=path)], files, 1, 2)
 
 
+def test_weights_of_an_encoder_of_smp_pass_for_images_with_scribbles(tmp_path):
+    path, config = str(tmp_path / "w.pt"), {"encoder": "resnet18"}
+    encoder = build_network(small_config(**config, inputs="image"), [0.0] * 3, [1.0] * 3).core.encoder
+    torch.save(encoder.state_dict(), path)
+    check_weights([small_config(**config, encoder_weights=path)], {path: open_shared(path)}, 3, 2)
+
+
 def test_every_network_that_the_file_does_not_fit_is_listed_once(files):
     (path,) = files
     configs = [

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from trainable.data.folds import Folds, load_folds
 from trainable.errors import UserError
 from trainable.printing import plural
 from trainable.storage.atomic_files import cache_folder
 from trainable.storage.cached_copies import fetch
+from trainable.storage.checked_json import read_checked
 from trainable.storage.file_locks import locked
 from trainable.storage.object_store import Store
 from trainable.storage.shared_file import SharedFile, open_shared
@@ -70,7 +69,7 @@ def open_fold_models(source: str) -> FoldModels:
 
 
 def _models(source: str, place: _RunFolder) -> FoldModels:
-    space = _read(place.folder / SPACE)
+    space = read_checked(place.folder / SPACE)
     kind = space.get("trainable", "fold")
     if kind != "fold":
         raise UserError(f"its fold trials are {kind}, which leave no models of networks")
@@ -88,7 +87,7 @@ def _winner(place: _RunFolder, folds: int, metric: str) -> str:
     for folder in sorted((place.folder / CONFIGS).glob("*")):
         paths = [folder / f"fold_{fold}" / SCORES for fold in range(folds)]
         if all(place.has_model(folder.name, fold) and path.exists() for fold, path in enumerate(paths)):
-            means[folder.name] = fmean(_read(path)["last"]["working"][metric] for path in paths)
+            means[folder.name] = fmean(read_checked(path)["last"]["working"][metric] for path in paths)
     if not means:
         raise UserError("no config of this run has finished models of all folds")
     return max(means, key=lambda config: means[config])
@@ -146,11 +145,3 @@ class _StoredRun(_RunFolder):
 
     def model(self, config: str, fold: int) -> SharedFile:
         return open_shared(str(self.store.address.under(CONFIGS, config, f"fold_{fold}", BEST)))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from None
-    return found
