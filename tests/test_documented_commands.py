@@ -87,7 +87,8 @@ def home(tmp_path_factory, small_folder, class_folder, small_run):
     shutil.copytree(small_run.folder, home / "runs/first")
     (home / "runs/full_grid").symlink_to("first")
     (home / "runs/quickstart-data").symlink_to(small_folder)
-    (home / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "benchmarks"):
+        (home / name).symlink_to(ROOT / name)
     (home / "data").mkdir()
     (home / "data/scribbles").symlink_to(small_folder)
     shutil.copytree(class_folder, home / "data/acdc")

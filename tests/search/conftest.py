@@ -31,6 +31,7 @@ def cluster(fork_server):
         with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False), forked:
             environment.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
             environment.setenv("CUDA_VISIBLE_DEVICES", "0")
+            environment.chdir(ROOT)  # the folder of the present test is removed after it
             ray.init(
                 "local",
                 num_cpus=2,
