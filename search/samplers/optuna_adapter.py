@@ -20,6 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from search.policies.contract import Policy
 from search.runs.run_folder import DATABASE
@@ -103,7 +104,9 @@ class StoredStudy:
         self.url, self.proposals, self.policy = url, proposals, policy
         self.trials: dict[str, tuple[int, TrialState, int]] = {}  # config: latest trial id, state, number of values
         self.paused_until, self.failing = 0.0, False
-        self.storage = RDBStorage(url)
+        # Opening a file costs nothing, and nothing would close the connections of a pool.
+        pool = {"poolclass": NullPool} if make_url(url).get_backend_name() == "sqlite" else {}
+        self.storage = RDBStorage(url, engine_kwargs=pool)
         try:
             goal = StudyDirection.MINIMIZE if policy.score_table.minimize else StudyDirection.MAXIMIZE
             self.study = self.storage.create_new_study([goal], name)

@@ -3,8 +3,8 @@
 import math
 import random
 
-import optuna
 from driver_death import die_after
+from study_files import open_study
 
 from search.messages import Finished, Job, Report, Stop
 from search.policies.registry import policy_of
@@ -95,7 +95,7 @@ class Run:
         return [line.fields["parameters"] for line in lines if line.kind == "config"]
 
     def loaded(self):
-        return optuna.load_study(storage=f"sqlite:///{self.folder / 'optuna.db'}", study_name="demo")
+        return open_study(self.folder / "optuna.db")
 
 
 def tpe(count=None, **more):

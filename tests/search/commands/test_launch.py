@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from launched_here import run_here, use_here
+from study_files import open_study
 
 from search.commands.launch import _settings
 from search.policies.registry import policy_of
@@ -244,8 +245,6 @@ TPE += ["--set", "parameters.step_seconds=0"]
 
 
 def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened(killed, search, tmp_path):
-    import optuna
-
     journal = tmp_path / "runs/demo/journal.jsonl"
     talk = killed(20, *TPE)
     done = search("launch", "demo.yaml", *TPE)
@@ -253,7 +252,7 @@ def test_a_killed_run_with_an_optuna_sampler_resumes_and_its_study_can_be_opened
     assert "Optuna" not in talk + done.stderr and "[I " not in talk + done.stderr
     recorded = reports(journal)
     assert len(recorded) == len(set(recorded)) and len({config for config, _, _ in recorded}) == 12
-    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'runs/demo/optuna.db'}", study_name="demo")
+    study = open_study(tmp_path / "runs/demo/optuna.db")
     latest = {trial.user_attrs["config"]: trial for trial in study.trials}
     assert latest.keys() == {config for config, _, _ in recorded}
     assert {trial.state.name for trial in latest.values()} == {"COMPLETE", "PRUNED"}

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from study_files import open_study
 
 from search.policies.registry import policy_of
 from search.runs.journal import read_journal
@@ -106,15 +107,13 @@ def test_a_sampler_draws_more_configs_from_a_wider_space(search, run):
 
 
 def test_an_optuna_study_is_written_again_when_a_choice_has_more_values(search, run):
-    import optuna
-
     tpe = ("sampler.name=tpe", "sampler.count=1")
     launch(search, *tpe, file="random.yaml")
     done = launch(
         search, "sampler.name=tpe", "sampler.count=2", "parameters.kind.values=[a, b, c, d]", file="random.yaml"
     )
     assert done.exit_code == 0 and "cannot be written" not in done.stderr
-    study = optuna.load_study(storage=f"sqlite:///{run.folder / 'optuna.db'}", study_name="demo")
+    study = open_study(run.folder / "optuna.db")
     assert {trial.user_attrs["config"] for trial in study.trials} == set(complete(run)) and len(complete(run)) == 2
 
 

@@ -6,6 +6,7 @@ import statistics
 import optuna
 import pytest
 from sampled_run import Run, space, tpe
+from study_files import open_study
 
 from search.messages import Entrant, Report
 from search.race.score_table import ScoreTable
@@ -103,7 +104,7 @@ def test_a_given_storage_is_used_and_the_study_of_another_run_in_it_is_refused(t
         (tmp_path / folder).mkdir()
     shared_space = space(sampler=tpe(4, storage=url))
     Run(tmp_path / "one", shared_space).drive()
-    assert len(optuna.load_study(storage=url, study_name="demo").trials) == 4
+    assert len(open_study(tmp_path / "shared.db").trials) == 4
     assert not (tmp_path / "one/optuna.db").exists()
     with pytest.raises(UserError, match="contains a study 'demo' of another run; choose another name"):
         Run(tmp_path / "two", shared_space).drive()
