@@ -26,8 +26,8 @@ class ReplayOutcome:
     set_size: float
 
 
-def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int) -> ReplayOutcome:
-    options = {"seed": seed} if name == "random" else {}
+def replay_outcome(study: RecordedStudy, name: str, workers: int, seed: int, **settings: object) -> ReplayOutcome:
+    options = settings | ({"seed": seed} if name == "random" else {})
     policy = scheduler(name)(study.entrants, study.folds, **options)
     simulated = simulate(policy, study.curves, workers)
     answer, means = policy.answer(), study.means()
