@@ -46,6 +46,12 @@ WORLDS = {
     "noisy": "noisy folds",
     "close": "close configs",
 }
+DATA = {
+    "foreign": "foreign tables (12 to 20 configs)",
+    "small": "small searches (12)",
+    "grid": "the real grid (72)",
+    **{name: f"worlds: {label} (72)" for name, label in WORLDS.items()},
+}
 NO_SET = ("ray-asha",)  # whose set is its winner
 BEFORE = "the race before (one rung at 0.5, `keep` 0.6, forecasts; 5 orders) | 0.333 | 0.0038 | 0.89 | 0.89 | 3.7"
 
@@ -130,6 +136,18 @@ def worlds() -> str:
     return table(header, rows)
 
 
+def deltas() -> str:
+    found = results("deltas")
+    values = sorted({float(row["delta"]) for row in found}, reverse=True)
+    rows = []
+    for data, label in DATA.items():
+        cells = [one(found, data=data, delta=value) for value in values]
+        rows.append(
+            " | ".join([label, *(f"{row['cost']:.3f}, {row['regret']:.4f}, {row['p_best']:.2f}" for row in cells)])
+        )
+    return table(" | ".join(["cost, regret, P(best)", *(f"`delta` {value:g}" for value in values)]), rows)
+
+
 def real() -> str:
     rows = []
     for row in results("real_curves"):
@@ -149,6 +167,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "peers": peers,
         "dyhpo": dyhpo,
         "worlds": worlds,
+        "deltas": deltas,
     },
     "docs/measured.md": {"real curves": real},
 }

@@ -69,13 +69,17 @@ def test_the_tables_of_the_race_quote_the_result_files(page, block):
     assert race_tables.quoted(page, block) == made, "python benchmarks/race_tables.py writes the new one"
 
 
-def test_the_picture_of_cost_and_regret_shows_the_result_files():
+def test_the_pictures_of_cost_and_regret_show_the_result_files():
+    deltas = (ROOT / "docs" / "pictures" / "deltas.svg").read_text()
+    assert deltas == frontier.deltas(race_tables.results("deltas")), "python benchmarks/frontier.py draws the new one"
     drawn = (ROOT / "docs" / "pictures" / "frontier.svg").read_text()
     assert drawn == frontier.picture(frontier.points()), "python benchmarks/frontier.py draws the new one"
     assert all(label in drawn for name, label in race_tables.PEERS.items() if name != "syne-dyhpo")
 
 
-@pytest.mark.parametrize("name", ["foreign_curves", "small_curves", "peers", "peers_dyhpo", "coverage", "replay"])
+@pytest.mark.parametrize(
+    "name", ["foreign_curves", "small_curves", "peers", "peers_dyhpo", "coverage", "replay", "deltas"]
+)
 def test_results_of_replays_name_their_command_and_no_folder_of_a_machine(name):
     result = json.loads((RESULTS / f"{name}.json").read_text())
     assert result["command"].startswith("python benchmarks/") and " /" not in result["command"]
