@@ -129,6 +129,8 @@ def become(request, files, home):
     try:
         while words:
             sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+            with suppress(ModuleNotFoundError):
+                import sitecustomize  # noqa: F401  as the interpreter does when it starts
             words = run(words)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
