@@ -16,7 +16,7 @@ def write_fold_models(folder, folds, scores=(("first", 0.5),), classes=("backgro
     space = {"name": folder.name, "trainable": "fold", "metric": {"name": "miou"}}
     write_checked_yaml(folder / "space.yaml", space)
     save_folds(folds, folder / "folds.json")
-    config = tiny_network(**{"architecture": "unet", **values})
+    config = tiny_network(**{"architecture": "unet-plain", **values})
     for number, (name, score) in enumerate(scores):
         for fold in range(folds.count):
             network = build_network(config, [120.0] * 3, [60.0] * 3, 100 * number + fold, len(classes)).eval()

@@ -187,12 +187,12 @@ def test_the_first_interrupt_stops_after_the_step_and_loses_nothing(run, fork_se
     assert int(re.search(r"step (\d+)/", resumed.stderr)[1]) >= 4
 
 
-def test_a_terminal_shows_a_bar(run, small_folder, tmp_path):
+def test_a_terminal_shows_a_bar(run, fork_server, small_folder, tmp_path):
     leader, follower = pty.openpty()
     words = ["fit", str(small_folder), *FAST, "--set", "steps=6", "--set", "evaluations=3"]
-    environment = run.environment | {"TERM": "xterm", "COLUMNS": "140"}
+    environment = run.environment | fork_server.environment | {"TERM": "xterm", "COLUMNS": "140"}
     with subprocess.Popen(
-        [sys.executable, "-m", "trainable", *words],
+        [fork_server.python, "-m", "trainable", *words],
         env=environment,
         cwd=tmp_path,
         stderr=follower,

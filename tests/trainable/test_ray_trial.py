@@ -16,6 +16,8 @@ from trainable.ray_trial import FoldTrial, packed, unpacked
 from trainable.storage.shared_file import SharedFile
 from trainable.training.trial import FoldTrial as Training
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 
 @pytest.fixture
 def job(small_cache, tmp_path, monkeypatch):

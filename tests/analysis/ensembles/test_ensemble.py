@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from analysis.ensembles.assemble import assemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
-from analysis.exports.onnx_export import export_onnx
 from trainable.data.dataset import read_image, read_scribble
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
@@ -101,11 +100,6 @@ def test_the_file_alone_predicts_the_same(small_run, configs, pixels, members, t
     moved = (folder / "ensemble.pt").rename(tmp_path / "elsewhere.pt")
     with torch.inference_mode():
         assert torch.equal(load_ensemble(moved, CPU)(pixels), Ensemble(members, 0.5, "none")(pixels))
-
-
-def test_onnx_takes_any_size_and_agrees_with_torch(members, tmp_path):
-    assert export_onnx(Ensemble(members[:2], 0.5, "none"), tmp_path / "ensemble.onnx") <= 1e-4
-    assert [path.name for path in tmp_path.iterdir()] == ["ensemble.onnx"]
 
 
 def test_a_config_that_lacks_a_fold_is_refused_with_the_command_that_trains_it(small_run, configs, tmp_path):

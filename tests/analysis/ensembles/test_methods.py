@@ -96,7 +96,8 @@ scheduler: grid
 def features_run(image_run, small_folder, small_cache, tmp_path_factory):
     """Methods that use fold models of the same folds, which were never trained."""
     home = tmp_path_factory.mktemp("features")
-    models = write_fold_models(home / "models", load_folds(image_run.folder / "folds.json"))
+    folds = load_folds(image_run.folder / "folds.json")
+    models = write_fold_models(home / "models", folds, architecture="unet")  # whose features differ enough untrained
     return train_run(home, FEATURES.replace("MODELS", str(models)), open_files(small_folder), small_cache), models
 
 

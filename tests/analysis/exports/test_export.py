@@ -86,6 +86,8 @@ def test_the_folder_holds_everything_and_every_hash_is_right(exported):
     assert set(told) == EVERYTHING - {"SHA256SUMS"}
     for name, sum_ in told.items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sum_
+    difference = json.loads((exported / "export.json").read_text())["onnx_difference"]
+    assert difference <= onnx_export.TOLERANCE, "three members at sizes other than that of the example"
 
 
 def test_the_exported_space_is_the_config_for_any_data_folder(exported, winner, small_folder):

@@ -26,6 +26,7 @@ def test_a_network_is_exported_or_says_why_not(architecture, tmp_path):
     state = {"config": config.model_dump(mode="json"), "weights": weights}
     ensemble = Ensemble([Member(config.id, 0, SIZE, state)], 0.5, "none")
     assert export_onnx(ensemble, tmp_path / "network.onnx") <= TOLERANCE
+    assert [path.name for path in tmp_path.iterdir()] == ["network.onnx"], "the weights are in the file"
     assert (tmp_path / "network.onnx").stat().st_size > 1_000
 
 

@@ -72,7 +72,7 @@ def test_a_node_that_cannot_start_workers_is_named_and_excluded(machines, launch
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['trainable.scripted'] = None")
     search = launched()
     search.until(search.workers)
-    machines.add_unforked(PYTHONPATH=f"{tmp_path}:{ROOT}")
+    machines.add(PYTHONPATH=f"{tmp_path}:{ROOT}")
     search.until(lambda: search.has_printed("is excluded"))
     stderr = search.stop()
     assert stderr.count("is excluded: 3 workers in a row failed to start; last error: ModuleNotFound") == 1

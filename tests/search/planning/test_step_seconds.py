@@ -173,13 +173,15 @@ def test_the_largest_config_is_measured_first_on_generated_images(tmp_path, monk
     assert [entry["of"]["batch_size"] for entry in entries] == [4, 2]
 
 
-def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_torch(tmp_path, small_folder):
+def test_a_calibration_measures_real_steps_and_is_remembered_without_loading_torch(tmp_path, small_folder, fork_server):
     """On the data, in a separate process; the plans share one process, which knows the sizes of the networks."""
     program = """
+import multiprocessing
 import sys
 import search.runs.disk
 from search.__main__ import app
 search.runs.disk.weight_bytes = lambda configs: {each.id: 1 for each in configs}
+multiprocessing.set_executable(sys.argv[2])
 for options in ([], ["--calibrate"], []):
     app(["plan", sys.argv[1], "--slots", "1", "--format", "json", *options], standalone_mode=False)
 sys.exit(" ".join({"torch", "ray", "optuna"} & set(sys.modules)) or 0)
@@ -188,8 +190,8 @@ sys.exit(" ".join({"torch", "ray", "optuna"} & set(sys.modules)) or 0)
     parameters = GRID["parameters"] | TINY | {"batch_size": 4}
     path.write_text(json.dumps(GRID | {"data": str(small_folder), "parameters": parameters}))
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", program, str(path), str(fork_server.python)],
+        env=os.environ | fork_server.environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

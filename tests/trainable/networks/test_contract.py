@@ -16,7 +16,7 @@ from trainable.training import checkpoint
 from trainable.training.fold import train_fold
 from trainable.training.trial import FoldTrial
 
-pytestmark = pytest.mark.parametrize("architecture", ARCHITECTURES)
+pytestmark = [pytest.mark.usefixtures("narrow_decoders"), pytest.mark.parametrize("architecture", ARCHITECTURES)]
 
 # Height and width, channels of the image, inputs, classes: 1, 2, 3 and 4 channels for the core, and 7 of four classes.
 SEEN = [

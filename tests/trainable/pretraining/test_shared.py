@@ -21,6 +21,8 @@ from trainable.storage.object_store import Store
 from trainable.training.checkpoint import load
 from trainable.training.fold import train_fold
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 FAST = {
     "pretraining": "dino",
     "pretraining_epochs": 2,

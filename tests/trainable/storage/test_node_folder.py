@@ -18,7 +18,10 @@ from trainable.storage.object_store import Store, StoreFailed
 from trainable.training.checkpoint import load
 
 # Connections that the server of the tests has left to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.usefixtures("narrow_decoders"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 FOLD = "runs/demo/configs/0123456789ab/fold_0"
 SCRIPT = Script(steps=6, evaluations=6)
 

@@ -16,6 +16,7 @@ from trainable.training import acceleration, checkpoint
 from trainable.training.fold import train_fold
 from trainable.training.trial import FoldTrial
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
 CONFIG = {"augmentation": "high", "dropout": 0.5, "ema": 0.9, "warmup_steps": 2}
 
 

@@ -21,6 +21,8 @@ from trainable.training.evaluate import evaluate, original_probabilities
 from trainable.training.fold import train_fold
 from trainable.training.trial import FoldTrial, autocast_for
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 CPU = torch.device("cpu")
 HARD = {"augmentation": "high", "dropout": 0.5, "ema": 0.9}
 

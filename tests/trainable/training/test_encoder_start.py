@@ -14,6 +14,8 @@ from trainable.training.fold import train_fold
 from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from trainable.training.trial import FoldTrial
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 CPU = torch.device("cpu")
 
 

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import small_config
 from PIL import Image
+from tiny_networks import tiny_network
 
 from trainable.data.decoded_images import open_data
 from trainable.training import trial
@@ -16,10 +16,10 @@ from trainable.training.trial import FoldTrial
 
 @pytest.fixture
 def elsewhere(small_data, small_folds):
-    """A fold trial on a device that is not the host's."""
+    """A fold trial on a device that is not the host's, of the smallest network: its contract tests all of them."""
 
-    def make(data=small_data, folds=small_folds, **values):
-        found = FoldTrial(small_config(precision="float32", **values), data, folds, 0, torch.device("meta"))
+    def make(data=small_data, folds=small_folds, architecture="unet-plain", **values):
+        found = FoldTrial(tiny_network(architecture, **values), data, folds, 0, torch.device("meta"))
         for group in found.optimizer.param_groups:
             group.update(fused=False, foreach=True)  # the fused kernel wants a device that can calculate
         return found
@@ -38,8 +38,8 @@ CONFIGS = [
     {"loss": "dice"},
     {"ema": 0.0},
     {"gradient_clip": 0.0},
-    {"attention": "scse"},
-    {"encoder": "efficientnet-b2", "dropout": 0.5},
+    {"architecture": "unet", "attention": "scse"},
+    {"architecture": "unet", "encoder": "efficientnet-b2", "dropout": 0.5},
     {"supervision": "scribbles"},
     {"class_weights": "1,2"},
     {"loss": "tversky", "lambda_focal": 1.0},

@@ -23,6 +23,8 @@ from trainable.training.evaluate import original_probabilities
 from trainable.training.fold import train_fold
 from trainable.training.trial import FoldTrial
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 CPU = torch.device("cpu")
 BY_SCRIBBLES = {"supervision": "scribbles", "augmentation": "high", "steps": 3, "evaluations": 1}
 INPUTS = ("image+scribble", "image")

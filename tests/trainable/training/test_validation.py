@@ -24,6 +24,8 @@ from trainable.training import checkpoint
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation
 
+pytestmark = pytest.mark.usefixtures("narrow_decoders")
+
 VALUES = {"inputs": "image", "steps": 4, "evaluations": 2, "augmentation": "none", "ema": 0.5, "learning_rate": 1e-2}
 
 
