@@ -49,7 +49,7 @@ LONG = [
     "search/engine/test_network_partitions",
     "search/engine/test_driver_crashes",
     "trainable/training/test_resume",
-    "trainable/test_commands",
+    "trainable/commands/test_commands",
     "trainable/networks/test_contract",
     "analysis/exports/test_onnx_networks",
     "trainable/training/test_fold",
