@@ -10,9 +10,9 @@ from typing import Any
 
 from search.commands.launch_checks import Checked, LaunchOptions, check_launch
 from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
-from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
+from search.engine.settings import EngineSettings
 from search.messages import Entrant, Finished, Job
 from search.planning.files import unlabelled_splits
 from search.planning.plan_output import keep_first
