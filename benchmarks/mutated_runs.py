@@ -12,7 +12,7 @@ from search.runs.journal import Journal
 from search.runs.run_folder import Run, record_launch
 from search.runs.study import entrant_of
 from spaces.load import make_space
-from tests.conftest import IMAGE_SPACE, SMALL_SPACE
+from tests.support.small_spaces import IMAGE_SPACE, SMALL_SPACE
 from tests.support.trained_run import train_run
 from trainable.data.decoded_images import open_data
 from trainable.data.image_files import open_files
