@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.commands.launch_checks import Checked, LaunchOptions, check_launch
+from search.commands.launch_record import record_launch
 from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
@@ -23,7 +24,7 @@ from search.runs.fold_models import Decisions, FoldModels, decisions, said
 from search.runs.growth import Growth
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run, record_launch
+from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run
 from search.runs.study import Study, replay_lines
 from search.samplers.finishing_study import FinishingStudy
 from search.samplers.growing_study import GrowingStudy
