@@ -34,9 +34,8 @@ from search.tracking.tracker import make_trackers
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.schema.settings import Budget
 from spaces.space import Point, Space
-from trainable.data.decoded_images import label_facts
 from trainable.data.folds import Folds, folds_of, save_folds
-from trainable.data.labelled import Labelled
+from trainable.data.labelled import Labelled, label_facts
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target

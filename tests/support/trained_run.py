@@ -11,8 +11,8 @@ from search.runs.journal import Journal
 from search.runs.run_folder import FOLDS, Run
 from search.runs.study import Study
 from spaces.load import load_space
-from trainable.data.decoded_images import label_facts
 from trainable.data.folds import folds_of, save_folds
+from trainable.data.labelled import label_facts
 from trainable.images.fold import segment_fold
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation

@@ -87,16 +87,6 @@ class Data(Labelled):
         return mean.tolist(), np.sqrt(np.maximum(variance, 1.0)).tolist()
 
 
-def label_facts(data: Labelled) -> dict[str, Any]:
-    """What scores of a data set are about, apart from what is usual: two classes, images, masks."""
-    facts: dict[str, Any] = {"classes": list(data.task.classes)} if data.task.declared else {}
-    if data.volumes is not None:
-        facts["volumes"] = True
-    if data.scored_on != MASKS:
-        facts["scored_on"] = data.scored_on
-    return facts
-
-
 def open_data(
     folder: Path,
     size: tuple[int, int] | str = "auto",
