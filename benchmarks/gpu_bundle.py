@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.machine import COMMIT, commit
 from trainable.data import dataset
 from trainable.data.dataset import Split, open_split
+from trainable.data.reading import read_image
 from trainable.errors import UserError
 from trainable.exit_codes import run
 from trainable.printing import progress_bar, say
@@ -105,7 +106,7 @@ def copy_data(data: Path, folder: Path) -> None:
 
 
 def _resize(split: Split, stem: str, folder: Path) -> None:
-    image = Image.fromarray(dataset.read_image(split.images[stem]))
+    image = Image.fromarray(read_image(split.images[stem]))
     _save(image.resize(SIZE, Image.Resampling.LANCZOS), folder / "images" / f"{stem}.jpg")
     for name, files in (("scribbles", split.scribbles), (dataset.TRUTH, split.truth)):
         labels = Image.open(files[stem])

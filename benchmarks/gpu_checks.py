@@ -19,9 +19,10 @@ from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, sa
 from analysis.exports.onnx_export import PACKAGES, export_onnx
 from trainable.augmentation.batches import training_batches
 from trainable.config import Config, make_config
-from trainable.data.dataset import UNLABELLED, read_image, read_scribble
+from trainable.data.dataset import UNLABELLED
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.folds import Folds, folds_of
+from trainable.data.reading import read_image, read_scribble
 from trainable.data.synthetic.synthesize import synthesize
 from trainable.errors import FoldFailed
 from trainable.machine.isolated import in_fresh_process

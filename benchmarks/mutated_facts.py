@@ -20,11 +20,11 @@ from analysis.ensembles.ensemble import load_ensemble, read_member
 from analysis.ensembles.predict import _trained_on
 from analysis.ensembles.refinement_file import read_refinement
 from analysis.refinement.chain import as_rows
+from search.commands import launch_record
 from search.planning import plan_output
-from search.runs import run_folder
 from search.runs.ledger import ledger
 from search.runs.recovery import recover
-from search.runs.run_folder import Run, check_run
+from search.runs.run_folder import Run
 from search.runs.run_tables import RunTables, read_run
 from search.runs.status import status_of
 from search.terminal.listing import document, rows
@@ -77,9 +77,9 @@ def rebuilt(run: Run) -> Facts:
 def launched(run: Run) -> Facts:
     """The launch of the run's own space file."""
     space = load_space(run.folder / "space.yaml")
-    with patch.object(run_folder, "code_hashes", CODE):
+    with patch.object(launch_record, "code_hashes", CODE):
         data_hash = run.folds().data_hash if (run.folder / "folds.json").exists() else None
-        check_run(space, run, data_hash, force_code=False)
+        launch_record.check_run(space, run, data_hash, force_code=False)
     return plain([space.canonical(), run.space().canonical(), run.environment()]), []
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from analysis.ensembles.assemble import FOLDER, assemble
 from analysis.ensembles.refinement_file import keep
+from search.commands.launch_record import record_launch
 from search.planning.plan import PlanOptions
 from search.planning.plan_output import keep_first, show_first
 from search.runs.journal import Journal
-from search.runs.run_folder import Run, record_launch
+from search.runs.run_folder import Run
 from search.runs.study import entrant_of
 from spaces.load import make_space
-from tests.conftest import IMAGE_SPACE, SMALL_SPACE
+from tests.support.small_spaces import IMAGE_SPACE, SMALL_SPACE
 from tests.support.trained_run import train_run
 from trainable.data.decoded_images import open_data
 from trainable.data.image_files import open_files

@@ -26,7 +26,8 @@ from pydantic import ValidationError
 
 from benchmarks.machine import commit, machine
 from trainable.config.images.colour_fields import ColourFields
-from trainable.data.dataset import open_split, read_image, read_mask, read_scribble
+from trainable.data.dataset import open_split
+from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
 from trainable.images import densities
 from trainable.images.method import Probabilities, ScribbledImage

@@ -32,7 +32,8 @@ import torch.nn.functional as F
 from benchmarks.machine import commit, machine
 from trainable.config import parse_assignments
 from trainable.config.images.small_network_fields import SmallNetworkFields
-from trainable.data.dataset import UNLABELLED, open_split, read_image, read_mask, read_scribble
+from trainable.data.dataset import UNLABELLED, open_split
+from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.data.synthetic.synthesize import synthesize
 from trainable.images.method import Probabilities, ScribbledImage
 from trainable.images.methods.cnn import cnn

@@ -23,6 +23,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.report.png import find_browser
+from search.commands.launch_record import record_launch
 from search.policies.contract import Policy
 from search.policies.foldrace import FoldRace
 from search.policies.registry import policy_of
@@ -30,7 +31,7 @@ from search.replay.curve_tables import read_table
 from search.replay.recorded_study import RecordedStudy
 from search.replay.simulation import simulate
 from search.runs.journal import Journal
-from search.runs.run_folder import Run, record_launch
+from search.runs.run_folder import Run
 from search.runs.status import Status
 from search.runs.study import Study, entrant_of
 from search.terminal.snapshot import Size, draw, take_snapshot

@@ -10,7 +10,8 @@ from spaces.schema.parameter_reader import ParameterReader
 from spaces.schema.parameters import Choice, Condition, Range, holds
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.schema.schedulers import FoldRace, Halving
-from spaces.schema.settings import PARAMETER_KEYS, Settings, read_settings
+from spaces.schema.settings import Settings
+from spaces.schema.settings_reader import PARAMETER_KEYS, read_settings
 from spaces.schema.trainables import PLUGGABLE, TRAINABLES, trainable_of
 from spaces.shipped import find_space
 from spaces.space import LARGEST_GRID, Space

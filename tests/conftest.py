@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from small_spaces import CLASS_SPACE, IMAGE_SPACE, SCRIBBLE_SPACE, SMALL_SPACE
 
 # The same examples in each run, and no limits of time, which a busy machine exceeds.
 settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,7 +50,7 @@ LONG = [
     "search/engine/test_network_partitions",
     "search/engine/test_driver_crashes",
     "trainable/training/test_resume",
-    "trainable/test_commands",
+    "trainable/commands/test_commands",
     "trainable/networks/test_contract",
     "analysis/exports/test_onnx_networks",
     "trainable/training/test_fold",
@@ -90,73 +91,6 @@ def pytest_unconfigure() -> None:
 
 
 SMALL_SIZE = (64, 32)  # at which the small data sets are trained: width and height
-SMALL_SPACE = """
-name: small
-data: {data}
-folds: 3
-parameters:
-  learning_rate: {{values: [1e-3, 1e-2]}}
-  encoder: test_resnet
-  attention: none
-  batch_size: 4
-  steps: 2
-  evaluations: 1
-scheduler: grid
-"""
-
-CLASS_SPACE = """
-name: classes
-data: {data}
-folds: 3
-metric: {{name: dice_volume}}
-parameters:
-  inputs: {{values: [image, image+scribble]}}
-  class_weights: "1,4,4,4"
-  learning_rate: 1e-2
-  encoder: test_resnet
-  attention: none
-  batch_size: 4
-  size: 64x64
-  augmentation: none
-  steps: 16
-  evaluations: 2
-  ema: 0.5
-scheduler: grid
-"""
-
-SCRIBBLE_SPACE = """
-name: scribbles
-data: {data}
-folds: 3
-validation: val
-metric: {{name: dice}}
-parameters:
-  supervision: scribbles
-  inputs: image
-  pc: {{values: [1, 3]}}
-  learning_rate: 1e-2
-  encoder: test_resnet
-  attention: none
-  batch_size: 4
-  size: 64x64
-  steps: 2
-  evaluations: 1
-  ema: 0.5
-scheduler: grid
-"""
-
-IMAGE_SPACE = """
-name: images
-data: {data}
-folds: 3
-trainable: image
-parameters:
-  method: {{values: [nearest, random_walker]}}
-  walker_beta: {{values: [50, 500], when: {{method: random_walker}}}}
-  steps: 4
-  evaluations: 2
-scheduler: grid
-"""
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ ELSEWHERE = {
     r"cluster doctor": "cluster/doctor/test_doctor.py",
     r"analysis refine": "analysis/refinement/test_refine_command.py",
     r"analysis export": "analysis/exports/test_export.py",
-    r"trainable networks": "trainable/test_commands.py",
+    r"trainable networks": "trainable/commands/test_commands.py",
     r"trainable fit .*architecture=mask-rcnn": "trainable/networks/test_contract.py",
 }
 # Commands that are only read, and why.

@@ -14,9 +14,10 @@ from analysis import load_ensemble
 from analysis.ensembles.assemble import assemble
 from analysis.exports.export import export
 from search.commands.launch import _shipment
+from search.commands.launch_record import check_run
 from search.commands.run_commands import list_runs
 from search.run_storage.stored_run import _top_level_files
-from search.runs.run_folder import Run, check_run
+from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
 from spaces.load import load_space
 from spaces.yaml_file.problems import SpaceError

@@ -24,7 +24,7 @@ from trainable.storage.checked_json import read_checked
 from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input, open_validation
 
 if TYPE_CHECKING:
-    from trainable.training.trial import Report
+    from trainable.training.report import Report
 
 CONFIG = "config.json"
 

@@ -1,14 +1,21 @@
 """What a job does, by the kind of its fold trial: every report as a result, and nothing is decided."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
+
+if TYPE_CHECKING:
+    from trainable.config import Config
+    from trainable.data.decoded_images import Data
+    from trainable.storage.shared_file import SharedFile
 
 Result = dict[str, Any]
 Reports = Generator[Result, None, None]
@@ -31,9 +38,6 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
     from trainable.augmentation.batches import default_workers
     from trainable.config import keep, make_config
     from trainable.data.decoded_images import open_data
-    from trainable.machine.device import release_memory
-    from trainable.pretraining.shared import as_results, needs_encoder, pretrained_encoder
-    from trainable.storage.object_store import Store
     from trainable.training.fold import train_fold
     from trainable.training.labels import open_validation
 
@@ -45,22 +49,7 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
     validation = open_validation(data, shipment.validation)
     folder = Path(job["folder"])
     weights_file = None if config.weights_file is None else shipment.weights[config.weights_file]
-    encoder = None
-    if needs_encoder(config, folder):
-        root = Store(job["store"]) if "store" in job else Path(job["journal"]).parent
-        making = pretrained_encoder(
-            config,
-            data,
-            shipment.folds,
-            job["fold"],
-            folder,
-            root,
-            weights_file=weights_file,
-            device=str(device),
-            keep_going=alive,
-        )
-        encoder = yield from as_results(making)
-        release_memory()
+    encoder = yield from _pretrain(job, shipment, config, data, weights_file, device, alive)
     reports = train_fold(
         config,
         data,
@@ -79,6 +68,40 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
         once=True,
     )
     yield from _results(reports, job["metric"], config.steps)
+
+
+def _pretrain(
+    job: Result,
+    shipment: Shipment,
+    config: Config,
+    data: Data,
+    weights_file: SharedFile | None,
+    device: torch.device,
+    alive: Alive,
+) -> Generator[Result, None, Mapping[str, torch.Tensor] | None]:
+    """The encoder that the fold starts from, found or made in the run; None if it needs none."""
+    from trainable.machine.device import release_memory
+    from trainable.pretraining.shared import as_results, needs_encoder, pretrained_encoder
+    from trainable.storage.object_store import Store
+
+    folder = Path(job["folder"])
+    if not needs_encoder(config, folder):
+        return None
+    root = Store(job["store"]) if "store" in job else Path(job["journal"]).parent
+    making = pretrained_encoder(
+        config,
+        data,
+        shipment.folds,
+        job["fold"],
+        folder,
+        root,
+        weights_file=weights_file,
+        device=str(device),
+        keep_going=alive,
+    )
+    encoder = yield from as_results(making)
+    release_memory()
+    return encoder
 
 
 def segment(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -> Reports:

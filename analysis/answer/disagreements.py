@@ -28,11 +28,12 @@ from trainable.data.class_colours import (
     coloured,
     names_with_colours,
 )
-from trainable.data.dataset import IGNORED, UNLABELLED, Pixels, read_image, read_scribble
+from trainable.data.dataset import IGNORED, UNLABELLED, Pixels
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.image_files import ImageFiles, open_files
 from trainable.data.labelled import Labelled
 from trainable.data.packed_labels import pack
+from trainable.data.reading import read_image, read_scribble
 from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.images.results import FILE as RESULTS

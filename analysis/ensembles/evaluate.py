@@ -12,8 +12,9 @@ import numpy as np
 from analysis.ensembles.inputs import listed
 from analysis.ensembles.prediction_record import mask_before, prediction_of, refuse_seen
 from analysis.refinement.chain import Chain
-from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile, read_mask
+from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile
 from trainable.data.groups import read_volumes
+from trainable.data.reading import read_mask
 from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1

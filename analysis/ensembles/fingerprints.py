@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from trainable.data.dataset import Pixels, read_image
+from trainable.data.dataset import Pixels
+from trainable.data.reading import read_image
 
 
 def fingerprint(image: Pixels) -> str:

@@ -6,17 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainable.data.dataset import (
-    IMAGES,
-    SCRIBBLES,
-    SUFFIXES,
-    UNLABELLED,
-    BadFile,
-    Pixels,
-    read_image,
-    read_scribble,
-    unread,
-)
+from trainable.data.dataset import IMAGES, SCRIBBLES, SUFFIXES, UNLABELLED, BadFile, Pixels, unread
+from trainable.data.reading import read_image, read_scribble
 from trainable.data.task import Task
 from trainable.errors import UserError
 

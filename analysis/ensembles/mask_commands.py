@@ -14,29 +14,34 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Refine = Annotated[
     bool, typer.Option("--refine/--no-refine", help="Apply the post-processing that python -m analysis refine chose.")
 ]
+EnsembleFile = Annotated[Path, typer.Argument(metavar="ENSEMBLE", help="An ensemble's folder or file.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGES...", help="A split, a folder of images, or single files.")
+]
+MaskFolder = Annotated[Path, typer.Option(help="Folder of the masks, PNG files with the stems of the images.")]
+Scribbles = Annotated[Path | None, typer.Option(help="Folder of the scribbles (default: beside the images).")]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG; 65535 is 1.")
+]
+RespectScribbles = Annotated[bool, typer.Option("--respect-scribbles", help="Give pixels under a scribble its label.")]
+Flips = Annotated[str | None, typer.Option(help="none or flips (default: as the ensemble was built).")]
+Batch = Annotated[int, typer.Option(min=1, help="Images of one size per batch.")]
+Force = Annotated[bool, typer.Option("--force", help="Write into the folder of an ensemble or a run.")]
 SOME_FAILED = 1
 
 
 def predict(
-    ensemble: Annotated[Path, typer.Argument(metavar="ENSEMBLE", help="An ensemble's folder or file.")],
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGES...", help="A split, a folder of images, or single files.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the masks, PNG files with the stems of the images.")],
-    scribbles: Annotated[
-        Path | None, typer.Option(help="Folder of the scribbles (default: beside the images).")
-    ] = None,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write probabilities as 16-bit PNG; 65535 is 1.")
-    ] = False,
-    respect_scribbles: Annotated[
-        bool, typer.Option("--respect-scribbles", help="Give pixels under a scribble its label.")
-    ] = False,
-    tta: Annotated[str | None, typer.Option(help="none or flips (default: as the ensemble was built).")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images of one size per batch.")] = 8,
+    ensemble: EnsembleFile,
+    images: Images,
+    out: MaskFolder,
+    scribbles: Scribbles = None,
+    probabilities: Probabilities = False,
+    respect_scribbles: RespectScribbles = False,
+    tta: Flips = None,
+    batch: Batch = 8,
     device: Device = "auto",
     refine: Refine = True,
-    force: Annotated[bool, typer.Option("--force", help="Write into the folder of an ensemble or a run.")] = False,
+    force: Force = False,
 ) -> None:
     """Predict masks at the original size of the images; an interrupted command can be repeated and resumes.
 

@@ -15,8 +15,9 @@ from analysis.ensembles.assemble import needs_models
 from analysis.tuning.trials import HeldOut
 from search.runs.run_tables import RunTables
 from trainable.config import make_config
-from trainable.data.dataset import UNLABELLED, Pixels, read_image, read_scribble
+from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.data.decoded_images import Data, open_data
+from trainable.data.reading import read_image, read_scribble
 from trainable.storage.cached_copies import data_folder
 from trainable.training.checkpoint import BEST, load_network
 from trainable.training.evaluate import original_probabilities, original_truth

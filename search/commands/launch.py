@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from search.commands.launch_checks import Checked, LaunchOptions, check_launch
+from search.commands.launch_record import record_launch
 from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
-from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
+from search.engine.settings import EngineSettings
 from search.messages import Entrant, Finished, Job
 from search.planning.files import unlabelled_splits
 from search.planning.plan_output import keep_first
@@ -23,7 +24,7 @@ from search.runs.fold_models import Decisions, FoldModels, decisions, said
 from search.runs.growth import Growth
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run, record_launch
+from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run
 from search.runs.study import Study, replay_lines
 from search.samplers.finishing_study import FinishingStudy
 from search.samplers.growing_study import GrowingStudy
@@ -33,9 +34,8 @@ from search.tracking.tracker import make_trackers
 from spaces.schema.samplers import GridSampler, OptunaSampler
 from spaces.schema.settings import Budget
 from spaces.space import Point, Space
-from trainable.data.decoded_images import label_facts
 from trainable.data.folds import Folds, folds_of, save_folds
-from trainable.data.labelled import Labelled
+from trainable.data.labelled import Labelled, label_facts
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
 from trainable.machine.allotment import Target

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from search.commands.launch_record import check_run, with_recorded_rule
 from search.engine.listeners import Notify
 from search.planning.files import weights_files
 from search.planning.gpu_memory import memory_candidates
@@ -12,7 +13,7 @@ from search.planning.plan_output import document, recorded_plan, show_first, too
 from search.planning.trial_kinds import kind_of
 from search.runs.disk import check_room
 from search.runs.growth import Growth
-from search.runs.run_folder import Run, check_run, with_recorded_rule
+from search.runs.run_folder import Run
 from spaces.space import Space
 from trainable.data.labelled import SCRIBBLES, Labelled
 from trainable.printing import say

@@ -19,29 +19,38 @@ if TYPE_CHECKING:
 _TIMES = {("s",): "s", ("cost",): "in units of cost", ("cost", "s"): "s and units of cost, mixed"}
 
 
+Tables = Annotated[
+    list[str] | None,
+    typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
+]
+Schedulers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scheduler",
+        help="May be repeated; by default the four of spaces. Baselines: ray-asha, median, wilcoxon, random.",
+    ),
+]
+Workers = Annotated[int, typer.Option(min=1, help="Fold trials that train at once.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the worlds, and of the orders that repeats take.")]
+Repeats = Annotated[int, typer.Option(min=1, help="Runs of each table, with configs and folds in another order.")]
+Worlds = Annotated[
+    str | None, typer.Option(help="Generated worlds instead of tables: mild, strong, factorial, close or noisy.")
+]
+WorldCount = Annotated[int, typer.Option(min=1, help="How many worlds to generate.")]
+Minimize = Annotated[bool, typer.Option("--minimize", help="Lower scores of the tables are better.")]
+Processes = Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")]
+
+
 def replay(
-    tables: Annotated[
-        list[str] | None,
-        typer.Argument(help="Runs, recorded curves (.parquet, .csv), or folders of either.", metavar="RUN|TABLE..."),
-    ] = None,
-    schedulers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scheduler",
-            help="May be repeated; by default the four of spaces. Baselines: ray-asha, median, wilcoxon, random.",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Fold trials that train at once.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the worlds, and of the orders that repeats take.")] = 0,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Runs of each table, with configs and folds in another order.")
-    ] = 1,
-    worlds: Annotated[
-        str | None, typer.Option(help="Generated worlds instead of tables: mild, strong, factorial, close or noisy.")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many worlds to generate.")] = 200,
-    minimize: Annotated[bool, typer.Option("--minimize", help="Lower scores of the tables are better.")] = False,
-    processes: Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")] = 0,
+    tables: Tables = None,
+    schedulers: Schedulers = None,
+    workers: Workers = 8,
+    seed: Seed = 0,
+    repeats: Repeats = 1,
+    worlds: Worlds = None,
+    count: WorldCount = 200,
+    minimize: Minimize = False,
+    processes: Processes = 0,
     root: Root = RUNS,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search.commands.options import SpaceName
 from trainable.config import PLUGINS, copy_plugins
 from trainable.errors import UserError
 from trainable.exit_codes import INTERRUPTED
@@ -18,28 +20,30 @@ from trainable.printing import say
 from trainable.storage.atomic_files import write_text
 
 if TYPE_CHECKING:
+    from cluster.connection.submission import Submission
     from spaces.space import Space
 
 MAX_BYTES = 450e6  # Ray uploads at most 500 MB with a job, including the code
 SPACE, DATA = "space.yaml", "data"
 
 
+DashboardUrl = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar="RAY_API_SERVER_ADDRESS", help="URL of the cluster's dashboard: http://HEAD:8265."
+    ),
+]
+ClusterRuns = Annotated[
+    str, typer.Option("--runs", help="The folder of all runs on the cluster: a shared folder, or s3://bucket/prefix.")
+]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the space.")
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the output until the search ends.")]
+
+
 def submit(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="A space file, or the name of a shipped space.")],
-    address: Annotated[
-        str,
-        typer.Option(
-            "--address", envvar="RAY_API_SERVER_ADDRESS", help="URL of the cluster's dashboard: http://HEAD:8265."
-        ),
-    ],
-    runs: Annotated[
-        str,
-        typer.Option("--runs", help="The folder of all runs on the cluster: a shared folder, or s3://bucket/prefix."),
-    ],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the space.")
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the output until the search ends.")] = True,
+    space: SpaceName, address: DashboardUrl, runs: ClusterRuns, assignments: Assignments = None, wait: Wait = True
 ) -> None:
     """Launch a space as a job of a Ray cluster and follow it; the same command reconnects to it.
 
@@ -48,8 +52,6 @@ def submit(
 
     Example: python -m search submit full_grid --address http://127.0.0.1:8265 --runs s3://bucket/runs
     """
-    import json
-
     from spaces.load import load_space
 
     if "://" not in runs and not Path(runs).is_absolute():
@@ -60,17 +62,7 @@ def submit(
     submission = Submission(address, loaded.settings.name)
     identity = submission.active_job()
     if identity is None:
-        with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
-            folder = Path(scratch)
-            data = _copy_data(loaded, folder)
-            copy_weights(loaded, folder)
-            plugins = copy_plugins(loaded.settings.plugins, folder)
-            named = {PLUGINS: list(plugins)} if plugins else {}  # on the cluster, the files are named by this command
-            write_text(folder / SPACE, json.dumps(loaded.canonical() | data | named, indent=2) + "\n")
-            # Ray sets RAY_ADDRESS for the job, so launch needs no --address.
-            command = f"python -m search launch {SPACE} --plain --runs {shlex.quote(runs)}"
-            command += f"  # {loaded.settings.name}"  # the dashboard's list of jobs shows the command
-            identity = submission.send(command, folder)
+        identity = _send(submission, loaded, runs)
         say(f"{identity}: submitted to {address}")
     else:
         say(f"{identity}: already running on {address}; its space is unchanged")
@@ -86,6 +78,21 @@ def submit(
         say(f"\nThe search continues on the cluster. To stop it: {stopping}")
         say(f"Next: {shlex.join(['python', '-m', 'search', *sys.argv[1:]])}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _send(submission: Submission, space: Space, runs: str) -> str:
+    """Submit a launch of the space, with what its job needs of this machine, and return the job's name."""
+    name = space.settings.name
+    with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
+        folder = Path(scratch)
+        data = _copy_data(space, folder)
+        copy_weights(space, folder)
+        plugins = copy_plugins(space.settings.plugins, folder)
+        named = {PLUGINS: list(plugins)} if plugins else {}  # on the cluster, the files are named by this command
+        write_text(folder / SPACE, json.dumps(space.canonical() | data | named, indent=2) + "\n")
+        # Ray sets RAY_ADDRESS for the job, so launch needs no --address.
+        command = f"python -m search launch {SPACE} --plain --runs {shlex.quote(runs)}"
+        return submission.send(f"{command}  # {name}", folder)  # the dashboard's list of jobs shows the command
 
 
 def _copy_data(space: Space, folder: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.engine.job_feed import fold_folder
+from search.engine.settings import fold_folder
 from search.messages import Job
 from trainable.training.fold_log import note
 

@@ -1,50 +1,29 @@
-"""Connects a cluster to a study: which trial carries which job, which jobs are retried, and when the run ends.
+"""Connects a cluster to a study: which trial carries which job, and which jobs are retried.
 
 Knows nothing of Ray: the adapter asks it for jobs and hands it results, and any other backend could do the same.
 """
 
 import math
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+from search.engine.ending import Ending
 from search.engine.failure_limits import Failure, FailureLimits
-from search.engine.listeners import Listeners, Outcome
+from search.engine.listeners import Listeners
+from search.engine.settings import EngineSettings, fold_folder, worker_job
 from search.engine.stages import SharedStages
 from search.messages import Finished, Job, Report, Stop
-from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study
 from trainable.errors import UserError
 from trainable.machine.allotment import Allotment
-from trainable.printing import plural
 from trainable.storage.atomic_files import write_text
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What every job carries to its worker, how failures are handled, and which limits end the run."""
-
-    folder: Path
-    job: Mapping[str, Any]
-    retries: int = 3
-    hang_seconds: float = 600.0
-    hang_factor: float = 20.0
-    wall: float | None = None
-    trials: int | None = None
-
 
 OUT_OF_MEMORY = "out_of_memory"
 NODE_OUT_OF_MEMORY = "its node ran out of memory"
 NODE_LEFT = "its node left the cluster"
-
-
-def fold_folder(folder: Path, job: Job) -> Path:
-    return folder / "configs" / job.config / f"fold_{job.fold}"
 
 
 class JobFeed:
@@ -62,7 +41,7 @@ class JobFeed:
         listeners: Listeners,
     ) -> None:
         self.study, self.values, self.settings, self.allotments = study, values, settings, allotments
-        self.on_event, self.notify = listeners.on_event, listeners.notify
+        self.on_event = listeners.on_event
         self.jobs: dict[str, Job] = {}  # by trial
         self.held: dict[str, Allotment] = {}  # the allotment of each trial in ``jobs``
         self.retries: list[Job] = []
@@ -70,10 +49,7 @@ class JobFeed:
         self.exclusive_trial: str | None = None
         self.failure_limits = FailureLimits(settings.retries)
         self.stages = SharedStages(study, values)
-        self.started_at = time.monotonic()
-        self.outcome = Outcome("")
-        self.ending: str | None = None  # why the run is about to end
-        self.error: BaseException | None = None
+        self.ending = Ending(settings, listeners.notify)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its searcher to restore it later, which we never do; a journal cannot be pickled."""
@@ -84,14 +60,14 @@ class JobFeed:
         config: dict[str, Any] | str | None = None
         with self._errors_end_the_run():
             config = self._next(trial)
-        return "FINISHED" if self.error is not None else config
+        return "FINISHED" if self.ending.error is not None else config
 
     def _next(self, trial: str) -> dict[str, Any] | str | None:
         self._check_for_end()
-        if self.ending is not None:
+        if self.ending.cause is not None:
             for queue in (self.exclusive_retries, self.retries, self.stages.held_back):
                 for job in queue:
-                    self.study.lost(job, self.ending)
+                    self.study.lost(job, self.ending.cause)
                 queue.clear()
             return None if self.jobs else "FINISHED"
         allotment = self._free_allotment()
@@ -105,11 +81,11 @@ class JobFeed:
         if (waiting := self._waiting_job()) is not None:
             return self._hand_out(trial, waiting, allotment)
         most_held = self.study.look_ahead(sum(each.slots for each in self.allotments()))
-        while len(self.stages.held_back) < most_held and not self._trials_spent:
+        while len(self.stages.held_back) < most_held and not self.ending.trials_spent(self.study.policy.score_table):
             answer = self.study.next()
             if isinstance(answer, Finished):
-                self.outcome.reason = answer.reason
-                self.outcome.budget_spent = self.study.exhausted
+                self.ending.outcome.reason = answer.reason
+                self.ending.outcome.budget_spent = self.study.exhausted
                 return "FINISHED"
             if not isinstance(answer, Job):
                 return None
@@ -133,7 +109,7 @@ class JobFeed:
     @property
     def has_more_jobs(self) -> bool:
         """Whether another job could be handed out if there were a free slot."""
-        if self.ending is not None:
+        if self.ending.cause is not None:
             return False
         if any(not self.stages.must_wait(job) for job in self.retries + self.stages.held_back):
             return True
@@ -147,25 +123,8 @@ class JobFeed:
         self.exclusive_trial = trial if exclusive else None
         self.stages.started(trial, job)
         self.on_event("job", {"config": job.config, "fold": job.fold, "until": job.until})
-        return {
-            **self.settings.job,
-            "cpus": allotment.cpus,
-            "gpus": allotment.gpus,
-            "kind": allotment.kind,
-            "avoid": list(allotment.avoid),
-            "threads": max(1, int(allotment.cpus)),
-            "memory": allotment.memory,
-            "alone": exclusive,
-            "values": dict(self.values[job.config]),
-            "run": self.settings.folder.name,
-            "config_id": job.config,
-            "fold": job.fold,
-            "until": job.until,
-            "folder": str(fold_folder(self.settings.folder, job).absolute()),
-            "journal": str(self.study.journal.path.absolute()),
-            "hang_seconds": self.settings.hang_seconds,
-            "hang_factor": self.settings.hang_factor,
-        }
+        journal = self.study.journal.path
+        return worker_job(self.settings, job, self.values[job.config], allotment, exclusive, journal)
 
     def result(self, trial: str, result: Mapping[str, Any]) -> bool:
         """Process a result and return whether the trial continues."""
@@ -206,9 +165,9 @@ class JobFeed:
     def _continues(self, trial: str) -> bool:
         """Whether a trial goes on, which it does unless the run ends."""
         self._check_for_end()
-        if self.ending is not None:
-            self._give_back(trial, self.ending)
-        return self.ending is None
+        if self.ending.cause is not None:
+            self._give_back(trial, self.ending.cause)
+        return self.ending.cause is None
 
     def _gpus(self, trial: str) -> float:
         """The share of a GPU that a trial uses, or 1 if there is no GPU."""
@@ -256,29 +215,6 @@ class JobFeed:
             with self._errors_end_the_run():
                 self._give_back(trial, "the trial ended")
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C ends the run gracefully, the second immediately."""
-
-        def interrupt(number: int, frame: Any) -> None:
-            if self.ending is not None:
-                raise KeyboardInterrupt
-            self.ending = "interrupted"
-            self.outcome = Outcome("interrupted", interrupted=True)
-            self.notify("stopping after the next report of each fold trial; press Ctrl-C again to stop immediately")
-
-        handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-    def raise_error(self) -> None:
-        """Raise the error that ended the run, if one did."""
-        if self.error is not None:
-            raise self.error
-
     def _requeue(self, trial: str) -> None:
         """An exclusive job stays exclusive."""
         queue = self.exclusive_retries if trial == self.exclusive_trial else self.retries
@@ -313,23 +249,9 @@ class JobFeed:
         self.study.lost(job, reason)
         self.on_event("lost", {"config": job.config, "fold": job.fold, "fault": reason})
 
-    @property
-    def _trials_spent(self) -> bool:
-        trials = self.settings.trials
-        return trials is not None and self.study.policy.score_table.started_trials >= trials
-
     def _check_for_end(self) -> None:
-        if self.ending is not None:
-            return
-        wall, trials = self.settings.wall, self.settings.trials or 0
-        if (self.settings.folder / STOP_FILE).exists():
-            self.ending, self.outcome = "stopped", Outcome("stopped by request", interrupted=True)
-        elif wall is not None and time.monotonic() - self.started_at > wall:
-            reason = f"the wall-clock budget of {wall:.0f} s is spent"
-            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True)
-        elif self._trials_spent and not (self.jobs or self.exclusive_retries or self.retries or self.stages.held_back):
-            reason, override = f"the budget of {plural(trials, 'fold trial')} is spent", f"budget.trials={2 * trials}"
-            self.ending, self.outcome = "budget", Outcome(reason, budget_spent=True, override=override)
+        left = self.jobs or self.exclusive_retries or self.retries or self.stages.held_back
+        self.ending.check(self.study.policy.score_table, idle=not left)
 
     @contextmanager
     def _errors_end_the_run(self) -> Iterator[None]:
@@ -337,6 +259,5 @@ class JobFeed:
         try:
             yield
         except (UserError, OSError) as error:
-            self.error = self.error or error
-            self.ending = self.ending or "broken"
+            self.ending.broken(error)
             self.jobs.clear()

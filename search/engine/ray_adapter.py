@@ -34,9 +34,10 @@ from cluster.deployment.prometheus import Metrics
 from cluster.target import Measure, open_target
 from search.engine.failure_limits import Failure
 from search.engine.fold_log import FoldLog
-from search.engine.job_feed import EngineSettings, JobFeed
+from search.engine.job_feed import JobFeed
 from search.engine.listeners import Listeners, Outcome, broadcast
 from search.engine.monitor import Monitor
+from search.engine.settings import EngineSettings
 from search.runs.study import Study
 from trainable.data.shipment import Shipment
 from trainable.errors import WrongMachine
@@ -88,7 +89,7 @@ def drive(
     monitor = Monitor(study.policy.score_table, Metrics(settings.folder.name))
     all_listeners = replace(listeners, on_event=broadcast(FoldLog(settings.folder), monitor, listeners.on_event))
     feed = JobFeed(study, values, settings, capacity, all_listeners)
-    with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.interruptible():
+    with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch, feed.ending.interruptible():
         trainable = tune.with_resources(
             FoldTrial if shipment is None else tune.with_parameters(FoldTrial, shipment=shipment),
             lambda job: placement_of(unpacked(job)),
@@ -113,8 +114,8 @@ def drive(
         )
         with without_aws_credentials(), workers_short_of_memory_fail_alone():
             tuner.fit()
-    feed.raise_error()
-    return feed.outcome
+    feed.ending.raise_error()
+    return feed.ending.outcome
 
 
 def placement_of(job: Mapping[str, Any]) -> tune.PlacementGroupFactory:

@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from spaces.schema.settings import LISTED, VARIANTS, Settings
+from spaces.schema.settings import Settings
+from spaces.schema.settings_reader import LISTED, VARIANTS
 from trainable.config import allowed
 
 Row = dict[str, str]

@@ -2,8 +2,9 @@
 
 import pytest
 
+from search.commands.launch_record import check_run, record_launch
 from search.runs.journal import Journal
-from search.runs.run_folder import Run, check_run, record_launch
+from search.runs.run_folder import Run
 from spaces.load import make_space
 from spaces.summary import summary
 

@@ -23,8 +23,8 @@ def run_study_here(study, values, settings, target, listeners, shipment=None, me
                 break
         else:
             feed.result(trial, {"ended": True})
-    feed.raise_error()
-    return feed.outcome
+    feed.ending.raise_error()
+    return feed.ending.outcome
 
 
 def _results(reports):

@@ -3,8 +3,9 @@
 import math
 from pathlib import Path
 
+from search.commands.launch_record import record_launch
 from search.runs.journal import Journal
-from search.runs.run_folder import Run, record_launch
+from search.runs.run_folder import Run
 from spaces.load import make_space
 
 STEPS = (1, 2)

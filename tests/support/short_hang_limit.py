@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import search.commands.launch
 from search.__main__ import app
-from search.engine.job_feed import EngineSettings
+from search.engine.settings import EngineSettings
 from trainable.exit_codes import run
 
 if __name__ == "__main__":  # and not in the processes that it spawns

@@ -4,14 +4,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from search.commands.launch_record import record_launch
 from search.messages import Entrant, Job, Report
 from search.policies.registry import policy_of
 from search.runs.journal import Journal
-from search.runs.run_folder import FOLDS, Run, record_launch
+from search.runs.run_folder import FOLDS, Run
 from search.runs.study import Study
 from spaces.load import load_space
-from trainable.data.decoded_images import label_facts
 from trainable.data.folds import folds_of, save_folds
+from trainable.data.labelled import label_facts
 from trainable.images.fold import segment_fold
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation

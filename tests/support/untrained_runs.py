@@ -3,9 +3,10 @@
 import math
 import random
 
+from search.commands.launch_record import record_launch
 from search.messages import Entrant, Job, Report, Stop
 from search.policies.registry import policy_of
-from search.runs.run_folder import Run, record_launch
+from search.runs.run_folder import Run
 from search.samplers.proposals import random_points
 from spaces.load import load_space
 from trainable.storage.checked_json import text_of

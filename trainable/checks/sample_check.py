@@ -18,6 +18,7 @@ from trainable.checks import duplicates
 from trainable.checks.diagnosis import Problem, Size, by
 from trainable.data import dataset
 from trainable.data.dataset import BACKGROUND, IGNORED, UNLABELLED, BadFile, Pixels, Split
+from trainable.data.reading import is_deep, read_image, read_mask, read_scribble
 from trainable.printing import Progress, plural
 
 # Scribbles cover a few percent of the pixels; a file that labels most of them uses 0 for "unlabelled".
@@ -62,9 +63,9 @@ def look_at_all(splits: Sequence[Split], progress: Progress | None) -> list[Samp
 def _look(split: Split, stem: str) -> Sample:
     sample = Sample(split, stem)
     task = split.task
-    image, image_size = _read(split.images.get(stem), dataset.read_image, sample)
-    scribble, scribble_size = _read(split.scribbles.get(stem), partial(dataset.read_scribble, task=task), sample)
-    mask, mask_size = _read(split.truth.get(stem), partial(dataset.read_mask, task=task), sample)
+    image, image_size = _read(split.images.get(stem), read_image, sample)
+    scribble, scribble_size = _read(split.scribbles.get(stem), partial(read_scribble, task=task), sample)
+    mask, mask_size = _read(split.truth.get(stem), partial(read_mask, task=task), sample)
     sample.size = image_size
     known = image_size or scribble_size
     for folder, size in ((split.scribbles, scribble_size), (split.truth, mask_size)):
@@ -116,7 +117,7 @@ def _measure_image(image: Pixels, path: Path, sample: Sample) -> None:
 def _lost(path: Path) -> Iterator[str]:
     """Warnings about what is lost when a file is read as 8-bit RGB."""
     with Image.open(path) as header:
-        if dataset.is_deep(header):
+        if is_deep(header):
             yield f"has more than 8 bits per pixel (mode {header.mode}); its own range is stretched to 0..255"
         # Decoded a second time, but only the few images with transparency.
         if header.has_transparency_data and header.convert("RGBA").getchannel("A").getextrema()[0] != 255:

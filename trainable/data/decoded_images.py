@@ -26,6 +26,7 @@ from trainable.data import dataset
 from trainable.data.dataset import IGNORED, BadFile, Pixels, Split
 from trainable.data.labelled import MASKS, SCRIBBLES, Labelled
 from trainable.data.packed_labels import pack
+from trainable.data.reading import is_grey, read_image, read_mask, read_scribble
 from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.printing import Progress
@@ -84,16 +85,6 @@ class Data(Labelled):
         mean = self.channel_sums[indices].sum(0) / pixels
         variance = self.channel_squares[indices].sum(0) / pixels - mean**2
         return mean.tolist(), np.sqrt(np.maximum(variance, 1.0)).tolist()
-
-
-def label_facts(data: Labelled) -> dict[str, Any]:
-    """What scores of a data set are about, apart from what is usual: two classes, images, masks."""
-    facts: dict[str, Any] = {"classes": list(data.task.classes)} if data.task.declared else {}
-    if data.volumes is not None:
-        facts["volumes"] = True
-    if data.scored_on != MASKS:
-        facts["scored_on"] = data.scored_on
-    return facts
 
 
 def open_data(
@@ -165,7 +156,7 @@ def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progr
     entry.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     count, classes = len(files.stems), len(files.task.classes)
-    channels = 1 if files.task.declared and all(dataset.is_grey(path) for path in files.images.values()) else 3
+    channels = 1 if files.task.declared and all(is_grey(path) for path in files.images.values()) else 3
     building = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
     try:
         _reserve(building, count * width * height * (channels + 1))
@@ -213,12 +204,12 @@ def _decode(
     files: Split, stem: str, size: tuple[int, int], channels: int
 ) -> tuple[Pixels, Pixels, npt.NDArray[np.float64]]:
     """The image and its packed labels at working size, and the share of each class."""
-    image = dataset.read_image(files.images[stem], "L" if channels == 1 else "RGB")
+    image = read_image(files.images[stem], "L" if channels == 1 else "RGB")
     scribble, mask = (
         _read_labels(path, reader, files, stem, image.shape[:2], missing)
         for path, reader, missing in (
-            (files.scribbles.get(stem), dataset.read_scribble, dataset.UNLABELLED),
-            (files.truth.get(stem), dataset.read_mask, IGNORED),
+            (files.scribbles.get(stem), read_scribble, dataset.UNLABELLED),
+            (files.truth.get(stem), read_mask, IGNORED),
         )
     )
     packed = Image.fromarray(pack(scribble, mask)).resize(size, Image.Resampling.NEAREST)

@@ -12,6 +12,7 @@ from PIL import Image
 from trainable.data import dataset
 from trainable.data.dataset import IGNORED, UNLABELLED, BadFile, Pixels, Split
 from trainable.data.labelled import Labelled
+from trainable.data.reading import read_image, read_mask, read_scribble
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,22 @@ class ImageFiles(Labelled):
 
     def read(self, stem: str) -> tuple[Pixels, Pixels]:
         """The image (H, W, 3) and its scribble (H, W), unlabelled everywhere if it has none."""
-        image = dataset.read_image(self.split.images[stem])
+        image = read_image(self.split.images[stem])
         path = self.split.scribbles.get(stem)
         if path is None:
             return image, np.full(image.shape[:2], UNLABELLED, np.uint8)
-        return image, _of_size(dataset.read_scribble(path, self.task), image, path)
+        return image, _of_size(read_scribble(path, self.task), image, path)
 
     def mask(self, stem: str, image: Pixels) -> Pixels:
         """The truth of an image, to score with."""
         path = self.split.truth[stem]
-        return _of_size(dataset.read_mask(path, self.task), image, path)
+        return _of_size(read_mask(path, self.task), image, path)
 
     def _share(self, stem: str) -> npt.NDArray[np.float64]:
         classes, path = len(self.task.classes), self.split.truth.get(stem)
         if path is None:
             return np.zeros(classes)
-        mask = dataset.read_mask(path, self.task)
+        mask = read_mask(path, self.task)
         known = mask[mask != IGNORED]
         return np.asarray(np.bincount(known, minlength=classes) / max(len(known), 1))
 

@@ -1,6 +1,7 @@
 """What folds are made of: the labels of a split, whether its images are decoded in advance or not."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,3 +47,13 @@ class Labelled:
     def class_shares(self) -> dict[str, list[float]]:
         """The shares of all classes but the first."""
         return dict(zip(self.stems, self.shares[:, 1:].tolist(), strict=True))
+
+
+def label_facts(data: Labelled) -> dict[str, Any]:
+    """What scores of a data set are about, apart from what is usual: two classes, images, masks."""
+    facts: dict[str, Any] = {"classes": list(data.task.classes)} if data.task.declared else {}
+    if data.volumes is not None:
+        facts["volumes"] = True
+    if data.scored_on != MASKS:
+        facts["scored_on"] = data.scored_on
+    return facts

@@ -19,7 +19,8 @@ from trainable.pretraining.dino import CENTRE_DECAY, Projected, Signs, Sums, dis
 from trainable.pretraining.unlabelled import Unlabelled
 from trainable.pretraining.views import crops_of, random_views
 from trainable.training import checkpoint
-from trainable.training.trial import WEIGHTS, Stopwatch, autocast_for
+from trainable.training.report import Stopwatch
+from trainable.training.trial import WEIGHTS, autocast_for
 
 ORDER, VIEWS, HEAD, STEP = 11, 12, 13, 14  # random streams separate from those of training
 WARMUP, FINAL_RATE = 0.1, 1e-6  # share of the steps; learning rate at the end

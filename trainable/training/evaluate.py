@@ -16,6 +16,7 @@ from trainable.data.dataset import IGNORED, Pixels, Split
 from trainable.data.decoded_images import Data
 from trainable.data.labelled import SCRIBBLES, Labelled
 from trainable.data.packed_labels import unpack
+from trainable.data.reading import read_mask, read_scribble
 from trainable.networks.scribble_network import probabilities_of
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import Counts, count
@@ -82,8 +83,8 @@ def original_truth(data: Labelled, stem: str) -> Pixels:
 def true_labels(split: Split, stem: str, on_scribbles: bool) -> Pixels:
     """The mask of an image, or its scribbled pixels if the data are scored on those."""
     if not on_scribbles:
-        return dataset.read_mask(split.truth[stem], split.task)
-    scribble = dataset.read_scribble(split.scribbles[stem], split.task)
+        return read_mask(split.truth[stem], split.task)
+    scribble = read_scribble(split.scribbles[stem], split.task)
     scribble[scribble == dataset.UNLABELLED] = IGNORED
     return scribble
 

@@ -34,7 +34,8 @@ from trainable.training import checkpoint
 from trainable.training.finish import resumable, write_results
 from trainable.training.fold_folder import METRICS_FILE, prepare, write_failure
 from trainable.training.fold_log import note
-from trainable.training.trial import FoldTrial, Report
+from trainable.training.report import Report
+from trainable.training.trial import FoldTrial
 
 
 def train_fold(
@@ -74,17 +75,7 @@ def train_fold(
         place = pick_device(device)
         where = str(place)
         trial = FoldTrial(config, data, folds, fold, place, metric)
-        state = resumable(folder)
-        if state is not None:
-            trial.restore(state, folder / checkpoint.LAST)
-        elif encoder is not None:
-            trial.start_from(encoder)
-        elif config.pretraining != "none":
-            raise UserError(f"pretraining = {config.pretraining}: this fold has no pre-trained encoder to start from")
-        elif file := file_of(config, weights_file):
-            trial.start_from(read_weights(file), source_of(file))
-            note(folder, f"starts from {file.name}, sha256 {file.hash}")
-        _align_reports(folder / METRICS_FILE, trial.report)
+        _begin(trial, folder, encoder, weights_file)
         note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
         if trial.report is not None:
             yield trial.report
@@ -101,6 +92,24 @@ def train_fold(
         failure = FoldFailed("out_of_memory", f"out of memory on {where} after step {step}", step)
         write_failure(folder, failure)
         raise failure from error
+
+
+def _begin(
+    trial: FoldTrial, folder: Path, encoder: Mapping[str, Tensor] | None, weights_file: SharedFile | None
+) -> None:
+    """Restore the folder's checkpoint, or give the encoder the weights that the config asks for."""
+    config = trial.config
+    state = resumable(folder)
+    if state is not None:
+        trial.restore(state, folder / checkpoint.LAST)
+    elif encoder is not None:
+        trial.start_from(encoder)
+    elif config.pretraining != "none":
+        raise UserError(f"pretraining = {config.pretraining}: this fold has no pre-trained encoder to start from")
+    elif file := file_of(config, weights_file):
+        trial.start_from(read_weights(file), source_of(file))
+        note(folder, f"starts from {file.name}, sha256 {file.hash}")
+    _align_reports(folder / METRICS_FILE, trial.report)
 
 
 def _train(

@@ -1,10 +1,8 @@
 """The state of a fold trial: network, optimizer and best weights; taking a step, saving and restoring it."""
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,68 +20,15 @@ from trainable.networks.registry import build_network
 from trainable.networks.weights_file import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
-from trainable.printing import digits
 from trainable.recipes.registry import build_recipe
 from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.evaluate import evaluate
 from trainable.training.labels import check_labels, scored, scribble_weights, supervised, usable, volumes_of
 from trainable.training.optimizer import ENCODER, learning_rate, make_optimizer, set_learning_rate
+from trainable.training.report import Best, Report, Stopwatch
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
-
-
-@dataclass(frozen=True)
-class Report:
-    """One evaluation of a fold trial at working size; ``seconds`` is the time spent on the fold trial so far."""
-
-    step: int
-    epoch: float
-    loss: float
-    validation_loss: float
-    scores: dict[str, float]
-    learning_rate: float
-    seconds: float
-    finished: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Flat, as written to metrics.jsonl."""
-        values = {key: value for key, value in vars(self).items() if key != "scores"}
-        return {**values, **self.scores}
-
-    def words(self, brief: bool = False) -> str:
-        text = f"epoch {self.epoch:.1f}  loss {digits(self.loss)}"
-        return text if brief else f"{text}  val {digits(self.validation_loss)}"
-
-
-@dataclass
-class Best:
-    """The best weights so far and their step."""
-
-    score: float = -math.inf
-    step: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-class Stopwatch:
-    """Seconds spent on a fold trial in all its jobs, without the time in which its caller handles a report."""
-
-    def __init__(self) -> None:
-        self._before = 0.0
-        self._started: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
-
-    def start(self) -> None:
-        self._started = time.perf_counter()
-
-    def stop(self) -> None:
-        self._before, self._started = self.seconds, None
-
-    def set(self, seconds: float) -> None:
-        self._before = seconds
 
 
 class FoldTrial:

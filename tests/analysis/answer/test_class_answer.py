@@ -15,8 +15,8 @@ from analysis.answer.disagreements import draw_disagreements
 from analysis.answer.selection import select
 from analysis.statistics.bootstrap import bias_corrected
 from search.runs.run_tables import read_run
-from trainable.data.dataset import read_image
 from trainable.data.decoded_images import open_data
+from trainable.data.reading import read_image
 from trainable.printing import digits
 from trainable.training.checkpoint import load_network
 from trainable.training.evaluate import evaluate

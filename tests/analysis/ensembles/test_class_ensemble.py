@@ -14,9 +14,9 @@ from analysis.__main__ import app
 from analysis.ensembles.assemble import assemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_classes
 from trainable.data.class_colours import COLOURS
-from trainable.data.dataset import read_image, read_scribble
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
+from trainable.data.reading import read_image, read_scribble
 from trainable.errors import UserError
 from trainable.printing import digits
 from trainable.storage.checked_json import read_checked

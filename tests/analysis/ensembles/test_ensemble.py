@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from analysis.ensembles.assemble import assemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
-from trainable.data.dataset import read_image, read_scribble
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
+from trainable.data.reading import read_image, read_scribble
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, scores
 from trainable.storage.checked_json import read_checked
@@ -64,7 +64,7 @@ def test_one_member_scores_what_its_fold_scored(small_run, configs, members, sma
     held_out = json.loads((small_run.folder / "folds.json").read_text())
     stems = [stem for stem in small_data.stems if stem not in members[1].state["trained_on"]]
     alone, rows = Ensemble(members[1:2], 0.5, "none"), []
-    from trainable.data.dataset import read_mask
+    from trainable.data.reading import read_mask
 
     for stem in stems:
         image, scribble = read_image(small_data.split.images[stem]), read_scribble(small_data.split.scribbles[stem])

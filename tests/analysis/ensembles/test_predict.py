@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.ensembles import predict as prediction
 from analysis.ensembles.assemble import assemble
-from trainable.data.dataset import read_mask, read_scribble
+from trainable.data.reading import read_mask, read_scribble
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
 from trainable.objectives.metrics import count, scores

@@ -20,8 +20,8 @@ from analysis.refinement.steps.thresholds import Threshold
 from analysis.tuning import candidates
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
-from trainable.data.dataset import read_image, read_mask, read_scribble
 from trainable.data.folds import load_folds
+from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
 
 CHAIN = [{"step": "threshold", "tau": 0.3}, {"step": "holes", "share": 1.0}, {"step": "scribbles"}]

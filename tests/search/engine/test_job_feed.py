@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.engine.failure_limits import Failure
-from search.engine.job_feed import NODE_LEFT, EngineSettings, JobFeed
+from search.engine.job_feed import NODE_LEFT, JobFeed
 from search.engine.listeners import Listeners
+from search.engine.settings import EngineSettings
 from search.messages import Entrant
 from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
@@ -67,7 +68,7 @@ class Cluster:
         with self.journal:
             for _ in range(1000):
                 if not self.start():
-                    return self.feed.outcome
+                    return self.feed.ending.outcome
                 assert self.running, "nothing runs and no job is handed out"
                 trial = self.rng.choice(list(self.running))
                 if not self.feed.result(trial, self.result(trial)):
@@ -139,7 +140,7 @@ def test_a_waiting_exclusive_retry_is_given_back_when_the_run_ends(tmp_path):
         (tmp_path / STOP_FILE).touch()
         for trial in others:
             assert not cluster.feed.result(trial, cluster.result(trial))
-        assert cluster.feed.next("t99") == "FINISHED" and cluster.feed.outcome.interrupted
+        assert cluster.feed.next("t99") == "FINISHED" and cluster.feed.ending.outcome.interrupted
     assert not cluster.policy.score_table.outstanding
     lost = [line.fields for line in read_journal(tmp_path / "journal.jsonl") if line.kind == "lost"]
     assert {"config": "c0", "fold": 0, "fault": "stopped"} in lost
@@ -283,7 +284,7 @@ def test_start_failures_end_the_run_instead_of_failing_configs(tmp_path):
             cluster.feed.worker_failed(trial, "No module named 'trainable'", Failure.NOT_STARTED)
         assert not cluster.start()
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No module named 'trainable'"):
-        cluster.feed.raise_error()
+        cluster.feed.ending.raise_error()
     assert not cluster.policy.score_table.failed
 
 
@@ -300,7 +301,7 @@ def test_start_failures_of_one_fold_trial_end_the_run_even_if_others_report(tmp_
             del cluster.running[unlucky]
             cluster.feed.worker_failed(unlucky, "No space left on device", Failure.NOT_STARTED)
     with pytest.raises(UserError, match=r"5 workers in a row could not be started.*No space left"):
-        cluster.feed.raise_error()
+        cluster.feed.ending.raise_error()
 
 
 def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):

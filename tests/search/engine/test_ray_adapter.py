@@ -10,9 +10,9 @@ import ray
 
 from cluster.capacity.capacity import Capacity
 from cluster.capacity.nodes import NodePool
-from search.engine.job_feed import EngineSettings
 from search.engine.listeners import Listeners
 from search.engine.ray_adapter import VerdictScheduler, drive, placement_of
+from search.engine.settings import EngineSettings
 from search.messages import Entrant
 from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal

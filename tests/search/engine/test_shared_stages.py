@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.engine.failure_limits import Failure
-from search.engine.job_feed import EngineSettings, JobFeed
+from search.engine.job_feed import JobFeed
 from search.engine.listeners import Listeners
+from search.engine.settings import EngineSettings
 from search.messages import Entrant, Job
 from search.policies.registry import SCHEDULERS
 from search.runs.fold_states import fold_states
@@ -268,8 +269,8 @@ def test_every_run_ends_complete_whoever_is_killed(tmp_path_factory, values, sch
             else:
                 cluster.advance(job["config_id"], job["fold"])
     assert cluster.finished and not cluster.feed.stages.held_back and not cluster.policy.score_table.outstanding
-    cluster.feed.raise_error()
-    assert not cluster.policy.score_table.failed and cluster.feed.outcome.reason.startswith("every job is done")
+    cluster.feed.ending.raise_error()
+    assert not cluster.policy.score_table.failed and cluster.feed.ending.outcome.reason.startswith("every job is done")
     lines = cluster.lines()
     assert verdicts(SCHEDULERS[scheduler]([], FOLDS), lines) == []
     found = ledger(lines)

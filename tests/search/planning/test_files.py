@@ -5,9 +5,10 @@ import json
 import pytest
 from fold_models_run import write_fold_models
 
+from search.commands.launch_record import check_run, record_launch
 from search.commands.submit import copy_weights
 from search.planning.files import unlabelled_splits, weights_files
-from search.runs.run_folder import Run, check_run, record_launch
+from search.runs.run_folder import Run
 from spaces.load import make_space
 from trainable.data.folds import Folds
 from trainable.errors import UserError

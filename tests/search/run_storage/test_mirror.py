@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from search.commands.launch_record import check_run, record_launch
 from search.messages import Job, Report
 from search.policies.registry import policy_of
 from search.run_storage import mirror as mirror_module
@@ -15,7 +16,7 @@ from search.run_storage.mirror import Mirror
 from search.run_storage.stored_run import StoredRun, acquire_run, all_stored_runs, find_stored_run
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import Run, check_run, record_launch
+from search.runs.run_folder import Run
 from search.runs.study import Study, replay_lines
 from spaces.load import load_space
 from trainable.errors import UserError

@@ -12,9 +12,11 @@ from conftest import SMALL_SIZE
 from PIL import Image
 
 from trainable.data import decoded_images as cache_module
-from trainable.data.dataset import IGNORED, BadFile, is_grey, open_split, read_image, read_mask, read_scribble
-from trainable.data.decoded_images import label_facts, open_data
+from trainable.data.dataset import IGNORED, BadFile, open_split
+from trainable.data.decoded_images import open_data
+from trainable.data.labelled import label_facts
 from trainable.data.packed_labels import unpack
+from trainable.data.reading import is_grey, read_image, read_mask, read_scribble
 from trainable.data.task import Task, read_task
 from trainable.errors import UserError
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from trainable.data import decoded_images as cache_module
-from trainable.data.dataset import read_image, read_mask
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import pack, repack, unpack
+from trainable.data.reading import read_image, read_mask
 from trainable.errors import UserError
 
 

@@ -13,9 +13,9 @@ from fold_models_run import write_fold_models
 from PIL import Image
 
 from trainable.config import make_image_config
-from trainable.data.dataset import read_mask
 from trainable.data.folds import Folds, folds_of
 from trainable.data.image_files import open_files
+from trainable.data.reading import read_mask
 from trainable.errors import FoldFailed, UserError
 from trainable.images import fold as loop
 from trainable.images import segmenter

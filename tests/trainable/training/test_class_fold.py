@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import small_config
 
-from trainable.data.dataset import IGNORED, read_mask
+from trainable.data.dataset import IGNORED
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
+from trainable.data.reading import read_mask
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, from_columns, metrics_of, scores, table_columns
 from trainable.storage.checked_json import read_lines

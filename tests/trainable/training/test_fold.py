@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import small_config
 
-from trainable.data.dataset import read_mask
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import make_folds
+from trainable.data.reading import read_mask
 from trainable.errors import FoldFailed, UserError
 from trainable.objectives.metrics import METRICS, count, from_columns, scores
 from trainable.storage.checked_json import read_lines

@@ -12,10 +12,10 @@ import torch
 from conftest import SMALL_SIZE, small_config
 from PIL import Image
 
-from trainable.data.dataset import read_scribble
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
 from trainable.data.packed_labels import unpack
+from trainable.data.reading import read_scribble
 from trainable.errors import UserError
 from trainable.objectives.metrics import count, from_columns, metrics_of, scores
 from trainable.training import checkpoint

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from analysis.ensembles.ensemble import Ensemble, read_member
 from trainable.__main__ import app
-from trainable.data.dataset import read_image
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
+from trainable.data.reading import read_image
 from trainable.errors import UserError
 from trainable.objectives.metrics import from_columns, metrics_of, scores
 from trainable.storage.checked_json import read_checked

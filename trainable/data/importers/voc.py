@@ -9,20 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from trainable.data.dataset import (
-    BACKGROUND,
-    IMAGES,
-    SCRIBBLES,
-    SUFFIXES,
-    TRUTH,
-    UNLABELLED,
-    BadFile,
-    Pixels,
-    read_image,
-)
+from trainable.data.dataset import BACKGROUND, IMAGES, SCRIBBLES, SUFFIXES, TRUTH, UNLABELLED, BadFile, Pixels
 from trainable.data.importers.labels import translate
 from trainable.data.importers.problems import raise_problems
 from trainable.data.importers.source import Entry, Importer, Options, Part, Source, existing_folder
+from trainable.data.reading import read_image
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import plural
 

@@ -18,6 +18,7 @@ from PIL import Image
 from trainable import exit_codes
 from trainable.__main__ import app
 from trainable.data import dataset
+from trainable.data.reading import read_mask, read_scribble
 from trainable.data.synthetic import structures
 from trainable.data.synthetic.structures import Body, class_look, class_names, make_slices
 from trainable.data.synthetic.synthesize import synthesize
@@ -228,7 +229,7 @@ def test_two_classes_in_volumes_are_foreground_and_background(tmp_path: Path) ->
     assert yaml.safe_load((folder / "dataset.yaml").read_text()) == {"classes": ["background", "foreground"]}
     split = dataset.open_split(folder)
     for stem in split.stems:
-        mask, scribble = dataset.read_mask(split.truth[stem]), dataset.read_scribble(split.scribbles[stem])
+        mask, scribble = read_mask(split.truth[stem]), read_scribble(split.scribbles[stem])
         assert set(np.unique(mask)) == {0, 1} and set(np.unique(scribble)) == {0, 1, 255}
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from trainable.data import dataset, scribbles
+from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.data.synthetic import scenes, synthesize
 from trainable.data.synthetic.scenes import make_sample
 from trainable.errors import UserError
@@ -38,11 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def samples(folder: Path) -> list[tuple[Pixels, Pixels, Pixels]]:
     split = dataset.open_split(folder)
     return [
-        (
-            dataset.read_image(split.images[stem]),
-            dataset.read_scribble(split.scribbles[stem]),
-            dataset.read_mask(split.truth[stem]),
-        )
+        (read_image(split.images[stem]), read_scribble(split.scribbles[stem]), read_mask(split.truth[stem]))
         for stem in split.stems
     ]
 

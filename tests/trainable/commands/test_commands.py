@@ -21,7 +21,7 @@ import resource, runpy
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 runpy.run_module("trainable", run_name="__main__", alter_sys=True)
 """
-PLUGIN = Path(__file__).parents[2] / "examples/own_parts.py"
+PLUGIN = Path(__file__).parents[3] / "examples/own_parts.py"
 FAST = ["--set", "encoder=test_resnet", "--set", "batch_size=4", "--set", "attention=none"]
 
 
