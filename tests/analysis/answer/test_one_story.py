@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 from html import unescape
@@ -59,6 +60,11 @@ def page_of(run):
     return text, {config["id"]: config for config in data["configs"]}
 
 
+def figure_of(page, name):
+    figures = json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)[1])
+    return figures[name]
+
+
 @pytest.mark.parametrize(("text", "scheduler"), [(GRID, STRICT), (LOWER_IS_BETTER, "halving")])
 def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, tmp_path, capsys):
     run = write_run(tmp_path / "told", text.replace(*FEW), scheduler=scheduler, folds=4)
@@ -77,6 +83,10 @@ def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, t
     assert list(policy_of_run(run).answer().peers) == peers
     guessed = {each["config"] for each in status["standings"] if not each["folds"]} & set(peers)
     assert bool(guessed) == (scheduler == STRICT)
+    traces = {trace["name"]: trace["customdata"] for trace in figure_of(page, "configs")["data"]}
+    assert set(traces.get("the same by a forecast", ())) == guessed
+    in_set = [traces.get("cannot be distinguished from the winner", ()), guessed, traces["the winner"]]
+    assert set(itertools.chain(*in_set)) == set(peers)
     for each in status["standings"]:
         name = each["config"]
         for key in ("expected", "low", "high", "chance_these_folds", "chance_any_folds"):
