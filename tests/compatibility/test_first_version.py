@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -208,6 +209,7 @@ def test_an_old_run_has_a_report(run, tmp_path):
     ask(analysis, "report", run, "--out", tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert all(config in page for config in open_run(run).configs["config"])
+    assert re.search(r"The search cost [\d.]+ CPU-", page), "which its space says, and not its journal"
 
 
 def test_configs_keep_their_ids():
