@@ -35,8 +35,9 @@ def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write Parquet or CSV, depending on the suffix. In CSV, a failed fold has the score nan, so that it is not taken for
-    a cell that is missing, and a parameter that a config does not have is empty.
+    """Write Parquet or CSV, depending on the suffix.
+
+    In CSV, the score of a failed fold is nan, unlike a missing cell; a parameter that a config does not have is empty.
     """
     content = BytesIO()
     if path.suffix == ".parquet":
