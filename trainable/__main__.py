@@ -9,9 +9,7 @@ from trainable.errors import UserError
 from trainable.exit_codes import Completion, Version, run
 from trainable.printing import Format, say
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -40,7 +38,7 @@ Output = Annotated[Format, typer.Option("--format", help="How to print on stdout
 def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format.table) -> None:
     """Summarize a data set and list all of its problems. Exits with 2 if there are errors.
 
-    Example: `python -m trainable doctor data/scribbles --format json`
+    Example: python -m trainable doctor data/scribbles --format json
     """
     from trainable.checks.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
     from trainable.checks.doctor import examine
@@ -78,9 +76,9 @@ def synthesize(
 ) -> None:
     """Make a synthetic data set in the format of a real one.
 
-    Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
+    Example: python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128
 
-    Example: `python -m trainable synthesize data/hearts --images 60 --classes 4 --volumes 6 --grey --size 160x128`
+    Example: python -m trainable synthesize data/hearts --images 60 --classes 4 --volumes 6 --grey --size 160x128
     """
     from trainable.data.synthetic.synthesize import synthesize as make
     from trainable.printing import progress_bar
@@ -168,7 +166,7 @@ def import_(
     of the array goes right, the second one down. Labels belong to an image if their name is the image's, optionally
     followed by something like `_manual`, or if both have the same {id}.
 
-    Example: `python -m trainable import acdc-h5 ACDC data/acdc`
+    Example: python -m trainable import acdc-h5 ACDC data/acdc
     """
     from trainable.data.importers.command import Request, import_data
 
@@ -206,7 +204,7 @@ def show(
 ) -> None:
     """Draw a few images with their scribbles and masks, unchanged and at each augmentation level.
 
-    Example: `python -m trainable show data/scribbles --out samples.png`
+    Example: python -m trainable show data/scribbles --out samples.png
     """
     from trainable.augmentation.preview import save_samples
     from trainable.config import make_config
@@ -232,7 +230,7 @@ def parameters(
 ) -> None:
     """List every hyperparameter with its default and allowed values.
 
-    Example: `python -m trainable parameters --format json`
+    Example: python -m trainable parameters --format json
     """
     from trainable.config import ImageConfig, describe, extended, plugins_of
     from trainable.printing import print_rows
@@ -248,7 +246,7 @@ def networks(plugins: PluginFiles = None, output: Output = Format.table) -> None
 
     Images whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
 
-    Example: `python -m trainable networks --format csv`
+    Example: python -m trainable networks --format csv
     """
     from trainable.networks.listing import network_rows
     from trainable.printing import print_rows
@@ -266,7 +264,7 @@ def trust(
     A plugin is code that can do whatever you can: read it first. Naming it in your own space or with --plugin allows
     it as well. A file that has changed is another plugin.
 
-    Example: `python -m trainable trust runs/first/my_parts.py`
+    Example: python -m trainable trust runs/first/my_parts.py
     """
     from trainable.config import extended, plugins_of
     from trainable.config.plugins.listing import plugin_rows
@@ -309,9 +307,9 @@ def fit(
 ) -> None:
     """Train one fold of one config, or segment its images one by one if a method is set. The same command resumes.
 
-    Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
+    Example: python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12
 
-    Example: `python -m trainable fit data/scribbles --fold 0 --set method=grabcut`
+    Example: python -m trainable fit data/scribbles --fold 0 --set method=grabcut
     """
     from trainable.config import METHOD, parse_assignments
     from trainable.fit_session import Request
