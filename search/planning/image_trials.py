@@ -88,7 +88,7 @@ def estimate_images(space: Space, points: Sequence[Point], stated: float | None,
     else:
         seconds = {point.id: ASSUMED_SECONDS for point in points}
         source, description = "assumed", f"ASSUMED, not measured: {duration(ASSUMED_SECONDS)} per image of every method"
-        notes.append("--calibrate measures it, --step-seconds sets the seconds of a hundredth of a fold")
+        notes.append("--calibrate measures it, --step-seconds sets that of a step, an equal share of a fold")
     by_config = {point.id: Durations(seconds[point.id] * held_out / point.config.steps, 0.0) for point in points}
     largest = max(seconds, key=lambda config: seconds[config])
     return StepEstimates(by_config, source, f"{description}; the slowest is config {largest}", largest, tuple(notes))

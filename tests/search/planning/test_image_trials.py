@@ -61,7 +61,8 @@ def test_the_plan_of_stated_and_assumed_times_is_arithmetic(small_folder):
     assert stated.steps == 120 and stated.grid.gpu_seconds == pytest.approx(60)
     assumed = make_plan(space(small_folder), PlanOptions(slots=1))
     assert assumed.grid.gpu_seconds == pytest.approx(3 * 20 * image_trials.ASSUMED_SECONDS)
-    assert "ASSUMED, not measured: 1 s per image" in "\n".join(text for _, text in lines(assumed))
+    text = "\n".join(text for _, text in lines(assumed))
+    assert "ASSUMED, not measured: 1 s per image" in text and "that of a step, an equal share of a fold" in text
     elsewhere = make_plan(space("nowhere"), PlanOptions(slots=1))
     assert (
         elsewhere.grid.gpu_seconds == pytest.approx(3 * 228)
