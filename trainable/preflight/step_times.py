@@ -42,9 +42,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Segmented:
-    """What determines the time per image of a method: its config, by its id, and the images."""
+    """What determines the time per image of a method: the id of its config, and the images."""
 
-    method: str
+    config: str
     sizes: str  # of the images that are timed
     classes: int
 
