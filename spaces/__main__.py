@@ -14,9 +14,7 @@ from spaces.yaml_file.problems import SpaceError
 from trainable.exit_codes import WRONG, Completion, Version, run
 from trainable.printing import Format, plural, print_csv, print_json, print_rows, print_table, say
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -37,7 +35,7 @@ COLUMNS = ("place", "key", "value", "problem")
 def check(space: SpaceFile, assignments: Overrides = None, output: Output = Format.table) -> None:
     """Summarize a space, or list every problem in it (exit code 2).
 
-    Example: `python -m spaces check full_grid --set data=data/mine --set scheduler.keep=0.5`
+    Example: python -m spaces check full_grid --set data=data/mine --set scheduler.keep=0.5
     """
     try:
         read = load_space(space, assignments or ())
@@ -72,7 +70,7 @@ def show(
 ) -> None:
     """List every config of a space; if it has a range, draw some at random.
 
-    Example: `python -m spaces show full_grid --format csv`
+    Example: python -m spaces show full_grid --format csv
     """
     read = load_space(space, assignments or ())
     if read.enumerable:
@@ -97,7 +95,7 @@ def show(
 def list_spaces(output: Output = Format.table) -> None:
     """List the spaces that ship with the project; their names can be used instead of a path.
 
-    Example: `python -m spaces list`
+    Example: python -m spaces list
     """
     table = []
     for name, path in shipped_spaces().items():
@@ -114,7 +112,7 @@ def list_spaces(output: Output = Format.table) -> None:
 def reference(output: Output = Format.table) -> None:
     """List every key of a space file; `python -m trainable parameters` lists the hyperparameters.
 
-    Example: `python -m spaces reference --format json`
+    Example: python -m spaces reference --format json
     """
     print_rows(keys(), output)
 

@@ -25,7 +25,7 @@ from trainable.config import copy_plugins, make_config
 from trainable.errors import UserError
 from trainable.jobs import train
 from trainable.printing import Format
-from trainable.storage.checked_json import read_checked
+from trainable.storage.checked_json import read_checked, write_checked
 
 SPACE = """
 name: plugged
@@ -176,6 +176,28 @@ def test_an_export_contains_the_plugin_and_the_command_that_allows_it(run, tmp_p
     assert "python -m trainable trust ../parts.py" in (tmp_path / "out" / "README.md").read_text()
     space = load_space(tmp_path / "out" / "space.yaml")
     assert [plugin.name for plugin in space.settings.plugins] == ["parts.py"]
+
+
+def test_a_plugin_with_the_name_of_the_script_is_exported_without_that_script(run, tmp_path):
+    from trainable.training import checkpoint
+
+    copy = Run(tmp_path / "plugged")
+    shutil.copytree(run.folder, copy.folder)
+    for path in [copy.folder / "space.yaml", *copy.folder.glob("configs/*/config.json")]:
+        facts = read_checked(path)
+        plugins = facts if "plugins" in facts else facts["config"]
+        plugins["plugins"] = {"predict_onnx.py": plugins["plugins"]["parts.py"]}
+        write_checked(path, facts)
+    for path in copy.folder.glob("configs/*/fold_*/best.pt"):
+        state = checkpoint.load(path)
+        state["config"]["plugins"] = {"predict_onnx.py": state["config"]["plugins"]["parts.py"]}
+        checkpoint.save(state, path)
+    with pytest.raises(UserError, match=r"predict_onnx.py: a plugin of the run has the name .* --no-onnx"):
+        export(read_run(copy), None, tmp_path / "out", onnx=True)
+    assert not (tmp_path / "out").exists()
+    export(read_run(copy), None, tmp_path / "out", onnx=False)
+    assert "NETWORKS" in (tmp_path / "out" / "predict_onnx.py").read_text()
+    assert (tmp_path / "out" / "SHA256SUMS").read_text().count("predict_onnx.py") == 1
 
 
 def test_a_submitted_job_takes_the_file_along(run, home, tmp_path):

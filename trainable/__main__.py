@@ -8,9 +8,7 @@ from trainable.commands.fit import fit
 from trainable.commands.import_data import import_data
 from trainable.exit_codes import Completion, Version, run
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()

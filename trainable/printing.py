@@ -123,7 +123,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, dro
             break
         columns.remove(column)
         dropped.insert(0, column)
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold")
+    if title:  # a title of the table would be wrapped at its width
+        console.print(title, style="bold", markup=False, soft_wrap=not sys.stdout.isatty())
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = all(isinstance(row.get(column) or 0, (int, float)) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -56,7 +56,10 @@ def export(
     refuse_methods(tables.run, f"methods have nothing to retrain; {manifest_is_all}")
     (config,) = chosen(tables, name, None)
     if onnx:
-        need_onnx(make_config(full_config(tables, config)))
+        wanted = make_config(full_config(tables, config))
+        if SCRIPT in (plugin.name for plugin in wanted.plugins):
+            raise UserError(f"{SCRIPT}: a plugin of the run has the name of the ONNX file's script: use --no-onnx")
+        need_onnx(wanted)
     run = tables.run
     needs_models(run, config)
     space = pinned(tables, config)
@@ -142,7 +145,7 @@ def _before(folder: Path) -> dict[str, Any]:
 
 
 def _own(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    names = (FACTS, *FILES, *manifest.get(PLUGINS, ()))
+    names = {FACTS, *FILES, *manifest.get(PLUGINS, ())}
     return [path for name in names if name != SUMS and (path := folder / name).exists()]
 
 

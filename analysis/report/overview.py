@@ -30,20 +30,27 @@ def overview(tables: RunTables, selection: Selection) -> Section:
 
 def configs_figure(tables: RunTables, selection: Selection) -> Figure | None:
     """Expected score and interval by rank, with the winner and its set highlighted."""
-    known = selection.standings(forecasts=False).join(tables.configs.set_index("config")[tables.parameters])
+    known, peers = selection.standings(forecasts=False), list(selection.peers)
     if len(known) < 2:
         return None
-    shown = known.head(MOST).assign(rank=range(1, min(MOST, len(known)) + 1))
+    forecasts = selection.standings().loc[peers].query("folds == 0")
+    ranked = pd.concat([known, forecasts]).sort_values("expected", ascending=tables.minimize, kind="stable")
+    shown = ranked.head(MOST).join(tables.configs.set_index("config")[tables.parameters])
+    shown = shown.assign(rank=range(1, len(shown) + 1))
     winner = None if selection.winner is None else selection.winner.config
+    in_set, guessed = shown.index.isin(peers) & (shown.index != winner), shown["folds"] == 0
     groups = (
-        ("the others", OTHER, ~shown.index.isin(selection.peers)),
-        ("cannot be distinguished from the winner", SET, shown.index.isin(selection.peers) & (shown.index != winner)),
-        ("the winner", WINNER, shown.index == winner),
+        ("the others", OTHER, 0, ~shown.index.isin(peers)),
+        ("cannot be distinguished from the winner", SET, 0, in_set & ~guessed),
+        ("the same by a forecast", SET, "circle-open", guessed),
+        ("the winner", WINNER, "diamond", shown.index == winner),
     )
-    traces = [_dots(tables, name, colour, shown[here]) for name, colour, here in groups if here.any()]
+    traces = [_dots(tables, name, colour, symbol, shown[here]) for name, colour, symbol, here in groups if here.any()]
     full = plural(int(tables.trials["full"].notna().sum()), "fold trial")
     n = f"n = {plural(len(known), 'config')}, {full} at full length"
-    cut = f"; the best {MOST} are shown" if len(known) > MOST else ""
+    if len(forecasts):
+        n += f", and {plural(len(forecasts), 'config')} of the set without a full-length score"
+    cut = f"; the best {MOST} are shown" if len(ranked) > MOST else ""
     drawn = ""
     if winner is not None and selection.winner is not None and winner in known.index:
         drawn = f", the winner's from {digits(selection.winner.mean)} to {digits(known.expected[winner])}"
@@ -96,7 +103,7 @@ def _finding(tables: RunTables, selection: Selection, configs: int) -> str:
     return f"The winner scores {digits(selection.winner.mean)}, and {others_text}"
 
 
-def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict[str, Any]:
+def _dots(tables: RunTables, name: str, colour: str, symbol: str | int, rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -112,15 +119,11 @@ def _dots(tables: RunTables, name: str, colour: str, rows: pd.DataFrame) -> dict
             "thickness": 1.5,
             "width": 0,
         },
-        "marker": {
-            "color": colour,
-            "size": 10 if colour == WINNER else 6,
-            "symbol": "diamond" if colour == WINNER else 0,
-        },
+        "marker": {"color": colour, "size": 10 if colour == WINNER else 6, "symbol": symbol},
         "customdata": rows.index.tolist(),
         "text": [
             f"<b>{config}</b><br>{values_of(row, tables.parameters)}<br>"
-            f"{digits(row['expected'])}, {int(row['folds'])} full folds"
+            f"{digits(row['expected'])}, {plural(int(row['folds']), 'full fold') if row['folds'] else 'a forecast'}"
             for config, row in zip(rows.index, rows.to_dict("records"), strict=True)
         ],
         "hovertemplate": "%{text}<extra></extra>",

@@ -10,7 +10,7 @@ from trainable.config import Config
 from trainable.errors import UserError
 from trainable.machine.hardware import accelerators, cpu_name
 from trainable.machine.isolated import fresh_processes
-from trainable.preflight.step_times import Shape, StepTime, place_of, recall, remember
+from trainable.preflight.step_times import Place, Shape, StepTime, place_of, recall, remember
 from trainable.printing import progress_bar
 
 MAX_SHAPES, MAX_SECONDS = 8, 60.0  # the first shape is always measured, the others within the time limit
@@ -18,8 +18,13 @@ MAX_SHAPES, MAX_SECONDS = 8, 60.0  # the first shape is always measured, the oth
 
 def remembered(space: Space, shapes: Sequence[Shape]) -> dict[Shape, StepTime]:
     """Earlier measurements of these shapes on this machine's device."""
+    return recall(place_here(space), shapes)
+
+
+def place_here(space: Space) -> Place:
+    """This machine's device, with the threads of a fold trial."""
     names = accelerators() or [cpu_name()]
-    return recall(place_of(names[0], threads_of(space)), shapes)
+    return place_of(names[0], threads_of(space))
 
 
 def calibrated(

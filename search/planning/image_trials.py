@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from datetime import date
 
-from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, threads_of
+from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, place_here, threads_of
 from search.planning.files import fold_models
 from search.planning.fold_trials import download
 from search.planning.gpu_memory import memory_candidates
@@ -22,6 +23,7 @@ from trainable.images.check import check_images
 from trainable.machine.isolated import in_fresh_process
 from trainable.machine.memory_footprint import Footprint
 from trainable.preflight.image_networks import check_pretrained
+from trainable.preflight.step_times import FEWEST_IMAGES, Segmented, StepTime, place_of, recall, remember
 from trainable.printing import progress_bar
 from trainable.storage.cached_copies import data_folder
 from trainable.storage.shared_file import SharedFile
@@ -62,7 +64,7 @@ def fetch_image_weights(space: Space) -> None:
 
 
 def estimate_images(space: Space, points: Sequence[Point], stated: float | None, calibrate: int) -> StepEstimates:
-    """Stated times take precedence over measured ones, then assumed ones."""
+    """Stated times take precedence over measured ones, then remembered ones, then assumed ones."""
     check_options(stated, calibrate)
     folder = data_folder(str(space.settings.data))
     files = open_files(folder) if folder.is_dir() else None
@@ -78,10 +80,15 @@ def estimate_images(space: Space, points: Sequence[Point], stated: float | None,
         source = "measured here"
         most = max(seconds.values())
         description = f"measured here: up to {duration(most)} per image, {held_out:.0f} images a fold, on {device}"
+    elif files is not None and (known := _remembered(space, points, files)):
+        day, seconds = known
+        source = "remembered"
+        most = max(seconds.values())
+        description = f"remembered: up to {duration(most)} per image, {held_out:.0f} images a fold, {day}"
     else:
         seconds = {point.id: ASSUMED_SECONDS for point in points}
         source, description = "assumed", f"ASSUMED, not measured: {duration(ASSUMED_SECONDS)} per image of every method"
-        notes.append("--calibrate measures it, --step-seconds sets the seconds of a hundredth of a fold")
+        notes.append("--calibrate measures it, --step-seconds sets that of a step, an equal share of a fold")
     by_config = {point.id: Durations(seconds[point.id] * held_out / point.config.steps, 0.0) for point in points}
     largest = max(seconds, key=lambda config: seconds[config])
     return StepEstimates(by_config, source, f"{description}; the slowest is config {largest}", largest, tuple(notes))
@@ -103,12 +110,35 @@ def _measured(space: Space, points: Sequence[Point], files: ImageFiles) -> tuple
                 device, found[point.id] = in_fresh_process(time_images, point.config, folder, threads_of(space))
             except BrokenProcessPool:
                 raise UserError(f"{point.id}: the process that timed it was killed; out of memory?") from None
-    overall = sum(found.values()) / len(found)
+            took = StepTime(0.0, found[point.id], date.today().isoformat())
+            remember(place_of(device, threads_of(space)), _segmented(point, files), took)
+    return device, _by_mean(by_method, found)
+
+
+def _remembered(space: Space, points: Sequence[Point], files: ImageFiles) -> tuple[str, dict[str, float]] | None:
+    """The date and the seconds per image of earlier measurements, if there is one of every method."""
+    keys = {point.id: _segmented(point, files) for point in points}
+    times = recall(place_here(space), keys.values())
+    found = {point: times[key].image_seconds for point, key in keys.items() if key in times}
+    by_method = _by_method(points)
+    if not all(any(point.id in found for point in own) for own in by_method.values()):
+        return None
+    return max(took.at for took in times.values()), _by_mean(by_method, found)
+
+
+def _segmented(point: Point, files: ImageFiles) -> Segmented:
+    sizes = ", ".join("{}x{}".format(*files.size(stem)) for stem in files.stems[:FEWEST_IMAGES])
+    return Segmented(point.id, sizes, len(files.task.classes))
+
+
+def _by_mean(by_method: Mapping[str, Sequence[Point]], found: Mapping[str, float]) -> dict[str, float]:
+    """The times found, and for other configs the mean of those of their method, or else of all."""
+    seconds = dict(found)
     for own in by_method.values():
-        known = [found[point.id] for point in own if point.id in found]
+        known = [found[point.id] for point in own if point.id in found] or list(found.values())
         for point in own:
-            found.setdefault(point.id, sum(known) / len(known) if known else overall)
-    return device, found
+            seconds.setdefault(point.id, sum(known) / len(known))
+    return seconds
 
 
 def _by_method(points: Sequence[Point]) -> Mapping[str, list[Point]]:

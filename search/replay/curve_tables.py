@@ -94,6 +94,8 @@ def _read(path: Path) -> pd.DataFrame:
         if path.suffix == ".csv":
             frame = pd.read_csv(path, dtype=str, keep_default_na=False)
             index = [name for name in frame if str(name).startswith("Unnamed: ")]
+            parameters = frame.columns.difference([*COLUMNS, "cost", *index])
+            frame[parameters] = frame[parameters].replace("", "nan")  # as tables of earlier versions say it
             return frame.drop(columns=index)
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # base classes of what the parsers of pandas and pyarrow raise

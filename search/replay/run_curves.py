@@ -35,12 +35,16 @@ def curve_table(lines: Iterable[Line]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write Parquet or CSV, depending on the suffix."""
+    """Write Parquet or CSV, depending on the suffix.
+
+    In CSV, the score of a failed fold is nan, unlike a missing cell; a parameter that a config does not have is empty.
+    """
     content = BytesIO()
     if path.suffix == ".parquet":
         table.to_parquet(content, index=False)
     elif path.suffix == ".csv":
-        table.to_csv(content, index=False, na_rep="nan")
+        scores = table["score"].astype(object).where(table["score"].notna(), "nan")
+        table.assign(score=scores).to_csv(content, index=False)
     else:
         raise UserError(f"{path}: must end in .parquet or .csv")
     write_atomically(path, lambda file: file.write(content.getvalue()))

@@ -16,7 +16,7 @@ from typing import Any
 from search.race.score_table import Cell
 from search.runs.fold_states import STATES, fold_states
 from search.runs.journal import Line
-from search.runs.study import earlier_rules
+from search.runs.study import earlier_pauses
 
 PARTS = (*STATES, "pretraining", "under_way", "lost", "overhead")
 
@@ -177,7 +177,7 @@ class _LedgerReader:
         accounts = {cell: trial.close() for cell, trial in self.trials.items()}
         for cell, account in accounts.items():
             account.state = states[cell].state
-        return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown, earlier_rules(lines))
+        return Ledger(accounts, self.wall, self.workers, self.cut, self.unknown, earlier_pauses(lines))
 
     def _apply(self, kind: str, fields: Mapping[str, Any], at: int) -> None:
         if kind not in ("job", "report", "fault", "stop", "lost", "held", "pretraining", "retrained"):

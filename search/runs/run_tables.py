@@ -11,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from search.policies.registry import policy_of
 from search.runs.journal import Line, Tail
 from search.runs.run_folder import ENVIRONMENT, Run
-from search.runs.status import Status
+from search.runs.status import Status, new_status
 from spaces.space import Space
 from trainable.data.task import TWO_CLASSES, Task
 from trainable.errors import UserError
@@ -130,7 +129,7 @@ def read_run(run: Run) -> RunTables:
     run.fetch("configs/*/config.json", f"configs/*/{IMAGES_FILE}")
     space = run.space()
     driven = run.driven
-    status = Status(policy_of(space))
+    status = new_status(space)
     with _without_garbage_collection():
         lines, left_out = _read_journal(run, status)
     status.set_driven(driven or run.driven)

@@ -16,21 +16,22 @@ from search.runs.fold_states import FoldStates
 from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.study import replay_lines
+from spaces.space import Space
 
-GPU = "GPU"
+GPU, CPU, UNKNOWN = "GPU", "CPU", "device"  # which reads "device-hours"
 
 
 class Status:
     """The policy and the state of every fold trial after these lines of the journal."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, device: str = GPU) -> None:
         self.policy, self.score_table = policy, policy.score_table
         self.trials = FoldStates()
         self.workers = 0  # the most fold trials that this driver ran at once
         self.encoders, self.pretraining_seconds = 0, 0.0  # that were pre-trained, and the GPU-seconds that it took
         self._held: set[Cell] = set()  # outstanding, but waiting for one of them
         self.driven = False
-        self.device = GPU  # whose hours are counted
+        self.device = device  # whose hours are counted, which the journal may say
         self.ended = ""
         self.unchecked = 0  # records of older versions, which have no checksum
         self._began = self._last = math.nan  # times of the latest driver
@@ -119,14 +120,21 @@ class Status:
         return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
 
 
-def device_of(lines: Iterable[Line]) -> str:
-    """What a run trained on, GPU or CPU; runs of earlier versions did not record it."""
-    return next((str(line.fields["device"]) for line in reversed(list(lines)) if line.kind == "devices"), GPU)
+def device_of(space: Space, lines: Iterable[Line] = ()) -> str:
+    """What a run trains on, GPU or CPU; runs of earlier versions did not record it, and their space may not say it."""
+    share = space.settings.resources.gpu
+    likely = UNKNOWN if isinstance(share, str) else GPU if share else CPU
+    return next((str(line.fields["device"]) for line in reversed(list(lines)) if line.kind == "devices"), likely)
+
+
+def new_status(space: Space) -> Status:
+    """The status of a run before its first record."""
+    return Status(policy_of(space), device_of(space))
 
 
 def status_of(run: Run) -> Status:
     """Read the journal once; the run is not changed."""
-    status = Status(policy_of(run.space()))
+    status = new_status(run.space())
     driven = run.driven  # before reading: a driver that ends meanwhile writes an end record
     for line in run.lines():
         status.note(line)

@@ -7,6 +7,7 @@ from typing import Any
 
 from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Verdict, Wait
 from search.policies.contract import Policy
+from search.policies.grid import Grid
 from search.race.score_table import Cell
 from search.runs.growth import Growth
 from search.runs.journal import Journal, Line
@@ -16,6 +17,7 @@ from trainable.errors import UserError
 # By which configs are compared: 1, which was not recorded, assumed a scale of scores; 2 ranked rungs by scores alone.
 RULES = 3
 EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner go by the present rules"
+EARLIER_PEERS = "the winner's peers go by the present rules, and an earlier version may have named others"
 LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
 
 
@@ -158,9 +160,12 @@ def replay_lines(policy: Policy, lines: Iterable[Line]) -> None:
             raise UserError(f"journal, line {line.number}: does not fit the records before it ({error})") from None
 
 
-def earlier_rules(lines: Iterable[Line]) -> str:
-    """What to say of a journal with decisions by the rules of an earlier version; empty if it has none."""
-    return EARLIER_RULES if any(line.kind == "begin" and _decided_earlier(line.fields) for line in lines) else ""
+def earlier_pauses(lines: Iterable[Line]) -> str:
+    """What to say of a journal with pauses by the rules of an earlier version; empty if it has none."""
+    lines = list(lines)
+    earlier = any(line.kind == "begin" and _rules(line.fields) < RULES for line in lines)
+    pauses = any(str(line.fields.get("stop")).startswith("paused") for line in lines)
+    return EARLIER_RULES if earlier and pauses else ""
 
 
 def verdicts(policy: Policy, lines: Iterable[Line]) -> list[tuple[int, Verdict, Verdict]]:
@@ -225,8 +230,15 @@ def _spend(policy: Policy, fields: Any) -> None:
     policy.score_table.spend(fields["seconds"] * fields.get("gpus", 1.0))
 
 
-def _decided_earlier(fields: Any) -> bool:
-    return "recovered" not in fields and fields.get("rules", 1) < RULES  # a rebuilt journal has no decisions
+def _rules(fields: Any) -> int:
+    rules: int = RULES if "recovered" in fields else fields.get("rules", 1)  # a rebuilt journal has no decisions
+    return rules
+
+
+def _earlier(policy: Policy, rules: int) -> str:
+    if isinstance(policy, Grid):  # nothing decides what it trains, and rungs do not matter to it
+        return EARLIER_PEERS if rules == 1 else ""
+    return EARLIER_RULES if rules < RULES else ""
 
 
 def _ignore(policy: Policy, fields: Any) -> None:
@@ -234,8 +246,7 @@ def _ignore(policy: Policy, fields: Any) -> None:
 
 
 def _begin(policy: Policy, fields: Any) -> None:
-    if _decided_earlier(fields):
-        policy.earlier_rules = EARLIER_RULES
+    policy.earlier_rules = policy.earlier_rules or _earlier(policy, _rules(fields))
     for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
 

@@ -11,10 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from search.policies.registry import policy_of
 from search.runs.journal import Line
 from search.runs.run_folder import Run
-from search.runs.status import Status
+from search.runs.status import new_status
 from search.terminal.glyphs import ASCII, UNICODE
 from search.terminal.plain_view import describe
 from search.terminal.snapshot import Size, Snapshot, draw, take_snapshot
@@ -29,7 +28,7 @@ class LiveView:
         self.console, self.clock = console, clock
         self._space = run.space()
         self._title = f"{run.name}, {self._space.settings.scheduler.name}"
-        self._status = Status(policy_of(self._space))
+        self._status = new_status(self._space)
         self._live = Live(
             console=console, auto_refresh=False, vertical_overflow="crop", redirect_stdout=sys.stdout.isatty()
         )
@@ -72,7 +71,7 @@ class LiveView:
 
     def _note(self, line: Line) -> None:
         if line.number == 1:  # a new or rebuilt journal
-            self._status = Status(policy_of(self._space))
+            self._status = new_status(self._space)
         self._status.note(line)
         self._new = True
 

@@ -79,7 +79,7 @@ def exit_code(policy: Policy, outcome: Outcome) -> int:
 def print_outcome(run: Run, policy: Policy, outcome: Outcome, arguments: Sequence[str]) -> int:
     """Print the outcome of a launch and the next command; returns the exit code."""
     score_table, found = policy.score_table, policy.assess()
-    spent = device_time(score_table.spent, device_of(run.lines()))
+    spent = device_time(score_table.spent, device_of(run.space(), run.lines()))
     configs = plural(len(score_table.entrants), "config")
     say(f"{outcome.reason}: {spent}, {len(score_table.failed)} of {configs} failed")
     if outcome.interrupted or outcome.budget_spent:

@@ -145,4 +145,5 @@ def test_wrong_use_is_exit_code_2(run, arguments, message):
 @pytest.mark.parametrize("command", ["check", "show", "list"])
 def test_help_shows_an_example(run, command):
     code, out, _ = run(command, "--help")
-    assert code == 0 and f"python -m spaces {command}" in out
+    assert code == 0 and f"Example: python -m spaces {command}" in out
+    assert "╭" not in out, "plain text, as of the other programs"

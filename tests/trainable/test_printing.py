@@ -58,3 +58,8 @@ def test_the_time_of_a_device_is_in_hours_or_a_few_seconds():
     assert device_time(5400.0, "GPU") == "1.500 GPU-hours"
     assert device_time(0.16, "CPU", 0.12, 0.2) == "0.1600 CPU-seconds (0.1200 to 0.2000)"
     assert device_time(5400.0, "GPU", 5400.0, 5400.0) == "1.500 GPU-hours"
+
+
+def test_a_title_is_not_wrapped_at_the_width_of_its_table(capsys):
+    print_table([{"config": "abc"}], "[a] title " + 30 * "long " + "end")
+    assert capsys.readouterr().out.splitlines()[0] == "[a] title " + 30 * "long " + "end"

@@ -18,7 +18,7 @@ def parameters(
 ) -> None:
     """List every hyperparameter with its default and allowed values.
 
-    Example: `python -m trainable parameters --format json`
+    Example: python -m trainable parameters --format json
     """
     from trainable.config import ImageConfig, describe, extended, plugins_of
     from trainable.printing import print_rows
@@ -33,7 +33,7 @@ def networks(plugins: PluginFiles = None, output: Output = Format.table) -> None
 
     Images whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
 
-    Example: `python -m trainable networks --format csv`
+    Example: python -m trainable networks --format csv
     """
     from trainable.networks.listing import network_rows
     from trainable.printing import print_rows
@@ -50,7 +50,7 @@ def trust(
     A plugin is code that can do whatever you can: read it first. Naming it in your own space or with --plugin allows
     it as well. A file that has changed is another plugin.
 
-    Example: `python -m trainable trust runs/first/my_parts.py`
+    Example: python -m trainable trust runs/first/my_parts.py
     """
     from trainable.config import extended, plugins_of
     from trainable.config.plugins.listing import plugin_rows

@@ -13,7 +13,7 @@ from trainable.printing import Format, say
 def doctor(data: DataFolder, split: SplitName = "train", output: Output = Format.table) -> None:
     """Summarize a data set and list all of its problems. Exits with 2 if there are errors.
 
-    Example: `python -m trainable doctor data/scribbles --format json`
+    Example: python -m trainable doctor data/scribbles --format json
     """
     from trainable.checks.diagnosis import PROBLEM_COLUMNS, as_document, print_diagnosis, problem_rows
     from trainable.checks.doctor import examine
@@ -50,9 +50,9 @@ def synthesize(
 ) -> None:
     """Make a synthetic data set in the format of a real one.
 
-    Example: `python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128`
+    Example: python -m trainable synthesize data/demo --images 40 --test 8 --size 160x128
 
-    Example: `python -m trainable synthesize data/hearts --images 60 --classes 4 --volumes 6 --grey --size 160x128`
+    Example: python -m trainable synthesize data/hearts --images 60 --classes 4 --volumes 6 --grey --size 160x128
     """
     from trainable.data.synthetic.synthesize import synthesize as make
     from trainable.printing import progress_bar
@@ -89,7 +89,7 @@ def show(
 ) -> None:
     """Draw a few images with their scribbles and masks, unchanged and at each augmentation level.
 
-    Example: `python -m trainable show data/scribbles --out samples.png`
+    Example: python -m trainable show data/scribbles --out samples.png
     """
     from trainable.augmentation.preview import save_samples
     from trainable.config import make_config

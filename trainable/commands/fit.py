@@ -51,9 +51,9 @@ def fit(
 ) -> None:
     """Train one fold of one config, or segment its images one by one if a method is set. The same command resumes.
 
-    Example: `python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12`
+    Example: python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12
 
-    Example: `python -m trainable fit data/scribbles --fold 0 --set method=grabcut`
+    Example: python -m trainable fit data/scribbles --fold 0 --set method=grabcut
     """
     from trainable.config import METHOD, parse_assignments
     from trainable.fit_session import Request

@@ -87,7 +87,7 @@ def import_data(
     of the array goes right, the second one down. Labels belong to an image if their name is the image's, optionally
     followed by something like `_manual`, or if both have the same {id}.
 
-    Example: `python -m trainable import acdc-h5 ACDC data/acdc`
+    Example: python -m trainable import acdc-h5 ACDC data/acdc
     """
     from trainable.data.importers import command
 

@@ -15,8 +15,7 @@ from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.machine.hardware import cpu_name
 from trainable.machine.memory_footprint import Card, Footprint
 from trainable.preflight.memory_probe import bare_context, used_memory
-
-FEWEST = 3  # images that are timed
+from trainable.preflight.step_times import FEWEST_IMAGES
 
 
 def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, float]:
@@ -31,7 +30,7 @@ def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, f
         began = time.perf_counter()
         segmenter.segment(images)
         spent, done = spent + time.perf_counter() - began, done + len(images)
-        if done >= FEWEST:
+        if done >= FEWEST_IMAGES:
             break
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return name, spent / done

@@ -1,15 +1,16 @@
-"""Measured times of a training step, cached with the decoded images, and what they depend on."""
+"""Measured times of training steps and of images, cached with the decoded images, and what they depend on."""
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from trainable.config import SCRIBBLED, SUPERVISED, Config, Network, as_written, network_name
 from trainable.storage.atomic_files import cache_folder, write_json
 
 FILE, VERSION = "step_times.json", 1
+FEWEST_IMAGES = 3  # that a method is timed on, in whole batches
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,18 @@ class Shape:
         recipe = "" if self.recipe == SUPERVISED else f", {self.recipe}"
         crf = f", CRF of radius {self.crf_radius}" if self.crf_radius else ""
         return f"batch {self.batch_size} at {self.width}x{self.height}, {network_name(self.network)}{recipe}{crf}"
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What determines the time per image of a method: the id of its config, and the images."""
+
+    config: str
+    sizes: str  # of the images that are timed
+    classes: int
+
+
+Timed = TypeVar("Timed", Shape, Segmented)
 
 
 @dataclass(frozen=True)
@@ -76,21 +89,23 @@ def place_of(device: str, threads: int) -> Place:
     return Place(device, threads, version("torch"))
 
 
-def recall(place: Place, shapes: Iterable[Shape]) -> dict[Shape, StepTime]:
+def recall(place: Place, shapes: Iterable[Timed]) -> dict[Timed, StepTime]:
     """The measurements for this place; a damaged file counts as empty and is replaced by the next measurement."""
     known = {json.dumps(entry["of"], sort_keys=True): entry["took"] for entry in _read()}
     found = {shape: known.get(json.dumps(_key(place, shape), sort_keys=True)) for shape in shapes}
     return {shape: StepTime(**took) for shape, took in found.items() if took is not None}
 
 
-def remember(place: Place, shape: Shape, took: StepTime) -> None:
+def remember(place: Place, shape: Shape | Segmented, took: StepTime) -> None:
     key = _key(place, shape)
     entries = [entry for entry in _read() if entry["of"] != key]
     write_json(cache_folder() / FILE, {"version": VERSION, "entries": [*entries, {"of": key, "took": asdict(took)}]})
 
 
-def _key(place: Place, shape: Shape) -> dict[str, Any]:
+def _key(place: Place, shape: Shape | Segmented) -> dict[str, Any]:
     """Written as the first version did where that is possible, so that older measurements are found."""
+    if isinstance(shape, Segmented):
+        return asdict(place) | asdict(shape)
     facts, own = asdict(shape), {name: as_written(name, value) for name, value in shape.network}
     del facts["network"]
     first = {name: own.pop(name) for name in ("architecture", "encoder", "attention") if name in own}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 from html import unescape
@@ -17,7 +18,8 @@ from search.engine.listeners import Outcome
 from search.engine.monitor import run_readings
 from search.policies.registry import policy_of
 from search.replay.curve_tables import read_table
-from search.runs.study import EARLIER_RULES, replay_lines
+from search.runs.journal import Line
+from search.runs.study import EARLIER_PEERS, EARLIER_RULES, replay_lines
 from search.terminal.answer_text import percent, set_sentences
 from search.terminal.plain_view import print_outcome
 
@@ -59,6 +61,11 @@ def page_of(run):
     return text, {config["id"]: config for config in data["configs"]}
 
 
+def figure_of(page, name):
+    figures = json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)[1])
+    return figures[name]
+
+
 @pytest.mark.parametrize(("text", "scheduler"), [(GRID, STRICT), (LOWER_IS_BETTER, "halving")])
 def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, tmp_path, capsys):
     run = write_run(tmp_path / "told", text.replace(*FEW), scheduler=scheduler, folds=4)
@@ -77,6 +84,10 @@ def test_every_place_quotes_the_same_set_and_the_same_chances(text, scheduler, t
     assert list(policy_of_run(run).answer().peers) == peers
     guessed = {each["config"] for each in status["standings"] if not each["folds"]} & set(peers)
     assert bool(guessed) == (scheduler == STRICT)
+    traces = {trace["name"]: trace["customdata"] for trace in figure_of(page, "configs")["data"]}
+    assert set(traces.get("the same by a forecast", ())) == guessed
+    in_set = [traces.get("cannot be distinguished from the winner", ()), guessed, traces["the winner"]]
+    assert set(itertools.chain(*in_set)) == set(peers)
     for each in status["standings"]:
         name = each["config"]
         for key in ("expected", "low", "high", "chance_these_folds", "chance_any_folds"):
@@ -143,7 +154,7 @@ def test_lower_scores_win_if_the_space_says_so_and_are_shown_as_they_are(tmp_pat
 
 
 def test_a_journal_of_earlier_rules_is_named_as_such_everywhere(tmp_path):
-    run = write_run(tmp_path / "earlier", GRID.replace(*FEW), scheduler="grid", folds=2)  # its begin names no rules
+    run = write_run(tmp_path / "earlier", GRID.replace(*FEW), scheduler=RACE, folds=2)  # its begin names no rules
     assert told(analysis, "best", run.folder)["earlier_rules"] and told(search, "ledger", run.folder)["earlier_rules"]
     ask(analysis, "report", run.folder)
     for text in (
@@ -153,3 +164,14 @@ def test_a_journal_of_earlier_rules_is_named_as_such_everywhere(tmp_path):
     ):
         assert EARLIER_RULES in " ".join(text.split())
     assert EARLIER_RULES in told(analysis, "best", run.folder)["notes"]
+
+
+def test_earlier_rules_decided_nothing_of_a_grid_but_who_was_called_a_peer(tmp_path):
+    run = write_run(tmp_path / "earlier", GRID.replace(*FEW), scheduler="grid", folds=2)
+    ledger = ask(search, "ledger", run.folder).output
+    assert EARLIER_PEERS in told(analysis, "best", run.folder)["notes"] and "earlier version" not in ledger
+    begin = next(iter(run.lines())).fields
+    for rules, note in ((1, EARLIER_PEERS), (2, ""), (3, "")):
+        policy = policy_of(run.space())
+        replay_lines(policy, [Line(1, "begin", {**begin, "rules": rules}, 0.0)])
+        assert policy.earlier_rules == note

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from fold_models_run import write_fold_models
 
-from search.planning import image_trials
+from search.planning import calibration, image_trials
 from search.planning.files import weights_files
 from search.planning.plan import PlanOptions, make_plan
 from search.planning.plan_output import lines
@@ -61,7 +61,8 @@ def test_the_plan_of_stated_and_assumed_times_is_arithmetic(small_folder):
     assert stated.steps == 120 and stated.grid.gpu_seconds == pytest.approx(60)
     assumed = make_plan(space(small_folder), PlanOptions(slots=1))
     assert assumed.grid.gpu_seconds == pytest.approx(3 * 20 * image_trials.ASSUMED_SECONDS)
-    assert "ASSUMED, not measured: 1 s per image" in "\n".join(text for _, text in lines(assumed))
+    text = "\n".join(text for _, text in lines(assumed))
+    assert "ASSUMED, not measured: 1 s per image" in text and "that of a step, an equal share of a fold" in text
     elsewhere = make_plan(space("nowhere"), PlanOptions(slots=1))
     assert (
         elsewhere.grid.gpu_seconds == pytest.approx(3 * 228)
@@ -69,18 +70,45 @@ def test_the_plan_of_stated_and_assumed_times_is_arithmetic(small_folder):
     )
 
 
-def test_measured_times_of_a_method_stand_for_its_other_configs(small_folder, monkeypatch):
+@pytest.fixture
+def timed(monkeypatch, tmp_path):
+    """The methods that were timed, with times of this test's own."""
     asked = []
 
-    def timed(work, config, *rest):
+    def time_method(work, config, *rest):
         asked.append(config.method)
         return "a device", {"nearest": 1.0, "random_walker": 3.0}[config.method]
 
-    monkeypatch.setattr(image_trials, "in_fresh_process", timed)
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibration, "accelerators", lambda: ["a device"])
+    monkeypatch.setattr(image_trials, "in_fresh_process", time_method)
+    return asked
+
+
+def test_measured_times_of_a_method_stand_for_its_other_configs(small_folder, monkeypatch, timed):
     monkeypatch.setattr(image_trials, "MAX_SHAPES", 2)
     plan = make_plan(space(small_folder), PlanOptions(calibrate=True, slots=1))
-    assert asked == ["nearest", "random_walker"] and plan.grid.gpu_seconds == pytest.approx(20 * (1 + 3 + 3))
+    assert timed == ["nearest", "random_walker"] and plan.grid.gpu_seconds == pytest.approx(20 * (1 + 3 + 3))
     assert "up to 3 s per image" in plan.estimates.description and plan.estimates.source == "measured here"
+    again = make_plan(space(small_folder), PlanOptions(slots=1))
+    assert len(timed) == 2 and again.grid == plan.grid and again.estimates.source == "remembered"
+    assert "remembered: up to 3 s per image, 5 images a fold, 20" in again.estimates.description
+
+
+@pytest.mark.parametrize("other", ["threads", "device", "classes", "a method without a time"])
+def test_times_of_other_circumstances_are_not_remembered(small_folder, tmp_path, monkeypatch, timed, other):
+    make_plan(space(small_folder), PlanOptions(calibrate=True, slots=1))
+    data, more = small_folder, {}
+    if other == "threads":
+        more = {"resources": {"gpu": 0, "cpu": 2}}
+    elif other == "device":
+        monkeypatch.setattr(calibration, "accelerators", lambda: ["another"])
+    elif other == "classes":
+        data = shutil.copytree(small_folder, tmp_path / "data")
+        (data / "dataset.yaml").write_text("classes: [background, foreground, third]\n")
+    else:
+        more = {"parameters": {"method": {"values": ["nearest", "grabcut"]}, "steps": 10}}
+    assert make_plan(space(data, **more), PlanOptions(slots=1)).estimates.source == "assumed"
 
 
 def test_a_method_is_timed_in_whole_batches(small_folder):

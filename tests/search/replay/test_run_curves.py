@@ -81,7 +81,17 @@ def test_a_table_holds_the_reports_and_the_parameters_of_each_config(tmp_path):
     assert table[table["warmup"].notna()]["config"].unique().tolist() == ["c2"]
     write_table(table, tmp_path / "curves.csv")
     warmups = {row["warmup"] for row in csv.DictReader((tmp_path / "curves.csv").read_text().splitlines())}
-    assert warmups == {"nan", "5"}, "an integer that some configs do not have stays one"
+    assert warmups == {"", "5"}, "an integer that some configs do not have stays one"
+
+
+def test_a_table_of_an_earlier_version_is_read_as_one_of_this_version(tmp_path):
+    run = make_run(tmp_path / "run", failing=[("c3", 2)])
+    table = curve_table(read_journal(run / "journal.jsonl"))
+    write_table(table, tmp_path / "now.csv")
+    table.to_csv(tmp_path / "earlier.csv", index=False, na_rep="nan")
+    assert (tmp_path / "now.csv").read_text() != (tmp_path / "earlier.csv").read_text()
+    assert repr(read_table(tmp_path / "now.csv")) == repr(read_table(tmp_path / "earlier.csv"))
+    assert read_table(tmp_path / "now.csv").means()["c3"] == -math.inf
 
 
 def test_values_of_mixed_types_become_strings(tmp_path):

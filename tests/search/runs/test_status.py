@@ -7,8 +7,9 @@ import pytest
 
 from search.runs.cost_estimate import estimate_cost
 from search.runs.journal import Line
-from search.runs.status import Status
+from search.runs.status import Status, device_of, new_status
 from search.terminal.listing import document, rows, summary
+from spaces.load import make_space
 
 
 def note(status, *records, at=100.0):
@@ -49,6 +50,15 @@ def test_a_fold_on_part_of_a_gpu_costs_that_part_of_its_time():
     assert document(status)["gpu_seconds"] == 2.5 + 10.0
     assert (status.trials["a", 0].seconds, status.trials["a", 0].gpu_seconds) == (20.0, 12.5)
     assert estimate_cost(status).share == 12.5 / 20.0
+
+
+@pytest.mark.parametrize(("gpu", "device"), [("auto", "device"), (0, "CPU"), (0.5, "GPU")])
+def test_what_a_run_trains_on_is_known_from_its_space_until_its_journal_says_it(gpu, device):
+    space = make_space({"name": "a", "trainable": "scripted", "parameters": {"steps": 4}, "resources": {"gpu": gpu}})
+    assert device_of(space) == new_status(space).device == device
+    devices = ("devices", {"device": "CPU"})
+    assert note(new_status(space), BEGIN, devices).device == "CPU"
+    assert device_of(space, [Line(1, *devices, 100.0)]) == "CPU"
 
 
 def test_the_reason_of_a_failed_config_is_its_fault():

@@ -286,4 +286,5 @@ def test_fit_reports_a_network_that_cannot_be_trained_in_one_line(run, small_fol
 @pytest.mark.parametrize("command", ["doctor", "synthesize", "import", "show", "fit", "parameters", "networks"])
 def test_help_contains_an_example(run, command):
     done = run(command, "--help")
-    assert done.returncode == 0 and f"python -m trainable {command}" in done.stdout
+    assert done.returncode == 0 and f"Example: python -m trainable {command}" in done.stdout
+    assert "╭" not in done.stdout, "plain text, as of the other programs"
