@@ -162,6 +162,7 @@ def main() -> int:
         result["best_of"] = options.best_of
     if options.ensemble:
         result["ensemble"] = json.loads((options.ensemble / "ensemble.json").read_text())
+        result["ensemble"].pop("pretrained", None)  # projections of features, which are long and needed to predict only
     if options.masks:
         archive = options.results / (options.archive or f"{options.name}_masks.zip")
         result["masks"] = {archive.name: pack(options.masks, archive)}

@@ -85,7 +85,8 @@ def home(tmp_path_factory, small_folder, class_folder, small_run):
 
     home = tmp_path_factory.mktemp("documented")
     shutil.copytree(small_run.folder, home / "runs/first")
-    (home / "runs/full_grid").symlink_to("first")
+    for name in ("full_grid", "unet_family"):
+        (home / f"runs/{name}").symlink_to("first")
     (home / "runs/quickstart-data").symlink_to(small_folder)
     for name in ("examples", "benchmarks"):
         (home / name).symlink_to(ROOT / name)
