@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from cluster.connection.ray_workarounds import few_processes, loopback_only, patched_ray
+from cluster.connection.ray_workarounds import few_processes, keep_node, loopback_only, patched_ray
 from cluster.connection.token import ensure_token
 from cluster.deployment.grafana import dashboard_provided
 from trainable.printing import say
@@ -33,6 +33,7 @@ def local_ray(dashboard: bool) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        keep_node()
         try:
             _print_addresses(started.address_info, token)
             yield

@@ -15,6 +15,7 @@ from trainable.printing import say
 SWITCH = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
 PRESTART = "RAY_prestart_worker_first_driver"
 WORKER_DIED = "A worker died or was killed while executing a task"
+KEPT: list[object] = []  # nodes that this process has started
 
 
 @contextmanager
@@ -30,6 +31,15 @@ def patched_ray() -> Iterator[None]:
         yield
     finally:
         parameter.RayParams, worker.print_to_stdstream, usage.tag_callbacks = before
+
+
+def keep_node() -> None:
+    """Keep the node of the Ray that was started last until this process ends.
+
+    After a shutdown only an exit handler of Ray refers to it. Since Python 3.13, forked processes of multiprocessing
+    begin by removing exit handlers, and destroying the connections of a node in a fork is a segmentation fault.
+    """
+    KEPT.append(worker._global_node)
 
 
 @contextmanager

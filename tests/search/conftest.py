@@ -24,7 +24,7 @@ def cluster(fork_server):
     """
     import ray
 
-    from cluster.connection.ray_workarounds import few_processes
+    from cluster.connection.ray_workarounds import few_processes, keep_node
 
     if not ray.is_initialized():
         forked = fork_server.forking_children()
@@ -40,6 +40,7 @@ def cluster(fork_server):
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
+            keep_node()
     return ray.get_runtime_context().gcs_address
 
 
