@@ -5,7 +5,7 @@ python benchmarks/frontier.py
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -88,38 +88,42 @@ PANEL = 380  # its width
 def deltas(rows: Sequence[Row]) -> str:
     """A line for each kind of study, whose points are the values of delta; the default is filled."""
     text = ['<g font-family="Helvetica, Arial, sans-serif" font-size="13" fill="#333">']
-    for number, (column, name, power, lines) in enumerate(PANELS):
-        low, high = lines[0], lines[-1]
-        left = LEFT + number * (PANEL + 50)
-
-        def at(cost: float, left: int = left) -> float:
-            return left + (cost - 0.2) / 0.35 * (PANEL - 40)
-
-        def up_to(value: float, low: float = low, high: float = high, power: float = power) -> float:
-            return BOTTOM - ((value - low) / (high - low)) ** power * (BOTTOM - 40)
-
-        text.append(f'<text x="{left - 40}" y="20">{name}</text>')
-        for share in (0.2, 0.3, 0.4, 0.5):
-            text.append(f'<text x="{at(share):.0f}" y="{BOTTOM + 20}" text-anchor="middle">{share:.0%}</text>')
-        for value in lines:
-            y = up_to(value)
-            text.append(f'<path d="M{left} {y:.0f}h{PANEL - 40}" stroke="#d9dce1"/>')
-            text.append(f'<text x="{left - 8}" y="{y + 4:.0f}" text-anchor="end">{value:g}</text>')
-        middle = left + PANEL // 2 - 20
-        text.append(f'<text x="{middle}" y="{BOTTOM + 42}" text-anchor="middle">cost, share of the full grid</text>')
-        for colour, data in zip(COLOURS, DATA, strict=True):
-            points = [row for row in rows if row["data"] == data]
-            places = [(at(float(row["cost"])), up_to(float(row[column])), row["delta"] == DEFAULT) for row in points]
-            path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in places)
-            text.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-            for x, y, default in places:
-                fill, radius = (colour, 6) if default else ("#fff", 3)
-                text.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{colour}"/>')
+    for number, panel in enumerate(PANELS):
+        text += _panel(rows, LEFT + number * (PANEL + 50), *panel)
     for place, (colour, label) in enumerate(zip(COLOURS, DATA.values(), strict=True)):
         x, y = LEFT + 2 * PANEL + 40, 60 + 24 * place
         text.append(f'<circle cx="{x}" cy="{y - 4}" r="5" fill="{colour}"/><text x="{x + 12}" y="{y}">{label}</text>')
     size = f'width="{2 * PANEL + 340}" height="{HEIGHT}" viewBox="0 0 {2 * PANEL + 340} {HEIGHT}"'
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', *text, "</g>", "</svg>", ""])
+
+
+def _panel(
+    rows: Sequence[Row], left: int, column: str, name: str, power: float, lines: tuple[float, ...]
+) -> Iterator[str]:
+    low, high = lines[0], lines[-1]
+
+    def at(cost: float) -> float:
+        return left + (cost - 0.2) / 0.35 * (PANEL - 40)
+
+    def up_to(value: float) -> float:
+        return BOTTOM - ((value - low) / (high - low)) ** power * (BOTTOM - 40)
+
+    yield f'<text x="{left - 40}" y="20">{name}</text>'
+    for share in (0.2, 0.3, 0.4, 0.5):
+        yield f'<text x="{at(share):.0f}" y="{BOTTOM + 20}" text-anchor="middle">{share:.0%}</text>'
+    for value in lines:
+        yield f'<path d="M{left} {up_to(value):.0f}h{PANEL - 40}" stroke="#d9dce1"/>'
+        yield f'<text x="{left - 8}" y="{up_to(value) + 4:.0f}" text-anchor="end">{value:g}</text>'
+    middle = left + PANEL // 2 - 20
+    yield f'<text x="{middle}" y="{BOTTOM + 42}" text-anchor="middle">cost, share of the full grid</text>'
+    for colour, data in zip(COLOURS, DATA, strict=True):
+        points = [row for row in rows if row["data"] == data]
+        places = [(at(float(row["cost"])), up_to(float(row[column])), row["delta"] == DEFAULT) for row in points]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in places)
+        yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+        for x, y, default in places:
+            fill, radius = (colour, 6) if default else ("#fff", 3)
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{colour}"/>'
 
 
 def main() -> None:
