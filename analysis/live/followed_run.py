@@ -54,7 +54,7 @@ class FollowedRun:
         try:
             self.run.refresh()
             changed = self._read()
-        except (UserError, OSError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  the list shows what is wrong with one run and all other runs
             problem = str(error) if isinstance(error, UserError) else f"cannot be read ({error!r})"
             changed = problem != self.snapshot.problem
             if changed:

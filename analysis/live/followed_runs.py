@@ -4,7 +4,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import Any, TypeVar
 
 from analysis.live.followed_run import FollowedRun, Snapshot
 from analysis.live.report_page import Built, build, prepare
@@ -13,6 +14,8 @@ from trainable.errors import UserError
 from trainable.machine.isolated import fresh_processes
 from trainable.printing import say
 from trainable.storage.urls import is_url
+
+T = TypeVar("T")
 
 LOCAL, REMOTE = 0.2, 10.0  # seconds between two looks at the journals of a folder and of an object store
 NEW = 10  # looks between two searches for new runs, when none is unknown
@@ -25,22 +28,28 @@ def report_process() -> Executor:
 
 
 class FollowedRuns:
-    """``changed`` is called from other threads with the name of a run and what is new: "run" or "report"."""
+    """``changed`` is called from other threads with the name of a run and what is new: "run" or "report".
 
-    def __init__(self, root: str, changed: Callable[[str, str], None], pool: Executor) -> None:
-        self.root, self.changed, self._pool = root, changed, pool
+    ``new_pool`` makes what builds the reports, again whenever its process was killed.
+    """
+
+    def __init__(
+        self, root: str, changed: Callable[[str, str], None], new_pool: Callable[[], Executor] = report_process
+    ) -> None:
+        self.root, self.changed, self._new_pool, self._pool = root, changed, new_pool, new_pool()
         self.reports: dict[str, Built] = {}
         self.problem = ""
         self._runs: dict[str, FollowedRun] = {}
         self._open: Counter[str] = Counter()
         self._pending: dict[str, Future[Built]] = {}
         self._next: dict[str, float] = {}  # when the report of a run may be built again
-        self._lock, self._over, self._read_once = threading.Lock(), threading.Event(), threading.Event()
+        self._lock = threading.RLock()  # a report that fails at once calls back while it is held
+        self._over, self._read_once = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="runs", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
-        self._pool.submit(prepare)
+        self._submit(prepare)
 
     def stop(self) -> None:
         self._over.set()
@@ -67,9 +76,14 @@ class FollowedRuns:
             return self._pending.get(name) or self._build(name, images=False)
 
     def _follow(self) -> None:
-        looks = 0
+        looks, said = 0, ""
         while True:
-            self._look(search=looks % NEW == 0)
+            try:
+                self._look(search=looks % NEW == 0)
+            except Exception as error:  # noqa: BLE001  one look that fails must not end all others
+                if repr(error) != said and not self._over.is_set():
+                    said = repr(error)
+                    say(f"following the runs in {self.root} failed: {said}")
             self._read_once.set()
             looks += 1
             if self._over.wait(REMOTE if is_url(self.root) else LOCAL):
@@ -102,9 +116,16 @@ class FollowedRuns:
 
     def _build(self, name: str, images: bool) -> Future[Built]:
         version = self.snapshots()[name].version
-        future = self._pending[name] = self._pool.submit(build, name, self.root, version, images)
+        future = self._pending[name] = self._submit(build, name, self.root, version, images)
         future.add_done_callback(lambda done: self._built(name, done))
         return future
+
+    def _submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        try:
+            return self._pool.submit(work, *arguments)
+        except BrokenExecutor:  # its process was killed, for example for lack of memory
+            self._pool = self._new_pool()
+            return self._pool.submit(work, *arguments)
 
     def _built(self, name: str, done: Future[Built]) -> None:
         with self._lock:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -23,11 +23,13 @@ RUNS: web.AppKey[FollowedRuns] = web.AppKey("runs")
 STREAMS: web.AppKey[set[asyncio.Queue[tuple[str, str]]]] = web.AppKey("streams")
 
 
-def application(root: str, token: str | None, host: str, pool: Executor | None = None) -> web.Application:
-    """``pool`` builds the reports; by default, a process does."""
+def application(
+    root: str, token: str | None, host: str, new_pool: Callable[[], Executor] = report_process
+) -> web.Application:
+    """``new_pool`` makes what builds the reports, by default a process."""
     app = web.Application(middlewares=[guard(token, host)])
     app[STREAMS] = set()
-    app.cleanup_ctx.append(lambda each: _following(each, root, pool or report_process()))
+    app.cleanup_ctx.append(lambda each: _following(each, root, new_pool))
     app.add_routes(
         [
             web.get("/", _list),
@@ -40,7 +42,7 @@ def application(root: str, token: str | None, host: str, pool: Executor | None =
     return app
 
 
-async def _following(app: web.Application, root: str, pool: Executor) -> AsyncIterator[None]:
+async def _following(app: web.Application, root: str, new_pool: Callable[[], Executor]) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
 
     def tell(change: tuple[str, str]) -> None:
@@ -51,7 +53,7 @@ async def _following(app: web.Application, root: str, pool: Executor) -> AsyncIt
         if not loop.is_closed():
             loop.call_soon_threadsafe(tell, (name, kind))
 
-    app[RUNS] = FollowedRuns(root, changed, pool)
+    app[RUNS] = FollowedRuns(root, changed, new_pool)
     app[RUNS].start()
     yield
     app[RUNS].stop()

@@ -23,7 +23,9 @@ def served(root):
     from aiohttp import web
 
     loop, started, address = asyncio.new_event_loop(), threading.Event(), []
-    runner = web.AppRunner(application(str(root), None, "127.0.0.1", ThreadPoolExecutor(1)), shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        application(str(root), None, "127.0.0.1", lambda: ThreadPoolExecutor(1)), shutdown_timeout=0.1
+    )
 
     async def start():
         await runner.setup()

@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from untrained_runs import GRID, ONE, RANGES, write_run
 
+import analysis.live.followed_runs
 from analysis.live.followed_run import FollowedRun
+from analysis.live.followed_runs import FollowedRuns
+from analysis.live.report_page import Built
 from analysis.live.run_list import row, strip
 from analysis.live.server import application
 from search.run_storage.find_runs import find_run
@@ -42,7 +46,7 @@ def patient(monkeypatch):
 @asynccontextmanager
 async def client(root, token=None, host="127.0.0.1"):
     async with (
-        TestServer(application(str(root), token, host, ThreadPoolExecutor(1))) as server,
+        TestServer(application(str(root), token, host, lambda: ThreadPoolExecutor(1))) as server,
         TestClient(server) as opened,
     ):
         yield opened
@@ -200,6 +204,43 @@ def test_a_run_is_read_on_from_where_it_was(tmp_path):
     whole = FollowedRun(run)
     whole.read()
     assert whole.snapshot.counts == followed.snapshot.counts and whole.snapshot.spent == followed.snapshot.spent
+
+
+def test_reports_are_built_again_after_their_process_was_killed(root, monkeypatch):
+    monkeypatch.setattr(analysis.live.followed_runs, "build", lambda *_: Built("the page", 1, False, 0.1))
+    killed = ThreadPoolExecutor(1, initializer=lambda: 1 / 0)
+    assert isinstance(killed.submit(int).exception(), BrokenExecutor)
+    pools = [killed, ThreadPoolExecutor(1)]
+    runs = FollowedRuns(str(root), lambda *_: None, lambda: pools.pop(0))
+    runs.start()
+    try:
+        runs.wait(60)
+        assert runs.report("done").result(60).html == "the page" and not pools
+    finally:
+        runs.stop()
+
+
+def test_a_look_that_fails_does_not_end_the_others(root, monkeypatch):
+    seen, all_seen = [], threading.Event()
+
+    def changed(name, _):
+        seen.append(name)
+        if len(seen) == 1:
+            raise RuntimeError("only once")
+        if len(seen) == 3:
+            all_seen.set()
+
+    taken = FollowedRun._taken
+    monkeypatch.setattr(
+        FollowedRun, "_taken", lambda self, status: [][0] if self.run.name == "done" else taken(self, status)
+    )
+    runs = FollowedRuns(str(root), changed, lambda: ThreadPoolExecutor(1))
+    runs.start()
+    try:
+        assert all_seen.wait(60) and set(seen) == {"done", "part", "broken"}
+        assert "IndexError" in runs.snapshots()["done"].problem and not runs.snapshots()["part"].problem
+    finally:
+        runs.stop()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
