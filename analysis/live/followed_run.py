@@ -4,14 +4,15 @@ import math
 import time
 from dataclasses import dataclass
 
-from search.policies.registry import policy_of
 from search.runs.cost_estimate import CostEstimate, estimate_cost
 from search.runs.fold_states import STATES
 from search.runs.journal import Line, Tail
-from search.runs.run_folder import Run
-from search.runs.status import Status
+from search.runs.run_folder import SPACE, Run
+from search.runs.status import Status, new_status, note_valid
 from spaces.space import Space
 from trainable.errors import UserError
+
+Files = list[tuple[int, int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Snapshot:
     sd: float = math.nan
     folds: int = 0  # behind mean
     best: tuple[tuple[float, float], ...] = ()
+    left_out: tuple[str, ...] = ()  # problems of records of the journal that could not be used
 
 
 class FollowedRun:
@@ -47,14 +49,21 @@ class FollowedRun:
         self.run = run
         self.snapshot = Snapshot(run.name, 0)
         self._space: Space | None = None
+        self._unreadable: Files | None = None  # which could not be read as they were
         self._forget()
 
     def read(self) -> bool:
         """Read what is new and return whether anything changed."""
+        files = None
         try:
             self.run.refresh()
+            files = self._files()
+            if files == self._unreadable:
+                return False
             changed = self._read()
+            self._unreadable = None
         except Exception as error:  # noqa: BLE001  the list shows what is wrong with one run and all other runs
+            self._unreadable = files
             problem = str(error) if isinstance(error, UserError) else f"cannot be read ({error!r})"
             changed = problem != self.snapshot.problem
             if changed:
@@ -62,21 +71,29 @@ class FollowedRun:
                 self._forget()
         return changed
 
+    def _files(self) -> Files:
+        """What changes when the space or the journal does."""
+        states = [path.stat() if path.exists() else None for path in (self.run.folder / SPACE, self.run.journal)]
+        return [(state.st_ino, state.st_size, state.st_mtime_ns) if state else None for state in states]
+
     def _forget(self) -> None:
-        self._tail = Tail(self.run.journal)
+        self._left_out: list[str] = []
+        self._tail = Tail(self.run.journal, self._left_out.append)
         self._status: Status | None = None
         self._best: list[tuple[float, float]] = []
 
     def _read(self) -> bool:
         driven = self._driven()  # before reading: a driver that ends meanwhile writes an end record
+        known = len(self._left_out)
         lines = self._tail.read()
-        if self._status is not None and not lines and driven == self._status.driven:
+        found = bool(lines) or self._tail.restarted or len(self._left_out) > known
+        if self._status is not None and not found and driven == self._status.driven:
             return False
-        if self._status is None or (lines and lines[0].number == 1):  # also a journal that was replaced
+        if self._status is None or self._tail.restarted:
+            del self._left_out[:known]
             self._space, self._best = self.run.space(), []
-            self._status = Status(policy_of(self._space))
-        for line in lines:
-            self._status.note(line)
+            self._status = new_status(self._space)
+        for line in note_valid(self._status, lines, self.run.journal, self._left_out):
             if line.kind == "report":
                 self._note_best(self._status, line)
         self._status.set_driven(driven)
@@ -120,4 +137,5 @@ class FollowedRun:
             sd=math.nan if leader["sd"] is None else leader["sd"],
             folds=leader["folds"],
             best=tuple(self._best),
+            left_out=tuple(self._left_out),
         )

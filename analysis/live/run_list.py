@@ -40,7 +40,7 @@ def row(run: Snapshot) -> str:
         return f'{first}<td class="failed" colspan="{len(COLUMNS) - 2}">{escape(run.problem)}</td></tr>'
     if run.space is None:
         return f'{first}<td class="more" colspan="{len(COLUMNS) - 2}">being read</td></tr>'
-    cells = [_state(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
+    cells = [_state(run) + _left_out(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
     cells += [_time(run.spent), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
     return first + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
@@ -54,7 +54,14 @@ def strip(run: Snapshot) -> str:
     counted = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts if number)
     leader = f'best <span class="mono">{escape(run.leader)}</span> {_mean(run)}' if run.leader else "no score yet"
     left = f"{_left(run)} left" if _left(run) else ""
-    parts = [_state(run), _bar(run), escape(counted), leader, f"{_time(run.spent)} of {run.device} time", left]
+    parts = [
+        _state(run) + _left_out(run),
+        _bar(run),
+        escape(counted),
+        leader,
+        f"{_time(run.spent)} of {run.device} time",
+        left,
+    ]
     return "".join(f"<span>{each}</span>" for each in parts if each)
 
 
@@ -62,6 +69,13 @@ def _state(run: Snapshot) -> str:
     kind = "running" if run.running else "ended" if run.state.startswith("ended") else "stopped"
     word = {"running": "running", "ended": "ended", "stopped": run.state.split(":")[0]}[kind]
     return f'<span class="state {kind}" title="{escape(run.state, quote=True)}">{escape(word)}</span>'
+
+
+def _left_out(run: Snapshot) -> str:
+    if not run.left_out:
+        return ""
+    title = escape("\n".join(run.left_out), quote=True)
+    return f' <span class="failed" title="{title}">{plural(len(run.left_out), "record")} left out</span>'
 
 
 def _bar(run: Snapshot) -> str:

@@ -90,18 +90,21 @@ class Tail:
     """Reads a journal incrementally: each call of ``read`` returns the records since the previous call.
 
     A torn last line is ignored until it is complete; other damage is an error, or a call of ``skipped`` if given. A
-    journal that was replaced is read from its start, with records numbered from 1 again.
+    journal that was replaced is read from its start, with records numbered from 1 again, and ``restarted`` is true.
     """
 
     def __init__(self, path: Path, skipped: Callable[[str], None] | None = None) -> None:
         self.path, self.skipped = path, skipped
+        self.restarted = False  # by the last call of read
         self._restart(inode=0)
 
     def read(self) -> list[Line]:
+        self.restarted = False
         try:
             with self.path.open("rb") as file:
                 state = os.fstat(file.fileno())
-                if state.st_ino != self._inode or state.st_size < self._offset:
+                self.restarted = state.st_ino != self._inode or state.st_size < self._offset
+                if self.restarted:
                     self._restart(state.st_ino)
                 file.seek(self._offset)
                 content = file.read()

@@ -13,10 +13,9 @@ import pandas as pd
 
 from search.runs.journal import Line, Tail
 from search.runs.run_folder import ENVIRONMENT, Run
-from search.runs.status import Status, new_status
+from search.runs.status import Status, new_status, note_valid
 from spaces.space import Space
 from trainable.data.task import TWO_CLASSES, Task
-from trainable.errors import UserError
 from trainable.objectives.metrics import Counts, Scores, from_columns, scores, table_columns
 from trainable.printing import ABSENT, value_text
 from trainable.storage.checked_tables import read_table
@@ -149,16 +148,8 @@ def read_run(run: Run) -> RunTables:
 def _read_journal(run: Run, status: Status) -> tuple[list[Line], list[str]]:
     """The valid records, and the problems of the others."""
     left_out: list[str] = []
-    lines = []
-    for line in Tail(run.journal, skipped=left_out.append).read():
-        try:
-            status.note(line)
-            lines.append(line)
-        except UserError as error:
-            left_out.append(f"{run.journal}, {str(error).removeprefix('journal, ')}")
-        except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{run.journal}, line {line.number}: does not fit the records before it ({error!r})")
-    return lines, left_out
+    lines = Tail(run.journal, skipped=left_out.append).read()
+    return list(note_valid(status, lines, run.journal, left_out)), left_out
 
 
 @contextmanager

@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -17,6 +18,7 @@ from search.runs.journal import Line
 from search.runs.run_folder import Run
 from search.runs.study import replay_lines
 from spaces.space import Space
+from trainable.errors import UserError
 
 GPU, CPU, UNKNOWN = "GPU", "CPU", "device"  # which reads "device-hours"
 
@@ -118,6 +120,19 @@ class Status:
     @property
     def _recorded(self) -> float:
         return self._before + (0.0 if math.isnan(self._began) else self._last - self._began)
+
+
+def note_valid(status: Status, lines: Iterable[Line], journal: Path, left_out: list[str]) -> Iterator[Line]:
+    """Note the records that fit those before them, and add the problems of the others to ``left_out``."""
+    for line in lines:
+        try:
+            status.note(line)
+        except UserError as error:
+            left_out.append(f"{journal}, {str(error).removeprefix('journal, ')}")
+        except (KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{journal}, line {line.number}: does not fit the records before it ({error!r})")
+        else:
+            yield line
 
 
 def device_of(space: Space, lines: Iterable[Line] = ()) -> str:

@@ -19,7 +19,8 @@ from analysis.live.run_list import row, strip
 from analysis.live.server import application
 from search.run_storage.find_runs import find_run
 from search.run_storage.journal_segments import SegmentUploader
-from search.runs.journal import Journal
+from search.runs.journal import Journal, Tail
+from search.runs.run_tables import read_run
 from trainable.printing import device_time, digits
 from trainable.storage.object_store import Store
 
@@ -31,7 +32,7 @@ def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     write_run(root / "done", GRID, folds=3)
     write_run(root / "part", RANGES, folds=3, until=120)
-    broken = write_run(root / "broken", GRID, folds=3, until=40)
+    broken = write_run(root / "broken", GRID, folds=3)
     broken.journal.write_text("{}\n" + broken.journal.read_text())
     (root / "not a run").mkdir()
     return root
@@ -75,7 +76,9 @@ def test_the_list_shows_every_run_and_what_is_wrong_with_a_damaged_one(root):
     leader.read()
     assert f"{leader.snapshot.mean:.4f} ± {leader.snapshot.sd:.4f}" in done[: done.index("</tr>")]
     broken = text[text.index('data-run="broken"') :]
-    assert "line 1: is damaged" in broken[: broken.index("</tr>")]
+    broken = broken[: broken.index("</tr>")]
+    assert "line 1: is damaged" in broken and "1 record left out" in broken
+    assert digits(read_run(find_run("broken", str(root))).status.leader["mean"]) in broken
 
 
 def test_a_report_is_the_same_page_as_the_file_without_its_scripts_inside(root):
@@ -169,7 +172,7 @@ def test_runs_are_compared_by_score_cost_and_space(root):
     snapshot = FollowedRun(find_run("done", str(root)))
     snapshot.read()
     spent, mean = snapshot.snapshot.best[-1]
-    assert digits(mean) in text and device_time(spent, "GPU") in text
+    assert digits(mean) in text and device_time(spent, snapshot.snapshot.device) in text
     figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])
     assert figures["progress"]["data"][0]["y"][-1] == pytest.approx(mean, abs=1e-6)
 
@@ -181,6 +184,36 @@ def test_the_best_mean_is_noted_with_what_had_been_spent_by_then(tmp_path):
     best = followed.snapshot.best
     assert [mean for _, mean in best] == sorted({mean for _, mean in best})
     assert followed.snapshot.mean == pytest.approx(best[-1][1]) and best[-1][0] <= followed.snapshot.spent
+
+
+def test_a_run_that_cannot_be_read_is_read_again_only_when_a_file_has_changed(tmp_path, monkeypatch):
+    run, reads, read = write_run(tmp_path / "run", ONE, folds=3), [], Tail.read
+    monkeypatch.setattr(Tail, "read", lambda tail: reads.append(tail) or read(tail))
+    space = run.folder / "space.yaml"
+    content = space.read_bytes()
+    space.write_bytes(content[:-9])
+    followed = FollowedRun(run)
+    assert followed.read() and "space.yaml: is damaged" in followed.snapshot.problem
+    assert not followed.read() and len(reads) == 1
+    space.write_bytes(content)
+    assert followed.read() and not followed.snapshot.problem and followed.snapshot.leader
+
+
+def test_damage_of_a_journal_that_was_replaced_is_forgotten(tmp_path):
+    run = write_run(tmp_path / "run", GRID, folds=3, until=60)
+    whole = run.journal.read_text()
+    run.journal.write_text("{}\n" + whole)
+    followed = FollowedRun(run)
+    followed.read()
+    assert len(followed.snapshot.left_out) == 1
+    with run.journal.open("a") as journal:
+        journal.write("{}\n")
+    assert followed.read() and len(followed.snapshot.left_out) == 2
+    run.journal.unlink()
+    run.journal.write_text(whole)
+    expected = FollowedRun(run)
+    assert followed.read() and expected.read() and not followed.snapshot.left_out
+    assert followed.snapshot.counts == expected.snapshot.counts
 
 
 def test_a_run_that_has_not_been_read_says_so(tmp_path):
