@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.machine import COMMIT, commit
 from trainable.data import dataset
 from trainable.data.dataset import Split, open_split
+from trainable.data.groups import GROUPS
 from trainable.data.reading import read_image
+from trainable.data.task import FILE as TASK
 from trainable.errors import UserError
 from trainable.exit_codes import run
 from trainable.printing import progress_bar, say
@@ -92,6 +94,9 @@ def copy_data(data: Path, folder: Path) -> None:
     with progress_bar(f"resizing {len(train.stems)} images") as progress, ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(lambda stem: _resize(train, stem, folder / "train"), train.stems), 1):
             progress(done, len(train.stems))
+    for path in (data / TASK, train.root / GROUPS, train.volumes_file):  # classes, and which images stay together
+        if path is not None and path.exists():
+            shutil.copyfile(path, folder / path.relative_to(data))
     others = [each for each in sorted(data.iterdir()) if each.name != "train" and (each / "images").is_dir()]
     for split in others:
         shutil.copytree(split, folder / split.name)

@@ -14,6 +14,8 @@ from forked_child import CHILDREN
 from search.planning.step_seconds import AUGMENTATIONS
 from search.replay.comparison import mean_row, replay_outcomes
 from search.replay.curve_tables import read_table
+from trainable.data.dataset import open_split
+from trainable.data.groups import GROUPS, read_groups, read_volumes
 
 ROOT = Path(__file__).parents[1]
 TINY = "--set size=64x64 --set encoder=test_resnet --set steps=4 --set evaluations=2 --set batch_size=4"
@@ -174,6 +176,17 @@ def test_the_horizon_fits_into_the_time_that_is_left(images, minutes, expected):
     plan = planned(rows, argparse.Namespace(tiny=False, later=0.0), 60 * minutes)
     assert (plan["folds"], plan["steps"]) == expected and plan["loop"] == "graph"
     assert plan["packed"] == min(4, plan["folds"])
+
+
+def test_the_data_of_a_gpu_bundle_keep_classes_groups_and_volumes(class_folder, tmp_path):
+    from benchmarks.gpu_bundle import copy_data
+
+    data = tmp_path / "data"
+    copy_data(class_folder, data)
+    ours, theirs = open_split(data), open_split(class_folder)
+    assert ours.stems == theirs.stems and ours.task == theirs.task and ours.task.declared
+    assert read_volumes(ours.volumes_file, ours.stems) == read_volumes(theirs.volumes_file, theirs.stems)
+    assert read_groups(ours.root / GROUPS, ours.stems) == read_groups(theirs.root / GROUPS, theirs.stems)
 
 
 def test_a_row_of_the_step_times_is_the_median_of_the_rounds():
