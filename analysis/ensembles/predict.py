@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,14 +75,11 @@ def predict(request: Request, progress: Progress) -> Predicted:
     trained_on = _trained_on(request.ensemble)
     for batch in _batches(waiting, request.batch, problems, ensemble):
         pixels = np.stack([image for _, image in batch])
+        record.add_seen(source.stem for source, image in batch if fingerprint(_as_read(image[..., :-1])) in trained_on)
         for (source, image), probability in zip(batch, _probabilities(ensemble, pixels), strict=True):
             _write(request, ensemble, source, image, probability)
-            if fingerprint(_as_read(image[..., :-1])) in trained_on:
-                record.seen.add(source.stem)
-        record.write()
         done.written += len(batch)
         progress(done.written + len(problems), len(waiting) + len(problems))
-    record.write()
     done.seen = sorted(record.seen)
     return done
 
@@ -186,9 +183,14 @@ class _Record:
             self.seen = set(before["seen"])
         elif request.out.is_dir() and any(request.out.glob("*.png")):
             raise UserError(f"{request.out}: contains images that this program did not write; choose another folder")
-        self.write()
+        self._write()
 
-    def write(self) -> None:
+    def add_seen(self, stems: Iterable[str]) -> None:
+        """Record training images before their masks exist, so that an interruption leaves none that could be scored."""
+        self.seen.update(stems)
+        self._write()
+
+    def _write(self) -> None:
         seen = sorted(self.seen)
         write_checked(self.path, {"made_by": self.made_by, "file": self.file, "tau": self.tau, "seen": seen})
 

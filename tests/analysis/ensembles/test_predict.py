@@ -152,8 +152,8 @@ def test_scribbled_pixels_get_their_label_with_the_option(analysis, ensemble, sm
     assert disagreed, "a model that agrees with every scribble would prove nothing"
 
 
-def test_masks_of_training_images_are_not_scored(analysis, ensemble, small_folder, tmp_path):
-    """Also under new names and in another file format."""
+def test_masks_of_training_images_are_not_scored(analysis, ensemble, small_folder, tmp_path, monkeypatch):
+    """Also under new names, in another file format, and after an interruption between the masks of a batch."""
     split = tmp_path / "renamed"
     for folder in ("images", "scribbles", "ground_truth"):
         (split / folder).mkdir(parents=True)
@@ -163,6 +163,19 @@ def test_masks_of_training_images_are_not_scored(analysis, ensemble, small_folde
     assert done.exit_code == 0 and "2 of these images were trained on" in done.stderr
     with pytest.raises(UserError, match=r"2 of these images .* were trained on by members"):
         analysis("evaluate", "masks", split)
+
+    write, written = prediction._write, []
+
+    def stop(*given):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write(*given))
+
+    monkeypatch.setattr(prediction, "_write", stop)
+    assert analysis("predict", ensemble, split, "--out", "parts").exit_code == 130
+    assert len(list((tmp_path / "parts").glob("*.png"))) == 1
+    with pytest.raises(UserError, match=r"were trained on by members"):
+        analysis("evaluate", "parts", split)
 
 
 def test_evaluation_pools_and_lists_images_worst_first(analysis, small_folder, tmp_path):
