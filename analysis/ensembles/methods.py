@@ -27,7 +27,7 @@ REBUILD = "python -m analysis ensemble RUN rebuilds it"
 class MethodEnsemble:
     """Average the probabilities of methods, each at the size of its config; masks are those of the fold trials."""
 
-    channels, tau, sees_scribbles = 3, TAU, True
+    channels, tau, tta, sees_scribbles = 3, TAU, "none", True
     refinement: Chain = ()  # probabilities of methods are not refined
 
     def __init__(

@@ -169,7 +169,7 @@ class _Record:
         self.path = request.out / RECORD
         self.made_by: dict[str, Any] = {
             "ensemble": _hash(file),
-            "tta": request.tta,
+            "tta": ensemble.tta,
             "respect_scribbles": request.respect_scribbles,
             "probabilities": request.probabilities,
         }
@@ -178,7 +178,10 @@ class _Record:
         self.file, self.tau, self.seen = str(file), ensemble.tau, set[str]()
         if self.path.exists():
             before = read_checked(self.path, f"{AGAIN} into another folder")
-            if before["made_by"] != self.made_by:
+            made_by = before["made_by"]
+            if made_by["tta"] is None and request.tta is None:  # version 0.2 recorded the option, not its effect
+                made_by["tta"] = ensemble.tta
+            if made_by != self.made_by:
                 raise UserError(f"{request.out}: contains masks of another ensemble or other options; choose another")
             self.seen = set(before["seen"])
         elif request.out.is_dir() and any(request.out.glob("*.png")):

@@ -35,6 +35,10 @@ class Predictor(Protocol):
     @property
     def task(self) -> Task: ...
 
+    @property
+    def tta(self) -> str:
+        """none or flips."""
+
     def probabilities(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """Of (B, H, W, C + 1) bytes, images with the labels of their scribbles: (B, H, W), or (B, K, H, W)."""
 

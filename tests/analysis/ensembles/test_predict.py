@@ -15,6 +15,7 @@ from trainable.data.reading import read_mask, read_scribble
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
 from trainable.objectives.metrics import count, scores
+from trainable.storage.checked_json import read_checked, write_checked
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,14 @@ def test_masks_of_other_options_are_not_mixed_in(analysis, ensemble, small_folde
     analysis(*words)
     with pytest.raises(UserError, match="other options"):
         analysis(*words, "--respect-scribbles")
+    with pytest.raises(UserError, match="other options"):
+        analysis(*words, "--tta", "flips")
+    assert analysis(*words, "--tta", "none").exit_code == 0, "which is how the ensemble was built"
+    path = tmp_path / "masks/predictions.json"
+    record = read_checked(path)
+    record["made_by"]["tta"] = None  # as version 0.2 wrote it
+    write_checked(path, record)
+    assert analysis(*words).exit_code == 0
     (tmp_path / "pictures").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "pictures/mine.png")
     with pytest.raises(UserError, match="that this program did not write"):
