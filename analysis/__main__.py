@@ -124,6 +124,7 @@ def ensemble(
     """
     from analysis.answer.score_basis import scored_on_scribbles
     from analysis.ensembles.assemble import assemble, chosen
+    from analysis.ensembles.fingerprints import unrecognised
     from search.run_storage.find_runs import find_run
     from search.runs.run_tables import read_run
     from trainable.objectives.metrics import main_metrics
@@ -149,6 +150,8 @@ def ensemble(
     methods = "trainable" in manifest
     made_of = f"{plural(len(manifest['configs']), 'method')} without weights" if methods else plural(len(rows), "model")
     say(f"{folder}: {made_of}, averaged as probability maps, {how}")
+    if note := unrecognised(manifest):
+        say(f"note: {note}")
     say(f"Next: python -m analysis predict {folder} IMAGES --out masks")
 
 

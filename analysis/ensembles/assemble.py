@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.answer.selection import needs_a_winner, scored_config, winner_of
+from analysis.ensembles import fingerprints
 from analysis.ensembles.ensemble import (
     FILE,
     MANIFEST,
@@ -18,7 +19,6 @@ from analysis.ensembles.ensemble import (
     same_threshold,
     save_ensemble,
 )
-from analysis.ensembles.fingerprints import fingerprints
 from analysis.ensembles.methods import TRAINABLE
 from analysis.ensembles.refinement_file import place_beside
 from search.runs.fold_models import how_to_finish
@@ -116,7 +116,6 @@ def _members(run: Run, config: str) -> list[Member]:
 def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
     first = ensemble.members[0].state
     seen = sorted({stem for member in ensemble.members for stem in member.state["trained_on"]})
-    images = _training_images(run)
     facts = run.environment()
     return {
         "run": run.name,
@@ -128,8 +127,7 @@ def _manifest(run: Run, ensemble: Ensemble) -> dict[str, Any]:
         "folds_hash": first["folds_hash"],
         "commit": facts["commit"],
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "trained_on": fingerprints(images, seen),
-        "trained_on_images": len(seen),
+        **fingerprints.facts(_training_images(run), seen),
         **({"classes": list(ensemble.classes), "channels": ensemble.channels} if "classes" in first else {}),
         **{name: facts[name] for name in ("scored_on",) if name in facts},
     }
@@ -157,8 +155,7 @@ def _manifest_of_methods(run: Run, configs: Sequence[str], tta: Flips) -> dict[s
         "folds_hash": folds.hash,
         "commit": facts["commit"],
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "trained_on": fingerprints(_training_images(run), seen),
-        "trained_on_images": len(seen),
+        **fingerprints.facts(_training_images(run), seen),
         "classes": facts.get("classes", list(TWO_CLASSES.classes)),
         **({"pretrained": networks} if networks else {}),
     }

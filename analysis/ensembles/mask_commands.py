@@ -73,6 +73,8 @@ def predict(
         say(f"refined by {words(done.refinement)}; --no-refine leaves it out")
     if done.seen:
         say(f"{len(done.seen)} of these images were trained on; masks of new images will be worse")
+    if done.unrecognised:
+        say(f"note: {done.unrecognised}")
     raise typer.Exit(SOME_FAILED if done.problems else 0)
 
 

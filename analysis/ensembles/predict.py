@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from analysis.ensembles.ensemble import FILE, MANIFEST, Flips, load_ensemble
-from analysis.ensembles.fingerprints import fingerprint
+from analysis.ensembles.fingerprints import SEEN, fingerprint, unrecognised
 from analysis.ensembles.inputs import Input, find_inputs
 from analysis.ensembles.methods import REBUILD
 from analysis.ensembles.prediction import Predictor
@@ -53,13 +53,17 @@ class Request:
 
 @dataclass
 class Predicted:
-    """The result; ``seen`` are images that members were trained on, ``refinement`` is what was applied."""
+    """The result; ``seen`` are images that members were trained on, ``refinement`` is what was applied.
+
+    ``unrecognised`` says why others may have been trained on as well.
+    """
 
     written: int
     kept: int
     problems: list[BadFile]
     seen: list[str]
     refinement: Chain
+    unrecognised: str
 
 
 def predict(request: Request, progress: Progress) -> Predicted:
@@ -71,8 +75,8 @@ def predict(request: Request, progress: Progress) -> Predicted:
     record = _Record(request, ensemble)
     remove_partial(request.out)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
-    done = Predicted(0, len(inputs) - len(waiting), problems, [], ensemble.refinement)
-    trained_on = _trained_on(request.ensemble)
+    trained_on, why = _trained_on(request.ensemble)
+    done = Predicted(0, len(inputs) - len(waiting), problems, [], ensemble.refinement, why)
     for batch in _batches(waiting, request.batch, problems, ensemble):
         pixels = np.stack([image for _, image in batch])
         record.add_seen(source.stem for source, image in batch if fingerprint(_as_read(image[..., :-1])) in trained_on)
@@ -205,6 +209,10 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _trained_on(ensemble: Path) -> dict[str, str]:
+def _trained_on(ensemble: Path) -> tuple[dict[str, str], str]:
+    """The training images by their fingerprints, and why some are missing."""
     path = (ensemble if ensemble.is_dir() else ensemble.parent) / MANIFEST
-    return dict(read_checked(path, REBUILD)["trained_on"]) if path.exists() else {}
+    if not path.exists():
+        return {}, f"there is no {MANIFEST} beside the ensemble, so its training images are not recognised"
+    manifest = read_checked(path, REBUILD)
+    return dict(manifest[SEEN]), unrecognised(manifest)

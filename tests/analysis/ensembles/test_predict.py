@@ -187,6 +187,22 @@ def test_masks_of_training_images_are_not_scored(analysis, ensemble, small_folde
         analysis("evaluate", "parts", split)
 
 
+def test_training_images_that_were_not_there_are_said_to_be_unknown(
+    analysis, small_run, small_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("analysis.ensembles.assemble.data_folder", lambda _: tmp_path / "gone")
+    built = analysis("ensemble", small_run.folder, "--out", "built")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    image = min((small_folder / "train/images").iterdir())
+    done = analysis("predict", "built", image, "--out", "masks")
+    assert "were trained on" not in done.stderr
+    for output in (built.stderr, done.stderr):
+        assert "note: 20 of 20 training images were missing when the ensemble was built" in output
+    (tmp_path / "built/ensemble.json").unlink()
+    assert "note: there is no ensemble.json" in analysis("predict", "built", image, "--out", "masks").stderr
+
+
 def test_evaluation_pools_and_lists_images_worst_first(analysis, small_folder, tmp_path):
     truths = sorted((small_folder / "train/ground_truth").iterdir())[:4]
     (tmp_path / "masks").mkdir()
