@@ -1,10 +1,12 @@
 """Predict a mask with the ensemble.onnx beside this file: python predict_onnx.py IMAGE [SCRIBBLE] MASK.png
 
+The mask has the number of each pixel's class, 0 and 1 for two classes, as `predict` writes it.
 Models that see the image alone need no scribble. Needs only numpy, pillow and onnxruntime.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,12 @@ import onnxruntime
 from PIL import Image
 
 HERE = Path(__file__).parent
+BLACK_AND_WHITE = ((0, 0, 0), (255, 255, 255))
+COLOURS = (
+    *((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)),
+    *((204, 121, 167), (146, 108, 214), (120, 200, 80), (255, 140, 160), (0, 200, 200), (160, 90, 40)),
+    *((200, 200, 200), (255, 90, 220)),
+)
 
 
 def main(image: str, *scribble_and_mask: str) -> None:
@@ -28,9 +36,16 @@ def main(image: str, *scribble_and_mask: str) -> None:
     session = onnxruntime.InferenceSession(str(HERE / "ensemble.onnx"), providers=["CPUExecutionProvider"])
     (probability,) = session.run(["probability"], {"pixels": pixels[None]})
     if probability.ndim == 4:  # a probability per class; the mask holds the number of the most probable one
-        Image.fromarray(probability[0].argmax(0).astype(np.uint8)).save(mask)
+        save_mask(probability[0].argmax(0), COLOURS[: probability.shape[1]], mask)
     else:
-        Image.fromarray((probability[0] > made["tau"]).astype(np.uint8) * 255).save(mask)
+        save_mask(probability[0] > made["tau"], BLACK_AND_WHITE, mask)
+
+
+def save_mask(labels: np.ndarray, colours: Sequence[tuple[int, int, int]], path: str) -> None:
+    """Write the number of each pixel's class, from 0; viewers show its colour."""
+    picture = Image.fromarray(labels.astype(np.uint8))
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.save(path)
 
 
 def read_image(path: str, channels: int) -> np.ndarray:

@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member
+from analysis.exports import predict_onnx
 from analysis.exports.onnx_export import SIZES, _sample, export_onnx
 from search.runs.run_tables import read_run
 from spaces.load import load_space
+from trainable.data.class_colours import COLOURS
 from trainable.errors import UserError
 from trainable.printing import digits
 
@@ -89,8 +91,10 @@ def test_the_script_alone_segments_an_image_without_a_scribble(exported, class_f
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     program("predict", exported, image, "--out", tmp_path / "masks")
-    ours = np.asarray(Image.open(tmp_path / f"masks/{image.stem}.png"))
-    found = np.asarray(Image.open(tmp_path / "mask.png"))
+    ours, found = Image.open(tmp_path / f"masks/{image.stem}.png"), Image.open(tmp_path / "mask.png")
+    assert ours.mode == found.mode == "P" and ours.getpalette()[:12] == found.getpalette()[:12]
+    assert predict_onnx.COLOURS == COLOURS
+    ours, found = np.asarray(ours), np.asarray(found)
     assert (ours != found).mean() < 1e-2 and len(np.unique(found)) > 1
 
 
