@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import distributions
@@ -151,9 +152,14 @@ def _own(folder: Path, manifest: Mapping[str, Any]) -> list[Path]:
 
 def _requirements(run: Run) -> str:
     """All installed packages, with the run's versions of those that scores depend on."""
-    versions = {each.metadata["Name"].lower(): each.version for each in distributions()}
-    versions |= run.environment()["packages"]
+    versions = {_normalised(each.metadata["Name"]): each.version for each in distributions()}
+    versions |= {_normalised(name): of_run for name, of_run in run.environment()["packages"].items() if of_run}
     return "".join(f"{name}=={version}\n" for name, version in sorted(versions.items()) if name != "scribble-search")
+
+
+def _normalised(name: str) -> str:
+    """A package has one name for pip, however it is spelled (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _hash(path: Path) -> str:

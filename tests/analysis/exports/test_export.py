@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
 from analysis.exports import onnx_export
-from analysis.exports.export import _facts
+from analysis.exports.export import _facts, _requirements
 from analysis.exports.readme import readme
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
@@ -122,6 +123,21 @@ def test_the_readme_names_hashes_versions_scores_and_commands(exported, small_ru
     assert not any(line.startswith("scribble-search") for line in requirements)
 
 
+def test_a_package_is_required_once_in_the_version_of_the_run(tmp_path, monkeypatch):
+    def distribution(name, version):
+        return SimpleNamespace(metadata={"Name": name}, version=version)
+
+    installed = [
+        distribution("segmentation_models_pytorch", "0.5"),
+        distribution("Ruamel.YAML", "1"),
+        distribution("ray", "2"),
+    ]
+    monkeypatch.setattr("analysis.exports.export.distributions", lambda: installed)
+    run = Run(tmp_path)
+    write_checked(tmp_path / "env.json", {"code": "", "packages": {"segmentation-models-pytorch": "0.4", "ray": None}})
+    assert _requirements(run) == "ray==2\nruamel-yaml==1\nsegmentation-models-pytorch==0.4\n"
+
+
 def test_the_onnx_script_alone_gives_the_masks_of_predict(exported, small_folder, tmp_path):
     program("predict", exported, small_folder / "test1", "--out", tmp_path / "masks")
     alone = tmp_path / "alone"
@@ -133,8 +149,10 @@ def test_the_onnx_script_alone_gives_the_masks_of_predict(exported, small_folder
     command = [sys.executable, "-I", alone / "predict_onnx.py", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
-    ours = np.asarray(Image.open(tmp_path / f"masks/{image.stem}.png")) > 0
-    found = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    ours, found = Image.open(tmp_path / f"masks/{image.stem}.png"), Image.open(tmp_path / "mask.png")
+    assert ours.mode == found.mode == "P" and ours.getpalette()[:6] == found.getpalette()[:6]
+    ours, found = np.asarray(ours), np.asarray(found)
+    assert set(np.unique(found)) == {0, 1}, "also where 255 is ignored, evaluate reads it"
     assert (ours != found).mean() < 1e-3, "rounding may turn a pixel whose probability is the threshold"
     source = (exported / "predict_onnx.py").read_text()
     assert "torch" not in source and "trainable" not in source and "analysis" not in source
