@@ -54,4 +54,4 @@ def guard(token: str | None, host: str) -> Middleware:
 
 def _same(given: str, token: str) -> bool:
     """Compared in constant time."""
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), token.encode())

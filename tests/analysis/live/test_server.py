@@ -102,6 +102,20 @@ def test_nothing_is_shown_without_the_token(root):
     assert [status for status, _, _ in asked(root, *paths, token=TOKEN)] == [401] * len(paths)
 
 
+def test_a_cookie_of_any_bytes_is_no_token(root):
+    async def ask():
+        async with client(root, TOKEN) as opened:
+            port = opened.server.port
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nCookie: scribble-search-{port}="
+            writer.write(head.encode() + b"\xff\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(ask()).startswith(b"HTTP/1.1 401")
+
+
 def test_the_token_in_the_address_becomes_a_cookie_that_scripts_cannot_read(root):
     async def ask():
         async with client(root, TOKEN) as opened:
