@@ -43,7 +43,7 @@ from benchmarks.fault_injection import (
     move_clock,
     stop_store,
 )
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from search.engine.job_feed import NODE_LEFT
 from search.run_storage.stored_run import StoredRun
 from search.runs.ledger import ledger
@@ -257,8 +257,8 @@ def write_result(options: argparse.Namespace, searches: list[dict[str, Any]], se
     """Write and print the result; 1 if anything was lost, doubled or changed."""
     rows = summary(searches)
     command = f"python benchmarks/chaos.py --faults {options.faults} --seed {options.seed}"
-    document = {"command": command, "machine": machine("ray", "torch"), "seconds": round(seconds), "note": options.note}
-    write_json(options.out, {**document, "summary": rows, "searches": searches})
+    document = {"command": command, "commit": commit(), "machine": machine("ray", "torch"), "seconds": round(seconds)}
+    write_json(options.out, {**document, "note": options.note, "summary": rows, "searches": searches})
     print_table(rows, f"{rows[-1]['faults']} faults on {machine('ray')['cpu']}")
     failures = ("lost", "doubled", "decided otherwise", "other scores", "configs given up")
     complete = rows[-1]["winner kept"] == len(searches) and rows[-1]["survived"] == rows[-1]["faults"]

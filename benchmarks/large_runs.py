@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from tests.support.untrained_runs import GRID, RANGES, write_run
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
@@ -97,7 +97,7 @@ def main() -> None:
                 done = subprocess.run(command, cwd=HOME, check=True, capture_output=True, text=True)
                 rows.append({"run": run_name, "part": part, **json.loads(done.stdout.splitlines()[-1])})
     command = f"python benchmarks/large_runs.py --configs {options.configs} --reports {options.reports}"
-    write_json(options.out, {"command": command, "machine": machine(), "parts": rows})
+    write_json(options.out, {"command": command, "commit": commit(), "machine": machine(), "parts": rows})
     print_table(rows, "time to read a run, to write its report and to open the page")
 
 

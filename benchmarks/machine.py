@@ -1,4 +1,4 @@
-"""The machine and the commit of a measurement, which every result file contains."""
+"""The machine and the commit of a measurement, which its result file contains; some older files lack the commit."""
 
 import os
 import platform

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).parents[1]))
 
 
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -284,6 +284,7 @@ def main() -> None:
         say(f"{parts[name]['seconds']:.0f} s: {name}  {json.dumps(parts[name])}")
     document = {
         "command": f"python benchmarks/overhead.py --trials {options.trials} --fresh {options.fresh}",
+        "commit": commit(),
         "machine": machine("ray"),
         "seconds": round(sum(part["seconds"] for name, part in parts.items() if name != "counts")),
         "targets": checked(summary(parts)),

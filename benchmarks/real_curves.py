@@ -18,7 +18,7 @@ from statistics import stdev
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from search.replay.comparison import compare, mean_row
 from search.replay.curve_tables import read_table
 from search.replay.recorded_study import RecordedStudy
@@ -92,6 +92,7 @@ def main() -> None:
     rows = [mean_row(name, [part[name][0] for part in parts]) for name in SCHEDULERS]
     document = {
         "command": " ".join(["python", "benchmarks/real_curves.py", *sys.argv[1:]]),
+        "commit": commit(),
         "machine": machine(),
         "seconds": round(time.monotonic() - start),
         "grid": facts(study),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.machine import commit
 from search.replay.comparison import ReplayOutcome, compare, mean_row
 from search.replay.generated_worlds import RECIPES, Recipe, generated_study
 from trainable.printing import print_table, say
@@ -86,6 +87,7 @@ def main() -> None:
     rows = [{**row, "targets": verdict(row)} for row in rows]
     document = {
         "command": " ".join(["python", "benchmarks/replay.py", *sys.argv[1:]]),
+        "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - start),
         "results": rows,

@@ -27,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from benchmarks.simulated_driver import FOLDS, SECONDS, Driver, World, sync_seconds
 from search.policies import foldrace
 from search.policies.registry import scheduler
@@ -180,7 +180,8 @@ def main() -> None:
         done = subprocess.run(command, cwd=HOME, check=True, stdout=subprocess.PIPE, text=True)
         row = {**json.loads(done.stdout), "evaluations": options.evaluations, "sync_ms": 1e3 * sync}
         rows[row["scheduler"], row["fold_trials"], row["gpus"], row["evaluations"]] = row
-        document |= {"command": "python benchmarks/scale.py", "machine": machine(), "fold_trial_seconds": SECONDS}
+        document |= {"command": "python benchmarks/scale.py", "commit": commit(), "machine": machine()}
+        document["fold_trial_seconds"] = SECONDS
         document["runs"] = [rows[key] for key in sorted(rows)]
         default_rows = [row for row in document["runs"] if row["evaluations"] == 10]
         if len({row["fold_trials"] for row in default_rows if row["scheduler"] == "foldrace"}) > 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from forked_child import CHILDREN
 
+from benchmarks.machine import commit
 from search.planning.step_seconds import AUGMENTATIONS
 from search.replay.comparison import mean_row, replay_outcomes
 from search.replay.curve_tables import read_table
@@ -64,7 +65,7 @@ def test_reproduce_reports_a_mistake_in_one_line(run, small_folder, words, messa
 def test_the_recorded_grid_is_replayed(run, tmp_path):
     run("real_curves", "--repeats 1 --processes 1 --out found.json")
     result = json.loads((tmp_path / "found.json").read_text())
-    assert (result["grid"]["configs"], result["grid"]["folds"]) == (72, 5)
+    assert (result["grid"]["configs"], result["grid"]["folds"]) == (72, 5) and result["commit"] == commit()
     rows = {row["scheduler"]: row for row in result["results"]}
     assert rows["grid"]["cost"] == pytest.approx(1) and rows["grid"]["p_best"] == 1
     assert rows["foldrace"]["cost"] < 0.4 and rows["foldrace"]["regret"] < 0.001

@@ -36,6 +36,22 @@ def test_tables_are_those_of_the_result_file(name, table):
             assert len(masks.namelist()) == count
 
 
+def test_results_on_the_front_page_name_their_command_and_commit():
+    table = README.split("<!-- systems -->")[1].split("<!-- end of systems -->")[0]
+    files = re.findall(r"\(benchmarks/results/(\w+\.json)\)", table)
+    assert len(files) == 4
+    for name in files:
+        result = json.loads((RESULTS / name).read_text())
+        assert result["command"] and all(run["commit"] for run in result.get("runs", [result]))
+
+
+def test_every_benchmark_that_records_its_machine_records_its_commit():
+    sources = {path.name: path.read_text() for path in (ROOT / "benchmarks").glob("*.py")}
+    recording = [name for name, text in sources.items() if '"machine": ' in text]
+    assert len(recording) > 10
+    assert all(re.search(r"commit\(|\"commit\"|replay_facts", sources[name]) for name in recording)
+
+
 def test_curves_are_those_of_the_result_file_and_drawn():
     ((name, quoted),) = re.findall(r"<!-- curves (\w+) -->\n(.*?)<!-- end of curves -->", SYSTEMS, re.S)
     result = json.loads((RESULTS / f"{name}.json").read_text())
