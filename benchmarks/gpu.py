@@ -4,14 +4,15 @@
     python benchmarks/gpu.py DATA --minutes 4 --resume
     python benchmarks/gpu.py DATA --device cpu --tiny     # a rehearsal, without a GPU
 
-The stages run in this order, and each result is written before the next one begins, so a run that is cut has told what
-it had found; --resume keeps what is finished. Results: benchmarks/results/gpu_CARD.json, and from the last stage
-gpu_CARD_folds.json with the scores of each fold and gpu_CARD_folds_masks*.zip with the masks of the test images.
+The stages run in this order, and each result is written before the next one begins, so an interrupted run keeps
+what it has measured, and --resume continues from there. Results: benchmarks/results/gpu_CARD.json, and from the last
+stage gpu_CARD_folds.json with the scores of each fold and gpu_CARD_folds_masks*.zip with the masks of the test images.
+The exit code is 1 if a check of correctness failed.
 
 facts      the card, its bandwidth and its bf16 matrix rate
 correct    what a GPU does differently from a CPU, each difference within a bound (benchmarks/gpu_checks.py)
 speed      ms per step of the naive loop, the fold loop and its accelerations; several on one card; ratios to the floor
-reproduce  five folds of the known best configuration with the fastest loop, their ensemble, masks
+reproduce  two to five folds of the known best configuration with the fastest loop, their ensemble, masks
 """
 
 import argparse
@@ -58,6 +59,7 @@ FEWEST_STEPS, MOST_STEPS, EVALUATIONS = 6_000, 16_000, 40
 EVALUATION_SHARE = 0.15  # of the time of a fold, for its evaluations, checkpoints and results
 ENDING = 45.0  # seconds kept for the ensemble and the masks
 TINY_SECONDS = 0.2
+FAILED = 1  # the exit code
 TINY = {"size": "64x64", "encoder": "test_resnet", "attention": "none", "batch_size": "4"}
 
 
@@ -219,7 +221,7 @@ def fastest(rows: dict[str, Any]) -> tuple[str, int]:
 
 
 def reproduce(run: Run, time_left: Callable[[], float]) -> bool:
-    """The five folds with as many steps as fit; a run that is cut resumes with the same horizon."""
+    """As many folds and steps as fit; an interrupted run resumes with the same plan."""
     rows = run.stages.get("speed", {}).get("loops", {})
     plan = run.stages.get("reproduce", {}).get("plan") or planned(rows, run.options, time_left())
     run.write("reproduce", {"plan": plan, "finished": False})
@@ -316,13 +318,21 @@ def main() -> int:
             continue
         if run.left <= 0:
             say(f"no time is left for {stage}; add --resume to the same command to continue")
-            return INTERRUPTED
+            break
         say(f"{stage} ({run.left / 60:.1f} of {options.minutes:g} minutes left)")
         if not work(run, run.until(stage)):
             say(f"{stage} is not finished; add --resume to the same command to continue")
         release_memory()  # for the processes of the next stage
+    return ended(run)
+
+
+def ended(run: Run) -> int:
+    """Say where the results are and which checks failed; return the exit code."""
     say(f"results: {run.path}")
-    return 0 if all(run.finished(stage) for stage in options.stages) else INTERRUPTED
+    if failed := run.stages.get("correct", {}).get("failed"):
+        say(f"FAILED checks: {', '.join(failed)}")
+        return FAILED
+    return 0 if all(run.finished(stage) for stage in run.options.stages) else INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -179,6 +179,19 @@ def test_the_horizon_fits_into_the_time_that_is_left(images, minutes, expected):
     assert plan["packed"] == min(4, plan["folds"])
 
 
+@pytest.mark.parametrize(
+    ("failed", "finished", "code"),
+    [([], True, 0), ([], False, 130), (["scores", "onnx"], True, 1), (["onnx"], False, 1)],
+)
+def test_a_gpu_run_with_a_failed_check_fails(failed, finished, code, capsys):
+    from benchmarks.gpu import Run, ended
+
+    stages = {"facts": {"finished": True}, "correct": {"failed": failed, "finished": finished}}
+    options = argparse.Namespace(stages=["facts", "correct"])
+    assert ended(Run(options, None, "card", Path("gpu.json"), stages=stages)) == code
+    assert not failed or f"FAILED checks: {', '.join(failed)}" in capsys.readouterr().err
+
+
 def test_the_data_of_a_gpu_bundle_keep_classes_groups_and_volumes(class_folder, tmp_path):
     from benchmarks.gpu_bundle import copy_data
 
