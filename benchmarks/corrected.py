@@ -1,7 +1,7 @@
 """Coverage of the interval of the bias-corrected score; writes results/corrected.json.
 
 python benchmarks/corrected.py --count 500
-python benchmarks/corrected.py --count 500 --images 100 --out runs/corrected_100.json
+python benchmarks/corrected.py --count 500 --images 100 --out benchmarks/results/corrected_100.json
 """
 
 import argparse

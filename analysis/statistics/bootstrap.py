@@ -65,8 +65,8 @@ def bias_corrected(
     all configs, which were not selected, and subtracted. The interval is the studentised bootstrap's, because scores of
     images are skewed; its standard error combines the errors of the configs selected in the samples and the spread of
     their scores, because another config might have been selected. In simulations with 228 images the interval covered
-    the truth in 96 % of runs if configs differ and in 98 % if all are equal; with 100 images in 93 %
-    (benchmarks/corrected.py).
+    the truth in 96 % of runs if configs differ and in 98 % if all are equal; with 100 images in 92 % if they differ
+    much, and in 97 % otherwise (benchmarks/corrected.py).
     """
     if counts.ndim != 4 or counts.shape[1] != len(folds) or not counts.size:
         raise ValueError(f"counts must be configs x images x matrix for {len(folds)} images, not {counts.shape}")
@@ -88,7 +88,7 @@ def bias_corrected(
         picked = sampled.argmax(axis=1)
         rows = np.arange(len(picked))
         deviation, error = sampled[:, winner] - actual[winner], _error(influences[winner], drawn)
-        usable = (error > TINY) | (deviation == 0)  # of few units, a draw of one alone tells nothing of its error
+        usable = (error > TINY) | (deviation == 0)  # of few units, a draw of one alone says nothing about its error
         deviations.append(deviation[usable] / np.maximum(error[usable], TINY))
         left_out.append(np.stack([left[rows, picked], left.mean(axis=1)], axis=1))
         chosen.append(picked)
