@@ -1,7 +1,7 @@
 """The best and worst out-of-fold images of the winner, and the calibration of its probabilities.
 
-Each image is predicted again by the model of the fold that held it out. Runs do not store probabilities, so the
-calibration uses an even sample of the images.
+Each image is predicted again by the model of the fold that held it out, since runs store no probabilities by default.
+The calibration therefore uses an even sample of the images.
 """
 
 from __future__ import annotations
