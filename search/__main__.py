@@ -133,7 +133,7 @@ def launch(
 
 
 def _confirm(warning: str, asks: bool) -> None:
-    """Show the warning, and on a terminal ask whether to go on."""
+    """Show the warning, and on a terminal ask whether to continue."""
     say(f"warning: {warning}")
     if asks and not typer.confirm("Launch anyway?", err=True):
         say("not launched")

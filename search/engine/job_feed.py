@@ -163,7 +163,7 @@ class JobFeed:
         return False
 
     def _continues(self, trial: str) -> bool:
-        """Whether a trial goes on, which it does unless the run ends."""
+        """Whether a trial continues, which it does unless the run ends."""
         self._check_for_end()
         if self.ending.cause is not None:
             self._give_back(trial, self.ending.cause)

@@ -1,6 +1,6 @@
 """Which configs keep the weights of their folds, which of these are lost, and dropping those of all others.
 
-While a race can go on, every config but a failed one may be resumed, so it keeps what that takes. Once the race is
+While a race can continue, every config but a failed one may be resumed, so it keeps what that takes. Once the race is
 over, ``keep`` says which complete configs keep their weights; a config that a person chose to finish keeps them anyway.
 """
 

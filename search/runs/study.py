@@ -16,8 +16,8 @@ from trainable.errors import UserError
 
 # By which configs are compared: 1, which was not recorded, assumed a scale of scores; 2 ranked rungs by scores alone.
 RULES = 3
-EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner go by the present rules"
-EARLIER_PEERS = "the winner's peers go by the present rules, and an earlier version may have named others"
+EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner follow the current rules"
+EARLIER_PEERS = "the winner's peers follow the current rules, and an earlier version may have named others"
 LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
 
 

@@ -140,7 +140,7 @@ def digest(weights):
 def test_the_status_of_an_old_run_is_unchanged_but_for_its_peers(run):
     now, then = ask_json(search, "status", run), EXPECTED["status"][run]
     assert_contains(now, then, but=("peers",))
-    assert set(then["peers"]) <= set(now["peers"]), "the present rules take no peer away"
+    assert set(then["peers"]) <= set(now["peers"]), "the current rules take no peer away"
     assert now["earlier_rules"] and EARLIER[run] in " ".join(ask(search, "status", run).split())
 
 
