@@ -83,7 +83,7 @@ def _strip(one: Predicted) -> str:
         labels["error"] = _class_error(mask, one.truth)
     panels = {"image": one.image, "scribble": _scribbled(one), **labels}
     cells = "".join(
-        f'<div><img alt="{name}" src="{_encode(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
+        f'<div><img alt="{name}" src="{jpeg_url(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
     )
     kind = "IoU" if one.task.binary else "mean Dice"
     label_text = f"{escape(one.stem)}, fold {one.fold}, {kind} {digits(one.score)}"
@@ -127,10 +127,11 @@ def _class_error(mask: dataset.Pixels, truth: dataset.Pixels) -> dataset.Pixels:
     return error
 
 
-def _encode(panel: Any) -> str:
-    picture = Image.fromarray(panel)
-    if picture.width > WIDTH:
-        size = (WIDTH, max(1, round(picture.height * WIDTH / picture.width)))
+def jpeg_url(pixels: Any, width: int = WIDTH) -> str:
+    """A picture inside a page, at most so wide."""
+    picture = Image.fromarray(pixels)
+    if picture.width > width:
+        size = (width, max(1, round(picture.height * width / picture.width)))
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)

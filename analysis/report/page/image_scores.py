@@ -1,14 +1,12 @@
 """The score of every held-out image by each of the best configs, and small pictures of the images they do worst on."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from analysis.report.image_panels import jpeg_url
 from analysis.report.images import labelled, score_name, scores_of_images
 from search.runs.run_tables import RunTables
 from trainable.augmentation.preview import overlay
@@ -58,9 +56,6 @@ def _pictures(tables: RunTables, stems: Sequence[str]) -> dict[str, str]:
             truth = files.mask(stem, image) if stem in split.truth else np.zeros(image.shape[:2], np.uint8)
         except (UserError, KeyError):
             continue  # an image that a later data set lacks has no picture
-        drawn = Image.fromarray(overlay(image, pack(scribble, np.minimum(truth, 15)), len(split.task.classes)))
-        drawn = drawn.resize((WIDTH, max(1, round(drawn.height * WIDTH / drawn.width))), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        drawn.save(buffer, "JPEG", quality=80)
-        pictures[stem] = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        drawn = overlay(image, pack(scribble, np.minimum(truth, 15)), len(split.task.classes))
+        pictures[stem] = jpeg_url(drawn, WIDTH)
     return pictures
