@@ -6,7 +6,7 @@ from html import escape
 from urllib.parse import quote
 
 from analysis.live.followed_run import Snapshot
-from analysis.report.figure import Markup, Section
+from analysis.report.figure import Markup, Section, duration
 from analysis.report.page.page import Page
 from trainable.printing import deviation, digits, plural
 
@@ -41,7 +41,7 @@ def row(run: Snapshot) -> str:
     if run.space is None:
         return f'{first}<td class="more" colspan="{len(COLUMNS) - 2}">being read</td></tr>'
     cells = [_state(run) + _left_out(run), _bar(run), f'<span class="mono">{escape(run.leader)}</span>', _mean(run)]
-    cells += [_time(run.spent), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
+    cells += [_spent(run), _left(run), f"{run.configs:,}", escape(_scheduler(run))]
     return first + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
 
@@ -54,14 +54,7 @@ def strip(run: Snapshot) -> str:
     counted = ", ".join(f"{number:,} {NAMES.get(state, state)}" for state, number in run.counts if number)
     leader = f'best <span class="mono">{escape(run.leader)}</span> {_mean(run)}' if run.leader else "no score yet"
     left = f"{_left(run)} left" if _left(run) else ""
-    parts = [
-        _state(run) + _left_out(run),
-        _bar(run),
-        escape(counted),
-        leader,
-        f"{_time(run.spent)} of {run.device} time",
-        left,
-    ]
+    parts = [_state(run) + _left_out(run), _bar(run), escape(counted), leader, _spent(run), left]
     return "".join(f"<span>{each}</span>" for each in parts if each)
 
 
@@ -97,20 +90,18 @@ def _mean(run: Snapshot) -> str:
     return digits(run.mean) + ("" if math.isnan(run.sd) else f" ± {deviation(run.sd, run.mean)}") + part
 
 
+def _spent(run: Snapshot) -> str:
+    return escape(duration(run.spent, run.device))
+
+
 def _left(run: Snapshot) -> str:
     """How long a run will take; empty if that is unknown."""
     if not run.running or run.estimate is None or not run.estimate.most:
         return ""
-    least, most = _time(run.estimate.least), _time(run.estimate.most)
+    least, most = (escape(duration(each, run.device)) for each in (run.estimate.least, run.estimate.most))
     number, _, unit = least.rpartition(" ")
     return least if least == most else f"{number if most.endswith(unit) else least} to {most}"
 
 
 def _scheduler(run: Snapshot) -> str:
     return "" if run.space is None else run.space.settings.scheduler.name
-
-
-def _time(seconds: float) -> str:
-    if seconds >= 5400:
-        return f"{seconds / 3600:,.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"

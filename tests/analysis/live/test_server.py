@@ -74,7 +74,9 @@ def test_the_list_shows_every_run_and_what_is_wrong_with_a_damaged_one(root):
     done = text[text.index('data-run="done"') :]
     leader = FollowedRun(find_run("done", str(root)))
     leader.read()
-    assert f"{leader.snapshot.mean:.4f} ± {leader.snapshot.sd:.4f}" in done[: done.index("</tr>")]
+    done = done[: done.index("</tr>")]
+    assert f"{leader.snapshot.mean:.4f} ± {leader.snapshot.sd:.4f}" in done
+    assert device_time(leader.snapshot.spent, leader.snapshot.device) in done, "as plans and the report say it"
     broken = text[text.index('data-run="broken"') :]
     broken = broken[: broken.index("</tr>")]
     assert "line 1: is damaged" in broken and "1 record left out" in broken
