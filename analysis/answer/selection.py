@@ -103,12 +103,11 @@ def select(tables: RunTables) -> Selection:
 
 
 def default_config(tables: RunTables) -> str | None:
-    """The config in which every varying parameter has its default, if the run has it."""
-    space = tables.space
-    usual = {name: space.trainable.default(name) for name in tables.parameters}
-    for row in tables.configs[["config", *tables.parameters]].to_dict("records"):
-        if all(same(row[name], usual[name]) for name in usual):
-            return str(row["config"])
+    """The config in which every varying parameter that it has is at its default, if the run has it."""
+    usual = {name: tables.space.trainable.default(name) for name in tables.parameters}
+    for config, entrant in tables.status.score_table.entrants.items():
+        if all(entrant.parameters[name] == usual[name] for name in usual if name in entrant.parameters):
+            return config
     return None
 
 
@@ -208,10 +207,6 @@ def corrected_score(tables: RunTables, complete: Sequence[str], metric: str) -> 
     if np.unique(folds, return_counts=True)[1].max() < 2:
         return None, "every fold holds out a single unit, so the winner's score is not bias-corrected"
     return bias_corrected(counts, folds, metric, task=tables.task), ""
-
-
-def same(value: Any, usual: Any) -> bool:
-    return bool(plain(value) == plain(usual))
 
 
 def plain(value: Any) -> Any:

@@ -126,6 +126,12 @@ def test_the_default_config_is_compared_with_the_winner(tmp_path):
     assert selection.comparisons[-1].difference == pytest.approx(0.4)
 
 
+def test_the_default_config_has_the_defaults_of_the_parameters_that_it_has(tmp_path):
+    parameters = {"loss": {"values": ["dice", "iou"]}, "pc": {"values": [1, 2], "when": {"loss": "dice"}}}
+    tables, _, (*_, iou) = select_from(tmp_path, parameters, [(EVEN, 1.0)] * 3)
+    assert default_config(tables) == iou
+
+
 def test_a_run_without_the_defaults_has_no_default_config(tmp_path):
     tables, selection, _ = select_from(tmp_path, {"pc": {"values": [1, 2]}}, [(EVEN, 1.0), (EVEN, 1.0)])
     assert default_config(tables) is None and selection.default is None
