@@ -48,7 +48,7 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield _without_score(left, "more config" if guessed else "config", "not part of this comparison")
     tested = [each for each in selection.comparisons if each.folds > 1]
     yield from (f"Against {_role(selection, each.other)}: {each.summary}." for each in tested[:SHOWN])
-    if untested := len(selection.comparisons) - len(tested):
+    if untested := sum(each.folds < 2 and each.other in selection.peers for each in selection.comparisons):
         share = "shares" if untested == 1 else "share"
         yield f"{untested} of the set {share} fewer than two folds with the winner, too few to test."
 

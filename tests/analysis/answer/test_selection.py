@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.document import document
 from analysis.answer.selection import default_config, scored_config, select, winner_of
+from analysis.answer.summary_text import lines
 from search.runs.run_tables import read_run
 from trainable.errors import UserError
 
@@ -124,6 +125,14 @@ def test_the_default_config_is_compared_with_the_winner(tmp_path):
     assert selection.default == iou == default_config(tables)
     assert (selection.comparisons[-1].config, selection.comparisons[-1].other) == (dice, iou)
     assert selection.comparisons[-1].difference == pytest.approx(0.4)
+
+
+def test_a_default_config_that_is_not_in_the_set_is_not_counted_in_it(tmp_path):
+    scores = [([0.9 - worse, 0.91 - worse, 0.92 - worse], 1.0) for worse in (0, 0.05, 0.1, 0.15)]
+    losses = {"loss": {"values": ["dice", "ce", "dice+bce", "tversky", "iou"]}}
+    tables, selection, (*_, iou) = select_from(tmp_path, losses, [*scores, ([0.3, None, None], 1.0)])
+    assert selection.comparisons[-1].other == iou and iou not in selection.peers
+    assert "of the set" not in " ".join(lines(tables, selection))
 
 
 def test_the_default_config_has_the_defaults_of_the_parameters_that_it_has(tmp_path):
