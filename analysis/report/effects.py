@@ -178,5 +178,5 @@ def _importance(tables: RunTables, selection: Selection) -> Figure | Markup:
         "xaxis": axis("share of the variance", tickformat=".0%", rangemode="tozero"),
         "yaxis": {"type": "category"},
     }
-    title = f"{names[-1]} explains most of the difference between configs: {shares[-1]:.0%}"
+    title = f"{names[-1]} explains the largest share of the difference between configs: {shares[-1]:.0%}"
     return Figure("importance", title, caption, [trace], layout, 140 + 34 * len(names), half=True)

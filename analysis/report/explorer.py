@@ -4,7 +4,7 @@ from html import escape
 
 from analysis.answer.selection import Selection
 from analysis.report.figure import FAILED, OTHER, Figure, Markup, Section, axis, sentence
-from analysis.report.page.run_data import steps_label
+from analysis.report.page.run_data import is_number, steps_label
 from search.runs.run_tables import RunTables
 from trainable.printing import plural
 
@@ -46,9 +46,8 @@ def _example(tables: RunTables) -> str:
     for name in _varying(tables):
         values = tables.configs[name].dropna()
         if len(values):
-            return (
-                f"{name}={values.iloc[0]}" if values.nunique() <= 10 else f"{name}>{values.astype(float).median():.2g}"
-            )
+            many = values.nunique() > 10 and all(map(is_number, values))
+            return f"{name}>{values.astype(float).median():.2g}" if many else f"{name}={values.iloc[0]}"
     return "fold0>0.8"
 
 
@@ -122,7 +121,7 @@ def _stops(tables: RunTables) -> Figure | Markup:
         for state in counted.columns
     ]
     most = counted.sum(axis=1).idxmax()
-    title = f"Most stops came at step {most} of {of}: {int(counted.sum(axis=1).max())} of {len(stopped)}"
+    title = f"Step {most} of {of} has the most stops: {int(counted.sum(axis=1).max())} of {len(stopped)}"
     example = stopped[stopped["step"] == most]["reason"].iloc[0]
     caption = f"n = {plural(len(stopped), 'stopped fold trial')}. Example of a reason: {example or 'none'}."
     layout = {

@@ -70,14 +70,14 @@ def _axis(tables: RunTables, name: str, values: Sequence[Any]) -> tuple[dict[str
     """The scale of a parameter, and what stands for a value: a number of a range, or the place among the levels."""
     parameter = tables.space.parameters.get(name)
     present = [value for value in values if value is not _UNSET]
-    if isinstance(parameter, Range) and all(_is_number(value) for value in present):
+    if isinstance(parameter, Range) and all(is_number(value) for value in present):
         log = parameter.log or parameter.distribution == "log_uniform"
         low, high = min([parameter.low, *present]), max([parameter.high, *present])
         axis = {"name": name, "log": log, "low": low, "high": high, "levels": None}
         return axis, lambda value: None if value is _UNSET else value
     listed = [] if parameter is None or isinstance(parameter, Range) else parameter.values
     known = {value_text(value): value for value in [*listed, *present] if value in present}
-    levels = sorted(known, key=lambda level: known[level]) if all(map(_is_number, known.values())) else list(known)
+    levels = sorted(known, key=lambda level: known[level]) if all(map(is_number, known.values())) else list(known)
     place = {level: number for number, level in enumerate(levels)}
     return {"name": name, "levels": levels}, lambda value: None if value is _UNSET else place[value_text(value)]
 
@@ -105,5 +105,5 @@ def _fold_trials(tables: RunTables, order: Mapping[str, int]) -> dict[str, Any]:
     return {"trials": trials, "reasons": list(reasons), "steps": [list(steps) for steps in shared]}
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -72,6 +72,18 @@ def test_a_grid_of_choices_is_shown_by_levels_and_crossed(pruned):
     assert figures["effect-augmentation"].title.startswith("augmentation: high is best")
 
 
+    assert re.match(r"Step \d+ of 12000 has the most stops: \d+ of \d+$", figures["stops"].title)
+
+
+def test_the_example_of_a_filter_and_the_importance_fit_values_that_are_no_numbers(tmp_path):
+    names = {"values": [f"name{number}" for number in range(11)]}
+    scores = [([0.8 + number % 4 / 10] * 3, 1.0) for number in range(22)]
+    run, _ = scored_run(tmp_path, {"kind": names, "loss": {"values": ["iou", "dice"]}}, scores)
+    _, _, text, figures = made(run)
+    assert "filter: kind=name0 winner done" in text
+    assert "kind explains the largest share of the difference between configs: " in figures["importance"].title
+
+
 def test_a_parameter_of_a_single_level_is_not_crossed_with_that_level(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.report.effects.CROSSED", 10)
     conditional = GRID.replace("[6, 8, 12]", "[6, 8, 12], when: {{loss: [iou]}}").replace("[1, 2, 3, 3.8]", "[1, 2]")
