@@ -19,13 +19,11 @@ from trainable.data.class_colours import (
     CONFIG_A,
     CONFIG_B,
     ERROR_LEGEND,
-    INVENTED,
-    RIGHT,
     SCRIBBLES_LEGEND,
     TRUTH,
-    WHITE,
     Legend,
     coloured,
+    errors,
     names_with_colours,
 )
 from trainable.data.dataset import IGNORED, UNLABELLED, Pixels
@@ -34,7 +32,6 @@ from trainable.data.image_files import ImageFiles, open_files
 from trainable.data.labelled import Labelled
 from trainable.data.packed_labels import pack
 from trainable.data.reading import read_image, read_scribble
-from trainable.data.task import Task
 from trainable.errors import UserError
 from trainable.images.results import FILE as RESULTS
 from trainable.images.results import stored_masks
@@ -121,30 +118,11 @@ def _drawn(data: Labelled, stem: str, ours: Pixels, theirs: Pixels) -> Pixels:
         image,
         overlay(image, pack(scribble, truth), len(task.classes)),
         two if task.binary else coloured(truth),
-        _errors(ours, truth, task),
-        _errors(theirs, truth, task),
+        errors(ours, truth, task),
+        errors(theirs, truth, task),
         _difference(ours, theirs, truth),
     ]
     return join([tile(picture) for picture in pictures], axis=1)
-
-
-def _errors(mask: Pixels, truth: Pixels, task: Task) -> Pixels:
-    """Of more than two classes, the colours of the predicted classes, dimmed where they are right."""
-    known = truth < len(task.classes)
-    if not task.binary:
-        return np.where(((mask == truth) | ~known)[..., None], coloured(mask) // 3, _visible(mask))
-    drawn = np.zeros((*truth.shape, 3), np.uint8)
-    drawn[(mask > 0) & (truth == 1)] = RIGHT
-    drawn[(mask == 0) & (truth == 1)] = TRUTH
-    drawn[(mask > 0) & (truth == 0)] = INVENTED
-    return drawn
-
-
-def _visible(mask: Pixels) -> Pixels:
-    """The colours of classes, the background white, so that structures that were missed can be seen."""
-    drawn = coloured(mask)
-    drawn[mask == 0] = WHITE
-    return drawn
 
 
 def _difference(ours: Pixels, theirs: Pixels, truth: Pixels) -> Pixels:

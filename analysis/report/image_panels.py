@@ -17,12 +17,10 @@ from trainable.data.class_colours import (
     COLOURS,
     ERROR_LEGEND,
     FOREGROUND_SCRIBBLE,
-    INVENTED,
-    RIGHT,
     SCRIBBLES_LEGEND,
-    TRUTH,
     WHITE,
     coloured,
+    errors,
     names_with_colours,
 )
 from trainable.data.task import Task
@@ -72,18 +70,20 @@ def _legend(task: Task) -> str:
     return f'<div class="legend">{swatches}</div>'
 
 
-def _strip(one: Predicted) -> str:
+def panels(one: Predicted) -> dict[str, dataset.Pixels]:
+    """The pictures of an image by their names."""
     mask = classified(one.probability, one.tau)
     if one.task.binary:
-        truth = one.truth == 1
-        labels = {"truth": truth.astype(np.uint8) * 255, "prediction": mask * np.uint8(255)}
-        labels["error"] = _error(mask > 0, truth)
+        labels = {"truth": (one.truth == 1) * np.uint8(255), "prediction": mask * np.uint8(255)}
     else:
         labels = {"truth": _over(one.image, one.truth), "prediction": _over(one.image, mask)}
-        labels["error"] = _class_error(mask, one.truth)
-    panels = {"image": one.image, "scribble": _scribbled(one), **labels}
+    return {"image": one.image, "scribble": _scribbled(one), **labels, "error": errors(mask, one.truth, one.task)}
+
+
+def _strip(one: Predicted) -> str:
     cells = "".join(
-        f'<div><img alt="{name}" src="{jpeg_url(panel)}"><span>{name}</span></div>' for name, panel in panels.items()
+        f'<div><img alt="{name}" src="{jpeg_url(panel)}"><span>{name}</span></div>'
+        for name, panel in panels(one).items()
     )
     kind = "IoU" if one.task.binary else "mean Dice"
     label_text = f"{escape(one.stem)}, fold {one.fold}, {kind} {digits(one.score)}"
@@ -109,22 +109,6 @@ def _over(image: dataset.Pixels, labels: dataset.Pixels) -> dataset.Pixels:
     grey = np.repeat((image.mean(axis=2, keepdims=True) * 0.7).astype(np.uint8), 3, axis=2)
     mixed = (0.3 * grey + 0.7 * coloured(labels)).astype(np.uint8)
     return np.where((labels > 0)[..., None], mixed, grey)
-
-
-def _error(mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> dataset.Pixels:
-    error = np.zeros((*mask.shape, 3), np.uint8)
-    error[mask & truth] = RIGHT
-    error[mask & ~truth] = INVENTED
-    error[~mask & truth] = TRUTH
-    return error
-
-
-def _class_error(mask: dataset.Pixels, truth: dataset.Pixels) -> dataset.Pixels:
-    wrong = (mask != truth) & (truth < dataset.IGNORED)
-    error = coloured(mask) // 4
-    error[wrong] = coloured(mask)[wrong]
-    error[wrong & (mask == 0)] = WHITE
-    return error
 
 
 def jpeg_url(pixels: Any, width: int = WIDTH) -> str:

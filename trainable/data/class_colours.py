@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from trainable.data.dataset import IGNORED, Pixels
+from trainable.data.task import Task
 
 # Distinguishable by people with colour blindness as far as fifteen colours can be; the first is the background.
 COLOURS = (
@@ -42,6 +43,24 @@ def coloured(mask: Pixels) -> Pixels:
     """Height x width x 3 of the colours of a mask in memory, whose ignored pixels are grey."""
     table = np.array([*COLOURS, IGNORED_COLOUR], np.uint8)
     return np.asarray(table[np.minimum(mask, IGNORED)])
+
+
+def errors(mask: Pixels, truth: Pixels, task: Task) -> Pixels:
+    """Where a mask is right and wrong, of the pixels that are scored.
+
+    Of more than two classes, the colours of the predicted ones, dimmed where they are right, and white where a
+    structure was missed.
+    """
+    if task.binary:
+        drawn = np.zeros((*truth.shape, 3), np.uint8)
+        drawn[(mask > 0) & (truth == 1)] = RIGHT
+        drawn[(mask == 0) & (truth == 1)] = TRUTH
+        drawn[(mask > 0) & (truth == 0)] = INVENTED
+        return drawn
+    drawn, wrong = coloured(mask) // 4, (mask != truth) & (truth < len(task.classes))
+    drawn[wrong] = coloured(mask)[wrong]
+    drawn[wrong & (mask == 0)] = WHITE
+    return drawn
 
 
 def names_with_colours(classes: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:

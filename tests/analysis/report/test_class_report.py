@@ -9,10 +9,11 @@ from dice_by_hand import mean_of_known
 
 from analysis.answer.selection import select
 from analysis.report.classes import classes
-from analysis.report.image_panels import Predicted, _class_error, _over, strips
+from analysis.report.image_panels import Predicted, _over, panels, strips
 from analysis.report.write import sections, write_report
 from search.runs.run_tables import read_run
-from trainable.data.task import Task
+from trainable.data.class_colours import INVENTED, RIGHT, TRUTH, errors
+from trainable.data.task import TWO_CLASSES, Task
 from trainable.printing import digits
 
 NAMES = ("ring", "core", "crescent")
@@ -135,8 +136,15 @@ def test_panels_show_classes_over_the_image_and_errors_in_the_predicted_colour()
     assert (drawn[:, 0] == 70).all(), "the background shows the image"
     assert (drawn[:, 1] == (0.3 * 70 + 0.7 * np.array([230, 159, 0])).astype(np.uint8)).all()
     mask = np.array([[1, 1, 0, 2]] * 4, np.uint8)
-    error = _class_error(mask, truth)[0].tolist()
+    error = errors(mask, truth, Task(("background", "a", "b"), declared=True))[0].tolist()
     assert error == [[230, 159, 0], [57, 39, 0], [255, 255, 255], [21, 45, 58]], "wrong, right, missed, ignored"
+
+
+def test_pixels_that_are_not_scored_are_no_errors_of_two_classes():
+    image = np.full((1, 5, 3), 100, np.uint8)
+    mask, truth = np.array([[1, 1, 0, 1, 0]], np.uint8), np.array([[0, 1, 1, 15, 15]], np.uint8)
+    one = Predicted("s", 0, 0.5, TWO_CLASSES, image, truth, truth, mask.astype(np.float32), 0.5)
+    assert panels(one)["error"][0].tolist() == [list(INVENTED), list(RIGHT), list(TRUTH), [0, 0, 0], [0, 0, 0]]
 
 
 def test_names_of_classes_are_text_in_the_legend():

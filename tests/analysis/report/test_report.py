@@ -71,7 +71,6 @@ def test_a_grid_of_choices_is_shown_by_levels_and_crossed(pruned):
     assert "cells-loss-augmentation" in figures and not any(name.startswith("slice") for name in figures)
     assert figures["effect-augmentation"].title.startswith("augmentation: high is best")
 
-
     assert re.match(r"Step \d+ of 12000 has the most stops: \d+ of \d+$", figures["stops"].title)
 
 
