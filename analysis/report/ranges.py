@@ -118,23 +118,19 @@ def _surface(points: Array, scores: Array) -> Array:
 
 def _unit(values: Array, parameter: Range) -> Array:
     low, high = parameter.low, parameter.high
-    if _log(parameter):
+    if parameter.log:
         values, low, high = np.log(values), math.log(low), math.log(high)
     return np.asarray((values - low) / ((high - low) or 1.0))
 
 
 def _unscale(shares: Array, parameter: Range) -> Array:
-    if _log(parameter):
+    if parameter.log:
         return np.asarray(parameter.low * (parameter.high / parameter.low) ** shares)
     return np.asarray(parameter.low + (parameter.high - parameter.low) * shares)
 
 
-def _log(parameter: Range) -> bool:
-    return parameter.log or parameter.distribution == "log_uniform"
-
-
 def _scale(parameter: Range) -> dict[str, Any]:
-    if _log(parameter):
+    if parameter.log:
         every = "D2" if parameter.high < 50 * parameter.low else 1  # 1, 2 and 5 of each decade, or only its start
         return axis(f"{label(parameter.name)} (log scale)", type="log", tickformat=".0e", dtick=every)
     return axis(label(parameter.name))

@@ -21,6 +21,7 @@ from trainable.printing import ABSENT, value_text
 from trainable.storage.checked_tables import read_table
 
 IMAGES_FILE = "images.parquet"
+NONE = value_text(None)
 RETRAIN = "remove it, and launching the run trains the fold again"
 CURVES = ("config", "fold", "step", "score", "seconds")
 TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
@@ -30,9 +31,9 @@ TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "
 class RunTables:
     """The contents of a run's journal, and of its fold folders on demand.
 
-    ``configs`` has a row for each config in the order of arrival, with the parameters that vary; ``trials`` has one for
-    each fold trial that was ever assigned; ``curves`` has one for each report. ``left_out`` lists the problems of
-    journal records that could not be used.
+    ``configs`` has a row for each config in the order of arrival, with the parameters that vary: None where a config
+    does not have one, "none" where that is its value. ``trials`` has a row for each fold trial that was ever assigned;
+    ``curves`` has one for each report. ``left_out`` lists the problems of journal records that could not be used.
     """
 
     run: Run
@@ -173,7 +174,8 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
     rows: list[dict[str, Any]] = [
         {
             "config": each.config,
-            **{name: each.parameters.get(name) for name in names},
+            **dict.fromkeys(names),
+            **{name: NONE if value is None else value for name, value in each.parameters.items() if name in names},
             "steps": each.horizon,
             "seconds": spent.get(each.config, 0.0),
         }

@@ -25,10 +25,8 @@ def run_data(tables: RunTables, selection: Selection) -> dict[str, Any]:
     rows = summary_rows(tables, selection)
     missing = {each.config: each.missing for each in selection.incomplete}
     failed = tables.failed()
-    entrants = tables.status.score_table.entrants
-    values = {
-        name: [entrants[row["config"]].parameters.get(name, _UNSET) for row in rows] for name in tables.parameters
-    }
+    chosen = tables.configs.set_index("config").loc[[row["config"] for row in rows]]
+    values = {name: chosen[name].tolist() for name in tables.parameters}
     axes = [_axis(tables, name, column) for name, column in values.items()]
     configs = [
         {
@@ -59,27 +57,20 @@ def steps_label(tables: RunTables) -> str:
     return "training steps" if tables.space.trainable.learns else "steps, equal shares of the fold's images"
 
 
-class _Unset:
-    """A conditional parameter that a config does not have, unlike one whose value is None."""
-
-
-_UNSET = _Unset()
-
-
 def _axis(tables: RunTables, name: str, values: Sequence[Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
     """The scale of a parameter, and what stands for a value: a number of a range, or the place among the levels."""
     parameter = tables.space.parameters.get(name)
-    present = [value for value in values if value is not _UNSET]
+    present = [value for value in values if value is not None]
     if isinstance(parameter, Range) and all(is_number(value) for value in present):
-        log = parameter.log or parameter.distribution == "log_uniform"
         low, high = min([parameter.low, *present]), max([parameter.high, *present])
-        axis = {"name": name, "log": log, "low": low, "high": high, "levels": None}
-        return axis, lambda value: None if value is _UNSET else value
+        axis = {"name": name, "log": parameter.log, "low": low, "high": high, "levels": None}
+        return axis, lambda value: value
     listed = [] if parameter is None or isinstance(parameter, Range) else parameter.values
-    known = {value_text(value): value for value in [*listed, *present] if value in present}
+    texts = {value_text(value) for value in present}
+    known = {text: value for value in [*listed, *present] if (text := value_text(value)) in texts}
     levels = sorted(known, key=lambda level: known[level]) if all(map(is_number, known.values())) else list(known)
     place = {level: number for number, level in enumerate(levels)}
-    return {"name": name, "levels": levels}, lambda value: None if value is _UNSET else place[value_text(value)]
+    return {"name": name, "levels": levels}, lambda value: None if value is None else place[value_text(value)]
 
 
 def _fold_trials(tables: RunTables, order: Mapping[str, int]) -> dict[str, Any]:

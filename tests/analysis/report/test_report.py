@@ -119,7 +119,11 @@ def test_a_run_that_is_not_at_its_end_has_a_report(tmp_path, until):
 
 
 def test_a_value_that_a_config_does_not_have_is_none_and_a_value_of_none_is_a_level(tmp_path):
-    tables, _, text, _ = made(write_run(tmp_path / "conditional", CONDITIONAL, folds=3))
+    tables, _, text, figures = made(write_run(tmp_path / "conditional", CONDITIONAL, folds=3))
+    assert set(figures["effect-attention"].traces[0]["x"]) == {"none", "scse"} and "cells-loss-attention" in figures
+    rows = list(csv.DictReader((tables.run.folder / "analysis/summary.csv").read_text().splitlines()))
+    assert {row["attention"] for row in rows} == {"none", "scse"}
+    assert all((row["learning_rate"] == "") == (row["loss"] == "dice") for row in rows)
     drawn = data_of(text)
     axes = {axis["name"]: axis for axis in drawn["parameters"]}
     assert axes["learning_rate"]["log"] and axes["learning_rate"]["levels"] is None
