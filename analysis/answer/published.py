@@ -20,7 +20,7 @@ class PublishedFigure:
     """``ours`` is the mean over the folds of ``config``, None as long as ``state`` says what is missing.
 
     Of several configs that match, ``config`` is the best by the run's metric; the interval of that metric is corrected
-    for this choice. Intervals are over images.
+    for this choice. Intervals are over images, volumes or groups.
     """
 
     source: str

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.statistics.bootstrap import CorrectedScore, bias_corrected
 from analysis.statistics.expected_scores import ExpectedScores, expected_scores
+from analysis.statistics.fold_scores import members_of
 from analysis.statistics.paired import PairedTest, paired_test
 from search.race.answer import Assessment, Standing, best_first
 from search.runs.run_tables import RunTables
@@ -183,7 +184,10 @@ def _missing(tables: RunTables, config: str, rows: pd.DataFrame, failed: bool) -
 
 
 def corrected_score(tables: RunTables, complete: Sequence[str], metric: str) -> tuple[CorrectedScore | None, str]:
-    """Corrected with the per-image counts of these complete configs, which must be of the same images."""
+    """Corrected with the per-image counts of these complete configs, which must be of the same images.
+
+    Images of a group are sampled together, if the run has recorded groups.
+    """
     images = tables.images(complete)
     if images.empty:
         return None, "no per-image counts are left in the fold folders, so the winner's score is not bias-corrected"
@@ -199,14 +203,20 @@ def corrected_score(tables: RunTables, complete: Sequence[str], metric: str) -> 
         )
     counts = np.stack([tables.counts(grouped[config]) for config in comparable])
     folds = reference["fold"].to_numpy(np.int64)
+    try:
+        known = tables.groups
+    except UserError as error:
+        return None, f"{error}, so the winner's score is not bias-corrected"
+    groups = np.array([f"group {known[stem]}" if stem in known else f"image {stem}" for stem in reference["stem"]])
     if is_of_volumes(metric):
         volumes = reference["volume"].tolist()
-        fold_of = dict(zip(volumes, folds.tolist(), strict=True))  # a volume is never split between folds
+        first = np.unique(volumes, return_index=True)[1]  # neither a fold nor a group splits a volume
         counts = np.stack([volume_counts(each, volumes) for each in counts])
-        folds = np.array([fold_of[volume] for volume in sorted(fold_of)], np.int64)
-    if np.unique(folds, return_counts=True)[1].max() < 2:
+        folds, groups = folds[first], groups[first]
+    drawn = groups.tolist() if known else None
+    if not any(each.any() for each in members_of(folds, drawn)):
         return None, "every fold holds out a single unit, so the winner's score is not bias-corrected"
-    return bias_corrected(counts, folds, metric, task=tables.task), ""
+    return bias_corrected(counts, folds, metric, task=tables.task, groups=drawn), ""
 
 
 def plain(value: Any) -> Any:

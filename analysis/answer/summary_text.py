@@ -35,10 +35,10 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield f"{', '.join(winner.tied)} scored the same; it was preferred because it is cheaper, simpler or earlier."
     corrected = selection.corrected
     if corrected is not None:
+        units = "groups" if corrected.grouped else "volumes" if is_of_volumes(metric) else "images"
         yield (
             f"Corrected for being selected as the best, its score is {digits(corrected.estimate)} "
-            f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over "
-            f"{'volumes' if is_of_volumes(metric) else 'images'})."
+            f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over {units})."
         )
     yield from set_sentences(selection.assessment)
     guessed = sum(each.forecast for each in selection.assessment.standings.values())

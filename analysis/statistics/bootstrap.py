@@ -5,6 +5,7 @@ bootstrap samples of the images, the winner is selected on the sampled images an
 trained again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ from analysis.statistics.fold_scores import (
     TINY,
     Array,
     MetricOf,
-    draw_images,
+    draw_groups,
     fold_scores,
     mean_over_folds,
+    members_of,
     metric_of_sums,
     parts_of,
 )
@@ -32,7 +34,8 @@ class CorrectedScore:
     """``naive`` is the winner's mean over folds, ``estimate`` the same corrected for selection, with an interval.
 
     The interval covers the sampling of images from the same population, given the trained models; it excludes the
-    variation between training runs. ``chosen`` is the share of samples in which each config was selected.
+    variation between training runs. ``chosen`` is the share of samples in which each config was selected; ``grouped``
+    says whether samples are of groups of images.
     """
 
     winner: int
@@ -41,6 +44,7 @@ class CorrectedScore:
     low: float
     high: float
     chosen: Array
+    grouped: bool = False
 
     @property
     def optimism(self) -> float:
@@ -54,10 +58,12 @@ def bias_corrected(
     seed: int = 0,
     draws: int = DRAWS,
     task: Task = TWO_CLASSES,
+    groups: Sequence[str] | None = None,
 ) -> CorrectedScore:
     """``counts`` are configs x images x confusion matrix, each image predicted by the model that held it out.
 
-    For a metric of volumes they are those of volumes, which are then sampled instead of images.
+    For a metric of volumes they are those of volumes, which are then sampled instead of images. With ``groups``, of
+    each image or volume, these are sampled as a whole.
 
     Selection in a sample is that of the run: by the mean over folds of the metric on the fold's images. Images are
     sampled within their fold, so that every fold keeps its size. The images left out, about a third of a fold, are
@@ -73,18 +79,17 @@ def bias_corrected(
     if metric not in metrics_of(task, volumes=True):
         raise ValueError(f"metric {metric!r}: allowed are {', '.join(metrics_of(task, volumes=True))}")
     parts = [parts_of(counts[:, folds == fold], metric, task) for fold in np.unique(folds)]
-    metric_of = metric_of_sums(metric, task)
+    metric_of, members = metric_of_sums(metric, task), members_of(folds, groups)
     actual = mean_over_folds([fold_scores(part, np.ones((1, part.shape[1])), metric_of) for part in parts])[0]
     winner = int(actual.argmax())
-    influences = [_influences(parts, config, metric_of) for config in range(len(actual))]
+    influences = [_influences(parts, members, config, metric_of) for config in range(len(actual))]
     deviations, left_out, chosen = [], [], []
-    for drawn in draw_images([part.shape[1] for part in parts], draws, np.random.default_rng(seed)):
-        sampled = mean_over_folds(
-            [fold_scores(part, times, metric_of) for part, times in zip(parts, drawn, strict=True)]
-        )
-        left = mean_over_folds(
-            [fold_scores(part, times == 0, metric_of) for part, times in zip(parts, drawn, strict=True)]
-        )
+    for drawn in draw_groups(members, draws, np.random.default_rng(seed)):
+        of_images = [
+            (part, np.take(times, each, axis=1)) for part, times, each in zip(parts, drawn, members, strict=True)
+        ]
+        sampled = mean_over_folds([fold_scores(part, times, metric_of) for part, times in of_images])
+        left = mean_over_folds([fold_scores(part, times == 0, metric_of) for part, times in of_images])
         picked = sampled.argmax(axis=1)
         rows = np.arange(len(picked))
         deviation, error = sampled[:, winner] - actual[winner], _error(influences[winner], drawn)
@@ -97,29 +102,30 @@ def bias_corrected(
     estimate = float(np.nanmean(unseen[:, 0])) - shift
     tail = 50 * (1 - LEVEL)
     share = np.bincount(np.concatenate(chosen), minlength=len(counts)) / draws
-    once = [np.ones((1, part.shape[1])) for part in parts]
+    once = [np.ones((1, len(each))) for each in influences[0]]
     errors = np.array([_error(each, once)[0] for each in influences])
     spread = float(np.sqrt(share @ (errors**2 + (actual - share @ actual) ** 2)))
     low, high = estimate - spread * np.percentile(np.concatenate(deviations), [100 - tail, tail])
-    return CorrectedScore(winner, float(actual[winner]), estimate, float(low), float(high), share)
+    grouped = groups is not None and len(set(groups)) < len(groups)
+    return CorrectedScore(winner, float(actual[winner]), estimate, float(low), float(high), share, grouped)
 
 
-def _influences(parts: list[Array], config: int, metric_of: MetricOf) -> list[Array]:
-    """The influence of each image on a config's score of its fold, by the jackknife, fold by fold."""
+def _influences(parts: list[Array], members: list[NDArray[np.int64]], config: int, metric_of: MetricOf) -> list[Array]:
+    """The influence of each group on a config's score of its fold, by the jackknife, fold by fold."""
     influences = []
-    for part in parts:
-        images = part.shape[1]
-        whole = fold_scores(part[[config]], np.ones((1, images)), metric_of)
-        without = fold_scores(part[[config]], 1.0 - np.eye(images), metric_of)
-        influences.append(np.nan_to_num((images - 1) * (whole - without))[:, 0])
+    for part, each in zip(parts, members, strict=True):
+        groups = int(each.max()) + 1
+        whole = fold_scores(part[[config]], np.ones((1, len(each))), metric_of)
+        without = fold_scores(part[[config]], 1.0 - np.take(np.eye(groups), each, axis=1), metric_of)
+        influences.append(np.nan_to_num((groups - 1) * (whole - without))[:, 0])
     return influences
 
 
 def _error(influences: list[Array], drawn: list[Array]) -> Array:
-    """The standard error of a config's mean over folds, for each draw of the images."""
+    """The standard error of a config's mean over folds, for each draw of the groups."""
     variance = np.zeros(len(drawn[0]))
     for values, times in zip(influences, drawn, strict=True):
-        images = len(values)
-        spread = times @ values**2 / images - (times @ values / images) ** 2
-        variance += np.maximum(spread, 0.0) / max(images - 1, 1)
+        groups = len(values)
+        spread = times @ values**2 / groups - (times @ values / groups) ** 2
+        variance += np.maximum(spread, 0.0) / max(groups - 1, 1)
     return np.asarray(np.sqrt(variance) / len(influences))

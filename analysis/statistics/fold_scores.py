@@ -69,8 +69,15 @@ def mean_over_folds(scores: list[Array]) -> Array:
     return np.where(count > 0, np.where(known, table, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def draw_images(images: Sequence[int], draws: int, rng: np.random.Generator) -> Iterator[list[Array]]:
-    """How often each image of each fold is drawn, in blocks of draws; ``images`` is their number in each fold."""
+def members_of(folds: NDArray[np.int64], groups: Sequence[str] | None) -> list[NDArray[np.int64]]:
+    """For each fold, the number of the group of each of its images; without groups, every image is its own."""
+    units = np.arange(len(folds)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    return [np.unique(units[folds == fold], return_inverse=True)[1] for fold in np.unique(folds)]
+
+
+def draw_groups(members: Sequence[NDArray[np.int64]], draws: int, rng: np.random.Generator) -> Iterator[list[Array]]:
+    """How often each group of each fold is drawn, in blocks of draws."""
+    counts = [int(each.max()) + 1 for each in members]
     for start in range(0, draws, DRAWS_IN_MEMORY):
         size = min(DRAWS_IN_MEMORY, draws - start)
-        yield [rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64) for count in images]
+        yield [rng.multinomial(count, np.full(count, 1 / count), size).astype(np.float64) for count in counts]

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.statistics.bootstrap import DRAWS, LEVEL
-from analysis.statistics.fold_scores import Array, draw_images, fold_scores, mean_over_folds, metric_of_sums, parts_of
+from analysis.statistics.fold_scores import (
+    Array,
+    draw_groups,
+    fold_scores,
+    mean_over_folds,
+    members_of,
+    metric_of_sums,
+    parts_of,
+)
 from trainable.data.task import TWO_CLASSES, Task
 
 
@@ -40,19 +48,14 @@ def paired_gain(
     within their fold, the same ones for both. The interval is that of percentiles. It covers the sampling of
     images, given the trained models.
     """
-    units = np.arange(len(folds)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    metric_of = metric_of_sums(metric, task)
-    parts, members = [], []
-    for fold in np.unique(folds):
-        chosen = folds == fold
-        parts.append(parts_of(np.stack([before[chosen], after[chosen]]), metric, task))
-        members.append(np.unique(units[chosen], return_inverse=True)[1])
+    metric_of, members = metric_of_sums(metric, task), members_of(folds, groups)
+    chosen = [folds == fold for fold in np.unique(folds)]
+    parts = [parts_of(np.stack([before[each], after[each]]), metric, task) for each in chosen]
     actual = mean_over_folds([fold_scores(part, np.ones((1, part.shape[1])), metric_of) for part in parts])[0]
-    counts = [int(each.max()) + 1 for each in members]
-    if max(counts) < 2:
+    if not any(each.any() for each in members):
         return Gain(float(actual[1] - actual[0]), math.nan, math.nan, math.nan)
     differences: list[Array] = []
-    for drawn in draw_images(counts, draws, np.random.default_rng(seed)):
+    for drawn in draw_groups(members, draws, np.random.default_rng(seed)):
         tables = [
             fold_scores(part, times[:, each], metric_of)
             for part, times, each in zip(parts, drawn, members, strict=True)

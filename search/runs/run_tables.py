@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from search.runs.journal import Line, Tail
-from search.runs.run_folder import ENVIRONMENT, Run
+from search.runs.run_folder import ENVIRONMENT, FOLDS, Run
 from search.runs.status import Status, new_status, note_valid
 from spaces.space import Space
+from trainable.data.folds import load_folds
 from trainable.data.task import TWO_CLASSES, Task
 from trainable.objectives.metrics import Counts, Scores, from_columns, scores, table_columns
 from trainable.printing import ABSENT, value_text
@@ -77,6 +78,12 @@ class RunTables:
     def facts(self) -> Mapping[str, Any]:
         """What was recorded of the data when the run was launched (see ``label_facts``)."""
         return self.run.environment() if (self.run.folder / ENVIRONMENT).exists() else {}
+
+    @cached_property
+    def groups(self) -> Mapping[str, str]:
+        """The group of each image that was recorded with the folds."""
+        path = self.run.folder / FOLDS
+        return load_folds(path).groups if path.exists() else {}
 
     @property
     def task(self) -> Task:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,16 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Folds:
-    """The fold in which each image is held out; ``data_hash`` identifies the data."""
+    """The fold in which each image is held out; ``data_hash`` identifies the data.
+
+    ``groups`` has the group of each image that folds keep together with others; earlier versions did not record it.
+    """
 
     count: int
     seed: int
     data_hash: str
     assignment: Mapping[str, int]
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def held_out(self, fold: int) -> list[str]:
         return sorted(stem for stem, k in self.assignment.items() if k == self._check(fold))
@@ -90,7 +94,7 @@ def make_folds(
     _check_count(shares, count)
     rng = np.random.default_rng((seed, count))
     assignment = _deal(shares, count, rng) if groups is None else _deal_groups(shares, groups, count, rng)
-    return Folds(count, seed, data_hash, assignment)
+    return Folds(count, seed, data_hash, assignment, groups or {})
 
 
 def make_class_folds(
@@ -119,7 +123,7 @@ def make_class_folds(
         fold = int(np.argmin(np.where(full, np.inf, growth)))
         filled[fold] = after[fold]
         assignment.update(dict.fromkeys(members[name], fold))
-    return Folds(count, seed, data_hash, assignment)
+    return Folds(count, seed, data_hash, assignment, groups)
 
 
 def _check_count(shares: Mapping[str, object], count: int) -> None:
@@ -175,16 +179,14 @@ def _members(stems: Iterable[str], groups: Mapping[str, str], count: int) -> dic
 
 
 def save_folds(folds: Folds, path: Path) -> None:
-    write_json(
-        path,
-        {
-            "version": VERSION,
-            "folds": folds.count,
-            "seed": folds.seed,
-            "data_hash": folds.data_hash,
-            "assignment": dict(sorted(folds.assignment.items())),
-        },
-    )
+    document = {
+        "version": VERSION,
+        "folds": folds.count,
+        "seed": folds.seed,
+        "data_hash": folds.data_hash,
+        "assignment": dict(sorted(folds.assignment.items())),
+    }
+    write_json(path, document | ({"groups": dict(sorted(folds.groups.items()))} if folds.groups else {}))
 
 
 def load_folds(path: Path, data_hash: str | None = None) -> Folds:
@@ -194,7 +196,8 @@ def load_folds(path: Path, data_hash: str | None = None) -> Folds:
         if value["version"] != VERSION:
             raise UserError(f"{path}: has version {value['version']}, this program reads version {VERSION}")
         assignment = {str(stem): int(fold) for stem, fold in value["assignment"].items()}
-        folds = Folds(int(value["folds"]), int(value["seed"]), str(value["data_hash"]), assignment)
+        groups = {str(stem): str(group) for stem, group in value.get("groups", {}).items()}
+        folds = Folds(int(value["folds"]), int(value["seed"]), str(value["data_hash"]), assignment, groups)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is not a folds file ({type(error).__name__}: {error})") from None
     if set(folds.assignment.values()) != set(range(folds.count)):

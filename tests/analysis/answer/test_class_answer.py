@@ -1,6 +1,7 @@
 """The answer of a run of several classes: scores of volumes, of scribbled pixels alone, and of a validation split."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.comparison import compare_configs
 from analysis.answer.disagreements import draw_disagreements
-from analysis.answer.selection import select
+from analysis.answer.selection import corrected_score, select
+from analysis.answer.summary_text import lines
 from analysis.statistics.bootstrap import bias_corrected
 from search.runs.run_tables import read_run
 from trainable.data.decoded_images import open_data
@@ -85,6 +87,25 @@ def test_the_correction_resamples_volumes(tables, selection):
     assert found.naive == pytest.approx(selection.winner.mean)
     assert 0 < found.low < found.estimate < found.high < 1, "two volumes in a fold are few, but no reason for nonsense"
     assert "over volumes)" in program("best", tables.run.folder).stdout
+
+
+def test_slices_of_a_volume_that_folds_keep_together_are_resampled_together(tables):
+    images = tables.images(tables.complete()).sort_values(["config", "fold", "stem"])
+    counts = np.stack([tables.counts(rows) for _, rows in images.groupby("config", sort=False)])
+    one = images[images["config"] == images["config"].iloc[0]]
+    expected = bias_corrected(
+        counts, one["fold"].to_numpy(), "dice", task=tables.task, groups=[f"group {each}" for each in one["volume"]]
+    )
+    found, _ = corrected_score(tables, sorted(tables.complete()), "dice")
+    assert (found.estimate, found.low, found.high) == (expected.estimate, expected.low, expected.high)
+    assert found.grouped and "over groups)" in " ".join(lines(tables, replace(select(tables), corrected=found)))
+
+
+def test_the_correction_of_single_groups_is_left_out(tables, monkeypatch):
+    folds = tables.images(tables.complete())[["stem", "fold"]].astype(str)
+    monkeypatch.setattr(type(tables), "groups", dict(folds.itertuples(index=False)))
+    found = select(replace(tables))
+    assert found.corrected is None and any("holds out a single unit" in note for note in found.notes)
 
 
 def range_of(images):

@@ -108,6 +108,20 @@ def test_a_fold_of_one_image_is_skipped_in_draws_that_contain_it():
     assert np.isfinite([found.estimate, found.low, found.high]).all()
 
 
+@pytest.mark.parametrize("metric", ["miou", "miou_image"])
+def test_copies_of_images_in_one_group_count_once(metric):
+    counts, folds = segmented(np.random.default_rng(0), [0.0, 0.1], 20), np.arange(20) % 2
+    names = [f"patient{number:02}" for number in range(20)]
+    once = bias_corrected(counts, folds, metric, draws=200)
+    copies = (np.repeat(counts, 3, axis=1), np.repeat(folds, 3), metric)
+    grouped, alone = (bias_corrected(*copies, draws=200, groups=each) for each in (np.repeat(names, 3).tolist(), None))
+    assert (grouped.low, grouped.estimate, grouped.high) == pytest.approx((once.low, once.estimate, once.high))
+    assert grouped.grouped and not once.grouped
+    assert alone.high - alone.low < 0.7 * (once.high - once.low), "as if each copy told something new"
+    single = bias_corrected(counts, folds, metric, draws=200, groups=names)
+    assert (single.low, single.estimate, single.high) == (once.low, once.estimate, once.high)
+
+
 def test_the_same_seed_gives_the_same_result():
     counts, folds = segmented(np.random.default_rng(0), np.zeros(4), 40), np.arange(40) % 4
     one, two = (bias_corrected(counts, folds, "miou", seed=1) for _ in range(2))

@@ -81,6 +81,10 @@ def test_folds_come_back_from_their_file(tmp_path):
     save_folds(folds, tmp_path / "folds.json")
     assert load_folds(tmp_path / "folds.json", "the hash") == folds
     assert load_folds(tmp_path / "folds.json").hash == folds.hash
+    assert "groups" not in (tmp_path / "folds.json").read_text()
+    grouped = make_folds(SHARES, 5, 7, "the hash", {stem: f"g{number // 2}" for number, stem in enumerate(SHARES)})
+    save_folds(grouped, tmp_path / "folds.json")
+    assert load_folds(tmp_path / "folds.json") == grouped and grouped.groups
 
 
 def test_folds_of_other_data_are_refused(tmp_path):
@@ -90,7 +94,15 @@ def test_folds_of_other_data_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 99}, {"assignment": {"a": 0}}, {"assignment": ["a"]}, {"folds": "many"}, {"seed": None}]
+    "change",
+    [
+        {"version": 99},
+        {"assignment": {"a": 0}},
+        {"assignment": ["a"]},
+        {"folds": "many"},
+        {"seed": None},
+        {"groups": 1},
+    ],
 )
 def test_a_broken_folds_file_is_refused_by_name(tmp_path, change):
     path = tmp_path / "folds.json"
