@@ -125,11 +125,17 @@ def _search(result: Mapping[str, Any]) -> tuple[str, str]:
     """The winner of a search, from benchmarks/systems.py, and the best published figure beside its own config's."""
     winner = next(row for row in result["configs"] if row["config"] == result["winner"])
     metric, fixed = result["metric"], result["fixed"]
-    varied = [name for name in result["parameters"] if len({str(row[name]) for row in result["configs"]}) > 1]
+    varied = [
+        name for name in result["parameters"] if len({str(row[name]) for row in result["configs"]} - {"None"}) > 1
+    ]
     setting = [str(winner[name]) for name in varied if isinstance(winner[name], str)]
     setting += [f"{fixed['size']}"] if "size" in fixed else []
     setting += [f"{fixed['steps']:,} steps"] if "steps" in fixed else []
-    ours = _figure(metric, winner["score"], winner["low"], winner["high"], "images", [*setting, _over(result["folds"])])
+    drawn = "images"
+    if result["corrected"]:
+        complete = sum(row["folds"] == result["folds"] for row in result["configs"])
+        drawn += f"; {result['corrected']['score']:.3f} corrected for the selection among {complete} complete configs"
+    ours = _figure(metric, winner["score"], winner["low"], winner["high"], drawn, [*setting, _over(result["folds"])])
     known = [row for row in result["published"] if row["metric"] == metric]
     if not known:
         return ours, ""

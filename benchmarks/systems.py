@@ -3,24 +3,30 @@
     python benchmarks/systems.py runs/encoders --name encoders_cpu2 --command 'python -m search launch encoders'
     python benchmarks/systems.py --tables encoders_cpu2
 
-The first writes benchmarks/results/NAME.json: every config that was trained, with its score, the published figures
-beside ours, and the winner. ``--ensemble`` adds the scores of the winner's ensemble, ``--masks`` packs a folder of
-predicted masks into NAME_masks.zip or the ``--archive``. The second prints the tables for the documentation, whose
-tests compare them: all configs, or the best of each combination of the ``--best-of`` parameters.
+The first writes benchmarks/results/NAME.json: every config that was trained, with its scores, the published figures
+beside ours, the winner, and its score corrected for being selected. ``--ensemble`` adds the scores of the winner's
+ensemble, ``--masks`` packs a folder of predicted masks into NAME_masks.zip or the ``--archive``. The second prints the
+tables for the documentation, whose tests compare them: all configs, or the best of each combination of the
+``--best-of`` parameters.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.machine import machine
 from benchmarks.reproduce import pack
 from trainable.printing import ABSENT, value_text
+
+if TYPE_CHECKING:
+    from analysis.statistics.bootstrap import CorrectedScore
 
 RESULTS = Path(__file__).parent / "results"
 DIGITS = 3
@@ -40,9 +46,10 @@ def document(folder: Path, command: str) -> dict[str, Any]:
     rows = []
     for row in tables.configs.to_dict("records"):
         config = str(row["config"])
+        scores = [_plain(score) for score in full.loc[config]]
         folds = full.loc[config].dropna()
         own = {name: _plain(row[name]) for name in tables.parameters}
-        entry: dict[str, Any] = {"config": config, **own, "folds": len(folds)}
+        entry: dict[str, Any] = {"config": config, **own, "folds": len(folds), "fold_scores": scores}
         if config in tables.complete():
             score, _ = corrected_score(tables, [config], tables.metric)
             entry |= {"score": float(folds.mean()), "sd": float(folds.std()) if len(folds) > 1 else None}
@@ -65,9 +72,14 @@ def document(folder: Path, command: str) -> dict[str, Any]:
         "configs": rows,
         "core_hours": round(float(tables.trials["seconds"].sum()) / 3600, 2),
         "winner": None if found.winner is None else found.winner.config,
+        "corrected": _corrected(found.corrected),
         "peers": list(found.peers),
         "published": documents(published_figures(tables)),
     }
+
+
+def _corrected(score: CorrectedScore | None) -> dict[str, float] | None:
+    return None if score is None else {"score": score.estimate, "low": score.low, "high": score.high}
 
 
 def markdown(result: Mapping[str, Any]) -> str:

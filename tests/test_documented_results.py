@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from scored_run import scored_run
 
 from benchmarks import front_page, frontier, one_image_curves, race_tables
-from benchmarks.systems import markdown
+from benchmarks.systems import document, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -30,6 +31,12 @@ def test_tables_are_those_of_the_result_file(name, table):
     commands = re.findall(r"```\n(.*?)```", SYSTEMS, re.S)
     assert shlex.split(result["command"]) in [shlex.split(each.replace("\\\n", " ")) for each in commands]
     assert result["commit"]
+    for row in result["configs"]:
+        scores = [score for score in row["fold_scores"] if score is not None]
+        assert len(row["fold_scores"]) == result["folds"] and len(scores) == row["folds"]
+        assert not scores or row["score"] == pytest.approx(sum(scores) / len(scores))
+    (winner,) = [row for row in result["configs"] if row["config"] == result["winner"]]
+    assert result["corrected"]["low"] < winner["score"] < result["corrected"]["high"]
     for archive, count in result.get("masks", {}).items():
         assert archive in SYSTEMS
         with zipfile.ZipFile(RESULTS / archive) as masks:
@@ -39,7 +46,7 @@ def test_tables_are_those_of_the_result_file(name, table):
 def test_results_on_the_front_page_name_their_command_and_commit():
     table = README.split("<!-- systems -->")[1].split("<!-- end of systems -->")[0]
     files = re.findall(r"\(benchmarks/results/(\w+\.json)\)", table)
-    assert len(files) == 4
+    assert len(files) == sum(system.result is not None for system in front_page.SYSTEMS)
     for name in files:
         result = json.loads((RESULTS / name).read_text())
         assert result["command"] and all(run["commit"] for run in result.get("runs", [result]))
@@ -50,6 +57,15 @@ def test_every_benchmark_that_records_its_machine_records_its_commit():
     recording = [name for name, text in sources.items() if '"machine": ' in text]
     assert len(recording) > 10
     assert all(re.search(r"commit\(|\"commit\"|replay_facts", sources[name]) for name in recording)
+
+
+def test_a_result_file_has_the_scores_of_each_fold(tmp_path):
+    run, _ = scored_run(
+        tmp_path, {"loss": {"values": ["iou", "dice"]}}, [([0.8, 0.7, None], 1.0), ([0.6, None, None], 1)]
+    )
+    result = document(run.folder, "a command")
+    assert [row["fold_scores"] for row in result["configs"]] == [[0.8, 0.7, None], [0.6, None, None]]
+    assert result["corrected"] is None and result["winner"] is None
 
 
 def test_curves_are_those_of_the_result_file_and_drawn():
@@ -114,6 +130,7 @@ def test_a_system_on_the_front_page_has_a_result_file_or_no_figure(system):
     result = json.loads((RESULTS / f"{system.result}.json").read_text())
     assert result["command"].startswith(command) and (result.get("commit") or result["runs"][0]["commit"])
     scores = [each["score"] for each in result.get("configs", ()) if each["config"] == result["winner"]]
+    assert not scores or f"; {result['corrected']['score']:.3f} corrected for the selection among " in ours
     scores = scores or result["cross_validation"][0]["folds"]
     assert f" {sum(scores) / len(scores):.3f}**" in ours and f"benchmarks/results/{system.result}.json" in ours
 
