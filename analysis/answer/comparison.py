@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.answer.document import full_config
 from analysis.answer.score_basis import basis, scored_on_scribbles
-from analysis.answer.selection import default_config, needs_a_winner, scored_config, winner_of
+from analysis.answer.selection import default_config, needs_a_winner, plain_row, scored_config, winner_of
 from analysis.statistics.paired import PairedTest, paired_test
 from search.race.answer import Difference
 from search.runs.run_tables import RunTables
@@ -84,8 +84,8 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
         "b": compared.other,
         "parameters": {name: {"a": _active(a), "b": _active(b)} for name, (a, b) in compared.parameters.items()},
         "folds": _plain_rows(compared.folds),
-        "test": _plain(asdict(compared.tested)),
-        "expected": None if compared.expected is None else _plain(asdict(compared.expected)),
+        "test": plain_row(asdict(compared.tested)),
+        "expected": None if compared.expected is None else plain_row(asdict(compared.expected)),
         "images": _plain_rows(compared.images),
         "notes": list(compared.notes),
     }
@@ -183,9 +183,4 @@ def _interval(low: float, high: float) -> str:
 
 
 def _plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [_plain({str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    return [plain_row(row) for row in table.to_dict("records")]

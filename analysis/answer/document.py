@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.answer.published import documents, published_figures
 from analysis.answer.score_basis import basis, validation_scores
-from analysis.answer.selection import Selection, plain
+from analysis.answer.selection import Selection, plain, plain_row
 from analysis.statistics.bootstrap import CorrectedScore
 from search.runs.run_tables import RunTables
 from search.terminal.answer_text import document as standing_document
@@ -37,10 +37,10 @@ def document(tables: RunTables, selection: Selection) -> dict[str, Any]:
         "winner": chosen,
         "set": [_member(tables, selection, config) for config in selection.peers],
         "corrected": _corrected_document(selection.corrected),
-        "comparisons": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.comparisons],
+        "comparisons": [plain_row(asdict(each)) for each in selection.comparisons],
         "default": selection.default,
         "noise": {"fold_trial_sd": plain(found.noise), "config_sd": plain(found.spread)},
-        "incomplete": [{key: plain(value) for key, value in asdict(each).items()} for each in selection.incomplete],
+        "incomplete": [plain_row(asdict(each)) for each in selection.incomplete],
         "gpu_seconds": tables.status.score_table.spent,
         "notes": list(selection.notes),
     } | _basis(tables, selection)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from analysis.answer.document import full_config
+from analysis.answer.selection import plain
 from analysis.ensembles.assemble import FOLDER, chosen, needs_models
 from analysis.ensembles.ensemble import MANIFEST
 from analysis.ensembles.methods import REBUILD, refuse_methods
@@ -137,15 +138,12 @@ def _document(
 
 
 def _row(tried: Tried, selected: Selected, last: bool) -> dict[str, Any]:
-    """NaN is not allowed in JSON."""
-    gain = tried.gain
-    known = {name: None if math.isnan(value) else value for name, value in vars(gain).items()}
     used = tried.helps if last else tried.name in {step.name for step in selected.chain}
     return {
         "step": tried.name,
-        "gain": gain.mean,
-        "low": known["low"],
-        "high": known["high"],
+        "gain": tried.gain.mean,
+        "low": plain(tried.gain.low),
+        "high": plain(tried.gain.high),
         "setting": as_rows(tried.chain),
         "words": words(tried.chain),
         "chosen": used,
