@@ -24,7 +24,7 @@ def forecast_all(matrix: ScoreMatrix, prior: Prior, gain_spread: float = GAIN_SP
     for index in reversed(range(len(matrix.rungs))):
         for block in range(matrix.blocks.max(initial=-1) + 1):
             rows = np.flatnonzero(matrix.blocks == block)
-            rung, shapes = matrix.at_rung(index)[rows], matrix.shapes(index)[rows]
+            rung, shapes = matrix.reported_at_rung(index)[rows], matrix.shapes(index)[rows]
             part = forecast(table.part(rows), full[rows], rung, shapes, prior, fold_means, gain_spread)
             table.scores[rows], table.extra[rows] = part.scores, part.extra
     return table

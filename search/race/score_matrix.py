@@ -28,6 +28,7 @@ class ScoreMatrix:
         self._blocks: dict[tuple[int, ...], int] = {}
         self._block: list[int] = []
         self._scores = np.full((len(rungs) + 1, 64, score_table.folds), np.nan)
+        self._skipped = np.zeros(self._scores.shape, dtype=bool)
         self._shapes = np.zeros((len(rungs), 64, SHAPES))
         self.failed = score_table.failed
         self._designs: dict[int, Array] = {}  # the latest, by number of configs; shared with snapshots
@@ -42,20 +43,23 @@ class ScoreMatrix:
         if len(self.names) > self._scores.shape[1]:
             more = self._scores.shape[1]
             self._scores = np.pad(self._scores, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)
+            self._skipped = np.pad(self._skipped, ((0, 0), (0, more), (0, 0)))
             self._shapes = np.pad(self._shapes, ((0, 0), (0, more), (0, 0)))
 
     def update(self, report: Report) -> bool:
         """Enter a report of the score table; return whether it may change the state of the race."""
-        row = self.row[report.config]
+        row, curve = self.row[report.config], self.score_table.curve(report.config, report.fold)
         steps = self.steps[row]
         changed = report.config in self.score_table.failed
         if changed:
             self._scores[:, row] = np.nan
         for index, step in enumerate(steps):
-            if report.step == step and not changed:
+            if report.step in (step, steps[-1]) and not changed:
                 self._scores[index, row, report.fold] = self.score_table.score(report.config, report.fold, step)
+                self._skipped[index, row, report.fold] = step not in curve
         for index, step in enumerate(steps[:-1]):
-            if report.fold == 0 and report.step <= step and np.isfinite(self._scores[index, row, 0]):
+            reported = np.isfinite(self._scores[index, row, 0]) and not self._skipped[index, row, 0]
+            if report.fold == 0 and report.step <= step and reported:
                 self._shapes[index, row] = self._shape(report.config, step)
                 changed = True
         return changed or report.step in steps
@@ -65,7 +69,7 @@ class ScoreMatrix:
         taken = copy(self)
         taken.names, taken.steps, taken._block = self.names[:], self.steps[:], self._block[:]
         taken.failed = dict(self.failed)
-        taken._scores, taken._shapes = self._scores.copy(), self._shapes.copy()
+        taken._scores, taken._shapes, taken._skipped = self._scores.copy(), self._shapes.copy(), self._skipped.copy()
         return taken
 
     @property
@@ -73,8 +77,15 @@ class ScoreMatrix:
         return self._scores[-1, : len(self.names)]
 
     def at_rung(self, index: int) -> Array:
-        """The scores at a rung; the index after the last rung is the full length."""
+        """The scores at a rung; the index after the last rung is the full length.
+
+        A fold trial that ended early before a rung has its last score there.
+        """
         return self._scores[index, : len(self.names)]
+
+    def reported_at_rung(self, index: int) -> Array:
+        """The scores at a rung without those of fold trials that ended before it, of which no gain is known."""
+        return np.where(self._skipped[index, : len(self.names)], np.nan, self.at_rung(index))
 
     def shapes(self, index: int) -> Array:
         return self._shapes[index, : len(self.names)]

@@ -74,8 +74,12 @@ class ScoreTable:
         return -score if self.minimize else score
 
     def score(self, config: str, fold: int, step: int) -> float | None:
+        """The score at a step. A fold trial that ended early has its last score at the steps that it skipped."""
         curve = self._curves.get((config, fold))
-        return None if curve is None else curve.get(step)
+        if curve is None:
+            return None
+        score = curve.get(step)
+        return curve.get(self.entrants[config].horizon) if score is None else score
 
     def full(self, config: str, fold: int) -> float | None:
         """The score at the horizon."""

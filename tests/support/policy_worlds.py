@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Wait
 
@@ -11,11 +11,12 @@ from search.messages import Continue, Entrant, Finished, Job, Report, Stop, Wait
 class World:
     """Random configs and workers; scores depend only on (config, fold, step), and a share ``broken`` of them is NaN.
 
-    In a ``mirrored`` world lower scores are better.
+    A share ``early`` of the fold trials ends before its horizon. In a ``mirrored`` world lower scores are better.
     """
 
     seed: int
     broken: float = 0.0
+    early: float = 0.0
     mirrored: bool = False
     shift: dict = field(default_factory=dict)
 
@@ -28,6 +29,14 @@ class World:
             for i in range(rng.randint(1, 9))
         ]
         self.workers = rng.randint(1, 5)
+
+    def next_report(self, config, fold, steps, trained):
+        """The report after the step ``trained``; if the fold trial ends there early, it is one at the horizon."""
+        step = next(step for step in steps if step > trained)
+        rng = random.Random(f"{self.seed} end of {config} {fold}")
+        ends = rng.random() < self.early and step == rng.choice(steps)
+        report = self.report(config, fold, step)
+        return replace(report, step=steps[-1]) if ends else report
 
     def report(self, config, fold, step):
         rng = random.Random(f"{self.seed} {config} {fold} {step}")
@@ -64,16 +73,15 @@ def drive(policy, world, chaos=0, losses=0.0, limit=4000):
             policy.lost(job)
             continue
         cell = (job.config, job.fold)
-        step = next(step for step in steps[job.config] if step > trained.get(cell, 0))
-        report = world.report(*cell, step)
-        trained[cell] = step
+        report = world.next_report(*cell, steps[job.config], trained.get(cell, 0))
+        trained[cell] = report.step
         verdict = policy.report(report)
         log.append((report, verdict))
         if isinstance(verdict, Stop):
             assert verdict.reason, "a stop without a reason"
             running.remove(job)
         else:
-            assert isinstance(verdict, Continue) and step < job.until, "continues beyond its job"
+            assert isinstance(verdict, Continue) and report.step < job.until, "continues beyond its job"
     raise AssertionError("the policy does not end")
 
 

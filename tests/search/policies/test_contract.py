@@ -54,6 +54,19 @@ def test_it_ends_despite_lost_workers_and_nan_scores(name, seed):
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@few
+@given(seed=seeds, early=st.floats(0.1, 1), losses=st.sampled_from([0.0, 0.2]))
+def test_no_job_is_assigned_again_for_a_fold_trial_that_ended_early(name, seed, early, losses):
+    world = World(seed, broken=0.02, early=early)
+    policy = build(name, world.entrants, world.folds)
+    drive(policy, world, chaos=seed, losses=losses)  # which asserts that each job has something to train
+    healthy = list(policy.score_table.alive())
+    assert (policy.answer().winner is None) == (not healthy)
+    for config in policy.score_table.entrants:
+        policy.why(config)
+
+
+@pytest.mark.parametrize("name", POLICIES)
 @settings(max_examples=4)
 @given(seed=seeds)
 def test_lower_scores_of_a_metric_to_minimize_lead_to_the_same_jobs_and_the_same_answer(name, seed):
@@ -96,9 +109,9 @@ def test_it_ends_when_the_budget_is_spent(name, seed, budget):
 
 @pytest.mark.parametrize("name", POLICIES)
 @few
-@given(seed=seeds, share=st.floats(0, 1))
-def test_replaying_the_journal_gives_the_same_verdicts_and_the_same_state(name, seed, share):
-    world = World(seed, broken=0.02)
+@given(seed=seeds, share=st.floats(0, 1), early=st.sampled_from([0.0, 0.4]))
+def test_replaying_the_journal_gives_the_same_verdicts_and_the_same_state(name, seed, share, early):
+    world = World(seed, broken=0.02, early=early)
     log = drive(build(name, world.entrants, world.folds), world, chaos=seed)
     log = log[: round(share * len(log))]
     replayed = build(name, world.entrants, world.folds)
@@ -112,9 +125,9 @@ def test_replaying_the_journal_gives_the_same_verdicts_and_the_same_state(name, 
 
 @pytest.mark.parametrize("name", POLICIES)
 @few
-@given(seed=seeds, share=st.floats(0, 1))
-def test_the_state_does_not_depend_on_the_order_or_repetition_of_reports(name, seed, share):
-    world = World(seed, broken=0.02)
+@given(seed=seeds, share=st.floats(0, 1), early=st.sampled_from([0.0, 0.4]))
+def test_the_state_does_not_depend_on_the_order_or_repetition_of_reports(name, seed, share, early):
+    world = World(seed, broken=0.02, early=early)
     log = drive(build(name, world.entrants, world.folds), world, chaos=seed)
     reports = [each[0] for each in log[: round(share * len(log))] if isinstance(each, tuple)]
     shuffled = random.Random(seed).sample(reports * 2, 2 * len(reports))

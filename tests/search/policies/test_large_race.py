@@ -17,7 +17,7 @@ from search.policies.foldrace import FoldRace
 from search.race.race_state import compute_race
 
 few = settings(max_examples=25, suppress_health_check=list(HealthCheck))
-worlds = st.builds(World, st.integers(0, 10**6), broken=st.sampled_from([0.0, 0.03]))
+worlds = st.builds(World, st.integers(0, 10**6), broken=st.sampled_from([0.0, 0.03]), early=st.sampled_from([0.0, 0.4]))
 THIRD = 0.34
 
 

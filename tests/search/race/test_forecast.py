@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.race.forecast import forecast
+from search.messages import Entrant, Report
+from search.race.forecast import forecast, forecast_all
 from search.race.mixed_model import Prior, Table, Variances
+from search.race.score_matrix import matrix_of
+from search.race.score_table import ScoreTable
 
 PRIOR = Prior(Variances(0.007**2, 0.010**2, 0.003**2))
 LEVELS = np.array([np.nan, np.nan])
@@ -41,3 +44,16 @@ def test_a_few_configs_that_learned_nothing_do_not_make_the_others_uncertain():
     without = forecasts(alike, full)[1][1:]
     with_them = forecasts([*alike, 0.2, 0.2], [*full, np.nan, np.nan])[1][1:9]
     assert with_them.max() < 1.5 * without.max()
+
+
+@pytest.mark.parametrize("early", [0, 6])
+def test_folds_that_ended_before_a_rung_say_nothing_about_the_gain_after_it(early):
+    table = ScoreTable(1)
+    for number in range(12 + early):
+        config, score = f"c{number:02d}", 0.6 + 0.001 * (number % 12)
+        table.add(Entrant(config, (5, 10), {}))
+        steps = {10: score} if number >= 12 else {5: score, 10: score + 0.1} if number < 6 else {5: score}
+        for step, reported in steps.items():
+            table.record(Report(config, 0, step, reported, float(step)))
+    forecasts = forecast_all(matrix_of(table, (0.5,)), PRIOR).scores[6:12, 0]
+    assert forecasts == pytest.approx(0.7 + 0.001 * np.arange(6, 12), abs=0.003)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from search.__main__ import app
 from search.policies.grid import Grid
+from search.policies.registry import scheduler
 from search.replay.comparison import replay_outcome
 from search.replay.curve_tables import find_tables, read_table
 from search.replay.generated_worlds import RECIPES, make_world
@@ -143,6 +144,22 @@ def test_a_config_without_all_folds_is_skipped():
     study = study_from_table(frame[~((frame.config == "c1") & (frame.fold == 1) & (frame.step > 2))])
     assert [entrant.config for entrant in study.entrants] == ["c0", "c2"]
     assert study.incomplete == ("config c1: fold 1 has different steps from the other folds",)
+
+
+@pytest.mark.parametrize("name", ["grid", "asha", "halving", "foldrace"])
+def test_folds_that_stopped_early_are_replayed_until_their_last_report(name):
+    frame = small(configs=6, steps=8)
+    early = [("c1", 0, 1), ("c2", 0, 4), ("c4", 0, 7), ("c5", 1, 3)]
+    for config, fold, last in early:  # its last score is reported at the horizon, as a run does
+        cell = (frame.config == config) & (frame.fold == fold)
+        frame = frame[~(cell & (frame.step > last))]
+        frame.loc[cell & (frame.step == last), "step"] = 8
+    study = study_from_table(frame)
+    assert len(study.entrants) == 6
+    policy = scheduler(name)(study.entrants, study.folds)
+    simulated = simulate(policy, study.curves, workers=2)
+    assert simulated.seconds == policy.score_table.spent <= study.seconds
+    assert policy.score_table.complete(policy.answer().winner)
 
 
 def set_value(column, row, value):
