@@ -68,14 +68,14 @@ class Halving(Policy):
         return self._stage
 
     def _compute_stage(self) -> tuple[int, list[str]]:
-        """The first incomplete fold, and the configs that train it."""
-        members = [entrant.config for entrant in self.score_table.alive()]
+        """The first incomplete fold, or the last one if all are complete, and the configs that train it."""
+        members, fold = [entrant.config for entrant in self.score_table.alive()], 0
         for fold in range(self.score_table.folds):
             if fold:
                 members = sorted(members, key=lambda config: -self._mean(config, fold))[: self._quota(fold)]
             if any(self.score_table.full(config, fold) is None for config in members):
-                return fold, members
-        return 0, []
+                break
+        return fold, members
 
     def _quota(self, fold: int) -> int:
         if self.quotas is not None:

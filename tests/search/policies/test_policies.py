@@ -56,6 +56,8 @@ def test_halving_trains_72_24_8_4_4():
     jobs = [job for job, _ in run(policy, by_number)]
     assert [sum(job.fold == fold for job in jobs) for fold in range(5)] == [72, 24, 8, 4, 4]
     assert policy.answer().winner == "c00"
+    assert policy.why("c71") == "paused: outside the top 24 on fold 0"
+    assert policy.why("c04") == "paused: outside the top 4 on folds 0-2" and policy.why("c03") is None
 
 
 def test_halving_continues_with_the_best_means():
