@@ -113,8 +113,10 @@ class JobFeed:
             return False
         if any(not self.stages.must_wait(job) for job in self.retries + self.stages.held_back):
             return True
+        if self.study.exhausted or self.ending.trials_spent(self.study.policy.score_table):
+            return False
         job = self.study.peek()
-        return job is not None and not self.stages.must_wait(job)
+        return self.study.wants_config if job is None else not self.stages.must_wait(job)
 
     def _hand_out(self, trial: str, job: Job, allotment: Allotment, exclusive: bool = False) -> dict[str, Any]:
         if exclusive:  # whole GPUs, so Ray waits until the actors of other jobs are gone

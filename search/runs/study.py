@@ -71,8 +71,13 @@ class Study:
         return self.complete(self._queue.pop(0)) if self._queue else action
 
     def peek(self) -> Job | None:
-        """A job that could be handed out now."""
+        """A job that could be handed out now, if the budget is not spent."""
         return self._queue[0] if self._queue else self.policy.choose()
+
+    @property
+    def wants_config(self) -> bool:
+        """Whether a free worker would get a config that is still to be added."""
+        return False
 
     def complete(self, job: Job) -> Job:
         """Hand out a job that the policy did not choose: nothing but its end stops it."""

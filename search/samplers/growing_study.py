@@ -39,7 +39,7 @@ class GrowingStudy(Study):
     def add_proposals(self) -> None:
         """Add configs for as long as the policy needs new ones."""
         known, repeats = self.policy.score_table.entrants, 0
-        while self._wants_config():
+        while self.wants_config:
             point = self.proposals.propose(self.policy)
             if point is None:
                 self.exhausted_reason = f"the space has no configs other than these {len(known)}"
@@ -50,7 +50,8 @@ class GrowingStudy(Study):
             elif (repeats := repeats + 1) == REPEATS:
                 self.exhausted_reason = f"the sampler proposed only known configs, {REPEATS} times in a row"
 
-    def _wants_config(self) -> bool:
+    @property
+    def wants_config(self) -> bool:
         table, count = self.policy.score_table, self.proposals.count
         if self.exhausted_reason or table.exhausted or (count is not None and len(table.entrants) >= count):
             return False

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampled_run import space, tpe
 
 from search.engine.failure_limits import Failure
 from search.engine.job_feed import NODE_LEFT, JobFeed
@@ -16,6 +17,8 @@ from search.policies.registry import SCHEDULERS
 from search.runs.journal import Journal, read_journal
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study, replay_lines
+from search.samplers.growing_study import GrowingStudy
+from search.samplers.proposals import RandomProposals
 from trainable.errors import UserError
 from trainable.machine.allotment import Allotment
 
@@ -26,15 +29,19 @@ class Cluster:
     """Runs the jobs of a feed, one report at a time in random order. ``memory_needs`` is the share of a GPU's memory
     that a config needs: its trials run out of memory with less."""
 
-    def __init__(self, folder, memory_needs, configs=3, scheduler="grid", seed=0, allotments=None, **options):
+    def __init__(
+        self, folder, memory_needs, configs=3, scheduler="grid", seed=0, allotments=None, proposals=None, **options
+    ):
         self.journal = Journal(folder / "journal.jsonl")
         policy = SCHEDULERS[scheduler]([], FOLDS)
+        values = {} if proposals else {f"c{k}": {} for k in range(configs)}
         study = Study(policy, self.journal)
+        if proposals:
+            study = GrowingStudy(policy, self.journal, proposals, lambda point: values.update({point.id: {}}))
         study.begin()
-        for k in range(configs):
-            study.add(Entrant(f"c{k}", STEPS))
+        for config in values:
+            study.add(Entrant(config, STEPS))
         allotments = allotments or [Allotment(1.0, 0.25, 4, 0.25)]
-        values = {f"c{k}": {} for k in range(configs)}
         self.allotments = allotments
         listeners = Listeners(self.record_event)
         self.feed = JobFeed(study, values, EngineSettings(folder, {}, **options), lambda: self.allotments, listeners)
@@ -318,6 +325,27 @@ def test_jobs_go_to_free_slots_while_nodes_join_and_leave(tmp_path):
         assert cluster.start() and len(cluster.running) == 2 and cluster.feed.has_more_jobs
         cluster.allotments = [Allotment(2.0, 0.5, 4, 0.5, "A100")]
         assert cluster.start() and len(cluster.running) == 5, "4 on A100, and the one on T4 keeps running"
+
+
+def test_machines_are_requested_for_configs_that_are_still_to_be_proposed(tmp_path):
+    proposals = RandomProposals(space(sampler=tpe(3)), seed=0, count=3)
+    proposals.ignores_scores = False
+    cluster = Cluster(tmp_path, {}, scheduler="foldrace", proposals=proposals, allotments=[Allotment(1.0, 0.0, 1)])
+    with cluster.journal:
+        assert cluster.start() and len(cluster.running) == 1 and cluster.feed.has_more_jobs
+        cluster.allotments = [Allotment(1.0, 0.0, 4)]
+        assert cluster.start() and len(cluster.running) == 3 and not cluster.feed.has_more_jobs
+
+
+def test_no_machines_are_requested_once_a_budget_is_spent(tmp_path):
+    cluster = Cluster(tmp_path, {}, allotments=[Allotment(1.0, 0.0, 1)], trials=2)
+    with cluster.journal:
+        assert cluster.start() and cluster.feed.has_more_jobs
+        cluster.policy.score_table.budget = 0.0
+        assert not cluster.feed.has_more_jobs
+        cluster.policy.score_table.budget = None
+        cluster.allotments = [Allotment(1.0, 0.0, 2)]
+        assert cluster.start() and len(cluster.running) == 2 and not cluster.feed.has_more_jobs
 
 
 @settings(max_examples=60)
