@@ -68,7 +68,7 @@ class Study:
             return action
         if self._queue is None and isinstance(action, Finished) and not self.exhausted:
             self._queue = list(self.completions())
-        return self.complete(self._queue.pop(0)) if self._queue else action
+        return self.complete(self._queue.pop(0)) if self._queue and not self.exhausted else action
 
     def peek(self) -> Job | None:
         """A job that could be handed out now, if the budget is not spent."""

@@ -125,3 +125,18 @@ def test_a_job_whose_record_cannot_be_written_is_not_outstanding(tmp_path):
         with pytest.raises(UserError):
             study.next()
         assert not study.policy.score_table.outstanding
+
+
+def test_lost_models_are_trained_again_within_the_budget(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = Study(SCHEDULERS["grid"](ENTRANTS[:1], 2, budget=20.0), journal)
+        study.completions = lambda: [Job("c0", fold, 4) for fold in range(2)]
+        worker, trained = Worker(), []
+        while isinstance(decision := study.next(), Job):
+            trained.append((decision.fold, study.policy.score_table.spent))
+            for report in worker.reports(decision):
+                if isinstance(study.report(report), Stop):
+                    break
+        # two folds of 8 GPU-seconds, then the lost model of fold 0 for another 8; that of fold 1 has to wait
+        assert trained == [(0, 0.0), (1, 8.0), (0, 16.0)]
+        assert decision == Finished("budget spent: 24 of 20 GPU-seconds")
