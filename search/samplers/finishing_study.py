@@ -36,6 +36,10 @@ class FinishingStudy(Study):
         say(f"finishing {said(sorted(self._queue, key=lambda job: job.fold))}{again}")
         return None
 
+    @property
+    def exhausted(self) -> bool:
+        return False
+
     def next(self) -> Job | Wait | Finished:
         if self._queue:
             return self.complete(self._queue.pop(0))

@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -120,10 +122,13 @@ def test_finish_trains_the_folds_that_a_race_left_out_and_keeps_them(search, run
 
 
 def test_finish_is_not_limited_by_the_budget_and_the_search_resumes_after_it(search, run):
-    stopped = search("launch", "demo.yaml", "--set", "budget={trials: 1, gpu_hours: 1e-9}")
-    assert stopped.exit_code == 3
+    hook = shlex.join([sys.executable, "-c", "import sys; open('told.json', 'w').write(sys.stdin.read())"])
+    budget = ("--set", "budget={trials: 1, gpu_hours: 1e-9}", "--set", f"on_end={json.dumps(hook)}")
+    stopped = search("launch", "demo.yaml", *budget)
+    assert stopped.exit_code == json.loads(Path("told.json").read_text())["exit_code"] == 3
     config = next(iter(entrants(run)))
     assert search("finish", "demo", "--config", config).exit_code == 0
+    assert json.loads(Path("told.json").read_text())["exit_code"] == 0
     assert complete(run) == [config]
     assert search("launch", "demo.yaml").exit_code == 0
     assert len(complete(run)) > 1
