@@ -69,7 +69,7 @@ def state_of(score_table: ScoreTable, cell: Cell) -> int:
     if cell in score_table.outstanding:
         return RUNNING
     curve = score_table.curve(*cell)
-    if any(math.isnan(score) for score in curve.values()):
+    if not all(map(math.isfinite, curve.values())):
         return FAILED
     return DONE if score_table.entrants[cell[0]].horizon in curve else PAUSED
 

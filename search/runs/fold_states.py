@@ -22,6 +22,7 @@ class FoldState:
     gpu_seconds: float = 0.0
     reason: str = ""
     faults: int = 0
+    fault: str = ""  # since the last report or job
     changed: int = 0  # the number of the journal line that last changed its state
 
 
@@ -64,7 +65,7 @@ def fold_states(lines: Iterable[Line], driven: bool) -> FoldStates:
 
 
 def _job(trial: FoldState, fields: Any, horizon: int) -> None:
-    trial.state, trial.reason = "running", ""
+    trial.state, trial.reason, trial.fault = "running", "", ""
 
 
 def _held(trial: FoldState, fields: Any, horizon: int) -> None:
@@ -74,11 +75,11 @@ def _held(trial: FoldState, fields: Any, horizon: int) -> None:
 def _report(trial: FoldState, fields: Any, horizon: int) -> None:
     trial.gpu_seconds += max(0.0, fields["seconds"] - trial.seconds) * fields.get("gpus", 1.0)
     trial.step, trial.seconds = max(trial.step, fields["step"]), max(trial.seconds, fields["seconds"])
-    if math.isnan(fields["score"]):
+    if not math.isfinite(fields["score"]):
         trial.state = "failed"
-        trial.reason = f"failed: {trial.reason}" if trial.faults and trial.reason else fields.get("stop", "")
+        trial.reason = f"failed: {trial.fault}" if trial.fault else fields.get("stop", "")
         return
-    trial.score = fields["score"]
+    trial.score, trial.fault = fields["score"], ""
     if fields["step"] >= horizon:
         trial.state = "done"
     else:
@@ -99,7 +100,7 @@ def _state_at_rest(trial: FoldState, horizon: int) -> str:
 
 def _fault(trial: FoldState, fields: Any, horizon: int) -> None:
     trial.faults += 1
-    trial.reason = fields["fault"]
+    trial.reason = trial.fault = fields["fault"]
 
 
 _CHANGES: dict[str, Callable[[FoldState, Any, int], None]] = {

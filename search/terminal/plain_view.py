@@ -144,7 +144,7 @@ def _row(policy: Policy, found: Assessment, config: str) -> dict[str, Any]:
 
 
 def _reported(fields: Mapping[str, Any]) -> str:
-    if math.isnan(fields["score"]):
+    if not math.isfinite(fields["score"]):
         return str(fields.get("stop", "failed: its score is not a number"))
     score = f"step {fields['step']}  {digits(fields['score'])}"
     return f"{score}  {fields['stop']}" if "stop" in fields else score

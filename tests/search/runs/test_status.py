@@ -68,6 +68,16 @@ def test_the_reason_of_a_failed_config_is_its_fault():
     assert rows(status)[0]["reason"] == "failed: crash: IndexError: 7" and status.count("failed") == 1
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_fold_that_fails_by_its_score_does_not_name_a_fault_that_it_survived(score):
+    fault, stop = ("fault", {"config": "a", "fold": 0, "fault": "the worker died"}), "failed: a score is not a number"
+    status = note(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0), fault)
+    note(status, report("a", 0, 1, 0.5, 1.0))
+    assert rows(status)[0]["reason"] == "the worker died"
+    note(status, report("a", 0, 2, score, 2.0, stop=stop))
+    assert rows(status)[0]["reason"] == stop and status.count("failed") == 1 == len(status.score_table.failed)
+
+
 def test_nothing_runs_without_a_driver_and_a_new_driver_resumes():
     status = note(Status(demo_run.policy("grid")), BEGIN, config("a"), job("a", 0))
     status.set_driven(driven=False)
