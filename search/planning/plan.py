@@ -139,8 +139,10 @@ def _plan(space: Space, options: PlanOptions) -> Plan:
 
 def _with_disk(plan: Plan, points: Sequence[Point]) -> Plan:
     """The plan with the disk space of its expected fold trials; networks that cannot be built leave it unknown."""
+    trials = plan.mean(lambda each: each.trials)
+    configs = None if plan.configs is None and len(points) == OPEN_ENDED_SAMPLE else len(points)
     try:
-        return replace(plan, disk=estimate_disk(plan.space, points, plan.mean(lambda each: each.trials), plan.slots))
+        return replace(plan, disk=estimate_disk(plan.space, points, configs, trials, plan.slots))
     except UserError as problem:
         note = f"disk space unknown: {str(problem).splitlines()[0]}"
         return replace(plan, estimates=replace(plan.estimates, notes=(*plan.estimates.notes, note)))

@@ -24,18 +24,18 @@ class Disk:
     config: int
 
 
-def estimate_disk(space: Space, points: Sequence[Point], trials: float, slots: int) -> Disk | None:
-    """The space for ``trials`` fold trials of these configs; None if they leave no weights.
+def estimate_disk(space: Space, points: Sequence[Point], configs: int | None, trials: float, slots: int) -> Disk | None:
+    """The space for ``trials`` fold trials of configs like these; None if they leave no weights.
 
     A fold that is done has its weights once. A config that a rung paused has a checkpoint to resume from, and at most
-    all configs are paused at once.
+    all configs are paused at once; an open-ended space has no number of ``configs``.
     """
     if space.settings.trainable != "fold":
         return None
     found = weight_bytes([point.config for point in points])
     mean, largest = fmean(found.values()), max(found.values())
     never_paused = isinstance(space.settings.scheduler, Grid | Halving)
-    paused = 0.0 if never_paused else min(len(points), trials)
+    paused = 0.0 if never_paused else trials if configs is None else min(configs, trials)
     most = mean * (trials - paused + PAUSED * paused) + slots * PAUSED * WRITING * largest
     return Disk(round(most), largest * space.settings.folds)
 

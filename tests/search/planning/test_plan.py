@@ -140,6 +140,10 @@ def test_the_plan_says_what_a_run_takes_on_disk_and_no_run_starts_without_that_r
     trials = race.mean(lambda usage: usage.trials)
     assert document(race)["disk"]["most"] == pytest.approx(weights * (trials - 8 + 8 * 5 + 2 * 15))
     assert document(grid)["disk"]["config"] == 2 * weights
+    # 50 learning rates give 200 configs, which may all be paused; 4 configs are all that there are without a count.
+    for rates, configs in ((50, 160), (1, 4)):
+        endless = make_plan(many(rates, sampler="random", budget={"trials": 160}), STATED)
+        assert document(endless)["disk"]["most"] == weights * (160 - configs + configs * 5 + 2 * 15)
     room = document(grid)["disk"]["most"]
     checkpoint = tmp_path / "run/configs/a/fold_0/last.pt"
     for free, there, fits in ((room, 0, True), (room - 10, 0, False), (room - 10, 10, True)):
