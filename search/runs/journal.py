@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from trainable.errors import UserError
 from trainable.storage.checked_json import LineReader, Record, sealed_line
 
 UNCHECKED_VERSION = 1  # of records without a checksum
+LOCK_ATTEMPTS, LOCK_PAUSE = 10, 0.05  # half a second
 ADVICE = "; launch --recover rebuilds the journal from the fold folders"
 
 
@@ -43,11 +45,9 @@ class Journal:
         self.clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab+", buffering=0)  # a failed write must not reach the file later
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             self._file.close()
-            raise UserError(f"{path.parent}: this run is already driven by another process") from None
+            raise UserError(f"{path.parent}: this run is already driven by another process")
         self._number = self._remove_torn_line()
 
     def append(self, kind: str, **fields: Any) -> None:
@@ -75,6 +75,15 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _locked(self) -> bool:
+        """Lock the file for this process; ``is_driven`` of others holds a lock for a moment, which is waited for."""
+        for _ in range(LOCK_ATTEMPTS):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            time.sleep(LOCK_PAUSE)
+        return False
 
     def _remove_torn_line(self) -> int:
         """Return the number of records."""

@@ -1,10 +1,12 @@
 """The journal: what is read back, damage, locks and full disks."""
 
+import fcntl
 import itertools
 import json
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 
@@ -99,7 +101,8 @@ def test_every_record_of_another_version_is_one_problem(path):
     assert Tail(path, problems.append).read() == [] and len(problems) == 1
 
 
-def test_only_one_process_can_write_and_others_see_that_it_is_driven(path):
+def test_only_one_process_can_write_and_others_see_that_it_is_driven(path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     with Journal(path):
         assert is_driven(path)
         with pytest.raises(UserError, match="driven by another process"):
@@ -107,6 +110,14 @@ def test_only_one_process_can_write_and_others_see_that_it_is_driven(path):
     assert not is_driven(path)
     with Journal(path):
         pass
+
+
+def test_a_process_that_looks_whether_a_run_is_driven_does_not_keep_another_from_driving_it(path, monkeypatch):
+    with path.open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        with Journal(path):
+            assert is_driven(path)
 
 
 def test_the_lock_of_a_killed_process_is_released(path):
