@@ -24,7 +24,7 @@ class Ending:
         self.error: BaseException | None = None
 
     def trials_spent(self, table: ScoreTable) -> bool:
-        """Whether no further fold trial may start; those that have started continue."""
+        """Whether no further job is handed out, also of paused fold trials; those that run end their jobs."""
         return self.settings.trials is not None and table.started_trials >= self.settings.trials
 
     def check(self, table: ScoreTable, idle: bool) -> None:

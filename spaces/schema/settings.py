@@ -135,7 +135,11 @@ class Budget(Section):
         description="a launch ends after this time; the next launch resumes the run",
         json_schema_extra={"allowed": "12h, 90m, 1d, 1h30m, or seconds > 0"},
     )
-    trials: int | None = Field(default=None, ge=1, description="the run ends after starting this many fold trials")
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        description="the run ends after starting this many fold trials; those that are paused then stay paused",
+    )
     cost_per_gpu_hour: float | None = Field(default=None, ge=0, description="for cost estimates, in any currency")
 
     @property

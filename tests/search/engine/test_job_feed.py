@@ -161,6 +161,12 @@ def test_a_retry_counts_as_the_same_trial_of_the_budget(tmp_path):
     assert cluster.alone == [("c0", 0)] and cluster.policy.score_table.full("c0", 0) == 0.5
 
 
+def test_once_the_budget_of_trials_is_spent_paused_ones_stay_paused(tmp_path):
+    cluster = Cluster(tmp_path, {}, scheduler="foldrace", trials=3)
+    assert cluster.run().reason == "the budget of 3 fold trials is spent"
+    assert cluster.steps == {("c0", 0): 1, ("c1", 0): 1, ("c2", 0): 1}, "the first rung"
+
+
 def test_an_exclusive_job_that_crashes_is_retried_alone(tmp_path):
     cluster = Cluster(tmp_path, {"c0": 0.6}, configs=1)
     with cluster.journal:
