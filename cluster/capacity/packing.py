@@ -6,7 +6,7 @@ Pure arithmetic: no Ray, no CUDA.
 from collections.abc import Callable, Mapping, Sequence
 
 from trainable.errors import UserError
-from trainable.machine.allotment import Allotment
+from trainable.machine.allotment import Allotment, fitting
 from trainable.machine.memory_footprint import Footprint
 
 MARGIN = 1.1  # long training may need slightly more memory than the short measurement
@@ -59,7 +59,7 @@ def slots_on(machine: Machine, allotment: Allotment) -> int:
     """How many fold trials with this allotment run on a machine at once."""
     if machine.get("CPU", 0.0) <= 0 or (allotment.gpus and not gpu_count(machine)):
         return 0
-    return max(1, _slots(machine, min(allotment.cpus, machine["CPU"]), allotment.gpus))
+    return fitting(machine["CPU"], gpu_count(machine), min(allotment.cpus, machine["CPU"]), allotment.gpus)
 
 
 def _allotment(
@@ -81,19 +81,10 @@ def _allotment(
         gpus, memory = pack(measure(kind), by_cores)
     else:
         gpus = min(1.0, gpu_count(machines[0]))
-    slots = [max(1, _slots(machine, least, gpus)) for machine in machines]
+    slots = [fitting(machine["CPU"], gpu_count(machine), least, gpus) for machine in machines]
     even = min(int(each / count) for each, count in zip(cores, slots, strict=True))
     cpus = float(even) or least if isinstance(cpu, str) and gpus else least
     return Allotment(cpus, gpus, sum(slots), memory, kind)
-
-
-def _slots(machine: Machine, cpus: float, gpus: float) -> int:
-    slots = int(machine["CPU"] / cpus + 1e-9)
-    if gpus:
-        # A fraction must fit on a single GPU: the remainders of two GPUs cannot be combined.
-        count = gpu_count(machine)
-        slots = min(slots, int(count) * int(1 / gpus + 1e-9) if gpus < 1 else int(count / gpus + 1e-9))
-    return slots
 
 
 def pack(footprint: Footprint, by_cores: int) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from spaces.schema.schedulers import Grid
 from spaces.schema.settings import Resources
 from spaces.space import Point, Space
 from trainable.errors import UserError
+from trainable.machine.allotment import fitting
 from trainable.machine.hardware import accelerators, cores, device_kind
 from trainable.printing import plural, say
 
@@ -166,8 +167,7 @@ def slots_here(resources: Resources) -> int:
     available_cpus, available_gpus = cores(), len(accelerators())
     cpus = min(1.0 if isinstance(resources.cpu, str) else resources.cpu, available_cpus)
     gpus = min(1.0, available_gpus) if isinstance(resources.gpu, str) else resources.gpu
-    slots = int(available_cpus / cpus + 1e-9)
-    return max(1, min(slots, int(available_gpus / gpus + 1e-9)) if gpus else slots)
+    return fitting(available_cpus, available_gpus, cpus, gpus)
 
 
 def _open_ended(space: Space, sample: Sequence[Point], estimates: StepEstimates, slots: int) -> Plan:

@@ -36,3 +36,12 @@ class Allotment:
     def crowded(self) -> bool:
         """Whether fold trials share a device, and with it its memory."""
         return 0 < self.gpus < 1 or (self.gpus == 0 and self.slots > 1)
+
+
+def fitting(cores: float, devices: float, cpus: float, gpus: float) -> int:
+    """How many fold trials with this many cores and GPUs each run on a machine at once, at least one."""
+    slots = int(cores / cpus + 1e-9)
+    if gpus:
+        # A fraction must fit on a single GPU: the remainders of two GPUs cannot be combined.
+        slots = min(slots, int(devices) * int(1 / gpus + 1e-9) if gpus < 1 else int(devices / gpus + 1e-9))
+    return max(1, slots)

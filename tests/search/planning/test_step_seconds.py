@@ -50,6 +50,8 @@ def test_a_note_says_that_assumed_times_do_not_fit_a_machine_without_a_gpu(monke
     plan = make_plan(space(), PlanOptions())
     assert plan.slots == slots_here(space().settings.resources)
     assert not any("no GPU" in note for note in plan.estimates.notes)
+    monkeypatch.setattr("search.planning.plan.cores", lambda: 64)
+    assert make_plan(space(resources={"gpu": 0.4}), PlanOptions()).slots == 8, "a fraction fits on a single GPU"
 
 
 def test_local_images_are_counted_and_measured(small_folder):
