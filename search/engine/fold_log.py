@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.engine.settings import fold_folder
-from search.messages import Job
+from search.runs.run_folder import fold_folder
 from trainable.training.fold_log import note
 
 
@@ -17,7 +16,7 @@ class FoldLog:
 
     def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
         if (message := _message(event, facts)) is not None:
-            folder = fold_folder(self.folder, Job(facts["config"], facts["fold"], until=0))
+            folder = fold_folder(self.folder, facts["config"], facts["fold"])
             folder.mkdir(parents=True, exist_ok=True)
             note(folder, message)
 

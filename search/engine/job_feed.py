@@ -13,9 +13,10 @@ from typing import Any
 from search.engine.ending import Ending
 from search.engine.failure_limits import Failure, FailureLimits
 from search.engine.listeners import Listeners
-from search.engine.settings import EngineSettings, fold_folder, worker_job
+from search.engine.settings import EngineSettings, worker_job
 from search.engine.stages import SharedStages
 from search.messages import Finished, Job, Report, Stop
+from search.runs.run_folder import fold_folder
 from search.runs.study import Study
 from trainable.errors import UserError
 from trainable.machine.allotment import Allotment
@@ -231,7 +232,7 @@ class JobFeed:
         """A fold that cannot be trained is reported to the policy as NaN at its horizon."""
         seconds = self.study.policy.score_table.seconds(job.config, job.fold)
         horizon = self.study.policy.score_table.entrants[job.config].horizon
-        write_text(fold_folder(self.settings.folder, job) / "error.txt", f"{reason}: {message}\n")
+        write_text(fold_folder(self.settings.folder, job.config, job.fold) / "error.txt", f"{reason}: {message}\n")
         self.study.fault(job, f"{reason}: {message.splitlines()[-1] if message else ''}")
         self.study.report(Report(job.config, job.fold, horizon, math.nan, seconds))
         self.on_event("failed", {"config": job.config, "fold": job.fold, "fault": reason})

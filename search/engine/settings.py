@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search.messages import Job
+from search.runs.run_folder import fold_folder
 from trainable.machine.allotment import Allotment
 
 
@@ -20,10 +21,6 @@ class EngineSettings:
     hang_factor: float = 20.0
     wall: float | None = None
     trials: int | None = None
-
-
-def fold_folder(folder: Path, job: Job) -> Path:
-    return folder / "configs" / job.config / f"fold_{job.fold}"
 
 
 def worker_job(
@@ -44,7 +41,7 @@ def worker_job(
         "config_id": job.config,
         "fold": job.fold,
         "until": job.until,
-        "folder": str(fold_folder(settings.folder, job).absolute()),
+        "folder": str(fold_folder(settings.folder, job.config, job.fold).absolute()),
         "journal": str(journal.absolute()),
         "hang_seconds": settings.hang_seconds,
         "hang_factor": settings.hang_factor,

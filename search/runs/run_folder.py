@@ -70,7 +70,7 @@ class Run:
         return shlex.join(["python", "-m", "search", name, self.name, *words, "--runs", self.root])
 
     def fold_folder(self, config: str, fold: int) -> Path:
-        return self.folder / "configs" / config / f"fold_{fold}"
+        return fold_folder(self.folder, config, fold)
 
     def fold_files(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, int]]:
         """The size of every file in the folders of these fold trials."""
@@ -154,6 +154,10 @@ class Run:
     def config(self, config: str) -> dict[str, Any]:
         """What ``record_config`` wrote."""
         return read_checked(self.folder / "configs" / config / CONFIG, "launch the run again, which writes it anew")
+
+
+def fold_folder(run: Path, config: str, fold: int) -> Path:
+    return run / "configs" / config / f"fold_{fold}"
 
 
 def _sizes(folder: Path) -> dict[str, int]:

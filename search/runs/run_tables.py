@@ -122,7 +122,7 @@ class RunTables:
         return table[(table["weights"] == weights) & (table["size"] == size)].reset_index(drop=True)
 
     def folder(self, config: str, fold: int) -> Path:
-        return self.run.folder / "configs" / config / f"fold_{fold}"
+        return self.run.fold_folder(config, fold)
 
     def _images(self, config: str) -> Iterator[pd.DataFrame]:
         for fold in range(self.folds):
