@@ -85,7 +85,7 @@ def plan(
 
         machines = machines_at(address or None)
     measure = None if fold_trial is None else stated_footprint(fold_trial, card)
-    rows = layout(machines, _amount("--cpu", cpu), _amount("--gpu", gpu), measure)
+    rows = layout(machines, _amount("--cpu", cpu, zero=False), _amount("--gpu", gpu), measure)
     print_rows(rows, output)
     total = sum(row["fold_trials"] for row in rows)
     say(f"\n{plural(total, 'fold trial')} at once on {plural(len(rows), 'machine')}")
@@ -93,15 +93,15 @@ def plan(
         say("each fold trial gets a whole GPU; state its memory with --fold-trial GIB to pack several on a GPU")
 
 
-def _amount(option: str, value: str) -> float | str:
+def _amount(option: str, value: str, zero: bool = True) -> float | str:
     if value == "auto":
         return value
     try:
         amount = float(value)
     except ValueError:
         amount = -1.0
-    if not 0 <= amount < float("inf"):
-        raise UserError(f"{option} {value}: must be a number of at least 0, or auto")
+    if not 0 <= amount < float("inf") or not (amount or zero):
+        raise UserError(f"{option} {value}: must be a number {'of at least' if zero else 'above'} 0, or auto")
     return amount
 
 
