@@ -5,7 +5,6 @@ Pure arithmetic: no Ray, no CUDA.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from trainable.errors import UserError
 from trainable.machine.allotment import Allotment, fitting
 from trainable.machine.memory_footprint import Footprint
 
@@ -34,17 +33,6 @@ def allotments_of(
     for machine in machines:
         by_kind.setdefault(kind_of(machine) if gpu != 0 else "", []).append(machine)
     return [_allotment(kind, by_kind[kind], cpu, gpu, measure) for kind in sorted(by_kind)]
-
-
-def allotment_of(
-    have: Machine, cpu: float | str, gpu: float | str, measure: Callable[[str], Footprint] | None = None
-) -> Allotment:
-    """The allotment of a fold trial on one machine."""
-    if not (allotments := allotments_of([have], cpu, gpu, measure)):
-        raise UserError(
-            f"resources.gpu = {gpu:g}: a fold trial requests more GPUs than there are ({gpu_count(have):g})"
-        )
-    return allotments[0]
 
 
 def gpu_count(machine: Machine) -> float:
