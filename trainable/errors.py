@@ -39,6 +39,11 @@ class FoldFailed(Exception):
         return (FoldFailed, (self.reason, self.message, self.step))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def did_you_mean(word: str, known: Iterable[str], limit: int = 3) -> str:
     """ " Did you mean ...?" with the closest known words; empty if none is close."""
     names = sorted(set(known))

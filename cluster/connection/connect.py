@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from cluster.connection.ray_workarounds import patched_ray
 from cluster.connection.token import ensure_token
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.machine.versions import ROOMS
 
 HOME = Path(__file__).parents[2]
@@ -48,8 +48,8 @@ def connected(address: str) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, ValueError, RuntimeError, RayError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"{address}: Ray refused the connection ({first}); does it use the same token?") from None
+            problem = first_line(error)
+            raise UserError(f"{address}: Ray refused the connection ({problem}); does it use the same token?") from None
         try:
             _check_token_required(ray.get_runtime_context().gcs_address)
             yield

@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.connection.connect import HOME, use_token
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.machine.versions import ROOMS
 from trainable.printing import say
 
@@ -88,7 +88,7 @@ class Submission:
         try:
             yield
         except (RuntimeError, ConnectionError, OSError, AuthenticationError) as problem:
-            first = str(problem).strip().splitlines()[0]
+            first = first_line(problem)
             if isinstance(problem, ConnectionError):
                 raise UserError(f"--address {self.address}: unreachable ({first}); is Ray running there?") from None
             raise UserError(

@@ -30,7 +30,7 @@ from spaces.schema.parameters import Parameter, Range
 from spaces.schema.samplers import OptunaSampler
 from spaces.space import Point, Space
 from spaces.yaml_file.problems import Forbidden, written
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.printing import say
 
 DAMAGED = "optuna.damaged.db"
@@ -131,7 +131,7 @@ class StoredStudy:
             self.failing = False
         except STORAGE_ERRORS as error:
             if not self.failing:
-                problem = f"{_without_password(self.url)}: cannot be written ({_first_line(error)})"
+                problem = f"{_without_password(self.url)}: cannot be written ({first_line(error)})"
                 say(f"{problem}; the run continues and retries")
             self.failing = True
         now = time.monotonic()
@@ -187,12 +187,12 @@ def stored_study(proposals: OptunaProposals, folder: Path, policy: Policy) -> St
         except (*STORAGE_ERRORS, UserError) as error:
             if isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError):
                 raise  # locked or not writable, which a new file would not fix
-            say(f"{folder / DATABASE}: {_first_line(error)}; it is kept as {DAMAGED} and rebuilt from the journal")
+            say(f"{folder / DATABASE}: {first_line(error)}; it is kept as {DAMAGED} and rebuilt from the journal")
         own.replace(own.with_name(DAMAGED))
         own.with_name(f"{DATABASE}-journal").unlink(missing_ok=True)  # SQLite's rollback journal of the moved file
         return StoredStudy(url, name, proposals, policy)
     except STORAGE_ERRORS as error:
-        raise UserError(f"sampler.storage = {_without_password(url)}: {_first_line(error)}") from None
+        raise UserError(f"sampler.storage = {_without_password(url)}: {first_line(error)}") from None
 
 
 def _resolve_url(url: str | None) -> str | None:
@@ -245,7 +245,3 @@ def _without_password(url: str | None) -> str:
         return make_url(url or "").render_as_string(hide_password=True)
     except SQLAlchemyError:
         return str(url)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

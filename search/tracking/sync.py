@@ -22,6 +22,7 @@ from search.runs.fold_states import FoldState, fold_states
 from search.runs.journal import Line
 from search.tracking.identity import ClosedTrials, read_closed, write_closed
 from search.tracking.tracker import TrackedTrial, Tracker
+from trainable.errors import first_line
 from trainable.printing import say
 
 FINISH_SECONDS = 60.0  # how long a run waits at its end for slow trackers
@@ -84,8 +85,7 @@ class TrackerSync:
             work(*arguments)
         except Exception as error:  # noqa: BLE001  whatever a tracker's library raises must not end the search
             self.failed = True
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            say(f"tracking: {self.tracker.location}: {reason}; the search continues, {LATER}")
+            say(f"tracking: {self.tracker.location}: {first_line(error)}; the search continues, {LATER}")
 
     def catch_up(self, lines: Sequence[Line]) -> None:
         self.closed = read_closed(self.folder, self.tracker.location)

@@ -5,7 +5,7 @@ import gc
 
 import torch
 
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 
 OUT_OF_MEMORY = (
     "can't allocate memory",
@@ -28,9 +28,8 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         if is_out_of_memory(error):
             raise  # the GPU exists, but other processes have filled its memory
-        first = str(error).splitlines()[0]
         raise UserError(
-            f"device = {name!r}: cannot be used here ({first}); allowed are auto, cpu, cuda, cuda:N"
+            f"device = {name!r}: cannot be used here ({first_line(error)}); allowed are auto, cpu, cuda, cuda:N"
         ) from None
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes never change within a fold

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.networks.hub import cache_alone_if_silent
 
 FILE = "model.safetensors"
@@ -38,8 +38,7 @@ def _read(name: str) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"sam_weights = {name!r}: there is no {FILE} in this folder") from None
     except (SafetensorError, OSError) as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(f"sam_weights = {name!r}: is not a readable safetensors file ({cause})") from None
+        raise UserError(f"sam_weights = {name!r}: is not a readable safetensors file ({first_line(error)})") from None
 
 
 def _downloaded(name: str) -> Path:

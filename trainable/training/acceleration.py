@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainable.config import Config
 from trainable.data.decoded_images import Data
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.machine.device import is_out_of_memory
 from trainable.networks.ema import Ema
 from trainable.recipes.recipe import Recipe
@@ -71,7 +71,7 @@ def _compiled(trial: Trainee) -> Step:
             return trial.update(images, labels)
         except TorchDynamoException as error:
             cause = getattr(error, "inner_exception", error)
-            first = str(cause).strip().splitlines()[0]
+            first = first_line(cause)
             raise UserError(
                 f"acceleration = compile: the network cannot be compiled on this machine ({first});"
                 " use acceleration=none"
