@@ -117,7 +117,7 @@ def _disk(node: Node, here: Reference) -> Found:
         if free < MIN_FREE:
             yield (
                 f"{free / 1e9:.1f} GB free for the {folder} folder",
-                f"free up to {MIN_FREE / 1e9:g} GB, or move the folder with {setting}",
+                f"make at least {MIN_FREE / 1e9:g} GB available, or move the folder with {setting}",
             )
 
 

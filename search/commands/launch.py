@@ -20,7 +20,7 @@ from search.planning.plan_output import keep_first
 from search.planning.trial_kinds import kind_of
 from search.policies.contract import Policy
 from search.policies.registry import policy_of
-from search.runs.fold_models import Decisions, FoldModels, decisions, said
+from search.runs.fold_models import Decisions, FoldModels, decisions, describe_jobs
 from search.runs.growth import Growth
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
@@ -221,7 +221,8 @@ def _say_what_runs(run: Run, space: Space, proposals: Proposals, models: FoldMod
     folds = plural(space.settings.folds, "fold")
     say(f"{run.address}: {configs} x {folds}, scheduler {space.settings.scheduler.name}")
     if lost := models.lost():
-        say(f"lost: the models of {plural(len(lost), 'fold trial')} ({said(lost)}), which are trained again at the end")
+        trials = f"{plural(len(lost), 'fold trial')} ({describe_jobs(lost)})"
+        say(f"lost: the models of {trials}, which are trained again at the end")
 
 
 def _already_over(study: Study, models: FoldModels) -> Outcome | None:

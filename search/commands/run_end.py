@@ -67,7 +67,7 @@ def failure_recorded(space: Space, run: Run, study: Study) -> Iterator[None]:
 
 
 def tell_end(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int | None = None) -> None:
-    """Tell the hook of the space, if it has one. Nothing that it does can hold up or fail the run."""
+    """Tell the hook of the space, if it has one. Nothing that it does can delay the run for long or fail it."""
     hook = space.settings.on_end
     if hook is None:
         return
@@ -77,7 +77,7 @@ def tell_end(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int
 
 
 def document(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int | None = None) -> dict[str, Any]:
-    """What the hook is told."""
+    """What the hook receives."""
     table, winner = policy.score_table, policy.answer().winner
     code = exit_code(policy, outcome) if code is None else code
     scores = [] if winner is None else [table.shown(score) for score in table.scores(winner)]

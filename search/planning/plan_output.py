@@ -9,7 +9,7 @@ from search.planning.pretraining import Pretraining
 from search.planning.rehearsal import KINDS
 from search.planning.step_seconds import duration
 from search.replay.timetable import Usage
-from search.runs.disk import said
+from search.runs.disk import describe_disk
 from spaces.schema.samplers import GridSampler
 from spaces.space import Space
 from spaces.summary import summary
@@ -98,7 +98,7 @@ def document(plan: Plan) -> dict[str, Any]:
             "evaluation": durations.evaluation,
             "config": plan.estimates.largest,
             "source": plan.estimates.source,
-            "told": plan.estimates.description,
+            "description": plan.estimates.description,
             "notes": list(plan.estimates.notes),
         },
         "worlds": dict.fromkeys(KINDS, plan.worlds) if plan.worlds else None,
@@ -147,7 +147,7 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
     if budget := _budget(plan):
         found.append(("budget", budget))
     if plan.disk is not None:
-        found.append(("disk", said(plan.disk, plan.space)))
+        found.append(("disk", describe_disk(plan.disk, plan.space)))
     return found
 
 
@@ -166,7 +166,7 @@ def brief(plan: Plan) -> list[str]:
         found.insert(1, f"before: {_pretraining(plan.pretraining, plan.device)}, in addition")
     if budget := _budget(plan):
         found.append(f"budget: {budget}")
-    return [*found, f"disk: {said(plan.disk, plan.space)}"] if plan.disk is not None else found
+    return [*found, f"disk: {describe_disk(plan.disk, plan.space)}"] if plan.disk is not None else found
 
 
 def _pretraining(found: Pretraining, device: str) -> str:

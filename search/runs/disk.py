@@ -40,7 +40,7 @@ def estimate_disk(space: Space, points: Sequence[Point], configs: int | None, tr
     return Disk(round(most), largest * space.settings.folds)
 
 
-def said(disk: Disk, space: Space) -> str:
+def describe_disk(disk: Disk, space: Space) -> str:
     stay = {
         "all": "all of it stays",
         "race": "of which every config with all folds keeps",

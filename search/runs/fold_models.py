@@ -95,7 +95,7 @@ class FoldModels:
         say(f"keep: {self.keep}: {removed} that can no longer win; curves, counts and logs stay")
 
     def _files(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, int]]:
-        """What there is of these fold trials. A store that cannot be reached does not hold a run up."""
+        """What there is of these fold trials. A store that cannot be reached does not delay a run."""
         try:
             return self.run.fold_files(cells)
         except StorageFull as problem:
@@ -106,8 +106,8 @@ class FoldModels:
         return {name: size for name, size in files.items() if name in self.kind.weights}
 
 
-def said(jobs: Iterable[Job]) -> str:
-    """The fold trials of these jobs for people: 3f1c fold 0, 2."""
+def describe_jobs(jobs: Iterable[Job]) -> str:
+    """The fold trials of these jobs: 3f1c fold 0, 2."""
     folds: dict[str, list[int]] = {}
     for job in jobs:
         folds.setdefault(job.config, []).append(job.fold)

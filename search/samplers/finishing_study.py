@@ -2,7 +2,7 @@
 
 from search.messages import Finished, Job, Wait
 from search.policies.contract import Policy
-from search.runs.fold_models import FoldModels, said
+from search.runs.fold_models import FoldModels, describe_jobs
 from search.runs.journal import Journal
 from search.runs.study import Study
 from trainable.errors import UserError, did_you_mean
@@ -33,7 +33,7 @@ class FinishingStudy(Study):
         if not self._queue:
             return self._done()
         again = f", {plural(len(lost), 'fold model')} of them lost or removed before" if lost else ""
-        say(f"finishing {said(sorted(self._queue, key=lambda job: job.fold))}{again}")
+        say(f"finishing {describe_jobs(sorted(self._queue, key=lambda job: job.fold))}{again}")
         return None
 
     @property

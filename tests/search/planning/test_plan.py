@@ -175,7 +175,7 @@ def test_the_command_prints_json_csv_and_a_table(written):
     assert {"configs", "folds", "trials", "steps", "gpu_hours", "cost"} <= set(result)
     assert {"grid", "expected"} <= set(result["gpu_hours"]) & set(result["cost"])
     assert (result["folds"], result["trials"], result["slots"]) == (3, 12, 2)
-    assert result["step_seconds"]["source"] == "stated"
+    assert result["step_seconds"]["source"] == "stated" and result["step_seconds"]["description"]
     assert json.loads(run("--format", "json", "--set", "budget.cost_per_gpu_hour=null"))["cost"] is None
     header, *rows = run("--format", "csv").splitlines()
     assert header == "figure,grid,expected,low,high"
