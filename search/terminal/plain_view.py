@@ -41,7 +41,7 @@ class PlainView:
 
     def show(self, lines: Sequence[Line]) -> None:
         for line in lines:
-            self._print(line, True)
+            self._print(line, self.history or line.kind != "dropped")  # a launch itself says how much it has removed
 
     def set_driven(self, driven: bool) -> None:
         """The end of a run is a record of its own; the death of a driver is not shown."""

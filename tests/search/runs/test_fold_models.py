@@ -170,6 +170,7 @@ def test_when_the_race_is_over_only_complete_configs_keep_weights(search, run):
     assert {config for config, _ in models(run)} == set(complete(run)) != set(entrants(run))
     dropped = set(entrants(run)) - set(complete(run))
     assert re.search(rf"keep: race: removed \d.* of {len(dropped)} configs? that can no longer win", done.stderr)
+    assert done.stderr.count("removed") == 1 and "removed" in search("watch", "demo", "--plain").stderr
     assert decisions(run.lines()).dropped == dict.fromkeys(dropped, "race")
     for config in dropped:
         assert {"metrics.jsonl", "log.txt"} <= {path.name for path in run.fold_folder(config, 0).iterdir()}
