@@ -15,8 +15,8 @@ from trainable.config import as_written
 from trainable.errors import UserError
 from trainable.storage.atomic_files import TEMPORARY
 from trainable.storage.checked_json import read_lines
+from trainable.training.fold_folder import FAILURE_FILE, METRICS_FILE
 
-METRICS_FILE, FAILURE_FILE = "metrics.jsonl", "error.txt"
 UNKNOWN = ", so the reports of this fold are unknown"
 
 
@@ -71,7 +71,7 @@ def _folders(run: Run) -> list[Path]:
 
 
 def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Report]:
-    """The reports of a fold trial; if it failed for good, the last one is NaN at the horizon."""
+    """The reports of a fold trial; if it failed for good, which is not so once it is complete, the last one is NaN."""
     reports = []
     path = folder / METRICS_FILE
     for number, fields in enumerate(read_lines(path, advice=UNKNOWN), 1):
@@ -80,6 +80,7 @@ def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Rep
             reports.append(Report(entrant.config, fold, step, float(fields[metric]), float(fields["seconds"])))
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}, line {number}: is damaged{UNKNOWN}") from None
-    if (folder / FAILURE_FILE).exists():
+    complete = any(report.step == entrant.horizon for report in reports)
+    if (folder / FAILURE_FILE).exists() and not complete:
         reports.append(Report(entrant.config, fold, entrant.horizon, math.nan, reports[-1].seconds if reports else 0.0))
     return reports

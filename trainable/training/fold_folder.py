@@ -7,6 +7,7 @@ from trainable.storage.atomic_files import remove_partial, write_json
 from trainable.training.fold_log import note
 
 METRICS_FILE, ERROR_FILE = "metrics.jsonl", "error.json"
+FAILURE_FILE = "error.txt"  # written by the driver of a search that gives a fold up
 
 
 def prepare(folder: Path) -> None:
@@ -14,7 +15,8 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_partial(folder)
-        (folder / ERROR_FILE).unlink(missing_ok=True)
+        for name in (ERROR_FILE, FAILURE_FILE):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be used as a folder ({error.strerror})") from None
 

@@ -201,9 +201,10 @@ def test_a_learning_rate_that_explodes_ends_in_a_reason_not_a_traceback(train):
 
 def test_a_later_success_clears_the_record_of_a_failure(train, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/error.json").write_text("{}")
+    for name in ("error.json", "error.txt"):
+        (tmp_path / "out" / name).write_text("{}")
     train()
-    assert not (tmp_path / "out/error.json").exists()
+    assert not list((tmp_path / "out").glob("error.*"))
 
 
 @pytest.mark.parametrize(
