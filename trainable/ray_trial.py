@@ -234,7 +234,8 @@ def _scripted(job: dict[str, Any], alive: Callable[[int], bool]) -> Generator[Re
     script = Script(**{name: value for name, value in job["values"].items() if name in Script.model_fields})
     folder = Path(job["folder"])
     yield from run_stage(script, job["values"], job["fold"], folder, Path(job["journal"]).parent)
-    yield from run_script(script, job["fold"], folder, job["until"], alive, job.get("metric", "miou"))
+    metric, gpus = job.get("metric", "miou"), job["gpus"] or 1.0
+    yield from run_script(script, job["fold"], folder, job["until"], alive, metric, gpus)
 
 
 def _trained(job: dict[str, Any], shipment: Shipment, alive: Callable[[int], bool]) -> Generator[Result, None, None]:

@@ -71,6 +71,7 @@ def run_script(
     until: int,
     keep_going: Callable[[int], bool] = lambda step: True,
     metric: str = "miou",
+    gpus: float = 1.0,
 ) -> Iterator[dict[str, Any]]:
     """Follow the script from the folder's state to step ``until``, with a checkpoint at each report."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def run_script(
                 "seconds": state["seconds"],
                 "finished": state["step"] == script.steps,
             }
-            line = {**state["report"], metric: state["report"]["score"]}
+            line = {**state["report"], metric: state["report"]["score"], **({} if gpus == 1.0 else {"gpus": gpus})}
             append_record(folder / "metrics.jsonl", line)
             _write_text(folder / STATE, document_of(state))
             note(folder, f"step {state['step']}: score {digits(state['report']['score'])}")

@@ -45,17 +45,19 @@ ORDER = 5  # random stream of the order of the images
 
 @dataclass(frozen=True)
 class Report:
-    """The scores of the images that are done; ``seconds`` is the time spent on them."""
+    """The scores of the images that are done; ``seconds`` is the time spent on them, on a share of ``gpus``."""
 
     step: int
     images: int
     scores: dict[str, float]
     seconds: float
     finished: bool
+    gpus: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, as written to metrics.jsonl."""
-        values = {key: value for key, value in vars(self).items() if key != "scores"}
+        """Flat, as written to metrics.jsonl, which omits a share of one whole GPU."""
+        left_out = {"scores", "gpus"} if self.gpus == 1.0 else {"scores"}
+        values = {key: value for key, value in vars(self).items() if key not in left_out}
         return {**values, **self.scores}
 
     def words(self, brief: bool = False) -> str:
@@ -75,6 +77,7 @@ def segment_fold(
     keep_going: Callable[[int], bool] = lambda step: True,
     keep_probabilities: bool = False,
     weights: Weights | None = None,
+    gpus: float = 1.0,
 ) -> Iterator[Report]:
     """Segment the fold's images until step ``until`` (default: all), resuming from the results in the folder.
 
@@ -94,7 +97,7 @@ def segment_fold(
     note(folder, f"config {config.id} fold {fold} on {place}, from image {len(results)} of {len(order)}")
     if keep_probabilities and any(not (folder / PROBABILITIES / f"{each.stem}.npy").exists() for each in results):
         raise UserError(f"{folder}: holds images without their probabilities; choose another folder")
-    work = _Work(config, files, folder, folds, fold, order, place, keep_probabilities, weights, metric)
+    work = _Work(config, files, folder, folds, fold, order, place, keep_probabilities, weights, metric, gpus)
     try:
         yield from _segment_all(work, results, until, keep_going)
     except (FloatingPointError, MemoryError, RuntimeError) as error:
@@ -119,6 +122,7 @@ class _Work:
     keep_probabilities: bool
     weights: Weights | None
     metric: str
+    gpus: float
 
 
 def image_order(files: ImageFiles, folds: Folds, fold: int) -> list[str]:
@@ -193,7 +197,7 @@ def _recorded_reports(work: _Work, results: list[Result]) -> list[int]:
 def _report(work: _Work, results: list[Result], step: int) -> Report:
     done = results[: work.config.images_at(step, len(work.order))]
     seconds = sum(result.seconds for result in done)
-    return Report(step, len(done), scores_of(done, work.files), seconds, step >= work.config.steps)
+    return Report(step, len(done), scores_of(done, work.files), seconds, step >= work.config.steps, work.gpus)
 
 
 def _step(work: _Work, results: list[Result]) -> int:

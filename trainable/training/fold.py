@@ -56,6 +56,7 @@ def train_fold(
     encoder: Mapping[str, Tensor] | None = None,
     weights_file: SharedFile | None = None,
     once: bool = False,
+    gpus: float = 1.0,
 ) -> Iterator[Report]:
     """Train until step ``until`` (default: the horizon), resuming from the folder's checkpoint if there is one.
 
@@ -65,8 +66,8 @@ def train_fold(
     ``validation``. A fold without a checkpoint starts from ``encoder``, which pre-training made, or from the file of
     weights that the config names; ``weights_file`` is this file where it has been opened already. With ``once``, the
     folder has no second copy of any weights when this ends: ``last.pt`` of a finished fold has none, and a paused one
-    has no previous checkpoint. Raises ``FoldFailed`` if the loss is not finite or memory runs out, after writing the
-    reason to ``error.json``.
+    has no previous checkpoint. ``gpus`` is the share of a GPU that reports record. Raises ``FoldFailed`` if the
+    loss is not finite or memory runs out, after writing the reason to ``error.json``.
     """
     prepare(folder)
     trial: FoldTrial | None = None
@@ -75,6 +76,7 @@ def train_fold(
         place = pick_device(device)
         where = str(place)
         trial = FoldTrial(config, data, folds, fold, place, metric)
+        trial.gpus = gpus
         _begin(trial, folder, encoder, weights_file)
         note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
         if trial.report is not None:

@@ -12,7 +12,9 @@ from trainable.printing import digits
 
 @dataclass(frozen=True)
 class Report:
-    """One evaluation of a fold trial at working size; ``seconds`` is the time spent on the fold trial so far."""
+    """One evaluation of a fold trial at working size; ``seconds`` is the time spent on the fold trial so far, and
+    ``gpus`` the share of a GPU that it has (1 if there is no GPU).
+    """
 
     step: int
     epoch: float
@@ -22,10 +24,12 @@ class Report:
     learning_rate: float
     seconds: float
     finished: bool
+    gpus: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Flat, as written to metrics.jsonl."""
-        values = {key: value for key, value in vars(self).items() if key != "scores"}
+        """Flat, as written to metrics.jsonl, which omits a share of one whole GPU."""
+        left_out = {"scores", "gpus"} if self.gpus == 1.0 else {"scores"}
+        values = {key: value for key, value in vars(self).items() if key not in left_out}
         return {**values, **self.scores}
 
     def words(self, brief: bool = False) -> str:

@@ -37,6 +37,8 @@ class FoldTrial:
     ``metric`` decides early stopping and the best weights.
     """
 
+    gpus = 1.0  # the share of a GPU that reports record
+
     def __init__(
         self, config: Config, data: Data, folds: Folds, fold: int, device: torch.device, metric: str = SELECTION
     ) -> None:
@@ -138,6 +140,7 @@ class FoldTrial:
             learning_rate=learning_rate(self.step, config),
             seconds=self.watch.seconds,
             finished=self.step >= config.steps or bool(config.patience and waited > config.patience),
+            gpus=self.gpus,
         )
         self._past_losses = []
         return self.report

@@ -72,7 +72,8 @@ def contents(folder):
 
 
 def test_lost_tables_of_a_finished_fold_are_written_again(segment, tmp_path):
-    list(segment())
+    list(segment(gpus=0.25))
+    assert {line["gpus"] for line in contents(tmp_path / "fold")[1]} == {0.25}
     tables = [tmp_path / "fold" / name for name in ("images.parquet", "scores.json")]
     before = [path.read_bytes() for path in tables]
     for path in tables:

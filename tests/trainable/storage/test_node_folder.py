@@ -202,6 +202,7 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
     told_job = {
         **job,
         "values": SCRIPT.model_dump(mode="json"),
+        "gpus": 0.125,
         "run": "demo",
         "folder": str(tmp_path / "runs/demo/configs/0123456789ab/fold_0"),
         "journal": str(tmp_path / "runs/demo/journal.jsonl"),
@@ -231,6 +232,8 @@ def test_a_store_that_stays_away_ends_the_run_in_order_and_the_node_keeps_what_w
     assert unpacked(actor.step())["step"] == 3
     actor.cleanup()
     assert told(object_store) == [1, 2, 3] and not (tmp_path / "runs").exists()
+    lines = object_store.read(f"{FOLD}/metrics.jsonl").splitlines()
+    assert [json.loads(line)["gpus"] for line in lines] == [0.125] * 3
 
 
 def _no_space(path, record):

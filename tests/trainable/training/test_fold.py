@@ -56,9 +56,10 @@ def test_a_fold_reports_at_even_steps_with_every_metric(train):
 
 
 def test_reports_stand_in_the_folder_as_they_were_yielded(train, tmp_path):
-    reports = train()
+    reports = train(gpus=0.25)
     lines = read_lines(tmp_path / "out/metrics.jsonl")
-    assert lines == [report.as_dict() for report in reports]
+    assert lines == [report.as_dict() for report in reports] and {line["gpus"] for line in lines} == {0.25}
+    assert train(gpus=0.5) == reports[-1:] and read_lines(tmp_path / "out/metrics.jsonl") == lines
     log = (tmp_path / "out/log.txt").read_text()
     assert "step 8" in log and "finished" in log
 
