@@ -1,13 +1,16 @@
 """Rebuild a lost or damaged journal from the fold folders, which hold the reports of each fold trial.
 
-They lack the verdicts, which a policy derives again from the configs and the reports.
+They lack the verdicts, which a policy derives again from the configs and the reports, and a few records, of which those
+are kept that can be read in the old journal.
 """
 
 import math
+import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from search.messages import Entrant, Report
-from search.runs.journal import Journal
+from search.runs.journal import Journal, Line, Tail
 from search.runs.run_folder import CONFIG, Run
 from search.runs.study import Study, entrant_of
 from spaces.space import Point, Space
@@ -17,6 +20,7 @@ from trainable.storage.atomic_files import TEMPORARY
 from trainable.storage.checked_json import read_lines
 from trainable.training.fold_folder import FAILURE_FILE, METRICS_FILE
 
+KEPT = ("devices", "finish", "pretraining", "retrained", "dropped")
 UNKNOWN = ", so the reports of this fold are unknown"
 
 
@@ -26,7 +30,8 @@ def recover(run: Run, space: Space) -> int:
         raise UserError(f"{run.folder}: is running; stop it before rebuilding its journal")
     rebuilt = run.folder / f"{TEMPORARY}journal.jsonl"
     rebuilt.unlink(missing_ok=True)
-    count = 0
+    kept = [line for line in Tail(run.journal, skipped=lambda problem: None).read() if line.kind in KEPT]
+    known, count = set[tuple[str, int]](), 0
     with Journal(rebuilt) as journal:
         journal.append("begin", recovered=True)
         for folder in _folders(run):
@@ -36,11 +41,20 @@ def recover(run: Run, space: Space) -> int:
             for fold in range(space.settings.folds):
                 for report in _reports(folder / f"fold_{fold}", entrant, fold, space.settings.metric.name):
                     journal.append("report", **report.record())
+                    known.add((report.config, report.fold))
                     count += 1
-    if run.journal.exists():
-        run.journal.replace(run.folder / "journal.damaged.jsonl")
+        for line in kept:
+            if _fits(line, known):
+                journal.append(line.kind, **line.fields)
+    if run.journal.exists():  # a copy, so that there is a journal whenever this is cut short
+        shutil.copyfile(run.journal, run.folder / "journal.damaged.jsonl")
     rebuilt.replace(run.journal)
     return count
+
+
+def _fits(line: Line, known: Container[tuple[str, int]]) -> bool:
+    """Whether a record of a fold trial is of one that has reported; others are not of fold trials."""
+    return "fold" not in line.fields or (line.fields.get("config"), line.fields["fold"]) in known
 
 
 def import_reports(study: Study, run: Run, space: Space) -> int:
@@ -77,7 +91,8 @@ def _reports(folder: Path, entrant: Entrant, fold: int, metric: str) -> list[Rep
     for number, fields in enumerate(read_lines(path, advice=UNKNOWN), 1):
         try:
             step = entrant.horizon if fields["finished"] else int(fields["step"])
-            reports.append(Report(entrant.config, fold, step, float(fields[metric]), float(fields["seconds"])))
+            score, seconds, gpus = float(fields[metric]), float(fields["seconds"]), float(fields.get("gpus", 1.0))
+            reports.append(Report(entrant.config, fold, step, score, seconds, gpus))
         except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}, line {number}: is damaged{UNKNOWN}") from None
     complete = any(report.step == entrant.horizon for report in reports)

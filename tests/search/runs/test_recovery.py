@@ -3,10 +3,14 @@
 import pytest
 
 from search.commands.launch_record import record_launch
+from search.runs.fold_models import decisions
+from search.runs.journal import Journal
+from search.runs.ledger import ledger
 from search.runs.recovery import recover
 from search.runs.status import status_of
 from spaces.load import make_space
 from trainable.scripted import Script, run_script
+from trainable.storage.checked_json import read_lines, text_of
 
 SPACE = make_space(
     {
@@ -40,3 +44,44 @@ def test_a_fold_that_was_completed_after_it_had_failed_has_not_failed(trained):
     found = status_of(trained)
     assert found.trials[FIRST.id, 0].state == "done" and found.trials[SECOND.id, 1].state == "failed"
     assert set(found.score_table.failed) == {SECOND.id}
+
+
+def test_gpu_time_and_the_choice_to_keep_a_config_survive_a_rebuilt_journal(trained):
+    path = trained.fold_folder(FIRST.id, 0) / "metrics.jsonl"
+    path.write_text(text_of({**line, "gpus": 0.125, "seconds": 8.0} for line in read_lines(path)))
+    with Journal(trained.journal) as journal:
+        journal.append("begin")
+        journal.append("devices", device="GPU")
+        journal.append("finish", config=SECOND.id)
+        journal.append("pretraining", config=FIRST.id, fold=0, seconds=40.0, made=True, gpus=0.5)
+        journal.append("retrained", config=FIRST.id, fold=1, seconds=2.0)
+        journal.append("retrained", config="gone", fold=1, seconds=2.0)
+        journal.append("dropped", configs=[FIRST.id], keep="winners")
+    lines = trained.journal.read_text().splitlines(keepends=True)
+    trained.journal.write_text("".join([lines[0][:9] + "\n", *lines[1:]]))
+    recover(trained, SPACE)
+    kept, found = decisions(trained.lines()), status_of(trained)
+    assert kept.chosen == {SECOND.id} and kept.dropped == {FIRST.id: "winners"} and found.device == "GPU"
+    table = found.score_table
+    assert table.gpu_seconds(FIRST.id, 0) == 1.0, "8 seconds on an eighth of a GPU"
+    others = sum(table.gpu_seconds(point.id, fold) for point, fold in ((FIRST, 1), (SECOND, 0), (SECOND, 1)))
+    assert table.spent == pytest.approx(1.0 + others + 20.0 + 2.0)
+    assert ledger(trained.lines()).accounts[FIRST.id, 0].pretraining == 40_000_000
+
+
+def test_a_recovery_that_is_cut_short_leaves_the_journal(trained, monkeypatch):
+    trained.journal.write_text("damaged\n")
+
+    replace = type(trained.journal).replace
+
+    def die(path, target):
+        if target == trained.journal:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(trained.journal), "replace", die)
+        recover(trained, SPACE)
+    assert trained.journal.read_text() == "damaged\n"
+    assert recover(trained, SPACE) == 8
+    assert (trained.folder / "journal.damaged.jsonl").read_text() == "damaged\n"
