@@ -13,6 +13,7 @@ from search.planning.plan_output import document, recorded_plan, show_first, too
 from search.planning.trial_kinds import kind_of
 from search.runs.disk import check_room
 from search.runs.growth import Growth
+from search.runs.recovery import check_journal
 from search.runs.run_folder import Run
 from spaces.space import Space
 from trainable.data.labelled import SCRIBBLES, Labelled
@@ -65,6 +66,8 @@ def check_launch(space: Space, options: LaunchOptions, run: Run) -> Checked:
     if data is not None and data.scored_on == SCRIBBLES:
         say(f"{data.split.root}: has no masks, so folds are scored on the scribbled pixels of held-out images")
     weights = {} if data is None else weights_files(space)
+    if not options.rebuild and not run.journal_may_lag:  # else what the fold folders have reported is added
+        check_journal(run)
     growth = check_run(space, run, None if data is None else data.hash, options.force_code, hashes(weights))
     space = with_recorded_rule(space, run)
     if data is not None:

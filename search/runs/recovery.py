@@ -24,6 +24,16 @@ KEPT = ("devices", "finish", "pretraining", "retrained", "dropped")
 UNKNOWN = ", so the reports of this fold are unknown"
 
 
+def check_journal(run: Run) -> None:
+    """Raise an error if the journal of a run with reports is gone, without which it would start from nothing."""
+    lost = not run.journal.exists() or not run.journal.stat().st_size
+    if lost and any(run.folder.glob(f"configs/*/fold_*/{METRICS_FILE}")):
+        raise UserError(
+            f"{run.journal}: is missing or empty, but fold trials of this run have reported;"
+            " launch --recover rebuilds it from the fold folders"
+        )
+
+
 def recover(run: Run, space: Space) -> int:
     """Replace the journal by a rebuilt one, keep the old one as a copy, and return the number of reports."""
     if run.driven:

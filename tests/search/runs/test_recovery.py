@@ -9,6 +9,7 @@ from search.runs.ledger import ledger
 from search.runs.recovery import recover
 from search.runs.status import status_of
 from spaces.load import make_space
+from trainable.errors import UserError
 from trainable.scripted import Script, run_script
 from trainable.storage.checked_json import read_lines, text_of
 
@@ -67,6 +68,18 @@ def test_gpu_time_and_the_choice_to_keep_a_config_survive_a_rebuilt_journal(trai
     others = sum(table.gpu_seconds(point.id, fold) for point, fold in ((FIRST, 1), (SECOND, 0), (SECOND, 1)))
     assert table.spent == pytest.approx(1.0 + others + 20.0 + 2.0)
     assert ledger(trained.lines()).accounts[FIRST.id, 0].pretraining == 40_000_000
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_run_whose_journal_is_gone_does_not_start_from_nothing(trained, search, content):
+    if content is not None:
+        trained.journal.write_text(content)
+    words = ("launch", trained.folder / "space.yaml", "--runs", trained.folder.parent, "--force-code")
+    with pytest.raises(UserError, match=r"journal\.jsonl: is missing or empty, .*; launch --recover rebuilds it"):
+        search(*words)
+    assert not trained.journal.exists() or not trained.journal.read_text()
+    done = search(*words, "--recover")
+    assert done.exit_code == 0 and "rebuilt from the fold folders with 8 reports" in done.stderr
 
 
 def test_a_recovery_that_is_cut_short_leaves_the_journal(trained, monkeypatch):
