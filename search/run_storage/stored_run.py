@@ -10,7 +10,7 @@ from pathlib import Path
 from search.race.score_table import Cell
 from search.run_storage.journal_segments import pull
 from search.run_storage.lease import LEASE, PROBE, Lease, is_held
-from search.run_storage.mirror import Mirror
+from search.run_storage.mirror import DATABASE, Mirror
 from search.runs.journal import is_driven
 from search.runs.run_folder import JOURNAL, SPACE, STOP_FILE, Run
 from trainable.errors import UserError, did_you_mean
@@ -57,7 +57,8 @@ class StoredRun(Run):
         if self.driven_here or is_locked(record.with_suffix(".lock")):
             return
         with locked(record.with_suffix(".reading")):
-            pull(self.store, self.journal)
+            if pull(self.store, self.journal):
+                _complete(self.folder).unlink(missing_ok=True)
             fetch(self.store, _top_level_files(self.store, (".yaml", ".json", ".py")), self.folder)
 
     def fetch(self, *patterns: str) -> None:
@@ -100,6 +101,11 @@ def local_folder(store: Store) -> Path:
 def driver_record(folder: Path) -> Path:
     """The local record of the run's lease, next to the copy because it is never uploaded."""
     return folder.with_name(f".{folder.name}.driver")
+
+
+def _complete(folder: Path) -> Path:
+    """The local record that all files directly in the folder are as new as its journal, as they are for a driver."""
+    return driver_record(folder).with_suffix(".complete")
 
 
 def find_stored_run(name: str, root: str) -> StoredRun:
@@ -148,8 +154,11 @@ def acquire_run(root: str, name: str, rebuild: bool) -> Iterator[StoredRun]:
 
 
 def _download(store: Store, folder: Path, rebuild: bool) -> bool:
-    """Bring the local copy up to date and return whether it gained anything."""
-    new = not (folder / SPACE).exists()
+    """Bring the local copy up to date and return whether it, or its journal, gained anything.
+
+    A copy that only other commands have read lacks the databases, of which the driver uploads its own.
+    """
+    new = not (folder / SPACE).exists() or not (folder / JOURNAL).exists()
     begun = store.entry(SPACE) is not None  # a run without a space file has not done anything yet
     try:
         gained = pull(store, folder / JOURNAL)
@@ -157,6 +166,9 @@ def _download(store: Store, folder: Path, rebuild: bool) -> bool:
         if not rebuild:
             raise
         gained = False
-    if begun and (new or gained):
+    if begun and (new or gained or not _complete(folder).exists()):
+        for left in folder.glob(f"*{DATABASE}-*"):  # of a killed driver; SQLite would apply it to the file that comes
+            left.unlink()
         fetch(store, _top_level_files(store), folder)
+    _complete(folder).touch()
     return begun and (new or gained)

@@ -194,6 +194,38 @@ def test_a_run_moves_from_a_lost_machine_to_another(root, space, object_store, t
         assert again.journal_may_lag, "its driver died elsewhere, although the local journal lacks nothing"
 
 
+def test_a_machine_that_has_only_read_a_run_fetches_its_databases_before_it_drives_it(
+    root, space, tmp_path, monkeypatch
+):
+    def drive(machine, text=None):
+        """The database that a driver on this machine finds, and writes if there is a text."""
+        monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / machine))
+        with acquire_run(root, "demo", rebuild=False) as run:
+            path = run.folder / "optuna.db"
+            found = path.read_text() if path.exists() else None
+            record_launch(run, space, None)
+            with Journal(run.journal) as journal:
+                journal.append("begin")
+            if text is not None:
+                path.write_text(text)
+            assert not list(run.folder.glob("*.db-*")), "of an earlier database"
+            return found, path
+
+    def read(machine):
+        monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / machine))
+        return find_stored_run("demo", root)
+
+    assert drive("one", "first")[0] is None
+    assert not (read("two").folder / "optuna.db").exists()
+    assert drive("two", "second")[0] == "first"
+    (read("one").folder / "optuna.db-journal").write_text("of a driver that was killed")
+    found, path = drive("one")
+    assert found == "second"
+    path.write_text("not uploaded yet")
+    read("one")
+    assert drive("one")[0] == "not uploaded yet", "the driver's own copy is the newest"
+
+
 def test_a_journal_that_lacks_a_segment_is_rebuilt_from_the_fold_folders_in_the_store(
     root, space, object_store, tmp_path
 ):
