@@ -66,7 +66,7 @@ def train(job: Result, shipment: Shipment, device: torch.device, alive: Alive) -
         encoder=encoder,
         weights_file=weights_file,
         once=True,
-        gpus=job["gpus"] or 1.0,
+        gpus=job.get("gpus") or 1.0,
     )
     yield from _results(reports, job["metric"], config.steps)
 
@@ -129,7 +129,7 @@ def segment(job: Result, shipment: Shipment, device: torch.device, alive: Alive)
         keep_going=alive,
         keep_probabilities=job.get("keep_probabilities", False),
         weights=shipment.weights,
-        gpus=job["gpus"] or 1.0,
+        gpus=job.get("gpus") or 1.0,
     )
     yield from _results(reports, job["metric"], config.steps)
 
