@@ -116,8 +116,8 @@ def test_reading_a_run_elsewhere_executes_nothing_until_it_is_trusted(run, home,
     with pytest.raises(UserError, match=r"space.yaml.*needs the plugin parts.py"):
         run.space()
     list_runs(root=str(home), output=Format.json)
-    listed, message = capsys.readouterr()
-    assert json.loads(listed) == [] and "left out" in message and "parts.py" in message
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["run"] == run.name and listed["state"].startswith("cannot be read") and "parts.py" in listed["state"]
     assert executions(home) == before
     make_config({}, [run.folder / "parts.py"])
     assert read_run(run).space.settings.name == "plugged"

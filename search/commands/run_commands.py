@@ -96,14 +96,15 @@ def list_runs(root: Root = RUNS, output: Output = Format.table) -> None:
     Example: python -m search list --runs runs
     """
     from search.run_storage.find_runs import all_runs
-    from search.terminal.listing import COUNTS, overview
+    from search.terminal.listing import COUNTS, overview, unreadable
 
     rows = []
     for run in all_runs(root):
         try:
+            run.refresh()
             rows.append(overview(run))
         except UserError as problem:  # of one run, such as a plugin that is not allowed here
-            say(f"{run.address}: left out: {problem}")
+            rows.append(unreadable(run, problem))
     if output is Format.json:
         print_json(rows)
     elif output is Format.csv:

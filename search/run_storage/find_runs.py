@@ -36,6 +36,7 @@ def is_run(folder: Path) -> bool:
 
 
 def all_runs(root: str) -> list[Run]:
+    """All runs below a root, of which those in an object store are not up to date before they are refreshed."""
     if is_url(root):
         from search.run_storage.stored_run import all_stored_runs
 

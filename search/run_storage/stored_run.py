@@ -125,7 +125,9 @@ def find_stored_run(name: str, root: str) -> StoredRun:
 
 
 def all_stored_runs(root: str) -> list[Run]:
-    return [find_stored_run(name, root) for name in _names(Store(root))]
+    """All runs below a root as they were read last; ``refresh`` brings one up to date."""
+    stores = [Store(root).under(name) for name in _names(Store(root))]
+    return [StoredRun(local_folder(store), store) for store in stores]
 
 
 def _names(root: Store) -> list[str]:

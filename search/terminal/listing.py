@@ -8,6 +8,7 @@ from search.runs.run_folder import Run
 from search.runs.status import Status, status_of
 from search.terminal.answer_text import document as standing_document
 from search.terminal.answer_text import set_sentences
+from trainable.errors import UserError
 from trainable.printing import digits, plural
 
 COLUMNS = ("config", "fold", "state", "step", "of", "score", "seconds", "faults", "reason")
@@ -65,6 +66,11 @@ def overview(run: Run) -> dict[str, Any]:
         "gpu_seconds": status.score_table.spent,
         "leader": leader["id"] if leader else None,
     }
+
+
+def unreadable(run: Run, problem: UserError) -> dict[str, Any]:
+    """The row in ``list`` of a run that cannot be read."""
+    return {**dict.fromkeys(COUNTS), "run": run.name, "state": f"cannot be read: {problem}"}
 
 
 def rows(status: Status) -> list[dict[str, Any]]:

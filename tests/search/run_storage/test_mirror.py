@@ -1,6 +1,7 @@
 """The mirror uploads all that a driver writes to the object store and never overwrites the files of another driver."""
 
 import json
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -8,6 +9,7 @@ from contextlib import closing
 import pytest
 
 from search.commands.launch_record import check_run, record_launch
+from search.commands.run_commands import list_runs
 from search.messages import Job, Report
 from search.policies.registry import policy_of
 from search.run_storage import mirror as mirror_module
@@ -20,6 +22,7 @@ from search.runs.run_folder import Run
 from search.runs.study import Study, replay_lines
 from spaces.load import load_space
 from trainable.errors import UserError
+from trainable.printing import Format
 from trainable.scripted import Script, run_script
 from trainable.storage.object_store import Store, StoreFailed
 
@@ -189,7 +192,7 @@ def test_a_run_moves_from_a_lost_machine_to_another(root, space, object_store, t
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     Store(root).write("demo/driver.json", lease)
     object_store.age("runs/demo/driver.json", 61)
-    all_stored_runs(root)
+    find_stored_run("demo", root)
     with acquire_run(root, "demo", rebuild=False) as again:
         assert again.journal_may_lag, "its driver died elsewhere, although the local journal lacks nothing"
 
@@ -260,7 +263,7 @@ def test_only_requested_files_are_downloaded(root, space, object_store, tmp_path
     store.write("space.yaml", json.dumps(space.canonical()).encode())
     for name in ("configs/a/config.json", "configs/a/fold_0/best.pt", "configs/b/fold_0/best.pt", "optuna.db", "stop"):
         store.write(name, b"{}")
-    (run,) = all_stored_runs(root)
+    run = find_stored_run("demo", root)
     assert {path.name for path in run.folder.iterdir()} == {"space.yaml"}
     run.fetch("configs/a/*/best.pt")
     local = [path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.*") if path.is_file()]
@@ -304,6 +307,19 @@ def test_the_analysis_of_a_run_is_published_to_the_store(root, space, object_sto
 def test_the_name_of_a_run_cannot_leave_its_root(root, name):
     with pytest.raises(UserError, match="must not lead out of its folder"):
         find_stored_run(name, root)
+
+
+def test_a_run_that_cannot_be_read_is_a_row_that_says_why(root, space, capsys):
+    for name in ("broken", "demo"):
+        Store(root).under(name).write("space.yaml", json.dumps(space.canonical()).encode())
+    Store(root).under("broken").write("journal/000000007.jsonl", b"{}\n")
+    list_runs(root=root, output=Format.json)
+    broken, whole = json.loads(capsys.readouterr().out)
+    assert (whole["run"], whole["configs"], broken["run"], broken["configs"]) == ("demo", 0, "broken", None)
+    assert re.match(r"cannot be read: .*lines 1 to 6 of its journal are missing", broken["state"])
+    for output, start in ((Format.csv, "broken,cannot be read"), (Format.table, "broken  cannot be read")):
+        list_runs(root=root, output=output)
+        assert start in capsys.readouterr().out
 
 
 def test_a_missing_bucket_is_an_error(root, object_store):
