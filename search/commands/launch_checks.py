@@ -15,8 +15,10 @@ from search.runs.disk import check_room
 from search.runs.growth import Growth
 from search.runs.recovery import check_journal
 from search.runs.run_folder import Run
+from search.runs.status import status_of
 from spaces.space import Space
 from trainable.data.labelled import SCRIBBLES, Labelled
+from trainable.errors import UserError
 from trainable.printing import say
 from trainable.storage.shared_file import SharedFile
 
@@ -74,11 +76,25 @@ def check_launch(space: Space, options: LaunchOptions, run: Run) -> Checked:
         kind.check_models(space, data, weights)
     here = options.address is None
     plan = show_first(run.folder, space, options.plan, here, grown=growth.configs)
-    if not run.job_settings:  # folds of a run in an object store are trained in local folders that are emptied
-        check_room(run.folder, recorded_plan(run.folder) if plan is None else document(plan))
+    if not run.job_settings and options.finish is None:  # a run in an object store trains in folders that are emptied
+        _check_room(run, plan)
     if plan is not None and here and (warning := too_long(plan)):
         options.confirm(warning)
     return Checked(space, growth, data, weights, plan)
+
+
+def _check_room(run: Run, plan: Plan | None) -> None:
+    try:
+        check_room(run.folder, recorded_plan(run.folder) if plan is None else document(plan))
+    except UserError:
+        if plan is not None or not _over(run):
+            raise
+
+
+def _over(run: Run) -> bool:
+    """Whether the run has ended and its policy has no job left, so that at most lost models are trained again."""
+    status = status_of(run)
+    return bool(status.ended and not status.score_table.outstanding) and status.policy.choose() is None
 
 
 def hashes(weights: Mapping[str, SharedFile]) -> dict[str, str]:

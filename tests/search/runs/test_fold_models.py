@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ from search.runs.run_folder import Run
 from search.runs.status import status_of
 from search.runs.study import verdicts
 from trainable.errors import FoldFailed, StorageFull, UserError
-from trainable.storage.checked_json import read_checked
+from trainable.storage.checked_json import read_checked, write_checked
 
 SPACE = """
 name: demo
@@ -175,6 +176,26 @@ def test_when_the_race_is_over_only_complete_configs_keep_weights(search, run):
     for config in dropped:
         assert {"metrics.jsonl", "log.txt"} <= {path.name for path in run.fold_folder(config, 0).iterdir()}
     assert "removed" not in search("launch", "demo.yaml").stderr
+
+
+def test_what_trains_little_or_nothing_starts_on_a_disk_without_room_for_the_whole_run(search, run, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**6))
+
+    def launch(*words):
+        return search("launch", "demo.yaml", "--set", "scheduler=grid", *words)
+
+    assert launch("--set", "budget.trials=2").exit_code == 3
+    write_checked(run.folder / "plan.json", {"disk": {"most": 10**9, "config": 10**5}, "space": "demo"})
+    with pytest.raises(UserError, match="may need 1 GB more disk space"):
+        launch()
+    config = next(iter(entrants(run)))
+    assert search("finish", "demo", "--config", config).exit_code == 0
+    with pytest.raises(UserError, match="may need 1 GB more disk space"):
+        launch()
+    (run.folder / "plan.json").unlink()
+    assert launch().exit_code == 0
+    write_checked(run.folder / "plan.json", {"disk": {"most": 10**9, "config": 10**5}, "space": "demo"})
+    assert "nothing left to run" in launch().stderr
 
 
 def test_every_config_keeps_its_weights_if_that_is_asked_for(search, run):
