@@ -10,7 +10,7 @@ from typing import Any
 
 from search.commands.launch_checks import Checked, LaunchOptions, check_launch
 from search.commands.launch_record import record_launch
-from search.commands.run_end import failure_recorded, removed_unless_begun, tell_end
+from search.commands.run_end import failure_reason, failure_recorded, removed_unless_begun, tell_end
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.engine.settings import EngineSettings
@@ -38,23 +38,40 @@ from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.data.labelled import Labelled, label_facts
 from trainable.data.shipment import Shipment
 from trainable.errors import UserError
+from trainable.exit_codes import WRONG
 from trainable.machine.allotment import Target
 from trainable.printing import plural, say
 from trainable.storage.shared_file import SharedFile
 from trainable.storage.urls import is_url
 
+Launched = tuple[Run, Policy, Outcome]
+Begun = list[tuple[Run, Policy]]  # whose checks have passed, so that its hook is called; at most one
 
-def launch_space(space: Space, options: LaunchOptions) -> tuple[Run, Policy, Outcome]:
-    """Run a space to completion, resuming its run if there is one."""
+
+def launch_space(space: Space, options: LaunchOptions) -> Launched:
+    """Run a space to completion, resuming its run if there is one; its hook is called once everything is saved."""
+    begun: Begun = []
+    try:
+        run, policy, outcome = _launch_where_it_is(space, options, begun)
+    except Exception as error:
+        for run, policy in begun:
+            tell_end(space, run, policy, Outcome(failure_reason(error)), WRONG)
+        raise
+    tell_end(space, run, policy, outcome)
+    return run, policy, outcome
+
+
+def _launch_where_it_is(space: Space, options: LaunchOptions, begun: Begun) -> Launched:
+    """Run a space in a folder or in an object store."""
     if not is_url(options.root):
-        return _launch(space, options, Run(Path(options.root, space.settings.name)))
+        return _launch(space, options, Run(Path(options.root, space.settings.name)), begun)
     from search.run_storage.stored_run import acquire_run
 
     with acquire_run(options.root, space.settings.name, options.rebuild) as run:
-        return _launch(space, options, run)
+        return _launch(space, options, run, begun)
 
 
-def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy, Outcome]:
+def _launch(space: Space, options: LaunchOptions, run: Run, begun: Begun) -> Launched:
     trackers = make_trackers(space.settings.tracking, run.folder)
     checked = check_launch(space, options, run)
     space = checked.space
@@ -81,13 +98,13 @@ def _launch(space: Space, options: LaunchOptions, run: Run) -> tuple[Run, Policy
             models = FoldModels(run, space, policy, decisions(lines).chosen)
             study, values = _begin(space, options, run, Study(policy, journal), proposals, learn, models)
             listener = broadcast(track, lambda event, facts: learn())
-            with failure_recorded(space, run, study):
+            begun.append((run, policy))
+            with failure_recorded(study):
                 outcome = _already_over(study, models)
                 if outcome is None:
                     outcome = _drive(space, options, run, study, values, listener, shipment, models)
                 else:
                     _end(study, models, outcome)
-            tell_end(space, run, policy, outcome)
     return run, policy, outcome
 
 

@@ -52,18 +52,19 @@ def removed_unless_begun(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def failure_recorded(space: Space, run: Run, study: Study) -> Iterator[None]:
-    """Record an error that ends the run, so that its state says why, and tell the hook."""
+def failure_recorded(study: Study) -> Iterator[None]:
+    """Record an error that ends the run, so that its state says why."""
     try:
         yield
     except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        reason = f"failed: {kind}{first_line}"
         with suppress(UserError):  # if the disk is full, the first error is the one to report
-            study.journal.append("end", reason=reason)
-        tell_end(space, run, study.policy, Outcome(reason), WRONG)
+            study.journal.append("end", reason=failure_reason(error))
         raise
+
+
+def failure_reason(error: Exception) -> str:
+    first_line = str(error).partition("\n")[0]
+    return f"failed: {'' if isinstance(error, UserError) else f'{type(error).__name__}: '}{first_line}"
 
 
 def tell_end(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int | None = None) -> None:

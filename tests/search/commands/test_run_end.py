@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -116,6 +117,21 @@ def test_the_hook_is_told_the_outcome(tmp_path, monkeypatch, told):
     document = told[1]()
     assert (document["run"], document["state"], document["exit_code"]) == ("demo", "interrupted", 130)
     assert (document["reason"], document["configs"], document["winner"]) == ("stopped by request", 2, None)
+
+
+def test_the_hook_of_a_run_in_a_store_is_called_after_the_last_upload(object_store, tmp_path, monkeypatch):
+    def note(hook, text):
+        ends = [b'"end"' in object_store.read(name) for name in object_store.names("runs/demo/journal/")]
+        calls.append((json.loads(text)["state"], ends, "runs/demo/driver.json" in object_store.names()))
+
+    calls = []
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(run_end, "_tell", note)
+    for ends in (Outcome("stopped by request", interrupted=True), UserError("unreachable")):
+        study_that(monkeypatch, ends)
+        with pytest.raises(UserError) if isinstance(ends, UserError) else nullcontext():
+            launch_space(make_space(TREE | {"on_end": "true"}), options(object_store.url("runs")))
+    assert calls == [("interrupted", [True], False), ("failed", [True], False)]
 
 
 def test_nobody_is_told_without_a_hook(tmp_path, monkeypatch):
