@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 KEY = "only_with"
-# Of an architecture: a hyperparameter, values that it does not go with, and why.
-REFUSED = {
+OWN_ENCODER = "its image encoder starts from sam_weights and is trained as sam_trains says"
+# Of an architecture: a hyperparameter, values that it does not go with (None: all but the default), and why.
+REFUSED: dict[str, tuple[tuple[str, tuple[str, ...] | None, str], ...]] = {
     "mask-rcnn": (
         ("supervision", ("scribbles",), "it learns from the masks of instances, which scribbles do not show"),
         ("acceleration", ("graph",), "its steps wait for the device, which a CUDA graph cannot"),
@@ -16,6 +17,9 @@ REFUSED = {
     "sam": (
         ("inputs", ("image",), "its prompts are points on the scribbles"),
         ("recipe", ("dual_branch",), "it has no encoder with a decoder behind it"),
+        ("encoder_weights", None, OWN_ENCODER),
+        ("encoder_learning_rate", None, OWN_ENCODER),
+        ("pretraining", None, OWN_ENCODER),
     ),
 }
 
@@ -42,9 +46,10 @@ def unmet(model: type[BaseModel], name: str, values: Mapping[str, Any]) -> str |
     return None
 
 
-def refusal(values: Mapping[str, Any]) -> str | None:
+def refusal(model: type[BaseModel], values: Mapping[str, Any]) -> str | None:
     """Why the architecture cannot have one of these values, or None."""
     for name, refused, reason in REFUSED.get(values["architecture"], ()):
-        if values[name] in refused:
+        value, default = values[name], model.model_fields[name].get_default()
+        if value != default if refused is None else value in refused:
             return f"{name} = {values[name]}: does not go with architecture = {values['architecture']}: {reason}"
     return None

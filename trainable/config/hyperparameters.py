@@ -123,7 +123,7 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields, TrialConfig):
     @model_validator(mode="after")
     def _refuse_unusable(self, info: ValidationInfo) -> Self:
         if info.context != ALONE:
-            if problem := refusal(vars(self)):
+            if problem := refusal(type(self), vars(self)):
                 raise ValueError(problem)
             if not isinstance(self.size, str) and (problem := self.size_problem(self.size)):
                 raise ValueError(problem)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from trainable.config import SCRIBBLED
 from trainable.data import scribbles
+from trainable.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ class ScribbleNetwork(nn.Module):
         foreground = (scribble == scribbles.FOREGROUND).float()
         background = (scribble == scribbles.BACKGROUND).float()
         return (foreground - background).unsqueeze(-1)
+
+
+def encoder_of(network: ScribbleNetwork, asked: str) -> nn.Module:
+    """The encoder of a network. SAM and networks of plugins may have none; the error names what ``asked`` for it."""
+    encoder = getattr(network.core, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise UserError(f"{asked}: needs a network with an encoder; this one has none")
+    return encoder
 
 
 def _reflected(length: int, stride: int, device: torch.device) -> Tensor:

@@ -38,12 +38,13 @@ def check_weights(
 def problems(pairs: list[tuple[Config, SharedFile]], channels: int, classes: int) -> list[str]:
     """Why networks cannot start from their files; images have this number of channels."""
     from trainable.networks.registry import meta_network
+    from trainable.networks.scribble_network import encoder_of
     from trainable.networks.weights_file import load_encoder, read_weights, source_of
 
     found = []
     for config, file in pairs:
-        encoder = meta_network(config, channels, classes).get_submodule("core.encoder")
         try:
+            encoder = encoder_of(meta_network(config, channels, classes), source_of(file))
             weights = {name: tensor.to("meta") for name, tensor in read_weights(file).items()}
             load_encoder(encoder, weights, f"{source_of(file)}, {network_name(config.network)}")
         except UserError as problem:

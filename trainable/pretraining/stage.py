@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainable.config import Config
-from trainable.errors import UserError
 from trainable.networks.registry import build_network
-from trainable.networks.scribble_network import channels_of
+from trainable.networks.scribble_network import channels_of, encoder_of
 from trainable.networks.weights_file import load_encoder
 from trainable.pretraining.dino import CENTRE_DECAY, Projected, Signs, Sums, distillation_loss, sharpened
 from trainable.pretraining.unlabelled import Unlabelled
@@ -33,9 +32,7 @@ class Stage:
     def __init__(self, config: Config, images: Unlabelled, fold: int, device: torch.device) -> None:
         self.config, self.images, self.fold, self.device = config, images, fold, device
         network = build_network(config, images.mean, images.std, seed=self._seed(WEIGHTS), classes=images.classes)
-        encoder = getattr(network.core, "encoder", None)
-        if not isinstance(encoder, nn.Module):
-            raise UserError(f"pretraining = {config.pretraining}: {config.architecture} has no encoder to train")
+        encoder = encoder_of(network, f"pretraining = {config.pretraining}, architecture = {config.architecture}")
         channels = channels_of(config.inputs, images.channels, images.classes).inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(HEAD))

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from trainable.config import Config
 from trainable.data.packed_labels import unpack
-from trainable.errors import UserError
-from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.networks.scribble_network import ScribbleNetwork, encoder_of
 from trainable.objectives.terms.cross_entropy import log_probabilities, one_hot
 from trainable.objectives.terms.regions import dice
 from trainable.recipes.recipe import Autocast, Objective, Recipe
@@ -34,11 +33,7 @@ class DualBranch(Recipe):
 
     def __init__(self, network: ScribbleNetwork, config: Config, objective: Objective, autocast: Autocast) -> None:
         super().__init__(network, config, objective, autocast)
-        if not isinstance(getattr(network.core, "encoder", None), nn.Module):
-            raise UserError(
-                f"recipe = dual_branch: needs an encoder with a decoder behind it, which architecture = "
-                f"{config.architecture} has not; use another recipe or architecture"
-            )
+        encoder_of(network, f"recipe = dual_branch, architecture = {config.architecture}")
         self.both = network.with_core(Branches(network.core, config.branch_dropout))
 
     def compiled(self) -> list[nn.Module]:

@@ -8,7 +8,6 @@ from torch import nn
 
 from trainable.config import Config
 
-ENCODER = "core.encoder"  # of every network
 FACTOR = "factor"  # of a parameter group, on the learning rate of the step
 
 

@@ -17,6 +17,7 @@ from trainable.data.folds import Folds
 from trainable.errors import FoldFailed, UserError
 from trainable.networks.ema import Ema
 from trainable.networks.registry import build_network
+from trainable.networks.scribble_network import encoder_of
 from trainable.networks.weights_file import load_encoder
 from trainable.objectives.losses import training_loss
 from trainable.objectives.metrics import SELECTION, known_metric, scores
@@ -25,7 +26,7 @@ from trainable.training import checkpoint
 from trainable.training.acceleration import Step, plain_optimizer_state, step_function
 from trainable.training.evaluate import evaluate
 from trainable.training.labels import check_labels, scored, scribble_weights, supervised, usable, volumes_of
-from trainable.training.optimizer import ENCODER, learning_rate, make_optimizer, set_learning_rate
+from trainable.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from trainable.training.report import Best, Report, Stopwatch
 
 WEIGHTS, STEP = 3, 4  # random streams separate from those of trainable.augmentation.batches
@@ -60,8 +61,10 @@ class FoldTrial:
         mean, std = data.statistics(self.training)
         classes = len(data.task.classes)
         self.network = build_network(config, mean, std, seed=self._seed(WEIGHTS), classes=classes).to(device)
-        encoder = None if config.encoder_learning_rate == 1 else self.network.get_submodule(ENCODER)
-        if encoder is not None and config.encoder_learning_rate == 0:
+        rate = config.encoder_learning_rate
+        asked = f"encoder_learning_rate = {rate:g}, architecture = {config.architecture}"
+        encoder = None if rate == 1 else encoder_of(self.network, asked)
+        if encoder is not None and rate == 0:
             encoder.requires_grad_(False)
         self.ema = Ema(self.network, config.ema)
         self.autocast = autocast_for(config, device)
@@ -79,7 +82,7 @@ class FoldTrial:
     def start_from(self, encoder: Mapping[str, Tensor], source: str = "the pre-trained encoder") -> None:
         """Give the encoder these weights and batch statistics, before the first step."""
         for network in (self.network, self.ema.network):
-            load_encoder(network.get_submodule(ENCODER), encoder, source)
+            load_encoder(encoder_of(network, source), encoder, source)
 
     @property
     def epoch(self) -> float:

@@ -177,12 +177,14 @@ def test_a_checkpoint_is_loaded_without_the_weights_that_training_started_from(t
     assert torch.equal(network.state_dict()["core.threshold"], state["weights"]["core.threshold"])
 
 
-def test_its_hyperparameters_exist_with_it_alone_and_it_needs_scribbles():
+def test_its_hyperparameters_exist_with_it_alone_and_it_needs_scribbles_and_has_no_other_encoder():
     for name, value in {"sam_size": "tiny", "sam_weights": "x", "sam_trains": "all", "sam_points": 3}.items():
         with pytest.raises(UserError, match=rf"^{name}: belongs to architecture = sam; here architecture is unet"):
             make_config({name: value})
-    with pytest.raises(UserError, match=r"^inputs = image: does not go with architecture = sam: .*$"):
-        make_config({"architecture": "sam", "inputs": "image"})
+    refused = {"inputs": "image", "encoder_weights": "w.pt", "encoder_learning_rate": 0.1, "pretraining": "dino"}
+    for name, value in refused.items():
+        with pytest.raises(UserError, match=rf"^{name} = {value}: does not go with architecture = sam: .*$"):
+            make_config({"architecture": "sam", name: value})
 
 
 def test_without_its_package_it_is_refused_and_still_listed(monkeypatch):

@@ -1,14 +1,16 @@
 """Files of weights that do not fit are refused before anything is trained, in one error."""
 
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import small_config
 from tiny_networks import tiny_network
+from torch import nn
 
 from trainable.errors import UserError
-from trainable.networks.registry import build_network
+from trainable.networks.registry import ARCHITECTURES, build_network
 from trainable.preflight.weights_check import check_weights
 from trainable.storage.shared_file import open_shared
 
@@ -48,6 +50,14 @@ def test_every_network_that_the_file_does_not_fit_is_listed_once(files):
     lines = str(error.value).splitlines()
     assert len(lines) == 2 and all(line.startswith(f"encoder_weights: {path}, ") for line in lines)
     assert "resnet18 unet: weights of another encoder: missing: " in lines[0] and "resunet, width 4" in lines[1]
+
+
+def test_a_network_without_an_encoder_is_a_clear_error(files, monkeypatch):
+    bare = replace(ARCHITECTURES["unet"], build=lambda _, channels: nn.Conv2d(channels.inputs, channels.outputs, 1))
+    monkeypatch.setitem(ARCHITECTURES, "unet", bare)
+    (path,) = files
+    with pytest.raises(UserError, match=f"^encoder_weights: {path}: needs a network with an encoder; this one has"):
+        check_weights([small_config(encoder_weights=path)], files, 3, 2)
 
 
 def test_without_files_no_process_is_started(files):

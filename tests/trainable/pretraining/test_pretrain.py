@@ -123,7 +123,7 @@ def test_the_directions_rest_in_the_first_epoch(seen):
 def test_a_network_without_an_encoder_cannot_be_pretrained(seen, monkeypatch):
     bare = replace(ARCHITECTURES["unet"], build=lambda _, channels: nn.Conv2d(channels.inputs, channels.outputs, 1))
     monkeypatch.setitem(ARCHITECTURES, "unet", bare)
-    with pytest.raises(UserError, match="dino: unet has no encoder to train"):
+    with pytest.raises(UserError, match=r"^pretraining = dino, architecture = unet: needs a network with an encoder;"):
         Stage(dino(), seen, 0, CPU)
 
 

@@ -229,7 +229,9 @@ def test_the_agreement_of_branches_is_the_dice_against_the_pseudo_labels(make, b
 
 def test_a_network_without_an_encoder_has_no_second_branch():
     network = ScribbleNetwork(nn.Conv2d(3, 1, 1), [0.0] * 3, [1.0] * 3, 2, "image")
-    with pytest.raises(UserError, match=r"^recipe = dual_branch: needs an encoder .* architecture = unet") as error:
+    with pytest.raises(
+        UserError, match=r"^recipe = dual_branch, architecture = unet: needs a network with an"
+    ) as error:
         build_recipe(small_config(recipe="dual_branch"), network, None, nullcontext)
     assert "\n" not in str(error.value)
 

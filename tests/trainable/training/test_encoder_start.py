@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import small_config
+from torch import nn
 
 from trainable.errors import UserError
-from trainable.networks.registry import build_network
+from trainable.networks.registry import ARCHITECTURES, build_network
 from trainable.storage.shared_file import open_shared
 from trainable.training import checkpoint
 from trainable.training.fold import train_fold
@@ -61,6 +62,13 @@ def test_a_file_that_has_been_opened_elsewhere_is_used(small_data, small_folds, 
     assert all(torch.equal(state["weights"][name], each) for name, each in local["weights"].items())
     scratch = train(small_config(steps=1, evaluations=1), small_data, small_folds, tmp_path / "scratch")
     assert not torch.equal(*(next(iter(encoder_of(each["weights"]).values())) for each in (state, scratch)))
+
+
+def test_a_network_without_an_encoder_cannot_give_it_a_rate(small_data, small_folds, monkeypatch):
+    bare = replace(ARCHITECTURES["unet"], build=lambda _, channels: nn.Conv2d(channels.inputs, channels.outputs, 1))
+    monkeypatch.setitem(ARCHITECTURES, "unet", bare)
+    with pytest.raises(UserError, match=r"^encoder_learning_rate = 0.1, architecture = unet: needs a network with an"):
+        FoldTrial(small_config(encoder_learning_rate=0.1), small_data, small_folds, 0, CPU)
 
 
 def test_without_a_rate_of_its_own_the_optimizer_has_two_groups_as_ever(small_data, small_folds):

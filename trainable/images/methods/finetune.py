@@ -17,7 +17,7 @@ from trainable.images.method import Probabilities, ScribbledImage
 from trainable.images.pretrained.network import PretrainedNetwork, head_of
 from trainable.images.pretrained.predicted import class_logits, predicted
 from trainable.images.regions import classes_present, without_a_choice
-from trainable.networks.scribble_network import ScribbleNetwork
+from trainable.networks.scribble_network import ScribbleNetwork, encoder_of
 
 SQUARES = 8  # along the longer side, in which scribbles are hidden together
 
@@ -84,5 +84,5 @@ def tuned_parameters(network: ScribbleNetwork, frozen: str) -> Iterator[nn.Param
         if head := head_of(network):
             head.requires_grad_(True)
     elif frozen == "encoder":
-        network.get_submodule("core.encoder").requires_grad_(False)
+        encoder_of(network, "frozen = encoder").requires_grad_(False)
     yield from (each for each in network.parameters() if each.requires_grad)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainable.config import ImageConfig
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.networks.registry import build_network
-from trainable.networks.scribble_network import ScribbleNetwork, probabilities_of
+from trainable.networks.scribble_network import ScribbleNetwork, encoder_of, probabilities_of
 from trainable.networks.weights_file import load_encoder, read_weights, source_of
 from trainable.storage.shared_file import SharedFile
 from trainable.training.checkpoint import load_network
@@ -91,7 +91,7 @@ def open_network(
         return None
     network = build_network(config.network, MEAN, STD, config.seed, classes)
     if file is not None:
-        load_encoder(network.get_submodule("core.encoder"), read_weights(file), source_of(file))
+        load_encoder(encoder_of(network, source_of(file)), read_weights(file), source_of(file))
     return PretrainedNetwork(network.to(device).eval(), None, device)
 
 
