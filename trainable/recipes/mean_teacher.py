@@ -29,6 +29,9 @@ class MeanTeacher(Recipe):
     def after_update(self) -> None:
         self.average.update()
 
+    def averages(self) -> list[ScribbleNetwork]:
+        return [self.teacher]
+
     def compiled(self) -> list[nn.Module]:
         return [self.network, self.teacher]
 

@@ -38,6 +38,10 @@ class Recipe(nn.Module):
     def after_update(self) -> None:
         """Follow an update of the parameters, as averages do."""
 
+    def averages(self) -> list[ScribbleNetwork]:
+        """Averages of the network, which start from the same encoder."""
+        return []
+
     def compiled(self) -> list[nn.Module]:
         """The modules that ``acceleration: compile`` compiles."""
         return [self.network]

@@ -81,7 +81,7 @@ class FoldTrial:
 
     def start_from(self, encoder: Mapping[str, Tensor], source: str = "the pre-trained encoder") -> None:
         """Give the encoder these weights and batch statistics, before the first step."""
-        for network in (self.network, self.ema.network):
+        for network in (self.network, self.ema.network, *self.recipe.averages()):
             load_encoder(encoder_of(network, source), encoder, source)
 
     @property

@@ -52,6 +52,13 @@ def test_a_fold_starts_from_the_file_and_no_longer_needs_it_once_it_has_a_checkp
         train(config, small_data, small_folds, tmp_path / "another")
 
 
+def test_the_teacher_starts_from_the_same_encoder(small_data, small_folds, weights):
+    trial = FoldTrial(small_config(recipe="mean_teacher"), small_data, small_folds, 0, CPU)
+    trial.start_from(theirs := torch.load(weights))
+    found = trial.recipe.teacher.core.encoder.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in theirs.items())
+
+
 def test_a_file_that_has_been_opened_elsewhere_is_used(small_data, small_folds, weights, tmp_path):
     config = small_config(encoder_weights="elsewhere.pt", steps=1, evaluations=1)
     opened = replace(open_shared(str(weights)), name="elsewhere.pt")
