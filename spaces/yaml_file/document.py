@@ -12,7 +12,7 @@ from trainable.errors import UserError
 
 OPTION = "--set"
 LARGEST = 64 * 1024  # bytes; a limit, because the path may name any file
-SHORTHAND_SECTIONS = ("sampler", "scheduler")  # sections that may be just a name
+SHORTHAND_SECTIONS = ("sampler", "scheduler", "metric")  # sections that may be just a name
 
 
 @dataclass

@@ -39,6 +39,11 @@ def test_an_empty_value_restores_the_default(load):
     assert load(old="data:", new="folds: 3\ndata:", overrides=["folds="]).settings.folds == 5
 
 
+def test_a_metric_given_by_name_keeps_it(load):
+    space = load(old="data:", new="metric: dice\ndata:", overrides=["metric.goal=maximize"])
+    assert space.settings.metric.name == "dice"
+
+
 def test_the_last_override_wins(load):
     assert load(overrides=["folds=3", "folds=4"]).settings.folds == 4
 
