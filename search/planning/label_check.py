@@ -85,7 +85,7 @@ def _problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator
 def _size_problems(split: Split, configs: Iterable[Config]) -> Iterator[str]:
     """The networks that cannot be trained at the size that the images decide."""
     limited = (config for config in configs if config.has("depth") or config.batch_size == 1)
-    kinds = {(config.network, config.batch_size): config for config in limited if config.size == "auto"}
+    kinds = {(c.network, c.batch_size, c.pretraining, c.local_crops): c for c in limited if c.size == "auto"}
     if kinds:
         size = auto_size(split, STRIDE)
         yield from filter(None, (config.size_problem(size) for config in kinds.values()))

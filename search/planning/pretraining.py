@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from search.planning.step_seconds import FORWARD, Durations, images_of
 from spaces.space import Point, Space
 from trainable.config import Config, made_of
+from trainable.config.stage_fields import view_sizes
 from trainable.data.dataset import find_splits
-from trainable.pretraining.view_sizes import view_sizes
 
 
 @dataclass(frozen=True)

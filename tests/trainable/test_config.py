@@ -219,12 +219,17 @@ def test_rates_that_are_not_three_dilations_are_refused(rates):
         make_config({"architecture": "deeplabv3plus", "atrous_rates": rates})
 
 
+DEEP = {"architecture": "unet-plain", "depth": 6, "pretraining": "dino"}
+
+
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
         ({"architecture": "unet-plain", "depth": 6, "size": "64x63"}, "must be at least 64x64; here they are 64x63"),
         ({"architecture": "resunet", "depth": 5, "size": "32x32", "batch_size": 1}, "at least 2 images per step"),
         ({"architecture": "upernet", "size": "64x64", "batch_size": 1}, "at least 2 images per step"),
+        (DEEP | {"size": "192x64"}, "views of pretraining = dino must be at least 64x64; .* 192x64 are 64x32$"),
+        (DEEP | {"size": "64x64", "local_crops": 0}, "of images of 64x64 are 32x32$"),
     ],
 )
 def test_a_size_that_a_network_cannot_be_trained_at_is_refused(values, rule):
@@ -234,6 +239,7 @@ def test_a_size_that_a_network_cannot_be_trained_at_is_refused(values, rule):
 
 def test_sizes_at_the_limit_are_allowed():
     assert make_config({"architecture": "unet-plain", "depth": 6, "size": "64x64"}).depth == 6
+    assert make_config(DEEP | {"size": "128x128", "local_crops": 0}).depth == 6
     assert make_config({"architecture": "resunet", "depth": 5, "size": "32x33", "batch_size": 1}).batch_size == 1
 
 

@@ -13,7 +13,7 @@ from trainable.config.network_fields import ENCODED, POOLED, WEIGHTS, Network, N
 from trainable.config.plugins.parts import Parts
 from trainable.config.plugins.plugin import Plugin
 from trainable.config.recipe_fields import MIXING, RecipeFields
-from trainable.config.stage_fields import StageFields
+from trainable.config.stage_fields import StageFields, view_sizes
 from trainable.config.trial_config import ALONE, TrialConfig
 from trainable.config.values import IMAGENET, Size
 
@@ -94,6 +94,11 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields, TrialConfig):
             return (
                 f"depth = {self.depth}: halves images {self.depth} times, so they must be at least {least}x{least}; "
                 f"here they are {here}"
+            )
+        if self.pretraining != "none" and min(view := view_sizes(size)[bool(self.local_crops)]) < least:
+            return (
+                f"depth = {self.depth}: halves images {self.depth} times, so views of pretraining = {self.pretraining} "
+                f"must be at least {least}x{least}; those of images of {here} are {view[0]}x{view[1]}"
             )
         if self.batch_size == 1 and (self.architecture in POOLED or max(size) <= least):
             return (

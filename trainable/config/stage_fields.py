@@ -1,13 +1,15 @@
-"""Hyperparameters of a stage before training."""
+"""Hyperparameters of a stage before training, and the sizes of the views that it sees."""
 
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from trainable.config.conditions import only_with
-from trainable.config.values import Names
+from trainable.config.values import STRIDE, Names
 
 WITH_DINO = only_with(pretraining=("dino",))
+
+Pair = tuple[int, int]  # width and height
 
 
 class StageFields(BaseModel):
@@ -33,3 +35,13 @@ class StageFields(BaseModel):
         4, ge=0, description="small views of an image beside the two large ones", json_schema_extra=WITH_DINO
     )
     projection_size: int = Field(256, ge=2, description="outputs of the projection", json_schema_extra=WITH_DINO)
+
+
+def view_sizes(size: Pair) -> tuple[Pair, Pair]:
+    """The sizes of large and small views: a half and a quarter of the working size."""
+    return _fraction(size, 2), _fraction(size, 4)
+
+
+def _fraction(size: Pair, parts: int) -> Pair:
+    width, height = (max(STRIDE, round(side / parts / STRIDE) * STRIDE) for side in size)
+    return width, height

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,11 @@ LEAST_INFORMATION = 0.005  # in nats; stages that learn begin above 0.01 and rea
 class Projected(nn.Module):
     """An encoder with a projection: its last feature map averaged, an MLP, and cosines to K learnt directions."""
 
-    def __init__(self, encoder: nn.Module, channels: int, outputs: int) -> None:
+    def __init__(self, encoder: Any, outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Sequential(
-            nn.Linear(_width(encoder, channels), outputs),
+            nn.Linear(encoder.out_channels[-1], outputs),
             nn.GELU(),
             nn.Linear(outputs, outputs),
             nn.GELU(),
@@ -38,15 +39,6 @@ class Projected(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """(B, K), not to be computed in half precision."""
         return F.linear(F.normalize(self.head(features.float())), F.normalize(self.directions))
-
-
-def _width(encoder: nn.Module, channels: int) -> int:
-    """The channels of an encoder's last feature map."""
-    was = encoder.training
-    with torch.no_grad():
-        last: Tensor = encoder.eval()(torch.zeros(1, channels, 64, 64))[-1]
-    encoder.train(was)
-    return last.shape[1]
 
 
 def sharpened(teacher: Tensor, centre: Tensor, temperature: float) -> Tensor:

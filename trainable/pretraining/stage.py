@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.config import Config
+from trainable.errors import UserError
 from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import channels_of, encoder_of
 from trainable.networks.weights_file import load_encoder
@@ -31,12 +32,14 @@ class Stage:
 
     def __init__(self, config: Config, images: Unlabelled, fold: int, device: torch.device) -> None:
         self.config, self.images, self.fold, self.device = config, images, fold, device
+        if problem := config.size_problem(images.size):
+            raise UserError(problem)
         network = build_network(config, images.mean, images.std, seed=self._seed(WEIGHTS), classes=images.classes)
         encoder = encoder_of(network, f"pretraining = {config.pretraining}, architecture = {config.architecture}")
         channels = channels_of(config.inputs, images.channels, images.classes).inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(HEAD))
-            student = Projected(encoder, channels, config.projection_size)
+            student = Projected(encoder, config.projection_size)
         self.student = student.to(device).train()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.centre = torch.zeros(config.projection_size, device=device)

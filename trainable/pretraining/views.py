@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainable.pretraining.view_sizes import view_sizes
+from trainable.config.stage_fields import view_sizes
 
 BRIGHTNESS = CONTRAST = 0.4
 SATURATION, HUE = 0.2, 0.1  # hue in turns

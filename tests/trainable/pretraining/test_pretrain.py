@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from conftest import small_config
 from killed_work import die, run_until_killed
+from tiny_networks import tiny_network
 from torch import nn
 
 from trainable.data.decoded_images import open_data
@@ -125,6 +126,11 @@ def test_a_network_without_an_encoder_cannot_be_pretrained(seen, monkeypatch):
     monkeypatch.setitem(ARCHITECTURES, "unet", bare)
     with pytest.raises(UserError, match=r"^pretraining = dino, architecture = unet: needs a network with an encoder;"):
         Stage(dino(), seen, 0, CPU)
+
+
+def test_images_too_small_for_the_depth_are_refused(seen):
+    with pytest.raises(UserError, match=r"^depth = 6: .* those of images of 64x64 are 32x32$"):
+        Stage(tiny_network("unet-plain", depth=6, pretraining="dino"), seen, 0, CPU)
 
 
 def test_held_out_images_and_all_labels_are_never_seen(made, make, data, small_folds, tmp_path):
