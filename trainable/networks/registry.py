@@ -119,10 +119,12 @@ def try_network(config: Config) -> int:
         return size
     width, height = USUAL_SIZE if isinstance(config.size, str) else config.size
     images = torch.zeros(1, height, width, 3, dtype=torch.uint8, device="meta")
+    alone = config.batch_size == 1  # a batch norm that sees a single value is an error in training only
     try:
-        network.eval()(images, images[..., 0])
+        network.train(alone)(images, images[..., 0])
     except Exception as error:
-        raise _cannot_be_built(config, error, f" at {width}x{height}") from error
+        where = f" at {width}x{height}{' with batch_size = 1' if alone else ''}"
+        raise _cannot_be_built(config, error, where) from error
     return size
 
 

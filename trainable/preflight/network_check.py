@@ -73,7 +73,8 @@ def _here(work: Callable[..., Any], *arguments: Any) -> Any:
 def _kind(config: Config) -> str:
     own = own_hyperparameters(config, "loss")
     loss = [("loss", config.loss), *own.items()] if config.loss in config.parts.losses else []
-    return " ".join(str(value) for _, value in (*config.network, ("size", config.size), *loss))
+    alone = [("batch_size", 1)] if config.batch_size == 1 else []  # which a batch norm may not be trained with
+    return " ".join(str(value) for _, value in (*config.network, ("size", config.size), *loss, *alone))
 
 
 def _recall() -> dict[str, int]:

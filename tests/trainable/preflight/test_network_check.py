@@ -143,3 +143,10 @@ def test_an_encoder_of_one_size_alone_is_refused_at_others(tried):
 def test_a_combination_that_smp_refuses_is_one_line_with_its_reason(tried):
     with pytest.raises(UserError, match=r"^encoder = 'densenet121': cannot .* deeplabv3plus \(ValueError: .*dilated"):
         check_networks([make_config({"architecture": "deeplabv3plus", "encoder": "densenet121"})], tried)
+
+
+def test_a_batch_norm_that_sees_one_value_is_refused_and_other_encoders_are_not(tried):
+    check_networks(configs("resnet18", size="32x32"), tried)
+    check_networks(configs("convnext_atto", size="32x32", batch_size=1), tried)
+    with pytest.raises(UserError, match=r"resnet18.* of a unet at 32x32 with batch_size = 1 .*more than 1 value"):
+        check_networks(configs("resnet18", size="32x32", batch_size=1), tried)
