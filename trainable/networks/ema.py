@@ -5,13 +5,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from trainable.networks.scribble_network import ScribbleNetwork
+
 
 class Ema:
     """Holds the averaged network; with ``decay`` 0 nothing is averaged and the network itself is scored."""
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: ScribbleNetwork, decay: float) -> None:
         self.decay = decay
-        self.live = network
         self.network = copy.deepcopy(network).requires_grad_(False) if decay else network
         self._averaged = _floats(self.network) if decay else []
         self._current = _floats(network) if decay else []
