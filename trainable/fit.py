@@ -36,7 +36,7 @@ def fit_fold(request: Request, output: Format) -> int:
     known_metric(request.metric, files.task, files.volumes_file is not None)
     check_labels(config, files)
     if request.validation is not None:
-        check_validation(files, request.validation)
+        check_validation(files, request.validation, [config.inputs])
     with progress_bar("decoding images") as progress:
         data = open_data(request.data, config.size, request.split, request.cache, progress)
         validation = open_validation(data, request.validation, request.cache, progress)

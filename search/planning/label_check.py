@@ -1,6 +1,6 @@
 """Checks that the labels and the size of a data set fit a space, before anything is decoded or trained."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from spaces.space import Space
 from trainable.config import STRIDE, Config
@@ -67,12 +67,12 @@ def _batch_problems(space: Space, split: Split, configs: Iterable[Config]) -> It
             yield str(error)
 
 
-def _problems(space: Space, split: Split, configs: Iterable[Config]) -> Iterator[str]:
+def _problems(space: Space, split: Split, configs: Collection[Config]) -> Iterator[str]:
     yield from metric_problems(space, split)
     yield from fold_problems(space, split)
     if space.settings.validation is not None:
         try:
-            check_validation(split, space.settings.validation)
+            check_validation(split, space.settings.validation, [config.inputs for config in configs])
         except UserError as error:
             yield str(error)
     for config in configs:

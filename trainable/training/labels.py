@@ -1,5 +1,6 @@
 """Which images of a data set can be trained on and scored, and whether its labels fit a config."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from trainable.config import SCRIBBLED, Config
 from trainable.data.dataset import SCRIBBLES as SCRIBBLE_FOLDER
 from trainable.data.dataset import TRUTH, Split, open_split
 from trainable.data.decoded_images import Data, open_data
+from trainable.data.groups import read_volumes
 from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
@@ -78,13 +80,22 @@ def volumes_of(data: Data, indices: npt.NDArray[np.int64]) -> list[str] | None:
     return None if data.volumes is None else [data.volumes[data.stems[index]] for index in indices]
 
 
-def check_validation(split: Split, name: str) -> None:
-    """Raise an error if the data set has no split of that name that models of ``split`` can be scored on."""
+def check_validation(split: Split, name: str, inputs: Iterable[str] = ()) -> None:
+    """Raise an error if the data set has no split of that name that models of ``split`` can be scored on.
+
+    ``inputs`` are what the models see.
+    """
     if name == split.name:
         raise UserError(f"validation = {name}: is the split that is trained on")
     named = open_split(split.root.parent, name)
     if not named.truth:
         raise UserError(f"validation = {name}: {named.root} has no {TRUTH}/, so nothing can be scored on it")
+    if SCRIBBLED in inputs and not named.scribbles:
+        raise UserError(
+            f"validation = {name}: {named.root} has no {SCRIBBLE_FOLDER}/, which networks with inputs = {SCRIBBLED} see"
+        )
+    if named.volumes_file is not None:
+        read_volumes(named.volumes_file, named.stems)
 
 
 def open_validation(

@@ -136,10 +136,10 @@ def test_a_split_without_masks_or_of_other_channels_is_refused(folder, tmp_path)
 def fit(folder, small_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def program(*words):
+    def program(*words, data=folder):
         values = {"encoder": "test_resnet", "attention": "none", "batch_size": 4, "steps": 1, "evaluations": 1}
         sets = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
-        words = ["fit", folder, "--folds", 3, "--cache", small_cache, "--device", "cpu", *sets, *words]
+        words = ["fit", data, "--folds", 3, "--cache", small_cache, "--device", "cpu", *sets, *words]
         done = CliRunner().invoke(app, [str(word) for word in words])
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
@@ -172,4 +172,16 @@ def test_fit_prints_the_split_in_a_row_of_its_own(fit, tmp_path, output):
 def test_fit_refuses_a_split_that_does_not_exist_before_it_trains(fit, tmp_path):
     with pytest.raises(UserError, match="has no split 'nowhere'"):
         fit("--validation", "nowhere", "--out", "fold")
+    assert not (tmp_path / "fold").exists()
+
+
+def test_fit_refuses_wrong_volumes_and_missing_scribbles_of_the_split_before_it_trains(fit, folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    (other / "val/volumes.csv").write_text("stem,volume,slice\nnone,a,1\n")
+    with pytest.raises(UserError, match=r"val/volumes.csv, line 2: no image has the stem 'none'"):
+        fit("--validation", "val", "--out", "fold", "--set", "inputs=image", data=other)
+    (other / "val/volumes.csv").unlink()
+    shutil.rmtree(other / "val/scribbles")
+    with pytest.raises(UserError, match=r"^validation = val: .*/val has no scribbles/, which networks with inputs"):
+        fit("--validation", "val", "--out", "fold", data=other)
     assert not (tmp_path / "fold").exists()
