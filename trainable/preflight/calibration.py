@@ -81,12 +81,16 @@ def _now(device: torch.device) -> float:
 
 @contextmanager
 def _opened(config: Config, size: tuple[int, int], data: Path | None, folds: int) -> Iterator[Data]:
-    """The data if they are here; otherwise enough generated images for a full batch in every fold."""
+    """The data if they are here; otherwise enough generated images for a full batch in every fold.
+
+    Generated images have two classes, or as many as the config has weights for.
+    """
     if data is not None:
         yield open_data(data, size)
         return
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
         folder = Path(scratch) / "data"
         width, height = (max(SIDES[0], side) for side in size)
-        synthesize(folder, max(2 * config.batch_size + 2, folds), 0, width, height, seed=0)
+        classes = 2 if config.class_weights is None else len(config.class_weights)
+        synthesize(folder, max(2 * config.batch_size + 2, folds), 0, width, height, seed=0, classes=classes)
         yield open_data(folder, size, cache=Path(scratch) / "cache")

@@ -163,11 +163,12 @@ def test_unmeasured_times_are_scaled_from_the_same_network(monkeypatch):
 TINY = {"encoder": "test_resnet", "attention": "none", "batch_size": {"values": [2, 4]}, "loss": "iou"}
 
 
-def test_the_largest_config_is_measured_first_on_generated_images(tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [{}, {"class_weights": "1,3,3,3"}], ids=["two classes", "four classes"])
+def test_the_largest_config_is_measured_first_on_generated_images(tmp_path, monkeypatch, more):
     """In this process, and for few steps."""
     monkeypatch.setattr(calibration, "fresh_processes", ThreadPoolExecutor)
     monkeypatch.setattr("trainable.preflight.calibration.SECONDS", 0.0)
-    tiny = space(parameters=TINY)
+    tiny = space(parameters=TINY | more)
     estimates = estimate_steps(tiny, planned(tiny), None, 2)
     assert estimates.source == "measured here"
     assert all(each.step > 0 and each.evaluation > 0 for each in estimates.by_config.values())
