@@ -1,18 +1,19 @@
 """The results of a finished fold: counts of every held-out image, scores at both sizes, the best weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from torch import nn
+from torch import Tensor, nn
 
 from trainable.data.decoded_images import Data
 from trainable.objectives.metrics import Counts, Scores, scores, to_columns
 from trainable.storage.atomic_files import write_atomically
-from trainable.storage.checked_json import write_checked
-from trainable.storage.checked_tables import write_table
+from trainable.storage.checked_json import read_checked, write_checked
+from trainable.storage.checked_tables import read_table, write_table
 from trainable.training import checkpoint
 from trainable.training.evaluate import evaluate, original_counts, original_probabilities
 from trainable.training.fold_log import note
@@ -42,8 +43,7 @@ def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, vali
     Scores during training are at working size; final scores are at the images' original size. Both are kept. A
     ``validation`` split, on which nothing is selected, is scored by the best weights at original size.
     """
-    best = checkpoint.empty_network(trial.config, trial.data.channels, trial.data.task.classes).to(trial.device)
-    best.load_state_dict(trial.best.weights)
+    best = _network(trial, trial.best.weights)
     steps = {"best": trial.best.step, "last": trial.step}
     counts = {"best": _both_sizes(trial, best, folder / PROBABILITIES if keep_probabilities else None)}
     same = trial.best.step == trial.step
@@ -64,12 +64,47 @@ def write_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, vali
         for weights, sizes in counts.items()
     }
     if validation is not None:
-        indices = np.flatnonzero(scored(validation)).astype(np.int64)
-        rows = _original(trial, best, validation, indices, None)
-        write_table(_table(rows, validation, indices).assign(fold=trial.fold), folder / VALIDATION_FILE)
-        summary["best"][VALIDATION] = _scores(rows, validation, indices)
+        summary["best"][VALIDATION] = _validated(trial, best, folder, validation)
     write_checked(folder / SCORES_FILE, summary)
     trial.save_best(folder)
+
+
+def add_results(trial: FoldTrial, folder: Path, keep_probabilities: bool, validation: Data | None) -> None:
+    """Write what is asked for of a fold that finished without it, from its best weights."""
+    maps = folder / PROBABILITIES
+    unkept = keep_probabilities and any(not (maps / f"{trial.data.stems[i]}.npy").exists() for i in trial.held_out)
+    unscored = validation is not None and not _is_validated(folder, validation)
+    if not unkept and not unscored:
+        return
+    best = _network(trial, checkpoint.load(folder / checkpoint.BEST)["weights"])
+    if unkept:
+        _original(trial, best, trial.data, trial.held_out, maps)
+    if validation is not None and unscored:
+        summary = read_checked(folder / SCORES_FILE)
+        summary["best"][VALIDATION] = _validated(trial, best, folder, validation)
+        write_checked(folder / SCORES_FILE, summary)
+
+
+def _network(trial: FoldTrial, weights: Mapping[str, Tensor]) -> nn.Module:
+    network = checkpoint.empty_network(trial.config, trial.data.channels, trial.data.task.classes).to(trial.device)
+    network.load_state_dict(weights)
+    return network
+
+
+def _validated(trial: FoldTrial, best: nn.Module, folder: Path, validation: Data) -> Scores:
+    """The scores on another split; a table of its images is written."""
+    indices = np.flatnonzero(scored(validation)).astype(np.int64)
+    rows = _original(trial, best, validation, indices, None)
+    write_table(_table(rows, validation, indices).assign(fold=trial.fold), folder / VALIDATION_FILE)
+    return _scores(rows, validation, indices)
+
+
+def _is_validated(folder: Path, validation: Data) -> bool:
+    """Whether the fold has been scored on this split, and not on none or another one."""
+    if VALIDATION not in read_checked(folder / SCORES_FILE)["best"]:
+        return False
+    table = read_table(folder / VALIDATION_FILE, "delete the folder to train the fold again")
+    return table["stem"].tolist() == [validation.stems[index] for index in np.flatnonzero(scored(validation))]
 
 
 def _both_sizes(trial: FoldTrial, network: nn.Module, probabilities: Path | None) -> dict[str, Counts]:

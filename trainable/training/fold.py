@@ -31,7 +31,7 @@ from trainable.storage.atomic_files import write_text
 from trainable.storage.checked_json import append_record, read_lines, text_of
 from trainable.storage.shared_file import SharedFile
 from trainable.training import checkpoint
-from trainable.training.finish import resumable, write_results
+from trainable.training.finish import add_results, resumable, write_results
 from trainable.training.fold_folder import METRICS_FILE, prepare, write_failure
 from trainable.training.fold_log import note
 from trainable.training.report import Report
@@ -63,11 +63,12 @@ def train_fold(
     ``metric`` decides early stopping and the best weights; all metrics are reported. The first report after resuming
     repeats the last one before the checkpoint. Training is saved and ends at ``until``, when the generator is closed,
     or when ``keep_going``, called after each step, returns False. A finished model is also scored on the split
-    ``validation``. A fold without a checkpoint starts from ``encoder``, which pre-training made, or from the file of
-    weights that the config names; ``weights_file`` is this file where it has been opened already. With ``once``, the
-    folder has no second copy of any weights when this ends: ``last.pt`` of a finished fold has none, and a paused one
-    has no previous checkpoint. ``gpus`` is the share of a GPU that reports record. Raises ``FoldFailed`` if the
-    loss is not finite or memory runs out, after writing the reason to ``error.json``.
+    ``validation``; a fold that finished before is, too, and gets its probabilities. A fold without a checkpoint starts
+    from ``encoder``, which pre-training made, or from the file of weights that the config names; ``weights_file`` is
+    this file where it has been opened already. With ``once``, the folder has no second copy of any weights when this
+    ends: ``last.pt`` of a finished fold has none, and a paused one has no previous checkpoint. ``gpus`` is the share of
+    a GPU that reports record. Raises ``FoldFailed`` if the loss is not finite or memory runs out, after writing the
+    reason to ``error.json``.
     """
     prepare(folder)
     trial: FoldTrial | None = None
@@ -79,6 +80,8 @@ def train_fold(
         trial.gpus = gpus
         _begin(trial, folder, encoder, weights_file)
         note(folder, f"config {config.id} fold {fold} on {place}, from step {trial.step} of {config.steps}")
+        if trial.finished:
+            add_results(trial, folder, keep_probabilities, validation)
         if trial.report is not None:
             yield trial.report
         if not trial.finished:

@@ -19,7 +19,7 @@ from trainable.data.folds import folds_of
 from trainable.data.reading import read_image
 from trainable.errors import UserError
 from trainable.objectives.metrics import from_columns, metrics_of, scores
-from trainable.storage.checked_json import read_checked
+from trainable.storage.checked_json import read_checked, write_checked
 from trainable.training import checkpoint
 from trainable.training.fold import train_fold
 from trainable.training.labels import open_validation
@@ -94,6 +94,29 @@ def test_weights_and_all_other_results_are_the_same_without_it(trained, data, tm
     assert summary["best"].pop("validation") and summary == read_checked(tmp_path / "scores.json")
     assert (folder / "images.parquet").read_bytes() == (tmp_path / "images.parquet").read_bytes()
     assert not (tmp_path / "validation.parquet").exists()
+
+
+def test_a_fold_that_has_finished_is_scored_on_the_split_when_asked(trained, data, validation, tmp_path):
+    folder, _ = trained
+    ours = shutil.copytree(folder, tmp_path / "fold")
+    scores_file, table = (ours / name for name in ("scores.json", "validation.parquet"))
+    expected, told = scores_file.read_bytes(), table.read_bytes()
+    without = read_checked(scores_file)
+    del without["best"]["validation"]
+    write_checked(scores_file, without)
+    table.unlink()
+    again = list(
+        train_fold(
+            small_config(**VALUES), data, folds_of(data, 3, 0), 0, ours, validation=validation, keep_probabilities=True
+        )
+    )
+    assert [report.finished for report in again] == [True]
+    assert scores_file.read_bytes() == expected and table.read_bytes() == told
+    maps = {path.stem for path in (ours / "probabilities").iterdir()}
+    assert maps == {data.stems[index] for index in data.indices(folds_of(data, 3, 0).held_out(0))}
+    written = table.stat().st_mtime_ns
+    list(train_fold(small_config(**VALUES), data, folds_of(data, 3, 0), 0, ours, validation=validation))
+    assert table.stat().st_mtime_ns == written, "what is there stays"
 
 
 def test_the_split_is_scored_on_masks_though_the_folds_have_none(folder, tmp_path):
