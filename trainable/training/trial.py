@@ -220,6 +220,8 @@ class FoldTrial:
             differences.append(f"other data (hash {state['data_hash'][:12]}, not {self.data.hash[:12]})")
         elif state["folds_hash"] != self.folds.hash:
             differences.append("other folds of the same data")
+        if (size := tuple(state["size"])) != self.data.size:
+            differences.append("images at {}x{}, not {}x{}".format(*size, *self.data.size))
         if state["fold"] != self.fold:
             differences.append(f"fold {state['fold']}, not {self.fold}")
         if state.get("metric", self.metric) != self.metric:

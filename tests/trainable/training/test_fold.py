@@ -215,6 +215,7 @@ def test_a_later_success_clears_the_record_of_a_failure(train, tmp_path):
         ({"fold": 1}, "fold 0, not 1"),
         ({"fold_seed": 9}, "other folds of the same data"),
         ({"metric": "dice"}, "goes by miou, not dice"),
+        ({"size": (32, 64)}, "images at 64x32, not 32x64"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_and_left_alone(train, tmp_path, small_data, change, message):
@@ -223,7 +224,8 @@ def test_a_checkpoint_of_something_else_is_refused_and_left_alone(train, tmp_pat
     folds = make_folds(small_data.foreground_shares, 4, seed=change.get("fold_seed", 0), data_hash=small_data.hash)
     with pytest.raises(UserError, match=message):
         config, metric = small_config(**change.get("config", {})), change.get("metric", "miou")
-        train(config, fold=change.get("fold", 0), folds=folds, metric=metric)
+        data = open_data(small_data.split.root.parent, change["size"]) if "size" in change else small_data
+        train(config, fold=change.get("fold", 0), folds=folds, metric=metric, data=data)
     assert (tmp_path / "out/last.pt").read_bytes() == before
 
 
