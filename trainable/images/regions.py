@@ -48,10 +48,26 @@ def reduced(image: Pixels, scribble: Pixels, most: int) -> tuple[Pixels, Pixels]
     factor = max(1, math.ceil(math.sqrt(height * width / most)))
     rows, columns = math.ceil(height / factor), math.ceil(width / factor)
     colours = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1)
-    # No scribble may be lost, so where a block has several classes, the first one wins.
+    # A block with a scribble is labelled; where it has several classes, the first one wins.
     marks = np.full((rows, columns), UNLABELLED, np.uint8)
     np.minimum.at(marks, (np.arange(height)[:, None] // factor, np.arange(width) // factor), scribble)
+    keep_classes(marks, scribble)
     return colours, marks
+
+
+def keep_classes(marks: Pixels, scribble: Pixels) -> None:
+    """Give each class that a resized scribble has lost a pixel: where it was drawn, else the nearest free one.
+
+    A pixel that is all that another class has is not taken.
+    """
+    for label in np.setdiff1d(classes_present(scribble), marks):
+        row, column = np.argwhere(scribble == label)[0]
+        place = np.array([row * marks.shape[0] // scribble.shape[0], column * marks.shape[1] // scribble.shape[1]])
+        spare = (marks == UNLABELLED) | (np.bincount(marks.ravel(), minlength=UNLABELLED + 1)[marks] > 1)
+        if not spare[tuple(place)] and (marks == UNLABELLED).any():
+            spare = marks == UNLABELLED
+        if len(places := np.argwhere(spare)):
+            marks[tuple(places[((places - place) ** 2).sum(axis=1).argmin()])] = label
 
 
 def enlarged(probabilities: Probabilities, scribble: Pixels) -> Probabilities:

@@ -11,6 +11,7 @@ from trainable.config import ImageConfig
 from trainable.data.dataset import Pixels
 from trainable.images.method import Probabilities, ScribbledImage
 from trainable.images.pretrained.features import Pretrained
+from trainable.images.regions import keep_classes
 from trainable.images.registry import build_method
 
 MOST_VALUES = 2**25  # of the probabilities of a batch: a batch of large images is one image
@@ -56,7 +57,9 @@ class Segmenter:
             smaller = self.config.size[0] < image.shape[1]
             how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = cv2.resize(image, self.config.size, interpolation=how).reshape(*self.config.size[::-1], -1)
-            scribble = cv2.resize(scribble, self.config.size, interpolation=cv2.INTER_NEAREST_EXACT)
+            reduced = cv2.resize(scribble, self.config.size, interpolation=cv2.INTER_NEAREST_EXACT)
+            keep_classes(reduced, scribble)
+            scribble = reduced
         return ScribbledImage(image, scribble, features, seed)
 
 

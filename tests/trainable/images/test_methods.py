@@ -8,11 +8,13 @@ from tiny_networks import tiny_network
 from trainable.config import make_image_config
 from trainable.data.dataset import UNLABELLED
 from trainable.images.method import ScribbledImage
-from trainable.images.methods import grabcut
+from trainable.images.methods import colour_distributions, grabcut
 from trainable.images.methods.random_walker import MOST, walk
+from trainable.images.pretrained import network
 from trainable.images.pretrained.network import MEAN, STD, PretrainedNetwork, open_network
 from trainable.images.regions import reduced
 from trainable.images.registry import METHODS, WITH_NETWORK, build_method
+from trainable.images.segmenter import Segmenter
 from trainable.networks.registry import build_network
 
 CPU = torch.device("cpu")
@@ -133,6 +135,33 @@ def test_a_large_image_is_reduced_without_losing_a_scribble():
     assert set(np.unique(scribble)) == {0, 1, 2, UNLABELLED}
     (found,) = method_named("random_walker").segment([asked], 3, CPU)
     assert found.shape == (3, 300, 400) and found[1, 299, 399] == 1
+
+
+def asked_of_method(image, scribble):
+    """What a method is asked to segment at 40x30."""
+    segmenter = Segmenter(make_image_config({"size": "40x30"}), 3, CPU)
+    return segmenter._asked(image, scribble).scribble
+
+
+@pytest.mark.parametrize(
+    "shrink",
+    [
+        lambda image, scribble: reduced(image, scribble, 1200)[1],
+        lambda image, scribble: colour_distributions._reduced(ScribbledImage(image, scribble, None, 0), 3, 40)[1],
+        lambda image, scribble: network._reduced(scribble, (40, 30)),
+        asked_of_method,
+    ],
+    ids=["blocks", "colour distributions", "network", "size"],
+)
+def test_classes_drawn_in_one_place_all_survive_a_reduction(shrink):
+    asked = image({(150, 200): 1, (290, 20): 0}, 300, 400)
+    alone = shrink(asked.image, asked.scribble)
+    assert alone.shape == (30, 40) and (alone != UNLABELLED).sum() == 2
+    asked.scribble[151, 201], asked.scribble[152, 202] = 0, 2
+    asked.scribble[290, 20] = UNLABELLED
+    labels = shrink(asked.image, asked.scribble)
+    found = {label: np.argwhere(labels == label) for label in (0, 1, 2)}
+    assert all(len(places) == 1 and np.abs(places - [15, 20]).max() <= 1 for places in found.values())
 
 
 def test_grabcut_of_three_classes_gives_each_pixel_to_one():

@@ -13,7 +13,7 @@ from trainable.config.images.colour_fields import ColourFields
 from trainable.data.dataset import UNLABELLED, Pixels
 from trainable.images.densities import colour_distances, log_densities, scribble_distances
 from trainable.images.method import Probabilities, ScribbledImage
-from trainable.images.regions import classes_present
+from trainable.images.regions import classes_present, keep_classes
 from trainable.images.relaxation import edge_weights, relax
 
 BATCH = 32  # images at once on a GPU
@@ -115,7 +115,7 @@ def _reduced(image: ScribbledImage, classes: int, most: int) -> Reduced:
     """An image and its scribbles with the longer side at most ``most``.
 
     A pixel has the label that most of the scribbled pixels in it have, so that thin scribbles are kept; a class that
-    has no pixel then has the one where it is most frequent.
+    has no pixel then has the one where it is most frequent, unless another class would lose its only one.
     """
     height, width = image.scribble.shape
     scale = min(1.0, most / max(height, width))
@@ -134,6 +134,7 @@ def _reduced(image: ScribbledImage, classes: int, most: int) -> Reduced:
     for label, share in zip(present, shares, strict=True):
         if not (labels == label).any():
             labels.flat[share.argmax()] = label
+    keep_classes(labels, image.scribble)
     return colours, labels
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainable.config import ImageConfig
 from trainable.data.dataset import UNLABELLED, Pixels
+from trainable.images.regions import keep_classes
 from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import ScribbleNetwork, encoder_of, probabilities_of
 from trainable.networks.weights_file import load_encoder, read_weights, source_of
@@ -108,9 +109,7 @@ def _resized(pixels: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pi
 def _reduced(scribble: Pixels, size: tuple[int, int]) -> Pixels:
     """The scribbles as training resizes them, but with a pixel of every class that would be lost."""
     found = _resized(scribble, size, Image.Resampling.NEAREST)
-    for label in np.setdiff1d(scribble, found):
-        row, column = np.argwhere(scribble == label)[0]
-        found[row * size[1] // scribble.shape[0], column * size[0] // scribble.shape[1]] = label
+    keep_classes(found, scribble)
     return found
 
 
