@@ -22,7 +22,8 @@ from trainable.data.class_colours import (
 )
 from trainable.data.dataset import IGNORED, Pixels
 from trainable.data.decoded_images import Data
-from trainable.data.packed_labels import unpack
+from trainable.data.labelled import SCRIBBLES
+from trainable.data.packed_labels import unpack, without_mask
 from trainable.storage.atomic_files import write_atomically
 
 TILE, GAP, CAPTION, MARGIN = 240, 6, 22, 30
@@ -36,18 +37,22 @@ def draw_samples(data: Data, count: int, seed: int) -> Pixels:
     """
     chosen = np.random.default_rng(seed).permutation(len(data.stems))[:count]
     classes, scribbled = len(data.task.classes), bool(data.scribbled.any())
-    augmentations = {level: Augmentation(level, data.size, classes, scribbled=scribbled) for level in levels(data.size)}
+    supervision = data.scored_on  # by scribbles if no image has a mask
+    augmentations = {
+        level: Augmentation(level, data.size, classes, supervision, scribbled) for level in levels(data.size)
+    }
     names = ["image", "scribble", "mask", *(f"augmentation: {level}" for level in augmentations)]
     entries: Legend = (*SCRIBBLES_LEGEND, ("outline of the mask", TRUTH))
     if not data.task.binary:
         entries = (*names_with_colours(data.task.classes), ("background scribble", WHITE))
     rows = [legend(entries, len(names) * (TILE + GAP) - GAP), caption(names)]
     for index in sorted(chosen.tolist()):
+        labels = without_mask(data.labels[index]) if supervision == SCRIBBLES else data.labels[index]
         for epoch in range(2):
             tiles = _plain(data, index) if epoch == 0 else [_blank(data)] * 3
             for augmentation in augmentations.values():
                 key = (SAMPLE, seed, 0, epoch, index)
-                augmented = augmentation(data.images[index], data.labels[index], key)
+                augmented = augmentation(data.images[index], labels, key)
                 tiles.append(tile(overlay(*augmented, classes)))
             rows.append(join(tiles, axis=1))
     return join(rows, axis=0)
