@@ -18,14 +18,18 @@ PREFIXES = ("core.encoder.", "encoder.")  # of a whole network of this project, 
 LISTED = 3  # tensors of each kind of mismatch
 
 
-def file_of(config: Config, file: SharedFile | None = None) -> SharedFile | None:
-    """The file of weights that a config names, or None; ``file`` is the same one where it has been opened already."""
+def file_of(config: Config, file: SharedFile | None = None, needed: bool = False) -> SharedFile | None:
+    """The file of weights that a config names, or None; ``file`` is the same one where it has been opened already.
+
+    ``needed``: a config without weights is not possible, so errors do not propose it.
+    """
     if config.weights_file is None:
         return None
     try:
         return file or open_shared(config.weights_file)
     except UserError as error:
-        raise UserError(f"encoder_weights: {error}; allowed are none, imagenet, a file or s3://BUCKET/NAME") from None
+        allowed = f"{'' if needed else 'none, '}imagenet, a file or s3://BUCKET/NAME"
+        raise UserError(f"encoder_weights: {error}; allowed are {allowed}") from None
 
 
 def read_weights(file: SharedFile) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def opened_weights(config: ImageConfig, folds: Folds, data: Labelled) -> dict[st
 
     models = [] if config.features_from is None else [open_fold_models(config.features_from)]
     files = {name: file for each in models for name, file in each.named().items()}
-    if config.network is not None and (file := file_of(config.network)):
+    if config.network is not None and (file := file_of(config.network, needed=True)):
         files[file.name] = file
     check_pretrained([config], models, folds, data, files)
     return files

@@ -56,6 +56,10 @@ def test_ids_depend_on_what_decides_a_mask_and_never_change():
                 "unknown hyperparameter 'walker_bet'. Did you mean 'walker_beta'?",
             ],
         ),
+        (
+            {"method": "finetune", "features": "encoder", "encoder_weights": "none"},
+            ["encoder_weights: random weights say nothing of an image; choose imagenet or a file"],
+        ),
         ({"method": "finetune"}, ["features: method = finetune tunes a network; choose encoder or fold"]),
         ({"method": "sam"}, ["sam_weights: method = sam needs the weights of a SAM of size base"]),
         ({"method": "nearest", "features": "encoder"}, ["features: belongs to method = colour_distributions or"]),

@@ -160,7 +160,7 @@ def weights_of(config: ImageConfig, folds: Folds | None, fold: int, weights: Wei
             models.check_folds(folds)
         return models.files[fold]
     network = config.network
-    return None if network is None else file_of(network, (weights or {}).get(str(network.weights_file)))
+    return None if network is None else file_of(network, (weights or {}).get(str(network.weights_file)), needed=True)
 
 
 def training_sample(folds: Folds, fold: int, files: ImageFiles) -> list[str]:

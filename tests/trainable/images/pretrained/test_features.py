@@ -182,6 +182,9 @@ def test_an_encoder_gives_components_of_its_maps_of_images_of_any_size(files, fo
     wide = np.zeros((600, 3000, 3), np.uint8), np.full((600, 3000), 255, np.uint8)
     height, width = found.features(*wide).shape[:2]
     assert width <= MOST_SIDE / 8 and height <= MOST_SIDE / 5 / 8 + 4, "a large image is seen as it is"
+    (tmp_path / "encoder.pt").unlink()
+    with pytest.raises(UserError, match=r"encoder.pt: there is no such file; allowed are imagenet, a file or s3://"):
+        open_pretrained(config, files, folds, 1, tmp_path / "another", CPU)
     for name in network.core.encoder.state_dict():
         assert torch.equal(
             found.network.network.core.encoder.state_dict()[name], network.core.encoder.state_dict()[name]
