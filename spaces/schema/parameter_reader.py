@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
-from spaces.schema.parameters import Choice, Condition, Parameter, Range, is_among
+from spaces.schema.parameters import Choice, Condition, Distribution, Parameter, Range, is_among
 from spaces.schema.trainables import Trainable
 from spaces.yaml_file.document import Document
 from spaces.yaml_file.problems import MISSING, Path, shown
@@ -16,7 +16,7 @@ from trainable.errors import did_you_mean
 PARAMETERS = "parameters"
 KEYS = ("values", "min", "max", "distribution", "log", "when")
 MOST_VALUES = 1_000
-DISTRIBUTIONS: dict[str, Any] = {name: name for name in ("uniform", "log_uniform", "int")} | {"int_uniform": "int"}
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 
 @dataclass
@@ -100,7 +100,7 @@ class ParameterReader:
         for key in ("min", "max"):
             if not _finite(spec[key]):
                 self.document.add_problem((*path, key), "must be a number")
-        if spec.get("distribution", "uniform") not in list(DISTRIBUTIONS):
+        if spec.get("distribution", "uniform") not in DISTRIBUTIONS:
             rule = one_of(spec["distribution"], DISTRIBUTIONS, "distribution")
             self.document.add_problem((*path, "distribution"), rule)
         if not isinstance(spec.get("log", False), bool):
@@ -121,7 +121,7 @@ class ParameterReader:
             return
         between = math.floor(low) + 0.5 if math.floor(low) + 0.5 > low else math.floor(low) + 0.75
         whole_only = low < between < high and self.trainable.broken_rule(name, between) is not None
-        kind = DISTRIBUTIONS[spec.get("distribution", "int" if whole_only else "uniform")]
+        kind = spec.get("distribution", "int" if whole_only else "uniform")
         if whole_only and kind != "int":
             self.document.add_problem((*path, "distribution"), f"must be int: {name} takes whole numbers only")
         elif kind == "int" and not (low == int(low) and high == int(high)):

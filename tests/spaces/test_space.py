@@ -165,7 +165,7 @@ def test_ranges_are_sampled_within_their_bounds_and_with_their_distribution(load
         "learning_rate: {min: 1e-4, max: 1e-2, distribution: log_uniform}",
         "dropout: {min: 0, max: 0.5}",
         "batch_size: {min: 1, max: 4}",
-        "steps: {min: 1, max: 1000, distribution: int_uniform, log: true}",
+        "steps: {min: 1, max: 1000, distribution: int, log: true}",
     ]
     space = load(text(parameters, "sampler: {name: random, count: 9}"))
     assert (space.size, space.enumerable) == (None, False)
