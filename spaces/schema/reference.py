@@ -20,9 +20,9 @@ PARAMETERS: tuple[Row, ...] = tuple(
         ("parameters.NAME.min, .max", "", "numbers", "a range, both ends included"),
         (
             "parameters.NAME.distribution",
-            "uniform",
+            "int for whole numbers, else uniform",
             "uniform, log_uniform, int",
-            "distribution of samples from the range; int draws whole numbers",
+            "distribution of samples from the range; hyperparameters that are whole numbers have int alone",
         ),
         ("parameters.NAME.log", "false", "true, false", "draw whole numbers uniformly on a log scale"),
         (

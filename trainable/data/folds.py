@@ -160,7 +160,7 @@ def _deal_groups(
     for name in names:
         added = np.bincount([bin_of[stem] for stem in members[name]], minlength=bins)
         after = filled + added
-        # Size comes before stratification: a fold that is smaller by one image is preferred to a better mixture.
+        # Size weighs more than stratification, but a much better mixture can outweigh an image.
         badness = len(shares) * after.sum(axis=1) + (after**2).sum(axis=1)
         fold = int(np.argmin(badness))
         filled[fold] = after[fold]

@@ -2,7 +2,7 @@
 
     config = make_config({"encoder": "resnet18", "steps": 500})
     data = open_data(Path("data"), config.size)
-    folds = make_folds(data.foreground_shares, 5, seed=0, data_hash=data.hash)
+    folds = folds_of(data, 5, seed=0)
     for report in train_fold(config, data, folds, fold=0, folder=Path("out")):
         print(report.step, report.scores["miou"])
 

@@ -88,9 +88,7 @@ class PretrainedFields(BaseModel):
         if self.features == "none" and method in NETWORKS and used:
             problems.append(f"inputs = {inputs}: needs features = encoder or fold; here it is none")
         if self.features == "encoder" and self.encoder_weights.lower() in ("none", "null"):
-            problems.append(
-                "encoder_weights: random weights say nothing of an image; choose imagenet or a file"
-            )
+            problems.append("encoder_weights: random weights say nothing of an image; choose imagenet or a file")
         if method == "sam" and self.sam_weights is None and self.sam_size != "tiny":
             problems.append(f"sam_weights: method = sam needs the weights of a SAM of size {self.sam_size}")
         return problems
