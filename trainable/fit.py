@@ -14,6 +14,7 @@ from trainable.data.folds import Folds, folds_of, save_folds
 from trainable.data.labelled import SCRIBBLES
 from trainable.errors import FoldFailed, UserError
 from trainable.fit_session import Request, interruptible, paused, print_scores
+from trainable.machine.isolated import in_this_process
 from trainable.objectives.metrics import known_metric
 from trainable.preflight.network_check import check_networks
 from trainable.preflight.weights_check import check_weights
@@ -84,7 +85,7 @@ def _train(
     from trainable.pretraining.shared import needs_encoder
     from trainable.training.checkpoint import LAST
 
-    check_networks([config.model_copy(update={"size": data.size})], run=lambda work, configs: work(configs))
+    check_networks([config.model_copy(update={"size": data.size})], in_this_process)
     if not (folder / LAST).exists():
         if file := file_of(config):
             check_weights([config], {file.name: file}, data.channels, len(data.task.classes))

@@ -37,23 +37,20 @@ def relax(
     edges: Tensor,
     smoothness: float,
     fixed: Tensor | None = None,
-    valid: Tensor | None = None,
     iterations: int = 1000,
     gap: float = 1e-3,
-    start: Tensor | None = None,
 ) -> Tensor:
     """The relaxed segmentation u (B, K, H, W) for these costs (B, K, H, W) and ``edge_weights`` (B, 4, H, W).
 
-    ``fixed`` (B, H, W) is the class of a pixel whose label is known, and K or more elsewhere. Pixels that are not
-    ``valid`` (B, H, W) have no cost and no neighbours, so images of different sizes are padded into one batch. An image
-    is finished when its primal-dual gap is at most ``gap`` times the sum over its pixels of the difference between the
-    highest and the lowest cost; the others continue without it. ``start`` (B, K, H, W) is a first guess.
+    ``fixed`` (B, H, W) is the class of a pixel whose label is known, and K or more elsewhere. An image is
+    finished when its primal-dual gap is at most ``gap`` times the sum over its pixels of the difference between the
+    highest and the lowest cost; the others continue without it.
     """
     if costs.shape[1] == 1:
         return torch.ones_like(costs)
     result = torch.empty_like(costs)
-    problem = _problem(costs, edges * smoothness, fixed, valid)
-    primal = problem.project(problem.first_guess() if start is None else problem.inner(start).clone())
+    problem = _problem(costs, edges * smoothness, fixed)
+    primal = problem.project(problem.first_guess())
     duals = [torch.zeros_like(_pairs(primal, offset)[0]) for offset in NEIGHBOURS]
     ahead, alive = primal, torch.arange(len(costs), device=costs.device)
     for step in range(1, iterations + 1):
@@ -98,12 +95,8 @@ class _Problem:
             return (self.costs < 0).to(self.costs.dtype)
         return torch.zeros_like(self.costs).scatter_(1, self.costs.argmin(dim=1, keepdim=True), 1)
 
-    def inner(self, full: Tensor) -> Tensor:
-        """Of the probabilities of all classes, those that this works on."""
-        return full[:, 1:] if self.costs.shape[1] == 1 else full
-
     def outer(self, own: Tensor) -> Tensor:
-        """The reverse of ``inner``."""
+        """The probabilities of all classes."""
         return torch.cat([1 - own, own], dim=1) if self.costs.shape[1] == 1 else own
 
     def project(self, values: Tensor) -> Tensor:
@@ -133,19 +126,16 @@ class _Problem:
         return total
 
 
-def _problem(costs: Tensor, edges: Tensor, fixed: Tensor | None, valid: Tensor | None) -> _Problem:
-    count, classes, height, width = costs.shape
+def _problem(costs: Tensor, edges: Tensor, fixed: Tensor | None) -> _Problem:
+    count, classes = costs.shape[:2]
     shift = costs - costs.amin(dim=1, keepdim=True)  # lowest cost 0: energies are of the size of their differences
-    inside = edges.new_ones((count, height, width)) if valid is None else valid.to(edges.dtype)
-    shift = torch.where(inside[:, None] > 0, shift, 0)
     share = 1.0 if classes == 2 else 0.5  # with a channel for each class, a border is in two of them
-    weights, total, number = [], inside.new_zeros(count), inside.new_zeros(count)
+    weights, total, number = [], edges.new_zeros(count), edges.new_zeros(count)
     for place, (offset, length) in enumerate(zip(NEIGHBOURS, LENGTHS, strict=True)):
-        both = torch.mul(*_pairs(inside, offset))
-        weight = _pairs(edges[:, place], offset)[0] * both * (share * length)
+        weight = _pairs(edges[:, place], offset)[0] * (share * length)
         weights.append(weight[:, None])
-        total, number = total + weight.sum(dim=(1, 2)), number + both.sum(dim=(1, 2))
-    labels = torch.full_like(inside, classes) if fixed is None else fixed
+        total, number = total + weight.sum(dim=(1, 2)), number + weight[0].numel()
+    labels = torch.full_like(edges[:, 0], classes) if fixed is None else fixed
     label = (labels[:, None] == torch.arange(classes, device=costs.device).view(1, -1, 1, 1)).to(costs.dtype)
     dual_step = (BALANCE * total / number.clamp(min=1)).clamp(min=1e-6).view(-1, 1, 1, 1)
     two = classes == 2

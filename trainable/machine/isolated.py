@@ -21,6 +21,11 @@ def in_fresh_process(work: Callable[..., T], *arguments: Any) -> T:
         return pool.submit(work, *arguments).result()
 
 
+def in_this_process(work: Callable[..., T], *arguments: Any) -> T:
+    """Where what ``work`` needs is loaded already."""
+    return work(*arguments)
+
+
 def _end_with_parent() -> None:
     """A worker waits for work on a pipe that it holds open itself, so it would outlive a parent that was killed."""
     threading.Thread(target=_wait_for_parent, name="end with parent", daemon=True).start()

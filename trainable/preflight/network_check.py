@@ -14,7 +14,7 @@ from typing import Any
 
 from trainable.config import Config, own_hyperparameters
 from trainable.errors import UserError
-from trainable.machine.isolated import in_fresh_process
+from trainable.machine.isolated import in_fresh_process, in_this_process
 from trainable.printing import progress_bar
 from trainable.storage.atomic_files import cache_folder, write_json
 
@@ -24,7 +24,7 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm")
 
 def check_networks(configs: Iterable[Config], run: Callable[..., Any] | None = None) -> None:
     """Raise one error for all networks that cannot be built. ``run`` calls a function in a new process."""
-    run = run or (_here if "torch" in sys.modules else in_fresh_process)
+    run = run or (in_this_process if "torch" in sys.modules else in_fresh_process)
     by_kind = {_kind(config): config for config in configs}
     built = _recall()
     new = [kind for kind in by_kind if kind not in built]
@@ -64,10 +64,6 @@ def examined(configs: list[Config]) -> list[str | int]:
         except UserError as problem:
             found.append(str(problem))
     return found
-
-
-def _here(work: Callable[..., Any], *arguments: Any) -> Any:
-    return work(*arguments)
 
 
 def _kind(config: Config) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainable.config import Config, network_name
 from trainable.errors import UserError
-from trainable.machine.isolated import in_fresh_process
+from trainable.machine.isolated import in_fresh_process, in_this_process
 from trainable.storage.shared_file import SharedFile
 
 
@@ -25,7 +25,7 @@ def check_weights(
     kinds = {(c.network, c.inputs, c.weights_file): c for c in configs if c.weights_file is not None}
     if not kinds:
         return
-    run = run or (_here if "torch" in sys.modules else in_fresh_process)
+    run = run or (in_this_process if "torch" in sys.modules else in_fresh_process)
     pairs = [(config, files[name]) for (_, _, name), config in kinds.items() if name is not None]
     try:
         found: list[str] = run(problems, pairs, channels, classes)
@@ -50,7 +50,3 @@ def problems(pairs: list[tuple[Config, SharedFile]], channels: int, classes: int
         except UserError as problem:
             found.append(str(problem))
     return found
-
-
-def _here(work: Callable[..., Any], *arguments: Any) -> Any:
-    return work(*arguments)

@@ -38,21 +38,15 @@ class Trainee(Protocol):
     def update(self, images: Tensor, labels: Tensor) -> Tensor: ...
 
 
-def chosen(config: Config, device: torch.device) -> str:
-    """What ``acceleration: auto`` means on a device.
-
-    No way has been measured on a GPU yet (``benchmarks/gpu.py`` does so). On a CPU, compiling made a step slower:
-    230 instead of 180 ms (ResNet-18, 160x128, batch 8, bf16, two threads).
-    """
-    return "none" if config.acceleration == "auto" else config.acceleration
-
-
 def step_function(trial: Trainee) -> Step:
-    """The function that takes a trial's steps from its current state on. It returns the loss without waiting for it."""
-    mode = chosen(trial.config, trial.device)
-    if mode == "compile":
+    """The function that takes a trial's steps from its current state on. It returns the loss without waiting for it.
+
+    ``auto`` is none: no way has been measured on a GPU yet (``benchmarks/gpu.py`` does so), and on a CPU, compiling
+    made a step slower: 230 instead of 180 ms (ResNet-18, 160x128, batch 8, bf16, two threads).
+    """
+    if trial.config.acceleration == "compile":
         return _compiled(trial)
-    return GraphStep(trial) if mode == "graph" else trial.update
+    return GraphStep(trial) if trial.config.acceleration == "graph" else trial.update
 
 
 def _compiled(trial: Trainee) -> Step:

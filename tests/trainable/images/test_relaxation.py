@@ -133,28 +133,6 @@ def test_steps_end_at_the_gap(gap):
     assert gap / 100 < excess / scale <= gap
 
 
-def test_a_start_near_the_solution_ends_sooner():
-    costs, edges = problem()
-    solution = relax(costs, edges, 12.0, gap=1e-6, iterations=5000)
-    cold, warm = (relax(costs, edges, 12.0, iterations=5, start=start)[0] for start in (None, solution))
-    assert energy(warm, costs[0], edges[0], 12.0) < energy(cold, costs[0], edges[0], 12.0)
-
-
-@pytest.mark.parametrize("classes", [2, 4])
-def test_padded_images_of_a_batch_are_segmented_as_alone(classes):
-    shapes = ((24, 31), (17, 40), (1, 9))
-    images = [problem(shape, classes, seed) for seed, shape in enumerate(shapes)]
-    costs, edges = torch.full((3, classes, 24, 40), 7.0), torch.ones(3, 4, 24, 40)
-    valid = torch.zeros(3, 24, 40, dtype=torch.bool)
-    for place, ((own_costs, own_edges), (height, width)) in enumerate(zip(images, shapes, strict=True)):
-        costs[place, :, :height, :width], edges[place, :, :height, :width] = own_costs[0], own_edges[0]
-        valid[place, :height, :width] = True
-    together = relax(costs, edges, 2.0, valid=valid)
-    for (own_costs, own_edges), (height, width), u in zip(images, shapes, together, strict=True):
-        alone = relax(own_costs, own_edges, 2.0)[0]
-        torch.testing.assert_close(u[:, :height, :width], alone, atol=1e-4, rtol=0)
-
-
 def test_no_smoothness_gives_the_cheapest_class():
     costs, edges = problem(classes=3)
     assert torch.equal(relax(costs, edges, 0.0)[0], labelled(-costs[0]))
