@@ -16,7 +16,6 @@ import torch
 
 from trainable.augmentation.batches import BatchStream
 from trainable.config import make_config
-from trainable.data import scribbles
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import make_folds, save_folds
 from trainable.data.packed_labels import unpack
@@ -29,6 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},
     "other": {"loss": "dice", "augmentation": "high", "attention": None, "batch_size": 3, "ema": 0.0, "pc": 1.5},
 }
+FOREGROUND, BACKGROUND = 2, 1  # of a stroke in memory
 SMALL = {"encoder": "resnet18", "size": "64x64", "batch_size": 4, "steps": 4, "evaluations": 2, "seed": 3}
 
 
@@ -93,7 +93,7 @@ def _batches(stream: BatchStream) -> str:
     for step in range(6):
         images, labels = stream[step]
         scribble, mask = (np.asarray(part) for part in unpack(labels.numpy()))
-        code = (scribble == scribbles.FOREGROUND) * 1 + (scribble == scribbles.BACKGROUND) * 2
+        code = (scribble == FOREGROUND) * 1 + (scribble == BACKGROUND) * 2
         for part in (images.numpy(), mask, code.astype(np.uint8)):
             digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from trainable.augmentation.recipes import contrastive, textbook
 from trainable.data.dataset import IGNORED, Pixels
 from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import repack, unpack
-from trainable.data.scribbles import BACKGROUND, synthetic_scribble
+from trainable.data.scribbles import BACKGROUND_STROKE, synthetic_scribble
 from trainable.data.synthetic.class_scribbles import synthetic_class_scribble
 
 SYNTHETIC_SCRIBBLES = 0.5
@@ -52,7 +52,7 @@ class ForegroundCrop(A.RandomResizedCrop):
 
     def is_foreground(self, labels: Pixels) -> Any:
         scribble, mask = unpack(labels)
-        return scribble > BACKGROUND if self.supervision == SCRIBBLES else (mask > 0) & (mask < IGNORED)
+        return scribble > BACKGROUND_STROKE if self.supervision == SCRIBBLES else (mask > 0) & (mask < IGNORED)
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         left, top, right, bottom = super().get_params_dependent_on_data(params, data)["crop_coords"]

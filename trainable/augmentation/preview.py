@@ -76,8 +76,8 @@ def overlay(image: Pixels, labels: Pixels, classes: int = 2) -> Pixels:
     outline = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     for where, colour in (
         (outline > 0, TRUTH),
-        (scribble == scribbles.FOREGROUND, FOREGROUND_SCRIBBLE),
-        (scribble == scribbles.BACKGROUND, BACKGROUND_SCRIBBLE),
+        (scribble == scribbles.FOREGROUND_STROKE, FOREGROUND_SCRIBBLE),
+        (scribble == scribbles.BACKGROUND_STROKE, BACKGROUND_SCRIBBLE),
     ):
         drawn[where] = colour
     return drawn
@@ -110,8 +110,8 @@ def _plain(data: Data, index: int) -> list[Pixels]:
         strokes[scribble == 1] = WHITE
         return [tile(picture) for picture in (image, strokes, coloured(mask))]
     strokes = np.full_like(image, 40)
-    strokes[scribble == scribbles.FOREGROUND] = FOREGROUND_SCRIBBLE
-    strokes[scribble == scribbles.BACKGROUND] = BACKGROUND_SCRIBBLE
+    strokes[scribble == scribbles.FOREGROUND_STROKE] = FOREGROUND_SCRIBBLE
+    strokes[scribble == scribbles.BACKGROUND_STROKE] = BACKGROUND_SCRIBBLE
     return [tile(picture) for picture in (image, strokes, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2))]
 
 

@@ -12,8 +12,8 @@ Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
-# A class is its index plus 1 here, unlike in files, so that pixels filled in by a warp carry no label.
-UNLABELLED, BACKGROUND, FOREGROUND = 0, 1, 2
+# In memory, a stroke of a class is its index plus 1, unlike in files, so that pixels filled in by a warp have none.
+NO_STROKE, BACKGROUND_STROKE, FOREGROUND_STROKE = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def synthetic_scribble(mask: Pixels, scribble: Pixels, rng: np.random.Generator,
 
     No pixel of the result contradicts the mask, although closing and thickness may cover its border.
     """
-    drawn = np.full_like(scribble, UNLABELLED)
+    drawn = np.full_like(scribble, NO_STROKE)
     _draw_foreground(drawn, mask, scribble, rng, strokes)
     _draw_background(drawn, mask, scribble, rng, strokes)
     return drawn
@@ -57,7 +57,7 @@ def _draw_foreground(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.rand
     inner = cv2.erode(closed, square(thickness // 2))
     # The fastest algorithm without a limit on the number of components.
     count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(closed, 8, cv2.CV_32S, cv2.CCL_GRANA)
-    keep = (scribble == FOREGROUND).view(np.uint8) & mask
+    keep = (scribble == FOREGROUND_STROKE).view(np.uint8) & mask
     for label in range(1, count):
         left, top, width, height, area = stats[label].tolist()
         if area < strokes.minimum_area * mask.size:
@@ -69,9 +69,9 @@ def _draw_foreground(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.rand
             curve = curve_inside(component, rng, strokes, 2 * thickness)
         if curve is None:
             continue
-        if draw_stroke(drawn, curve + np.array([left, top]), thickness, FOREGROUND, mask):
+        if draw_stroke(drawn, curve + np.array([left, top]), thickness, FOREGROUND_STROKE, mask):
             keep[window][component > 0] = 0
-    drawn[keep > 0] = FOREGROUND
+    drawn[keep > 0] = FOREGROUND_STROKE
 
 
 def _draw_background(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.random.Generator, strokes: Strokes) -> None:
@@ -81,9 +81,9 @@ def _draw_background(drawn: Pixels, mask: Pixels, scribble: Pixels, rng: np.rand
     if regions:
         areas = np.array([width * height for _, _, width, height in regions], float)
         region = regions[rng.choice(len(regions), p=areas / areas.sum())]
-        if draw_stroke(drawn, curve_across(region, rng, thickness), thickness, BACKGROUND, outside):
+        if draw_stroke(drawn, curve_across(region, rng, thickness), thickness, BACKGROUND_STROKE, outside):
             return
-    drawn[((scribble == BACKGROUND).view(np.uint8) & outside) > 0] = BACKGROUND
+    drawn[((scribble == BACKGROUND_STROKE).view(np.uint8) & outside) > 0] = BACKGROUND_STROKE
 
 
 def regions_around(mask: Pixels, margin: int, narrowest: int) -> list[Box]:

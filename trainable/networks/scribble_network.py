@@ -86,8 +86,8 @@ class ScribbleNetwork(nn.Module):
     def _strokes(self, scribble: Tensor) -> Tensor:
         if self.classes > 2:
             return torch.stack([scribble == code for code in range(1, self.classes + 1)], dim=-1).float()
-        foreground = (scribble == scribbles.FOREGROUND).float()
-        background = (scribble == scribbles.BACKGROUND).float()
+        foreground = (scribble == scribbles.FOREGROUND_STROKE).float()
+        background = (scribble == scribbles.BACKGROUND_STROKE).float()
         return (foreground - background).unsqueeze(-1)
 
 

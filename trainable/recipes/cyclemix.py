@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainable.config import Config
 from trainable.data.packed_labels import SCRIBBLE_SHIFT, unpack
-from trainable.data.scribbles import BACKGROUND
+from trainable.data.scribbles import BACKGROUND_STROKE
 from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.objectives.terms.cross_entropy import log_probabilities, one_hot
 from trainable.objectives.terms.means import mean_where
@@ -74,7 +74,7 @@ def occluded(labels: Tensor, hole: Tensor, becomes: str) -> Tensor:
     """Packed labels of scribbles alone; those in the hole become ``background`` or ``unlabelled``."""
     if becomes == "unlabelled":
         return labels.masked_fill(hole, 0)
-    return labels.masked_fill(hole & (unpack(labels)[0] > 0), BACKGROUND << SCRIBBLE_SHIFT)
+    return labels.masked_fill(hole & (unpack(labels)[0] > 0), BACKGROUND_STROKE << SCRIBBLE_SHIFT)
 
 
 def disagreement(one: Tensor, other: Tensor, where: Tensor | None) -> Tensor:

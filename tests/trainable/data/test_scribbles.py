@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainable.data.scribbles import (
-    BACKGROUND,
-    FOREGROUND,
+    BACKGROUND_STROKE,
+    FOREGROUND_STROKE,
+    NO_STROKE,
     STROKES,
-    UNLABELLED,
     Strokes,
     regions_around,
     synthetic_scribble,
@@ -47,7 +47,7 @@ def masks_and_scribbles(draw: st.DrawFn) -> tuple[Pixels, Pixels]:
     mask = (smooth >= np.quantile(smooth, draw(st.sampled_from([0.0, 0.1, 0.5, 0.9])))).astype(np.uint8)
     if draw(st.integers(0, 9)) == 0:
         mask[:] = 0
-    labels = draw(st.sampled_from([(UNLABELLED,), (UNLABELLED, FOREGROUND, BACKGROUND)]))
+    labels = draw(st.sampled_from([(NO_STROKE,), (NO_STROKE, FOREGROUND_STROKE, BACKGROUND_STROKE)]))
     return mask, rng.choice(np.array(labels, np.uint8), (height, width))
 
 
@@ -62,9 +62,9 @@ def test_no_pixel_ever_contradicts_the_mask(sample: tuple[Pixels, Pixels], seed:
     before = mask.copy(), scribble.copy()
     drawn = synthetic_scribble(mask, scribble, np.random.default_rng(seed), strokes)
     assert drawn.shape == mask.shape and drawn.dtype == np.uint8
-    assert set(np.unique(drawn)) <= {UNLABELLED, FOREGROUND, BACKGROUND}
-    assert np.all(mask[drawn == FOREGROUND] == 1)
-    assert np.all(mask[drawn == BACKGROUND] == 0)
+    assert set(np.unique(drawn)) <= {NO_STROKE, FOREGROUND_STROKE, BACKGROUND_STROKE}
+    assert np.all(mask[drawn == FOREGROUND_STROKE] == 1)
+    assert np.all(mask[drawn == BACKGROUND_STROKE] == 0)
     assert np.array_equal(mask, before[0]) and np.array_equal(scribble, before[1])
 
 
@@ -73,7 +73,7 @@ def test_strokes_are_as_thick_as_real_ones_at_every_size(scale: int, real: int) 
     mask = disc_mask(375 * scale, 500 * scale, 90 * scale)
     for seed in range(20):
         drawn = synthetic_scribble(mask, np.zeros_like(mask), np.random.default_rng(seed))
-        for label in (FOREGROUND, BACKGROUND):
+        for label in (FOREGROUND_STROKE, BACKGROUND_STROKE):
             assert width_of(drawn == label) == pytest.approx(real, abs=1.2)
 
 
@@ -82,8 +82,8 @@ def test_a_stroke_runs_along_much_of_what_it_marks() -> None:
     lengths = []
     for seed in range(50):
         drawn = synthetic_scribble(mask, blank(), np.random.default_rng(seed))
-        assert cv2.connectedComponents((drawn == FOREGROUND).astype(np.uint8))[0] == 2, "one stroke, unbroken"
-        rows, columns = np.nonzero(drawn == FOREGROUND)
+        assert cv2.connectedComponents((drawn == FOREGROUND_STROKE).astype(np.uint8))[0] == 2, "one stroke, unbroken"
+        rows, columns = np.nonzero(drawn == FOREGROUND_STROKE)
         lengths.append(np.hypot(np.ptp(rows), np.ptp(columns)))
     assert 0.6 < np.median(lengths) / np.sqrt(mask.sum()) < 1.13  # a disc's diameter is 1.128 of that root
 
@@ -105,9 +105,9 @@ def test_a_stream_does_not_depend_on_the_global_random_state() -> None:
 def test_every_component_gets_a_stroke_and_loses_its_real_one() -> None:
     mask = blank()
     mask[50:150, 50:200] = mask[200:330, 280:450] = 1
-    real = mask * np.uint8(FOREGROUND)
+    real = mask * np.uint8(FOREGROUND_STROKE)
     for seed in range(20):
-        drawn = synthetic_scribble(mask, real, np.random.default_rng(seed)) == FOREGROUND
+        drawn = synthetic_scribble(mask, real, np.random.default_rng(seed)) == FOREGROUND_STROKE
         for window in (np.s_[50:150, 50:200], np.s_[200:330, 280:450]):
             assert 0 < drawn[window].mean() < 0.15
 
@@ -116,12 +116,12 @@ def test_a_component_below_the_smallest_area_keeps_its_real_scribble() -> None:
     mask = disc_mask()
     mask[10:23, 10:23] = 1  # 169 of 187,500 pixels
     real = blank()
-    real[14:16, 11:19] = FOREGROUND
-    real[180:190, 240:260] = FOREGROUND
+    real[14:16, 11:19] = FOREGROUND_STROKE
+    real[180:190, 240:260] = FOREGROUND_STROKE
     for seed in range(20):
         drawn = synthetic_scribble(mask, real, np.random.default_rng(seed))
         assert np.array_equal(drawn[10:23, 10:23], real[10:23, 10:23])
-        assert not np.array_equal(drawn == FOREGROUND, real == FOREGROUND)
+        assert not np.array_equal(drawn == FOREGROUND_STROKE, real == FOREGROUND_STROKE)
     marked = synthetic_scribble(mask, blank(), np.random.default_rng(0), Strokes(minimum_area=0.0))
     assert marked[10:23, 10:23].any(), "a smaller limit lets it be marked"
 
@@ -130,9 +130,9 @@ def test_a_component_too_small_for_a_line_keeps_its_real_scribble() -> None:
     mask = blank()
     mask[100:106, 100:106] = 1
     real = blank()
-    real[102:104, 102:104] = FOREGROUND
+    real[102:104, 102:104] = FOREGROUND_STROKE
     drawn = synthetic_scribble(mask, real, np.random.default_rng(0), Strokes(minimum_area=0.0))
-    assert np.array_equal(drawn == FOREGROUND, real == FOREGROUND)
+    assert np.array_equal(drawn == FOREGROUND_STROKE, real == FOREGROUND_STROKE)
 
 
 def test_closing_makes_one_component_of_pieces_that_nearly_touch() -> None:
@@ -140,7 +140,7 @@ def test_closing_makes_one_component_of_pieces_that_nearly_touch() -> None:
     for left in range(100, 400, 20):
         mask[150:200, left : left + 17] = 1  # gaps of 3 pixels
     for seed in range(10):
-        drawn = (synthetic_scribble(mask, blank(), np.random.default_rng(seed)) == FOREGROUND).astype(np.uint8)
+        drawn = (synthetic_scribble(mask, blank(), np.random.default_rng(seed)) == FOREGROUND_STROKE).astype(np.uint8)
         assert cv2.connectedComponents(cv2.dilate(drawn, np.ones((1, 5), np.uint8)))[0] == 2, "one stroke in all"
         assert drawn[mask == 0].sum() == 0
 
@@ -149,36 +149,36 @@ def test_a_stroke_never_takes_a_short_cut_through_the_background() -> None:
     mask = blank()
     cv2.ellipse(mask, (250, 190), (130, 130), 0, 0, 270, 1, 40)
     for seed in range(30):
-        drawn = (synthetic_scribble(mask, blank(), np.random.default_rng(seed)) == FOREGROUND).astype(np.uint8)
+        drawn = (synthetic_scribble(mask, blank(), np.random.default_rng(seed)) == FOREGROUND_STROKE).astype(np.uint8)
         assert cv2.connectedComponents(drawn)[0] == 2, "unbroken, though any chord of half the ring would be cut"
 
 
 def test_an_empty_mask_gets_a_background_stroke_only() -> None:
     for shape in ((375, 500), (64, 64), (9, 200)):
         drawn = synthetic_scribble(blank(*shape), blank(*shape), np.random.default_rng(0))
-        assert set(np.unique(drawn)) == {UNLABELLED, BACKGROUND}
+        assert set(np.unique(drawn)) == {NO_STROKE, BACKGROUND_STROKE}
 
 
 def test_a_full_mask_gets_a_foreground_stroke_only() -> None:
     drawn = synthetic_scribble(np.ones_like(blank()), blank(), np.random.default_rng(0))
-    assert set(np.unique(drawn)) == {UNLABELLED, FOREGROUND}
+    assert set(np.unique(drawn)) == {NO_STROKE, FOREGROUND_STROKE}
 
 
 def test_real_background_stays_where_no_region_admits_a_line() -> None:
     mask = blank()
     mask[[2, -3], :] = mask[:, [2, -3]] = 1  # a frame: background within, nothing around
     real = blank()
-    real[100:105, 100:400] = BACKGROUND
+    real[100:105, 100:400] = BACKGROUND_STROKE
     drawn = synthetic_scribble(mask, real, np.random.default_rng(0))
-    assert np.array_equal(drawn == BACKGROUND, real == BACKGROUND)
+    assert np.array_equal(drawn == BACKGROUND_STROKE, real == BACKGROUND_STROKE)
 
 
 def test_a_background_stroke_replaces_the_real_one_and_keeps_its_distance() -> None:
     mask = disc_mask()
-    real = (1 - mask) * np.uint8(BACKGROUND)
+    real = (1 - mask) * np.uint8(BACKGROUND_STROKE)
     near = cv2.dilate(mask, np.ones((7, 7), np.uint8))
     for seed in range(40):
-        drawn = synthetic_scribble(mask, real, np.random.default_rng(seed)) == BACKGROUND
+        drawn = synthetic_scribble(mask, real, np.random.default_rng(seed)) == BACKGROUND_STROKE
         assert 0 < drawn.mean() < 0.03
         assert not drawn[near > 0].any()
 
@@ -193,7 +193,7 @@ def test_a_region_is_chosen_as_often_as_it_is_large() -> None:
     mask = blank(120, 160)
     mask[30:60, :] = 1  # about 28 rows above and 58 below
     below = sum(
-        (synthetic_scribble(mask, blank(120, 160), np.random.default_rng(seed))[60:] == BACKGROUND).any()
+        (synthetic_scribble(mask, blank(120, 160), np.random.default_rng(seed))[60:] == BACKGROUND_STROKE).any()
         for seed in range(600)
     )
     assert below / 600 == pytest.approx(58 / 86, abs=0.07)

@@ -14,10 +14,10 @@ from trainable.data.importers.labels import translate
 from trainable.data.importers.problems import raise_problems
 from trainable.data.importers.source import Entry, Importer, Options, Part, Source, existing_folder
 from trainable.data.reading import read_image
+from trainable.data.task import IGNORE_LABEL
 from trainable.errors import UserError, did_you_mean
 from trainable.printing import plural
 
-IGNORED = 255
 STANDARD = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -61,7 +61,7 @@ def class_meaning(classes: Sequence[str], names: Sequence[str]) -> dict[int, int
     if classes[0] != names[0]:
         raise UserError(f"--classes: the first class must be {names[0]!r}, the name of the value 0")
     kept = {name: index for index, name in enumerate(classes)}
-    return {value: kept.get(name, BACKGROUND) for value, name in enumerate(names)} | {IGNORED: UNLABELLED}
+    return {value: kept.get(name, BACKGROUND) for value, name in enumerate(names)} | {IGNORE_LABEL: UNLABELLED}
 
 
 def _listed(source: Path, image_set: str) -> dict[str, Path]:
@@ -116,4 +116,4 @@ def _opened(file: Path) -> Image.Image:
     return image
 
 
-IMPORTER = Importer(find=find, options=frozenset({"scribbles", "names", "image_set"}), ignore_label=IGNORED)
+IMPORTER = Importer(find=find, options=frozenset({"scribbles", "names", "image_set"}), ignore_label=IGNORE_LABEL)

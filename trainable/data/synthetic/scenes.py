@@ -127,17 +127,17 @@ def _scribble(rng: Rng, things: list[Thing], share: float, ids: Pixels) -> Pixel
     hidden = any(visible[n] < 0.5 * np.pi * thing.radius**2 for n, thing in enumerate(things, start=1))
     if hidden or not max(SHARE[0], 0.85 * share) <= visible[wanted].sum() / ids.size <= SHARE[1]:
         return None
-    regions = [((ids == number).astype(np.uint8), scribbles.FOREGROUND) for number in wanted]
+    regions = [((ids == number).astype(np.uint8), scribbles.FOREGROUND_STROKE) for number in wanted]
     if any(cv2.connectedComponents(region)[0] != 2 for region, _ in regions):
         return None
     outside = np.isin(ids, wanted, invert=True).astype(np.uint8)
-    regions += [(outside, scribbles.BACKGROUND)] * int(rng.choice([1, 2], p=[0.8, 0.2]))
+    regions += [(outside, scribbles.BACKGROUND_STROKE)] * int(rng.choice([1, 2], p=[0.8, 0.2]))
     thickness = HAND.pixels(HAND.thickness, ids.shape)
-    drawn = np.full_like(ids, scribbles.UNLABELLED)
+    drawn = np.full_like(ids, scribbles.NO_STROKE)
     for region, label in regions:
         # People keep away from edges, including those of the image.
         inner = cv2.erode(region, scribbles.square(thickness), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        shortest = thickness * (3 if label == scribbles.FOREGROUND else 15)
+        shortest = thickness * (3 if label == scribbles.FOREGROUND_STROKE else 15)
         curve = scribbles.curve_inside(inner, rng, HAND, shortest)
         if curve is None:
             return None

@@ -78,7 +78,7 @@ def test_there_is_no_test_split_by_default(tmp_path: Path) -> None:
 def test_scribbles_lie_on_their_class_and_mark_both(width: int, height: int) -> None:
     for seed in range(25):
         _, scribble, mask = make_sample(np.random.default_rng(seed), width, height)
-        foreground, background = scribble == scribbles.FOREGROUND, scribble == scribbles.BACKGROUND
+        foreground, background = scribble == scribbles.FOREGROUND_STROKE, scribble == scribbles.BACKGROUND_STROKE
         assert foreground.any() and background.any()
         assert np.all(mask[foreground] == 1) and np.all(mask[background] == 0)
 
