@@ -34,7 +34,7 @@ def _install_completion(wanted: bool) -> None:
     if not wanted:
         return
     if (script := shutil.which("scribble-search")) is None:
-        say("error: completion is of the scribble-search command, which is not on the PATH: pip install . installs it")
+        say("error: completion works only for the scribble-search command, which is not on the PATH: run pip install .")
         raise typer.Exit(WRONG)
     raise typer.Exit(subprocess.run([script, "--install-completion"], check=False).returncode)
 

@@ -45,7 +45,7 @@ def trust(
     plugins: Annotated[list[str], typer.Argument(metavar="FILE...", help="Plugins: Python files.")],
     output: Output = Format.table,
 ) -> None:
-    """Allow to execute plugins on this machine, for runs and models that come from another one, and list what they add.
+    """Allow plugins to run on this machine, for runs and models that come from another one, and list what they add.
 
     A plugin is code that can do whatever you can: read it first. Naming it in your own space or with --plugin allows
     it as well. A file that has changed is another plugin.

@@ -150,8 +150,8 @@ def _build_core(config: Config, channels: Channels) -> nn.Module:
     needs = network_of(config).needs
     if needs is not None and find_spec(needs) is None:
         raise UserError(
-            f"architecture = {config.architecture}: needs the package {needs}: "
-            f"pip install 'scribble-search[{config.architecture}]' installs it"
+            f"architecture = {config.architecture}: needs the package {needs}; "
+            f"install it with: pip install 'scribble-search[{config.architecture}]'"
         )
     try:
         with cache_alone_if_silent() if needs_hub(config) else nullcontext():

@@ -191,7 +191,7 @@ def test_without_its_package_it_is_refused_and_still_listed(monkeypatch):
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     monkeypatch.setattr("trainable.networks.listing.find_spec", lambda name: None)
     with pytest.raises(
-        UserError, match=r"^architecture = sam: needs .* pip install 'scribble-search\[sam\]' installs it"
+        UserError, match=r"^architecture = sam: needs .* install it with: pip install 'scribble-search\[sam\]'$"
     ):
         make()
     for name in ARCHITECTURES.keys() - {"sam", "unet"}:

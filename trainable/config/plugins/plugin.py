@@ -40,7 +40,7 @@ class Plugin:
 
 
 def named_plugin(file: str | Path) -> Plugin:
-    """Read a file that the user has named, which allows to execute it on this machine."""
+    """Read a file that the user has named, which allows it to run on this machine."""
     path = Path(file)
     if not NAME.fullmatch(path.name) or "://" in str(file):
         raise UserError(f"{file}: must be a Python file on this machine with a name such as my_parts.py")
@@ -57,7 +57,7 @@ def named_plugin(file: str | Path) -> Plugin:
 
 
 def keep(plugin: Plugin) -> None:
-    """Allow to execute a plugin on this machine."""
+    """Allow a plugin to run on this machine."""
     if _kept(plugin.hash) is None:
         write_text(plugin.kept, plugin.source)
 

@@ -24,4 +24,4 @@ def raise_problems(problems: Sequence[BadFile], advice: str = "") -> None:
 
 def missing_package(form: str, package: str) -> UserError:
     """The error for a format whose optional package is not installed."""
-    return UserError(f"importing {form} needs {package}: pip install 'scribble-search[medical]' installs it")
+    return UserError(f"importing {form} needs {package}; install it with: pip install 'scribble-search[medical]'")

@@ -154,5 +154,5 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, one_line_error, mon
     monkeypatch.setitem(sys.modules, "h5py", None)
     said = one_line_error("acdc-h5", tmp_path / "source", tmp_path / "out")
     assert said == (
-        "error: importing acdc-h5 needs h5py: pip install 'scribble-search[medical]' installs it\n"
+        "error: importing acdc-h5 needs h5py; install it with: pip install 'scribble-search[medical]'\n"
     ) and not contents(tmp_path / "out")

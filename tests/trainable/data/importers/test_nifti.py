@@ -250,4 +250,4 @@ def test_classes_are_needed(one_line_error, tmp_path, source):
 
 def test_a_missing_package_is_named_with_its_extra(error, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    assert "importing nifti needs nibabel: pip install 'scribble-search[medical]' installs it" in error()
+    assert "importing nifti needs nibabel; install it with: pip install 'scribble-search[medical]'" in error()
