@@ -44,6 +44,8 @@ class FoldRace(Policy):
         if not 0 <= delta < 0.5:
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
         self.rungs, self.rules = rungs, Rules(keep, delta, stratify)
+        if stratify:
+            self.version = 4  # before, the share of each stratum was rounded up, so that few configs were never paused
         super().__init__((), folds, budget)
         self._matrix = ScoreMatrix(self.score_table, rungs)
         self._updates = 0  # of the score matrix since the snapshot

@@ -4,6 +4,7 @@ It depends on a score matrix and the rules alone. docs/foldrace.md describes the
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,15 @@ class Rules:
     keep: float
     delta: float
     stratify: str | None
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The configs of one value of the stratifying parameter at a rung, or all, the best ``share`` of which continue."""
+
+    rows: NDArray[np.intp]
+    share: float
+    scores: NDArray[np.float64]  # sorted, the best first
 
 
 @dataclass(frozen=True)
@@ -120,21 +130,46 @@ def _rank(
     count = len(matrix.names)
     steps, ranks, quotas = np.zeros(count, dtype=int), np.zeros(count, dtype=int), np.full(count, count)
     drawn = np.zeros(count, dtype=bool)
-    groups = matrix.blocks
+    strata = np.zeros(count, dtype=int)
     if rules.stratify:
         strata = np.unique(matrix.levels(rules.stratify), return_inverse=True)[1]
-        groups = groups * (strata.max(initial=0) + 1) + strata
+    groups = matrix.blocks * (strata.max(initial=0) + 1) + strata
     for index in range(len(matrix.rungs)):
         scores = matrix.at_rung(index)[:, 0]
+        reached: dict[int, list[Stratum]] = {}
         for group in np.unique(groups):
             rows = np.flatnonzero((groups == group) & np.isfinite(scores))
             key = index, int(group), np.where(groups == group, scores, np.nan).tobytes()
             rung = expected[key] = before.get(key) or expect(scores[rows], matrix.design[rows])
-            ranks[rows[np.argsort(-rung.expected, kind="stable")]] = np.arange(len(rows))
-            quotas[rows] = math.ceil(rules.keep**rung.power * len(rows) - 1e-9)
+            ranked = rows[np.argsort(-rung.expected, kind="stable")]
+            ranks[ranked] = np.arange(len(rows))
             drawn[rows] = rung.power > 1.0
             steps[rows] = [matrix.steps[row][index] for row in rows]
+            if len(rows):
+                stratum = Stratum(rows, rules.keep**rung.power * len(rows), np.sort(rung.expected)[::-1])
+                reached.setdefault(int(matrix.blocks[rows[0]]), []).append(stratum)
+        for of_block in reached.values():
+            for stratum, quota in zip(of_block, _quotas(of_block), strict=True):
+                quotas[stratum.rows] = quota
     return steps, ranks, quotas, drawn
+
+
+def _quotas(strata: Sequence[Stratum]) -> list[int]:
+    """How many configs of each stratum are promoted: at least one, and in total as many as without strata.
+
+    Rounding up the share of each would pause none of five configs, at no rung. What the whole parts of the shares leave
+    goes to the largest remainders, and of equal ones to the stratum whose next config is best.
+    """
+    quotas = [max(1, int(stratum.share + 1e-9)) for stratum in strata]
+    left = math.ceil(sum(stratum.share for stratum in strata) - 1e-9) - sum(quotas)
+
+    def place(number: int) -> tuple[float, float]:
+        stratum, quota = strata[number], quotas[number]
+        return round(quota - stratum.share, 6), -float(stratum.scores[min(quota, len(stratum.scores) - 1)])
+
+    for number in sorted(range(len(strata)), key=place)[: max(0, left)]:
+        quotas[number] += 1
+    return quotas
 
 
 def _place(table: Table, standings: Standings) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.bool_]]:

@@ -14,8 +14,8 @@ from search.runs.journal import Journal, Line
 from spaces.space import Point
 from trainable.errors import UserError
 
-# By which configs are compared: 1, which was not recorded, assumed a scale of scores; 2 ranked rungs by scores alone.
-RULES = 3
+# Versions of rules: 1, which was not recorded, assumed a scale of scores; 2 ranked rungs by scores alone.
+REASONS = 3  # since this version, the reasons of pauses are those of today
 EARLIER_RULES = "what an earlier version decided by its rules stays; the race and its winner follow the current rules"
 EARLIER_PEERS = "the winner's peers follow the current rules, and an earlier version may have named others"
 LOOK_AHEAD = 1000  # jobs, which are all needed sooner or later
@@ -37,7 +37,7 @@ class Study:
 
     def begin(self, **facts: Any) -> None:
         """Start a driver. Jobs that are still outstanding died with the previous one."""
-        facts["rules"] = RULES
+        facts["rules"] = self.policy.version
         self.journal.append("begin", **facts)
         _begin(self.policy, facts)
 
@@ -168,7 +168,7 @@ def replay_lines(policy: Policy, lines: Iterable[Line]) -> None:
 def earlier_pauses(lines: Iterable[Line]) -> str:
     """What to say of a journal with pauses by the rules of an earlier version; empty if it has none."""
     lines = list(lines)
-    earlier = any(line.kind == "begin" and _rules(line.fields) < RULES for line in lines)
+    earlier = any(line.kind == "begin" and _rules(line.fields, REASONS) < REASONS for line in lines)
     pauses = any(str(line.fields.get("stop")).startswith("paused") for line in lines)
     return EARLIER_RULES if earlier and pauses else ""
 
@@ -235,15 +235,15 @@ def _spend(policy: Policy, fields: Any) -> None:
     policy.score_table.spend(fields["seconds"] * fields.get("gpus", 1.0))
 
 
-def _rules(fields: Any) -> int:
-    rules: int = RULES if "recovered" in fields else fields.get("rules", 1)  # a rebuilt journal has no decisions
+def _rules(fields: Any, current: int) -> int:
+    rules: int = current if "recovered" in fields else fields.get("rules", 1)  # a rebuilt journal has no decisions
     return rules
 
 
 def _earlier(policy: Policy, rules: int) -> str:
     if isinstance(policy, Grid):  # nothing decides what it trains, and rungs do not matter to it
         return EARLIER_PEERS if rules == 1 else ""
-    return EARLIER_RULES if rules < RULES else ""
+    return EARLIER_RULES if rules < policy.version else ""
 
 
 def _ignore(policy: Policy, fields: Any) -> None:
@@ -251,7 +251,7 @@ def _ignore(policy: Policy, fields: Any) -> None:
 
 
 def _begin(policy: Policy, fields: Any) -> None:
-    policy.earlier_rules = policy.earlier_rules or _earlier(policy, _rules(fields))
+    policy.earlier_rules = policy.earlier_rules or _earlier(policy, _rules(fields, policy.version))
     for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
 

@@ -75,7 +75,9 @@ class FoldRace(Section):
     keep: float = Field(0.83, gt=0, le=1, description="fraction of configs promoted from each rung of the first fold")
     # no config has a chance above one half against the leader
     delta: float = Field(0.1, gt=0, lt=0.5, description="limit on the total chance to win of all paused configs")
-    stratify: str | None = Field(None, description="a parameter; keep applies to each of its values separately")
+    stratify: str | None = Field(
+        None, description="a parameter; keep applies to each of its values, and the best config of each continues"
+    )
 
 
 Scheduler = Annotated[Grid | Asha | Halving | FoldRace, Discriminator("name"), BeforeValidator(from_name)]

@@ -127,6 +127,24 @@ def test_foldrace_keeps_a_share_of_every_level_of_the_stratifying_parameter():
     assert kept == [f"c{i:02d}" for i in (*range(6), *range(10, 16))]
 
 
+def test_foldrace_pauses_as_many_with_strata_of_few_configs_and_keeps_the_best_of_each():
+    known = [Entrant(f"c{i:02d}", STEPS, {"recipe": "abcd"[i % 4]}) for i in range(16)]
+    policy = FoldRace(known, 5, stratify="recipe")
+    jobs = [job for job, _ in run(policy, by_number) if job.fold == 0]
+    started = {step: [job.config for job in jobs if job.until == step] for step in (50, 70, 80, 90, 100)}
+    # ceil(0.83 * 16) = 14, ceil(11.6) = 12, ceil(9.96) = 10, ceil(8.3) = 9; of equal strata the better ones keep more
+    assert [len(configs) for configs in started.values()] == [16, 14, 12, 10, 9]
+    assert set(started[70]) == {f"c{i:02d}" for i in range(14)}
+    assert {number % 4 for number in (int(config[1:]) for config in started[100])} == {0, 1, 2, 3}
+
+
+def test_foldrace_never_pauses_the_best_config_of_a_stratum_at_a_rung():
+    known = [Entrant(f"c{i:02d}", STEPS, {"recipe": f"r{i}"}) for i in range(6)]
+    policy = FoldRace(known, 5, stratify="recipe")
+    jobs = [job for job, _ in run(policy, by_number) if job.fold == 0]
+    assert sum(job.until == 100 for job in jobs) == 6
+
+
 def test_foldrace_finds_the_best_for_a_fraction_of_the_cost_and_gives_reasons_for_pauses():
     policy = FoldRace(entrants(72), 5)
     finished = run(policy, by_number)

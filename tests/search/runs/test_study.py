@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.messages import Entrant, Finished, Job, Report, Stop
+from search.policies.foldrace import FoldRace
 from search.policies.registry import SCHEDULERS
-from search.runs.journal import Journal, read_journal
+from search.runs.journal import Journal, Line, read_journal
 from search.runs.study import Study, replay_lines, verdicts
 from trainable.errors import UserError
 from trainable.storage.checked_json import read_lines, text_of
@@ -93,6 +94,13 @@ def test_replaying_the_journal_gives_the_same_decisions(tmp_path, name):
             drive(path, name, worker, records)
     policy = drive(path, name, worker)
     assert verdicts(SCHEDULERS[name]([], 3), read_journal(path)) == [] and not policy.earlier_rules
+
+
+@pytest.mark.parametrize(("rules", "stratify", "earlier"), [(3, "loss", True), (4, "loss", False), (3, None, False)])
+def test_only_races_with_strata_are_said_to_have_changed_since_the_third_rules(rules, stratify, earlier):
+    policy = FoldRace(ENTRANTS, 3, stratify=stratify)
+    replay_lines(policy, [Line(1, "begin", {"rules": rules}, 0.0)])
+    assert bool(policy.earlier_rules) == earlier
 
 
 def test_a_changed_decision_is_detected(tmp_path):
