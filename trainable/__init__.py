@@ -3,6 +3,7 @@
 The names below are loaded on first use, so that the pure parts (config, folds, metrics) load without torch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from trainable.networks.scribble_network import Channels
     from trainable.recipes.recipe import Recipe
     from trainable.training.fold import train_fold
+
+# How often a thread of torch looks whether the others are done before it sleeps; read when torch is imported. By itself
+# it spins for milliseconds, in vain where other programs use the same cores (benchmarks/busy_cores.py).
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 __all__ = ["Channels", "Config", "Network", "Recipe", "folds_of", "make_config", "only_with", "open_data", "train_fold"]
 SOURCES = {
