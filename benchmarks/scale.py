@@ -178,9 +178,9 @@ def main() -> None:
         arguments = ["--evaluations", str(options.evaluations), "--folder", str(options.folder)]
         command = [sys.executable, __file__, "--part", run, str(sync), *arguments]
         done = subprocess.run(command, cwd=HOME, check=True, stdout=subprocess.PIPE, text=True)
-        row = {**json.loads(done.stdout), "evaluations": options.evaluations, "sync_ms": 1e3 * sync}
+        row = {**json.loads(done.stdout), "evaluations": options.evaluations, "sync_ms": 1e3 * sync, "commit": commit()}
         rows[row["scheduler"], row["fold_trials"], row["gpus"], row["evaluations"]] = row
-        document |= {"command": "python benchmarks/scale.py", "commit": commit(), "machine": machine()}
+        document |= {"command": "python benchmarks/scale.py", "machine": machine()}
         document["fold_trial_seconds"] = SECONDS
         document["runs"] = [rows[key] for key in sorted(rows)]
         default_rows = [row for row in document["runs"] if row["evaluations"] == 10]
