@@ -3,7 +3,7 @@
     python benchmarks/busy_cores.py [--steps 20] [--rounds 3]
 
 GOMP_SPINCOUNT is how often a thread looks whether the others are done before it sleeps; trainable/__init__.py sets it.
-The other programs, one per core, do nothing but compute, with a lower priority. Writes results/busy_cores_cpu2.json.
+The other programs, one per core and of the same priority, compute without end. Writes results/busy_cores_cpu2.json.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def step_seconds(spins: str, steps: int, data: Path) -> float:
 
 @contextmanager
 def others(count: int) -> Iterator[None]:
-    command = ["nice", "-n", "10", sys.executable, "-c", "while True: pass"]
+    command = [sys.executable, "-c", "while True: pass"]
     running = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield
