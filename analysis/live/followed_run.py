@@ -13,6 +13,7 @@ from spaces.space import Space
 from trainable.errors import UserError
 
 Files = list[tuple[int, int, int] | None]
+RETRY = 5.0  # seconds until a run that could not be read is read again as it is: a plugin may be allowed meanwhile
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class FollowedRun:
         self.snapshot = Snapshot(run.name, 0)
         self._space: Space | None = None
         self._unreadable: Files | None = None  # which could not be read as they were
+        self._again = 0.0  # when they are read again
         self._forget()
 
     def read(self) -> bool:
@@ -58,12 +60,12 @@ class FollowedRun:
         try:
             self.run.refresh()
             files = self._files()
-            if files == self._unreadable:
+            if files == self._unreadable and time.monotonic() < self._again:
                 return False
             changed = self._read()
             self._unreadable = None
         except Exception as error:  # noqa: BLE001  the list shows what is wrong with one run and all other runs
-            self._unreadable = files
+            self._unreadable, self._again = files, time.monotonic() + RETRY
             problem = str(error) if isinstance(error, UserError) else f"cannot be read ({error!r})"
             changed = problem != self.snapshot.problem
             if changed:

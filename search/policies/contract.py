@@ -18,7 +18,7 @@ class Policy(ABC):
 
     rungs: tuple[float, ...] = ()  # shares of the horizon at which fold 0 is judged before its end
     screens_first = True  # whether every config is screened before any of them is trained further
-    version = 3  # of the rules by which configs are compared, which the journal records
+    rules_version = 3  # of the rules by which configs are compared, which the journal records
     earlier_rules = ""  # says that the journal holds decisions by the rules of an earlier version, if it does
 
     def __init__(self, entrants: Iterable[Entrant], folds: int, budget: float | None = None) -> None:

@@ -45,7 +45,7 @@ class FoldRace(Policy):
             raise UserError(f"delta = {delta}: must be 0 or more and below 0.5")
         self.rungs, self.rules = rungs, Rules(keep, delta, stratify)
         if stratify:
-            self.version = 4  # before, the share of each stratum was rounded up, so that few configs were never paused
+            self.rules_version = 4  # the third rounded up the share of each stratum, so few configs were never paused
         super().__init__((), folds, budget)
         self._matrix = ScoreMatrix(self.score_table, rungs)
         self._updates = 0  # of the score matrix since the snapshot

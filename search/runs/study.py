@@ -37,7 +37,7 @@ class Study:
 
     def begin(self, **facts: Any) -> None:
         """Start a driver. Jobs that are still outstanding died with the previous one."""
-        facts["rules"] = self.policy.version
+        facts["rules"] = self.policy.rules_version
         self.journal.append("begin", **facts)
         _begin(self.policy, facts)
 
@@ -243,7 +243,7 @@ def _rules(fields: Any, current: int) -> int:
 def _earlier(policy: Policy, rules: int) -> str:
     if isinstance(policy, Grid):  # nothing decides what it trains, and rungs do not matter to it
         return EARLIER_PEERS if rules == 1 else ""
-    return EARLIER_RULES if rules < policy.version else ""
+    return EARLIER_RULES if rules < policy.rules_version else ""
 
 
 def _ignore(policy: Policy, fields: Any) -> None:
@@ -251,7 +251,7 @@ def _ignore(policy: Policy, fields: Any) -> None:
 
 
 def _begin(policy: Policy, fields: Any) -> None:
-    policy.earlier_rules = policy.earlier_rules or _earlier(policy, _rules(fields, policy.version))
+    policy.earlier_rules = policy.earlier_rules or _earlier(policy, _rules(fields, policy.rules_version))
     for job in list(policy.score_table.outstanding.values()):
         policy.lost(job)
 

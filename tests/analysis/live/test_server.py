@@ -21,6 +21,7 @@ from search.run_storage.find_runs import find_run
 from search.run_storage.journal_segments import SegmentUploader
 from search.runs.journal import Journal, Tail
 from search.runs.run_tables import read_run
+from trainable.errors import UserError
 from trainable.printing import device_time, digits
 from trainable.storage.object_store import Store
 
@@ -200,6 +201,22 @@ def test_the_best_mean_is_noted_with_what_had_been_spent_by_then(tmp_path):
     best = followed.snapshot.best
     assert [mean for _, mean in best] == sorted({mean for _, mean in best})
     assert followed.snapshot.mean == pytest.approx(best[-1][1]) and best[-1][0] <= followed.snapshot.spent
+
+
+@pytest.mark.parametrize(("wait", "shown"), [(0.0, True), (3600.0, False)])
+def test_a_run_that_could_not_be_read_is_read_again_after_a_while(tmp_path, monkeypatch, wait, shown):
+    run = write_run(tmp_path / "run", ONE, folds=3)
+    monkeypatch.setattr("analysis.live.followed_run.RETRY", wait)
+    followed, space, problems = FollowedRun(run), run.space(), [UserError("this plugin is not allowed here")]
+
+    def not_at_first():  # as with a plugin that is allowed later, which changes no file of the run
+        if problems:
+            raise problems.pop()
+        return space
+
+    monkeypatch.setattr(type(run), "space", lambda self: not_at_first())
+    assert followed.read() and "not allowed" in followed.snapshot.problem
+    assert followed.read() == shown == (not followed.snapshot.problem)
 
 
 def test_a_run_that_cannot_be_read_is_read_again_only_when_a_file_has_changed(tmp_path, monkeypatch):
