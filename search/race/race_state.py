@@ -141,8 +141,7 @@ def _rank(
             rows = np.flatnonzero((groups == group) & np.isfinite(scores))
             key = index, int(group), np.where(groups == group, scores, np.nan).tobytes()
             rung = expected[key] = before.get(key) or expect(scores[rows], matrix.design[rows])
-            ranked = rows[np.argsort(-rung.expected, kind="stable")]
-            ranks[ranked] = np.arange(len(rows))
+            ranks[rows[np.argsort(-rung.expected, kind="stable")]] = np.arange(len(rows))
             drawn[rows] = rung.power > 1.0
             steps[rows] = [matrix.steps[row][index] for row in rows]
             if len(rows):
@@ -155,10 +154,10 @@ def _rank(
 
 
 def _quotas(strata: Sequence[Stratum]) -> list[int]:
-    """How many configs of each stratum are promoted: at least one, and in total as many as without strata.
+    """How many configs of each stratum are promoted: at least one, and in total their shares rounded up.
 
-    Rounding up the share of each would pause none of five configs, at no rung. What the whole parts of the shares leave
-    goes to the largest remainders, and of equal ones to the stratum whose next config is best.
+    If the share of each stratum were rounded up, strata of up to five configs would never lose one. What the whole
+    parts of the shares leave goes to the largest remainders, of equal ones to the stratum whose next config is best.
     """
     quotas = [max(1, int(stratum.share + 1e-9)) for stratum in strata]
     left = math.ceil(sum(stratum.share for stratum in strata) - 1e-9) - sum(quotas)

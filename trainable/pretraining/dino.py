@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +17,16 @@ LEAST_INFORMATION = 0.005  # in nats; stages that learn begin above 0.01 and rea
 
 
 class Projected(nn.Module):
-    """An encoder with a projection: its last feature map averaged, an MLP, and cosines to K learnt directions."""
+    """An encoder with a projection: its last feature map averaged, an MLP, and cosines to K learnt directions.
 
-    def __init__(self, encoder: Any, outputs: int) -> None:
+    ``shape`` is that of an input: channels, height, width.
+    """
+
+    def __init__(self, encoder: nn.Module, shape: tuple[int, int, int], outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Sequential(
-            nn.Linear(encoder.out_channels[-1], outputs),
+            nn.Linear(_width(encoder, shape), outputs),
             nn.GELU(),
             nn.Linear(outputs, outputs),
             nn.GELU(),
@@ -39,6 +41,15 @@ class Projected(nn.Module):
     def project(self, features: Tensor) -> Tensor:
         """(B, K), not to be computed in half precision."""
         return F.linear(F.normalize(self.head(features.float())), F.normalize(self.directions))
+
+
+def _width(encoder: nn.Module, shape: tuple[int, int, int]) -> int:
+    """The channels of an encoder's last feature map."""
+    was = encoder.training
+    with torch.no_grad():
+        last: Tensor = encoder.eval()(torch.zeros(1, *shape))[-1]
+    encoder.train(was)
+    return last.shape[1]
 
 
 def sharpened(teacher: Tensor, centre: Tensor, temperature: float) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.config import Config
+from trainable.config.stage_fields import view_sizes
 from trainable.errors import UserError
 from trainable.networks.registry import build_network
 from trainable.networks.scribble_network import channels_of, encoder_of
@@ -39,7 +40,8 @@ class Stage:
         channels = channels_of(config.inputs, images.channels, images.classes).inputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed(HEAD))
-            student = Projected(encoder, config.projection_size)
+            width, height = view_sizes(images.size)[0]
+            student = Projected(encoder, (channels, height, width), config.projection_size)
         self.student = student.to(device).train()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.centre = torch.zeros(config.projection_size, device=device)

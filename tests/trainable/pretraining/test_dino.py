@@ -47,20 +47,18 @@ def test_signs_are_means_over_the_steps_of_an_epoch():
 
 def test_an_encoder_deeper_than_the_usual_size_can_be_projected():
     encoder = ContractingPath(3, [2] * 8, partial(convolutions, count=1)).eval()
-    assert Projected(encoder, 5).features(torch.rand(1, 3, 128, 128)).shape == (1, 2)
+    assert Projected(encoder, (3, 256, 256), 5).features(torch.rand(1, 3, 128, 128)).shape == (1, 2)
 
 
 class Last(nn.Module):
     """An encoder whose last feature map is its input."""
-
-    out_channels = (1, 3)
 
     def forward(self, inputs):
         return [inputs.new_full((1,), math.nan), inputs]
 
 
 def test_the_last_feature_map_is_averaged_and_outputs_are_cosines():
-    projected = Projected(Last(), 5)
+    projected = Projected(Last(), (3, 64, 64), 5)
     inputs = torch.arange(24.0).view(2, 3, 2, 2)
     features = projected.features(inputs)
     assert features.tolist() == [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]
