@@ -44,7 +44,7 @@ def _read(document: Document) -> Space:
         if not wrong & {"sampler", "budget"}:
             _check_sampler(document, settings, parameters)
         if not wrong & {"scheduler", "folds"}:
-            _check_scheduler(document, settings, parameters)
+            settings = _check_scheduler(document, settings, parameters)
     document.raise_problems()
     space = Space(settings, parameters.constants, parameters.searched, tuple(parameters.forbid))
     _check_grid(document, space)
@@ -61,9 +61,8 @@ def _read_references(document: Document, settings: Settings, parameters: Paramet
     for index, reference in enumerate(listed if isinstance(listed, list) else []):
         before = len(document.problems)
         where = reference.get("where") if isinstance(reference, dict) else None
-        wheres[index] = (
-            parameters.read_where(("references", index, "where")) if isinstance(where, dict) and where else {}
-        )
+        read = parameters.read_where(("references", index, "where")) if isinstance(where, dict) and where else {}
+        wheres[index] = read if all(read.values()) else None
         if len(document.problems) > before and _narrowed(document):
             del document.problems[before:]
             wheres[index] = None
@@ -137,19 +136,23 @@ def _check_sampler(document: Document, settings: Settings, parameters: Parameter
         document.add_problem(["sampler"], "cmaes needs at least one range without a condition: use tpe")
 
 
-def _check_scheduler(document: Document, settings: Settings, parameters: ParameterReader) -> None:
+def _check_scheduler(document: Document, settings: Settings, parameters: ParameterReader) -> Settings:
+    """Nothing is stratified by a parameter that an override fixed or made impossible."""
     scheduler = settings.scheduler
-    if isinstance(scheduler, FoldRace) and scheduler.stratify is not None:
-        choices = [name for name, parameter in parameters.searched.items() if isinstance(parameter, Choice)]
-        if scheduler.stratify not in choices:
-            rule = one_of(scheduler.stratify, choices, "parameter with values")
-            document.add_problem(["scheduler", "stratify"], rule)
+    if isinstance(scheduler, FoldRace) and (name := scheduler.stratify) is not None:
+        choices = [other for other, parameter in parameters.searched.items() if isinstance(parameter, Choice)]
+        fixed = name in parameters.constants and ("parameters", name) in document.overridden
+        if fixed or name in parameters.left_out:
+            settings = settings.model_copy(update={"scheduler": scheduler.model_copy(update={"stratify": None})})
+        elif name not in choices:
+            document.add_problem(["scheduler", "stratify"], one_of(name, choices, "parameter with values"))
     if isinstance(scheduler, Halving) and getattr(settings.sampler, "count", 0) is None:
         rule = "is required: halving promotes fractions of all configs, so it needs their number"
         document.add_problem(["sampler", "count"], rule)
     if isinstance(scheduler, Halving) and scheduler.quotas is not None and len(scheduler.quotas) >= settings.folds:
         rule = f"must have at most {settings.folds - 1} entries, one for each fold after the first"
         document.add_problem(["scheduler", "quotas"], rule)
+    return settings
 
 
 def _check_grid(document: Document, space: Space) -> None:

@@ -28,6 +28,7 @@ class ParameterReader:
     constants: dict[str, Any] = field(default_factory=dict)
     searched: dict[str, Parameter] = field(default_factory=dict)
     forbid: list[Condition] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)  # an override made them impossible
 
     def read(self) -> None:
         specs = self.document.find([PARAMETERS])
@@ -41,13 +42,15 @@ class ParameterReader:
             if name in self.searched and spec.get("when") is not None:
                 when = self._read_condition((PARAMETERS, name, "when"))
                 self.searched[name] = replace(self.searched[name], when=when)
+        self._leave_out_impossible()
         self._order_by_condition()
         for name in [*self.constants, *self.searched]:
             for choice, allowed in conditions_of(self.trainable.config, name).items():
                 self._check_existence(name, choice, allowed)
         forbidden = self.document.find(["forbid"])
         if isinstance(forbidden, list):
-            self.forbid = [self._read_condition(("forbid", index)) for index in range(len(forbidden))]
+            conditions = [self._read_condition(("forbid", index)) for index in range(len(forbidden))]
+            self.forbid = [condition for condition in conditions if all(condition.values())]
         elif forbidden not in (MISSING, None):
             self.document.add_problem(["forbid"], "must be a list of conditions, as in [{loss: dice, pc: 1}]")
 
@@ -134,8 +137,21 @@ class ParameterReader:
             low, high = (int(low), int(high)) if kind == "int" else (low, high)
             self.searched[name] = Range(name, low, high, kind, log=log or kind == "log_uniform")
 
+    def _leave_out_impossible(self) -> None:
+        """Leave out parameters whose condition no config can meet, because an override took its values away."""
+        while impossible := {
+            name
+            for name, parameter in self.searched.items()
+            if not all(parameter.when.values()) or parameter.when.keys() & self.left_out
+        }:
+            self.left_out |= impossible
+            self.searched = {name: each for name, each in self.searched.items() if name not in impossible}
+
     def _read_condition(self, path: Path) -> Condition:
-        """Read a condition of ``when`` or ``forbid``: parameter names and the values that meet it."""
+        """Read a condition of ``when`` or ``forbid``: parameter names and the values that meet it.
+
+        There are none if an override took all of these values away.
+        """
         condition = self.document.find(path)
         if not isinstance(condition, dict) or not condition:
             self.document.add_problem(path, "must be a mapping of parameters to values, as in {encoder: resnet18}")
@@ -153,6 +169,8 @@ class ParameterReader:
     def _read_condition_values(self, path: Path, name: str, values: Any) -> tuple[Any, ...]:
         specs = self.document.find([PARAMETERS])
         parameter = self.searched.get(name)
+        if name in self.left_out:
+            return ()
         if name not in specs:
             self.document.add_problem(path, one_of(name, specs, "parameter of this space"))
         elif values == [] or isinstance(values, dict):
@@ -160,9 +178,10 @@ class ParameterReader:
         elif isinstance(parameter, Range) and parameter.distribution != "int":
             self.document.add_problem(path, f"cannot be compared: {name} is a range of real numbers")
         else:
-            if not isinstance(values, list):
-                return (self._read_possible(path, name, values),)
-            return tuple(self._read_possible((*path, index), name, value) for index, value in enumerate(values))
+            several = isinstance(values, list)
+            entries = [((*path, index), value) for index, value in enumerate(values)] if several else [(path, values)]
+            read = [self._read_possible(place, name, value) for place, value in entries]
+            return tuple(value for value in read if value is not MISSING)
         return ()
 
     def _read_possible(self, path: Path, name: str, value: Any) -> Any:
@@ -173,9 +192,18 @@ class ParameterReader:
         conditional = "when" in self.document.find([PARAMETERS, name])
         is_default = conditional and is_among(value, (self.trainable.default(name),))
         if not parameter.allows(value) and not is_default:
+            if self._was_narrowed(path, name):
+                return MISSING
             hint = did_you_mean(str(value), map(str, parameter.values)) if isinstance(parameter, Choice) else ""
             self.document.add_problem(path, f"can never hold: {name} is {parameter}.{hint}")
         return value
+
+    def _was_narrowed(self, path: Path, name: str) -> bool:
+        """Whether an override changed this parameter, but not the condition at this path."""
+        changed = self.document.overridden
+        return any(other[:2] == (PARAMETERS, name) for other in changed) and not any(
+            path[:length] in changed for length in range(1, len(path) + 1)
+        )
 
     def _check_existence(self, name: str, choice: str, allowed: list[str]) -> None:
         """Report a hyperparameter that configs would set though it does not exist beside their value of a choice."""
