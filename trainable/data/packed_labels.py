@@ -11,7 +11,7 @@ import numpy as np
 from trainable.data.dataset import Pixels
 
 MASK_BITS, SCRIBBLE_SHIFT = 15, 4
-BORDER_STEP = 4  # a border has as many labels as a drawn scribble, not as many as it has pixels
+BORDER_STEP = 4  # so that a border does not outweigh the drawn scribbles even more
 
 
 def pack(scribble: Pixels, mask: Pixels) -> Pixels:

@@ -1,6 +1,6 @@
 """Which images of a data set can be trained on and scored, and whether its labels fit a config."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,19 +55,33 @@ def supervised(config: Config, data: Data) -> npt.NDArray[np.bool_]:
     return data.masked if config.supervision == MASKS else data.scribbled
 
 
+def drawn_pixels(data: Data, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The scribbled pixels of each class in each of these images."""
+    labels = 1 + len(data.task.classes)
+    counts = [np.bincount(unpack(data.labels[index])[0].ravel(), minlength=labels) for index in indices]
+    return np.asarray(counts, np.int64).reshape(-1, labels)[:, 1:]
+
+
+def check_drawn(drawn: npt.NDArray[np.int64], classes: Sequence[str], border: bool, fold: int) -> None:
+    """Raise an error if a class is scribbled in none of the images that a fold learns from, given their pixels.
+
+    With a ``border``, the first class has labels there.
+    """
+    pixels = drawn.sum(0)
+    if missing := [name for k, name in enumerate(classes) if not pixels[k] and not (border and k == 0)]:
+        raise UserError(
+            f"supervision = scribbles: none of the {len(drawn)} training images of fold {fold} has a scribble of "
+            f"{', '.join(missing)}, which a network could not learn; draw some, or use other folds (fold_seed)"
+        )
+
+
 def scribble_weights(config: Config, data: Data, indices: npt.NDArray[np.int64], fold: int) -> tuple[float, ...] | None:
     """The weights of ``objective: wpce``: classes of a fold's training images by their scribbles' inverse frequency."""
-    if config.objective != "wpce":
+    if config.supervision != SCRIBBLES:
         return None
-    classes = data.task.classes
-    drawn = sum(np.bincount(unpack(data.labels[index])[0].ravel(), minlength=len(classes) + 1) for index in indices)
-    pixels = np.asarray(drawn)[1:].tolist()
-    if missing := [name for name, count in zip(classes, pixels, strict=True) if not count]:
-        raise UserError(
-            f"objective = wpce: none of the {len(indices)} training images of fold {fold} has a scribble of "
-            f"{', '.join(missing)}, so it has no frequency; use objective=pce or other folds"
-        )
-    return inverse_frequencies(pixels)
+    drawn, weighted = drawn_pixels(data, indices), config.objective == "wpce"
+    check_drawn(drawn, data.task.classes, config.border > 0 and not weighted, fold)
+    return inverse_frequencies(drawn.sum(0).tolist()) if weighted else None
 
 
 def scored(data: Data) -> npt.NDArray[np.bool_]:

@@ -225,19 +225,47 @@ def test_class_weights_come_from_the_scribbles_of_the_training_images(class_data
     assert losses[0] == losses[1]
 
 
-def test_a_class_without_a_scribble_in_the_training_images_has_no_weight(class_folder, class_folds, tmp_path):
-    folder = shutil.copytree(class_folder, tmp_path / "data")
-    for stem in class_folds.training(0):
+def without_scribbles(folder, stems, *classes):
+    """Remove the scribbles of these classes from these images."""
+    for stem in stems:
         path = folder / f"train/scribbles/{stem}.png"
         labels = np.array(Image.open(path))
-        labels[labels == 2] = 255
+        labels[np.isin(labels, classes)] = 255
         Image.fromarray(labels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"objective": "wpce"}, [2]),
+        ({"objective": "wpce", "border": 0.2}, [0]),
+        ({}, [2]),
+        ({}, [0, 1, 2, 3]),
+        ({"border": 0.2}, [0, 2]),
+    ],
+)
+def test_a_class_without_a_scribble_in_the_training_images_cannot_be_learnt(
+    class_folder, class_folds, tmp_path, values, missing
+):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    without_scribbles(folder, class_folds.training(0), *missing)
     data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
-    rule = "^objective = wpce: none of the 16 training images of fold 0 has a scribble of core, .*use objective=pce"
+    config = small_config(**BY_SCRIBBLES, **values, inputs="image")
+    expected = [each for each in missing if not (each == 0 and values.get("border") and len(values) == 1)]
+    names = ", ".join(data.task.classes[each] for each in expected)
+    rule = f"^supervision = scribbles: none of the 16 training images of fold 0 has a scribble of {names}, which .*seed"
     with pytest.raises(UserError, match=rule) as error:
-        FoldTrial(small_config(**WEIGHTED), data, class_folds, 0, CPU)
+        FoldTrial(config, data, class_folds, 0, CPU)
     assert "\n" not in str(error.value)
-    FoldTrial(small_config(**WEIGHTED), data, class_folds, 1, CPU)
+    if len(missing) < 4:
+        FoldTrial(config, data, class_folds, 1, CPU)
+
+
+def test_a_border_replaces_scribbles_of_the_first_class(class_folder, class_folds, tmp_path):
+    folder = shutil.copytree(class_folder, tmp_path / "data")
+    without_scribbles(folder, class_folds.training(0), 0)
+    data = open_data(folder, SMALL_SIZE, cache=tmp_path / "cache")
+    FoldTrial(small_config(**BY_SCRIBBLES, inputs="image", border=0.2), data, class_folds, 0, CPU)
 
 
 TERMS = {"lambda_crf": 0.1, "crf_radius": 2, "lambda_entropy": 0.1, "lambda_tv": 0.1, "lambda_ms": 1.0}
