@@ -98,7 +98,10 @@ class Metric(Section):
         default="miou",
         pattern=r"^\w[\w.-]*$",
         description="score that configs are compared by",
-        json_schema_extra={"allowed": f"{', '.join(METRICS)}; of more classes also iou_CLASS, dice_CLASS, dice_volume"},
+        json_schema_extra={
+            "allowed": f"{', '.join(METRICS)}; of more classes also iou_CLASS, dice_CLASS, dice_volume, "
+            "dice_volume_CLASS"
+        },
     )
     goal: Literal["maximize", "minimize"] = Field(
         default="maximize",
