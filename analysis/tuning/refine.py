@@ -21,12 +21,13 @@ from analysis.refinement.chain import as_rows, words
 from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.scribbles import Scribbles
 from analysis.refinement.steps.step import Step
+from analysis.refinement.steps.thresholds import ClassWeights, Threshold
 from analysis.tuning.out_of_fold import data_of, held_out_images
 from analysis.tuning.scoring import Scoring
 from analysis.tuning.selection import Selected, Tried, rounds_in, select
 from analysis.tuning.trials import HeldOut, Trials
 from search.runs.run_tables import RunTables
-from trainable.config import make_config
+from trainable.config import SCRIBBLED, Config, make_config
 from trainable.data.decoded_images import Data
 from trainable.data.groups import GROUPS, read_groups
 from trainable.data.labelled import SCRIBBLES
@@ -53,8 +54,8 @@ def refine(tables: RunTables, name: str | None, device: str, progress: Progress)
     needs_models(tables.run, config)
     place = pick_device(device)
     data = data_of(tables, config)
-    kinds, notes = _kinds(data)
     values = make_config(full_config(tables, config))
+    kinds, notes = steps_to_try(data, values)
     with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
         note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
         images = held_out_images(tables, config, data, place, Path(scratch), note)
@@ -98,14 +99,19 @@ def summary(document: dict[str, Any]) -> str:
     )
 
 
-def _kinds(data: Data) -> tuple[list[type[Step]], list[str]]:
-    """The steps to try, and why others are not."""
+def steps_to_try(data: Data, config: Config) -> tuple[list[type[Step]], list[str]]:
+    """The steps whose gain can be measured on these data and reached by this config, and why others are not tried."""
+    reasons: dict[type[Step], str] = {}
     if not data.scribbled.any():
-        return [kind for kind in ORDER if kind is not Scribbles], ["scribbles: not tried, no image has any"]
+        reasons[Scribbles] = "no image has any"
+    elif config.inputs != SCRIBBLED:
+        reasons[Scribbles] = "the model is for images without scribbles (inputs: image), which this step cannot improve"
     if data.scored_on == SCRIBBLES:
-        reason = "scribbles: not tried, because the data have no masks and scores are of the scribbled pixels"
-        return [kind for kind in ORDER if kind is not Scribbles], [reason]
-    return list(ORDER), []
+        of_scribbles = "because the data have no masks and scores are of the scribbled pixels"
+        reasons[Scribbles] = of_scribbles
+        reasons[Threshold if data.task.binary else ClassWeights] = f"{of_scribbles}, which show no borders"
+    notes = [f"{kind.name}: not tried, {reason}" for kind, reason in reasons.items()]
+    return [kind for kind in ORDER if kind not in reasons], notes
 
 
 def _scoring(tables: RunTables, data: Data, images: Sequence[HeldOut]) -> Scoring:

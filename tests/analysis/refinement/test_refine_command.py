@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from analysis import load_ensemble
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
 from analysis.refinement.steps.components import Holes
+from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.thresholds import Threshold
 from analysis.tuning import candidates
+from analysis.tuning.refine import steps_to_try
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
+from trainable.config import make_config
 from trainable.data.folds import load_folds
 from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
@@ -136,11 +140,30 @@ def test_volumes_of_several_classes_are_the_units_of_their_metric(class_run, tmp
     assert document["score"] == pytest.approx(np.mean([each["dice_volume"] for each in scores]), abs=1e-3)
 
 
-def test_scribbles_are_not_tried_where_scores_are_of_scribbles(scribble_run, tmp_path):
+def test_steps_that_scores_of_scribbles_cannot_judge_are_not_tried(scribble_run, tmp_path):
     run = copy_of(scribble_run, tmp_path)
     done = program("refine", run.folder, "--format", "json")
-    assert "scribbles" not in [row["step"] for row in json.loads(done.stdout)["tried"]]
-    assert "note: scribbles: not tried" in done.stderr
+    steps = ["crf", "relaxation", "smallest_component", "largest_component", "holes", "best chain"]
+    assert [row["step"] for row in json.loads(done.stdout)["tried"]] == steps
+    assert "note: scribbles: not tried" in done.stderr and "note: class_weights: not tried" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("inputs", "masks", "scribbles", "left_out"),
+    [
+        ("image+scribble", True, True, {}),
+        ("image", True, True, {"scribbles": "images without scribbles"}),
+        ("image", True, False, {"scribbles": "no image has any"}),
+        ("image", False, True, {"scribbles": "no masks", "threshold": "show no borders"}),
+    ],
+)
+def test_a_step_is_left_out_with_its_reason(small_data, inputs, masks, scribbles, left_out):
+    labelled = {"masked": small_data.masked & masks, "scribbled": small_data.scribbled & scribbles}
+    kinds, notes = steps_to_try(replace(small_data, **labelled), make_config({"inputs": inputs}))
+    assert kinds == [kind for kind in ORDER if kind.name not in left_out]
+    assert len(notes) == len(left_out)
+    for name, reason in left_out.items():
+        assert any(note.startswith(f"{name}: not tried") and reason in note for note in notes)
 
 
 def test_masks_are_refined_unless_told_otherwise(run, winner, small_folder, tmp_path):
