@@ -9,7 +9,7 @@ from analysis.refinement.steps.components import Holes, LargestComponent, Smalle
 from analysis.refinement.steps.crf import DenseCrf
 from analysis.refinement.steps.relaxation import Relaxation
 from analysis.refinement.steps.scribbles import Scribbles
-from analysis.refinement.steps.step import Step
+from analysis.refinement.steps.step import MapStep, Step
 from analysis.refinement.steps.thresholds import ClassWeights, Threshold
 from trainable.data.task import Task
 
@@ -42,6 +42,12 @@ def rounds_of(kind: type[Step], task: Task) -> list[Round]:
         Scribbles: [Scribbles()],
     }
     return [lambda now: settings[kind]]
+
+
+def settings_at_once(kinds: Sequence[type[Step]], task: Task) -> int:
+    """The most settings of a step on the same probabilities, each of which makes probabilities of its own."""
+    rounds = [settings for kind in kinds if issubclass(kind, MapStep) for settings in rounds_of(kind, task)]
+    return max((len(settings(None)) for settings in rounds), default=0)
 
 
 def _weight_of(label: int, classes: int) -> Round:

@@ -15,7 +15,7 @@ from analysis.ensembles.assemble import needs_models
 from analysis.tuning.trials import HeldOut
 from search.runs.run_tables import RunTables
 from trainable.config import make_config
-from trainable.data.dataset import UNLABELLED, Pixels
+from trainable.data.dataset import UNLABELLED, Pixels, image_sizes
 from trainable.data.decoded_images import Data, open_data
 from trainable.data.reading import read_image, read_scribble
 from trainable.storage.cached_copies import data_folder
@@ -25,6 +25,7 @@ from trainable.training.finish import PROBABILITIES
 from trainable.training.labels import scored
 
 Indices = npt.NDArray[np.int64]
+HALF = 2  # bytes of a probability
 
 
 def data_of(tables: RunTables, config: str) -> Data:
@@ -62,6 +63,14 @@ def held_out_images(
             if fold in complete:
                 note()
     return found
+
+
+def room_needed(data: Data, settings: int) -> int:
+    """The bytes of all images, their probabilities, and those that this many settings of a step turn them into."""
+    maps = 1 if data.task.binary else len(data.task.classes)
+    stems = [data.stems[index] for index in np.flatnonzero(scored(data))]
+    pixels = sum(width * height for width, height in image_sizes(data.split.images[stem] for stem in stems))
+    return pixels * (data.channels + 2 + HALF * maps * (1 + settings))
 
 
 def scored_indices(data: Data, indices: Indices) -> Indices:

@@ -22,10 +22,11 @@ from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.scribbles import Scribbles
 from analysis.refinement.steps.step import Step
 from analysis.refinement.steps.thresholds import ClassWeights, Threshold
-from analysis.tuning.out_of_fold import data_of, held_out_images
+from analysis.tuning.candidates import settings_at_once
+from analysis.tuning.out_of_fold import data_of, held_out_images, room_needed
 from analysis.tuning.scoring import Scoring
 from analysis.tuning.selection import Selected, Tried, rounds_in, select
-from analysis.tuning.trials import HeldOut, Trials
+from analysis.tuning.trials import HeldOut, Trials, check_room
 from search.runs.run_tables import RunTables
 from trainable.config import SCRIBBLED, Config, make_config
 from trainable.data.decoded_images import Data
@@ -57,6 +58,7 @@ def refine(tables: RunTables, name: str | None, device: str, progress: Progress)
     values = make_config(full_config(tables, config))
     kinds, notes = steps_to_try(data, values)
     with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
+        check_room(Path(scratch), room_needed(data, settings_at_once(kinds, data.task)))
         note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
         images = held_out_images(tables, config, data, place, Path(scratch), note)
         scoring = _scoring(tables, data, images)

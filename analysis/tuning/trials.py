@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,9 @@ import torch
 
 from analysis.refinement.chain import Chain, map_steps, maps_of, mask_of
 from analysis.refinement.steps.step import Maps, MapStep, Scene
+from search.runs.disk import size
 from trainable.data.dataset import Pixels
+from trainable.errors import UserError
 from trainable.objectives.metrics import Counts, count
 
 Prefix = tuple[MapStep, ...]
@@ -57,6 +60,7 @@ class Trials:
     ) -> None:
         self.images, self.classes, self.tau, self.device = images, classes, tau, device
         self.scratch, self.note = scratch, note
+        self.bytes = sum(image.probability.stat().st_size for image in images)  # of each prefix
         self._stored: dict[Prefix, int] = {}
         self._next = 0
 
@@ -72,6 +76,7 @@ class Trials:
             for path in self.scratch.glob(f"maps-*-{number}.npy"):
                 path.unlink()
         unknown = sorted(prefixes - self._stored.keys() - {()}, key=repr)
+        check_room(self.scratch, self.bytes * len(unknown))
         fresh = dict(zip(unknown, range(self._next, self._next + len(unknown)), strict=True))
         self._next += len(fresh)
         rows: dict[Chain, list[Counts]] = defaultdict(list)
@@ -119,6 +124,16 @@ class Trials:
     def _load(self, place: int, prefix: Prefix) -> Maps:
         path = self.scratch / f"maps-{place}-{self._stored[prefix]}.npy" if prefix else self.images[place].probability
         return maps_of(_load(path))
+
+
+def check_room(scratch: Path, needed: int) -> None:
+    """Raise an error if the disk of a temporary folder lacks that many bytes."""
+    free = shutil.disk_usage(scratch).free
+    if free < needed:
+        raise UserError(
+            f"{scratch.parent}: the probabilities of held-out images need {size(needed)} here and {size(free)} are "
+            "free: free some space, or set TMPDIR to a folder on another disk"
+        )
 
 
 def _load(path: Path) -> np.ndarray[Any, Any]:

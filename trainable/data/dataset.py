@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -192,11 +192,16 @@ def working_size(sizes: Sequence[tuple[int, int]], stride: int) -> tuple[int, in
 
 def auto_size(files: Split, stride: int) -> tuple[int, int]:
     """The working size of a split, from the headers of its images."""
+    return working_size(image_sizes(files.images.values()), stride)
+
+
+def image_sizes(paths: Iterable[Path]) -> list[tuple[int, int]]:
+    """The width and height of images, from their headers."""
     sizes = []
-    for path in files.images.values():
+    for path in paths:
         try:
             with Image.open(path) as image:
                 sizes.append(image.size)
         except OSError as error:
             raise BadFile(path, f"cannot be read as an image ({error})") from None
-    return working_size(sizes, stride)
+    return sizes

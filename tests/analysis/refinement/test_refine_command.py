@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -291,6 +292,16 @@ def test_unknown_and_incomplete_configs_and_runs_without_models_are_refused(run,
     with pytest.raises(UserError, match="save no models"):
         program("refine", scripted.folder)
     assert not (run.folder / "analysis/refinement").exists()
+
+
+def test_a_temporary_folder_without_room_is_an_error_before_anything_is_predicted(run, monkeypatch):
+    """Two settings of borders for 20 images of 96 x 80, in half precision."""
+    monkeypatch.setattr(candidates, "BORDERS", (0.1, 0.5))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**6))
+    monkeypatch.setattr("analysis.tuning.refine.held_out_images", lambda *given: pytest.fail("predicted"))
+    needed = 20 * 96 * 80 * (3 + 2 + 2 * (1 + 2)) / 1e6
+    with pytest.raises(UserError, match=rf"held-out images need {needed:.2f} MB here and 1 MB are free: .* TMPDIR"):
+        program("refine", run.folder)
 
 
 def test_other_data_than_those_of_the_run_are_refused(run, small_folder, tmp_path):

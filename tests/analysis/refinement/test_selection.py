@@ -1,5 +1,7 @@
 """Choosing on some folds and scoring on another one: what is reported was never chosen on the same images."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from analysis.tuning.scoring import Scoring
 from analysis.tuning.selection import CHAIN, rounds_in, select
 from analysis.tuning.trials import HeldOut, Trials
 from trainable.data.task import TWO_CLASSES, Task
+from trainable.errors import UserError
 
 FOLDS = np.repeat([0, 1, 2], 10).astype(np.int64)
 SCORING = Scoring("pixel_accuracy", TWO_CLASSES, FOLDS)
@@ -215,6 +218,19 @@ def test_a_field_is_computed_once_per_image_and_forgotten_when_no_chain_needs_it
     assert np.array_equal(first[steps[0],], again[steps[0],])
     assert np.array_equal(again[steps[0],], again[steps[0], Threshold(0.5)])
     assert len(list(scratch.glob("*.npy"))) == 6, "the other one is gone"
+
+
+def test_probabilities_that_the_disk_has_no_room_for_are_an_error_before_they_are_computed(noise, monkeypatch):
+    images, scratch = noise
+    steps = [DenseCrf(3, 0.1, 16, 3), DenseCrf(10, 0.1, 16, 3)]
+    trials = Trials(images, 2, 0.5, CPU, scratch)
+    needed = 2 * sum(np.load(image.probability).nbytes for image in images)  # files have headers besides
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=needed))
+    trials.evaluate([()], [()])
+    with pytest.raises(UserError, match=rf"{scratch.parent}: .* need 30.3 kB .* 28.8 kB are free: .* TMPDIR"):
+        trials.evaluate([(step,) for step in steps], [()])
+    assert not list(scratch.iterdir())
+    trials.evaluate([(steps[0],)], [()])
 
 
 def test_counts_are_those_of_the_masks_that_predict_would_write(noise):
