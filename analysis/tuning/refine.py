@@ -90,14 +90,26 @@ def rows(refined: Refined) -> list[dict[str, Any]]:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """The answer in one sentence."""
-    if not document["steps"]:
-        return "Nothing helps: no chain of steps gains without a loss in its interval, so masks stay as they are."
-    chain = document["tried"][-1]
+    """The answer in one sentence, or two if a row of the table seems to contradict it."""
+    *alone, chain = document["tried"]
+    if not chain["setting"]:
+        return "Nothing helps: no step gains enough, so masks stay as they are."
+    interval = f"95 % interval {digits(chain['low'], sign=True)} to {digits(chain['high'], sign=True)}"
+    if document["steps"]:
+        return (
+            f"Masks are refined by {chain['words']}: {document['metric']} {digits(document['score'])} "
+            f"{digits(chain['gain'], sign=True)} ({interval})."
+        )
+    found = (
+        f"Masks stay as they are: the best chain, {chain['words']}, changes {document['metric']} by "
+        f"{digits(chain['gain'], sign=True)} ({interval}), which is no certain gain."
+    )
+    sure = [row["step"] for row in alone if row["setting"] and row["gain"] > 0 and row["low"] >= 0]
+    if not sure:
+        return found
     return (
-        f"Masks are refined by {chain['words']}: {document['metric']} {digits(document['score'])} "
-        f"{digits(chain['gain'], sign=True)} (95 % interval {digits(chain['low'], sign=True)} to "
-        f"{digits(chain['high'], sign=True)})."
+        f"{found} Rows that show no loss ({', '.join(sure)}) are not used instead, because picking one of several "
+        "would be a choice on the images that it is scored on."
     )
 
 

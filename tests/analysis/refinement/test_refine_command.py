@@ -21,7 +21,7 @@ from analysis.refinement.steps.components import Holes
 from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.thresholds import Threshold
 from analysis.tuning import candidates
-from analysis.tuning.refine import steps_to_try
+from analysis.tuning.refine import steps_to_try, summary
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
 from trainable.config import make_config
@@ -126,6 +126,21 @@ def test_nothing_helps_where_everything_is_right(run, winner, small_data, small_
     assert json.loads((run.folder / "analysis/ensemble/refinement.json").read_text())["steps"] == []
     words = ("predict", run.folder / "analysis/ensemble", small_folder / "test1", "--out", tmp_path / "masks")
     assert "refined" not in program(*words).stderr
+
+
+def test_the_answer_does_not_deny_that_a_single_step_helps():
+    def row(step, gain, low, high):
+        return {"step": step, "gain": gain, "low": low, "high": high, "setting": [{"step": step}], "words": step}
+
+    chain = {**row("best chain", 0.004, -0.001, 0.009), "words": "crf, then holes"}
+    document = {"metric": "miou", "steps": [], "tried": [row("crf", 0.003, 0.001, 0.005), chain]}
+    text = summary(document)
+    assert text.startswith(
+        "Masks stay as they are: the best chain, crf, then holes, changes miou by +0.004 (95 % inter"
+    )
+    assert "no loss (crf) are not used instead" in text
+    document["tried"][0] = row("crf", 0.003, -0.001, 0.005)
+    assert summary(document).endswith("(95 % interval -0.001 to +0.009), which is no certain gain.")
 
 
 def test_volumes_of_several_classes_are_the_units_of_their_metric(class_run, tmp_path):
