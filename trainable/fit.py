@@ -22,7 +22,14 @@ from trainable.printing import Format, progress_bar, say
 from trainable.progress import watch
 from trainable.storage.atomic_files import write_json
 from trainable.storage.checked_json import read_checked
-from trainable.training.labels import COPIES, check_labels, check_validation, copies_its_input, open_validation
+from trainable.training.labels import (
+    COPIES,
+    check_labels,
+    check_validation,
+    copies_its_input,
+    open_validation,
+    unscored_volumes,
+)
 
 if TYPE_CHECKING:
     from trainable.training.report import Report
@@ -38,6 +45,8 @@ def fit_fold(request: Request, output: Format) -> int:
     check_labels(config, files)
     if request.validation is not None:
         check_validation(files, request.validation, [config.inputs])
+        for warning in unscored_volumes(files, request.validation, request.metric):
+            say(f"warning: {warning}")
     with progress_bar("decoding images") as progress:
         data = open_data(request.data, config.size, request.split, request.cache, progress)
         validation = open_validation(data, request.validation, request.cache, progress)

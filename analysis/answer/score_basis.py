@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from search.runs.run_tables import RETRAIN, RunTables
 from trainable.data.labelled import SCRIBBLES
+from trainable.objectives.metrics import without_volumes
 from trainable.printing import digits
 from trainable.storage.checked_json import read_checked
 
@@ -29,12 +30,17 @@ def validation_scores(tables: RunTables, config: str) -> list[dict[str, float]]:
 
 def validated(tables: RunTables, config: str) -> str:
     """A sentence about the validation split; empty if there is none."""
-    scores = [found[tables.metric] for found in validation_scores(tables, config) if tables.metric in found]
+    found, split, metric = validation_scores(tables, config), tables.space.settings.validation, tables.metric
+    why = ""
+    if not all(metric in each for each in found):  # the validation split need not be one of volumes
+        metric = without_volumes(metric)
+        why = f"; {split} has no volumes, so there is no {tables.metric} of it"
+    scores = [each[metric] for each in found if metric in each]
     if not scores:
         return ""
     return (
-        f"On {tables.space.settings.validation}, which nothing was trained on or selected by, its {len(scores)} fold "
-        f"models have a mean {tables.metric} of {digits(sum(scores) / len(scores))}."
+        f"On {split}, which nothing was trained on or selected by, its {len(scores)} fold models have a mean {metric} "
+        f"of {digits(sum(scores) / len(scores))}{why}."
     )
 
 

@@ -9,7 +9,14 @@ from trainable.data.folds import check_folds
 from trainable.errors import UserError
 from trainable.objectives.metrics import known_metric
 from trainable.storage.cached_copies import data_folder
-from trainable.training.labels import COPIES, check_batch, check_labels, check_validation, copies_its_input
+from trainable.training.labels import (
+    COPIES,
+    check_batch,
+    check_labels,
+    check_validation,
+    copies_its_input,
+    unscored_volumes,
+)
 
 
 def check_space_labels(space: Space, configs: Iterable[Config]) -> list[str]:
@@ -24,6 +31,8 @@ def check_space_labels(space: Space, configs: Iterable[Config]) -> list[str]:
     if problems:
         raise UserError("\n".join(problems))
     warnings = [COPIES] if any(copies_its_input(config) for config in kinds.values()) else []
+    if space.settings.validation is not None:
+        warnings += unscored_volumes(split, space.settings.validation, space.settings.metric.name)
     return [*warnings, *dict.fromkeys(incomparable(space, split))]
 
 

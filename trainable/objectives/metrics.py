@@ -67,6 +67,11 @@ def is_of_volumes(name: str) -> bool:
     return name == OF_VOLUMES or name.startswith(f"{OF_VOLUMES}_")
 
 
+def without_volumes(name: str) -> str:
+    """The metric of all images together that takes the place of a metric of volumes where there are none."""
+    return f"dice{name.removeprefix(OF_VOLUMES)}" if is_of_volumes(name) else name
+
+
 def table_columns(classes: int) -> dict[str, tuple[int, int]]:
     """The columns of counts in a table, each with its true and its predicted class."""
     if classes == 2:

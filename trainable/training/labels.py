@@ -15,6 +15,7 @@ from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import unpack
 from trainable.errors import UserError
 from trainable.objectives.class_weights import inverse_frequencies
+from trainable.objectives.metrics import is_of_volumes, without_volumes
 from trainable.printing import Progress
 
 COPIES = (
@@ -110,6 +111,16 @@ def check_validation(split: Split, name: str, inputs: Iterable[str] = ()) -> Non
         )
     if named.volumes_file is not None:
         read_volumes(named.volumes_file, named.stems)
+
+
+def unscored_volumes(split: Split, name: str, metric: str) -> list[str]:
+    """A warning if the metric is one of volumes, which the validation split does not have."""
+    if not is_of_volumes(metric) or open_split(split.root.parent, name).volumes_file is not None:
+        return []
+    return [
+        f"validation = {name}: has no {split.task.volumes}, so there is no {metric} of it; "
+        f"{without_volumes(metric)} is reported instead"
+    ]
 
 
 def open_validation(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.answer.comparison import compare_configs
 from analysis.answer.disagreements import draw_disagreements
+from analysis.answer.score_basis import validated, validation_scores
 from analysis.answer.selection import corrected_score, select
 from analysis.answer.summary_text import lines
 from analysis.statistics.bootstrap import bias_corrected
@@ -202,6 +203,20 @@ def test_the_validation_split_is_reported_separately(scribble_run):
     document = json.loads(program("best", scribble_run.folder, "--format", "json").stdout)
     assert document["validation"] == {"split": "val", "folds": scores}
     assert document["winner"]["mean"] != pytest.approx(mean), "the score of the run is that of its own folds"
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("dice_volume", "dice"), ("dice_volume_ring", "dice_ring")])
+def test_a_validation_split_without_volumes_is_scored_by_its_pixels(scribble_run, metric, shown):
+    tables = read_run(scribble_run)
+    settings = tables.space.settings
+    by_volume = settings.model_copy(update={"metric": settings.metric.model_copy(update={"name": metric})})
+    tables = replace(tables, space=replace(tables.space, settings=by_volume))
+    winner = tables.complete()[0]
+    mean = np.mean([each[shown] for each in validation_scores(tables, winner)])
+    assert validated(tables, winner) == (
+        f"On val, which nothing was trained on or selected by, its 3 fold models have a mean {shown} of "
+        f"{digits(mean)}; val has no volumes, so there is no {metric} of it."
+    )
 
 
 def test_a_run_without_data_has_the_usual_basis(tmp_path):

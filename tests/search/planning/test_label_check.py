@@ -54,6 +54,14 @@ def test_a_labelled_split_can_be_named_to_score_on(splits):
     assert check_with(splits, "val", "dice_volume") == []
 
 
+def test_a_split_without_volumes_is_warned_of_if_the_metric_is_one_of_volumes(splits):
+    (splits / "val/volumes.csv").unlink()
+    assert check_with(splits, "val", "dice_ring") == []
+    assert check_with(splits, "val", "dice_volume_ring") == [
+        "validation = val: has no volumes.csv, so there is no dice_volume_ring of it; dice_ring is reported instead"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
