@@ -36,15 +36,16 @@ class Input:
 
 
 def find_inputs(
-    images: Sequence[Path], scribbles: Path | None, needed: bool = True
+    images: Sequence[Path], scribbles: Path | None, needed: bool = True, used: bool = True
 ) -> tuple[list[Input], list[BadFile]]:
     """Match images and scribbles by stem; return the problems of images that cannot be used.
 
-    Scribbles that are not ``needed`` are used where they are found.
+    Scribbles that are not ``needed`` are read where they are found, and those that are not ``used`` nowhere.
     """
-    files, beside = list(_files(images)), scribbles or _scribbles_of(images, needed)
+    files = list(_files(images))
     if not files:
         raise UserError(f"{images[0]}: contains no image ({', '.join(SUFFIXES)})")
+    beside = scribbles or _scribbles_of(images, needed)
     marks = {} if beside is None else {path.stem: path for path in listed(beside)}
     inputs: dict[str, Input] = {}
     problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]
@@ -54,7 +55,7 @@ def find_inputs(
         elif path.stem not in marks and needed:
             problems.append(BadFile(path, f"has no scribble {path.stem}.* in {beside}"))
         else:
-            inputs[path.stem] = Input(path, marks.get(path.stem))
+            inputs[path.stem] = Input(path, marks.get(path.stem) if used else None)
     return list(inputs.values()), problems
 
 

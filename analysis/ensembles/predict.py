@@ -19,6 +19,7 @@ from analysis.ensembles.methods import REBUILD
 from analysis.ensembles.prediction import Predictor
 from analysis.ensembles.prediction_record import AGAIN, FULL, PROBABILITIES, RECORD
 from analysis.refinement.chain import Chain, as_rows
+from analysis.refinement.steps.scribbles import Scribbles
 from search.runs.run_folder import SPACE
 from trainable.data.class_colours import palette_image
 from trainable.data.dataset import UNLABELLED, BadFile, Pixels
@@ -71,7 +72,9 @@ def predict(request: Request, progress: Progress) -> Predicted:
     ensemble = load_ensemble(request.ensemble, pick_device(request.device), request.tta, request.refine)
     if not request.force:
         _check_out(request.out)
-    inputs, problems = find_inputs(request.images, request.scribbles, needed=ensemble.sees_scribbles)
+    needed = ensemble.sees_scribbles
+    used = needed or request.respect_scribbles or any(isinstance(step, Scribbles) for step in ensemble.refinement)
+    inputs, problems = find_inputs(request.images, request.scribbles, needed, used)
     record = _Record(request, ensemble)
     remove_partial(request.out)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]

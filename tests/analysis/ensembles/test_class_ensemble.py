@@ -19,7 +19,7 @@ from trainable.data.packed_labels import unpack
 from trainable.data.reading import read_image, read_scribble
 from trainable.errors import UserError
 from trainable.printing import digits
-from trainable.storage.checked_json import read_checked
+from trainable.storage.checked_json import read_checked, write_checked
 from trainable.training.checkpoint import load_network
 
 CLASSES = ("background", "ring", "core", "crescent")
@@ -195,13 +195,32 @@ def test_scribbled_pixels_get_their_class_with_the_option(images_alone, unseen, 
     assert wrong, "a model that agrees with every scribble would prove nothing"
 
 
-def test_a_scribble_of_an_unknown_class_leaves_the_image_out(scribbled, unseen, tmp_path):
+@pytest.fixture
+def strange(unseen):
+    """The scribble of one slice, with a class that there is not."""
     path = min((unseen / "scribbles").iterdir())
     scribble = np.array(Image.open(path))
     scribble[0, 0] = 7
     Image.fromarray(scribble).save(path)
+    return path
+
+
+def test_a_scribble_of_an_unknown_class_leaves_the_image_out(scribbled, unseen, strange, tmp_path):
     done = program("predict", scribbled[0], unseen, "--out", tmp_path / "masks")
-    assert done.exit_code == 1 and f"{path}: contains the labels 7; allowed are 0 background, 1 ring" in done.stderr
+    assert done.exit_code == 1 and f"{strange}: contains the labels 7; allowed are 0 background, 1 ring" in done.stderr
+
+
+def test_scribbles_are_read_only_where_something_uses_them(images_alone, unseen, strange, tmp_path):
+    image = unseen / "images" / strange.name
+    done = program("predict", images_alone, image, "--out", tmp_path / "masks")
+    assert done.exit_code == 0 and "1 mask written" in done.stderr
+    refining = shutil.copytree(images_alone, tmp_path / "refining")
+    config = read_checked(refining / "ensemble.json")["members"][0]["config"]
+    chosen = {"version": 1, "config": config, "classes": list(CLASSES), "steps": [{"step": "scribbles"}]}
+    write_checked(refining / "refinement.json", chosen)
+    for ensemble, option in ((images_alone, ("--respect-scribbles",)), (refining, ())):
+        done = program("predict", ensemble, image, "--out", tmp_path / f"by {ensemble.name}", *option)
+        assert done.exit_code == 1 and f"{strange}: contains the labels 7" in done.stderr
 
 
 def test_grey_training_images_are_recognised_though_they_are_renamed(scribbled, class_folder, tmp_path):
