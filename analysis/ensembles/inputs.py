@@ -1,6 +1,6 @@
 """The input of a prediction: files, a folder of images or a split, each image with its scribble."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,33 +40,34 @@ def find_inputs(
 ) -> tuple[list[Input], list[BadFile]]:
     """Match images and scribbles by stem; return the problems of images that cannot be used.
 
-    Scribbles that are not ``needed`` are read where they are found, and those that are not ``used`` nowhere.
+    Scribbles are those of the split that an image is given in, unless their folder is given. Those that are not
+    ``needed`` are read where they are found, and those that are not ``used`` nowhere.
     """
-    files = list(_files(images))
+    files = [(path, given) for given in images for path in _files(given)]
     if not files:
         raise UserError(f"{images[0]}: contains no image ({', '.join(SUFFIXES)})")
-    beside = scribbles or _scribbles_of(images, needed)
-    marks = {} if beside is None else {path.stem: path for path in listed(beside)}
+    beside = {given: scribbles or _scribbles_of(given, needed) for given in images}
+    marks: dict[Path | None, dict[str, Path]] = {None: {}}
+    marks |= {folder: {path.stem: path for path in listed(folder)} for folder in {*beside.values()} if folder}
     inputs: dict[str, Input] = {}
     problems = [bad for path in images if path.is_dir() for bad in unread(_images_of(path))]
-    for path in files:
+    for path, given in files:
+        scribble = marks[beside[given]].get(path.stem)
         if path.stem in inputs:
             problems.append(BadFile(path, f"shares its stem with {inputs[path.stem].image}"))
-        elif path.stem not in marks and needed:
-            problems.append(BadFile(path, f"has no scribble {path.stem}.* in {beside}"))
+        elif scribble is None and needed:
+            problems.append(BadFile(path, f"has no scribble {path.stem}.* in {beside[given]}"))
         else:
-            inputs[path.stem] = Input(path, marks.get(path.stem) if used else None)
+            inputs[path.stem] = Input(path, scribble if used else None)
     return list(inputs.values()), problems
 
 
-def _files(images: Sequence[Path]) -> Iterator[Path]:
-    for path in images:
-        if path.is_dir():
-            yield from listed(_images_of(path))
-        elif path.exists():
-            yield path
-        else:
-            raise UserError(f"{path}: no such file or folder of images")
+def _files(given: Path) -> list[Path]:
+    if given.is_dir():
+        return listed(_images_of(given))
+    if not given.exists():
+        raise UserError(f"{given}: no such file or folder of images")
+    return [given]
 
 
 def _images_of(folder: Path) -> Path:
@@ -74,15 +75,15 @@ def _images_of(folder: Path) -> Path:
     return folder / IMAGES if (folder / IMAGES).is_dir() else folder
 
 
-def _scribbles_of(images: Sequence[Path], needed: bool) -> Path | None:
-    """The scribble folder of a split."""
-    first = images[0] if images[0].is_dir() else images[0].parent
-    for place in (first / SCRIBBLES, first.parent / SCRIBBLES):
+def _scribbles_of(given: Path, needed: bool) -> Path | None:
+    """The scribble folder of the split that an input is or belongs to."""
+    folder = given if given.is_dir() else given.parent
+    for place in (folder / SCRIBBLES, folder.parent / SCRIBBLES):
         if place.is_dir():
             return place
     if not needed:
         return None
-    raise UserError(f"{first}: has no {SCRIBBLES}/ in it or beside it; give their folder with --scribbles DIR")
+    raise UserError(f"{folder}: has no {SCRIBBLES}/ in it or beside it; give their folder with --scribbles DIR")
 
 
 def listed(folder: Path) -> list[Path]:

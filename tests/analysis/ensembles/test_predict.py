@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from analysis.__main__ import app
 from analysis.ensembles import predict as prediction
 from analysis.ensembles.assemble import assemble
+from analysis.ensembles.inputs import find_inputs
 from trainable.data.reading import read_mask, read_scribble
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
@@ -97,6 +98,26 @@ def test_single_files_with_scribbles_from_elsewhere(analysis, ensemble, small_fo
         analysis("predict", ensemble, lonely, "--out", "masks")
     done = analysis("predict", ensemble, lonely, "--scribbles", small_folder / "test1/scribbles", "--out", "masks")
     assert done.exit_code == 0 and (tmp_path / f"masks/{first.stem}.png").exists()
+
+
+def test_each_split_has_scribbles_of_its_own(tmp_path):
+    pairs = (("first", "a"), ("second", "b"), ("third", "c"))
+    for split, stem in pairs:
+        for folder in ("images", "scribbles"):
+            (tmp_path / split / folder).mkdir(parents=True)
+            (tmp_path / split / folder / f"{stem}.png").touch()
+    (tmp_path / "second/scribbles/a.png").touch()
+    given = [tmp_path / "first", tmp_path / "second/images", tmp_path / "third/images/c.png"]
+    inputs, problems = find_inputs(given, None)
+    told = [(each.image, each.scribble) for each in inputs]
+    assert not problems and told == [
+        (tmp_path / f"{split}/images/{stem}.png", tmp_path / f"{split}/scribbles/{stem}.png") for split, stem in pairs
+    ]
+    shutil.rmtree(tmp_path / "second/scribbles")
+    with pytest.raises(UserError, match=r"second/images: has no scribbles/ in it or beside it"):
+        find_inputs(given, None)
+    inputs, problems = find_inputs(given, None, needed=False)
+    assert [each.scribble is None for each in inputs] == [False, True, False] and not problems
 
 
 def test_an_interrupted_prediction_resumes_identically(analysis, ensemble, small_folder, tmp_path, monkeypatch):
