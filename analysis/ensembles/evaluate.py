@@ -1,6 +1,6 @@
 """Score masks against the truth: every metric, per image, per volume and pooled, and confusion between classes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +13,7 @@ from analysis.ensembles.inputs import listed
 from analysis.ensembles.prediction_record import mask_before, prediction_of, refuse_seen
 from analysis.refinement.chain import Chain
 from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile
-from trainable.data.groups import read_volumes
+from trainable.data.groups import Slice, read_volumes
 from trainable.data.reading import read_mask
 from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError
@@ -125,6 +125,7 @@ def evaluate_masks(
     refuse_seen(masks)
     made = prediction_of(masks)
     tau = None if refine or not made.chain else made.needs_probabilities()
+    slices = _slices(split, task, known)
     common = sorted(predicted.keys() & known.keys())
     if not common:
         raise UserError(f"{masks}: no mask there has the stem of a truth in {truth}")
@@ -141,13 +142,8 @@ def evaluate_masks(
     if not found:
         raise UserError(f"{problems[0]}; no image could be scored")
     worst_first = sorted(found, key=lambda each: (_rank(each), each.stem))
-    return Evaluated(
-        tuple(worst_first),
-        tuple(problems),
-        task,
-        _volumes(split, task, [each.stem for each in worst_first]),
-        made.chain if tau is None else (),
-    )
+    volumes = None if slices is None else tuple(_volume(slices, each.stem) for each in worst_first)
+    return Evaluated(tuple(worst_first), tuple(problems), task, volumes, made.chain if tau is None else ())
 
 
 def _score(stem: str, mask: Path, truth: Path, task: Task, tau: float | None) -> Scored | BadFile:
@@ -191,13 +187,18 @@ def _task_of(split: Path) -> Task:
     return read_task(folder) if (folder / FILE).exists() else TWO_CLASSES
 
 
-def _volumes(split: Path, task: Task, stems: Sequence[str]) -> tuple[str, ...] | None:
+def _slices(split: Path, task: Task, truth: Iterable[str]) -> dict[str, Slice] | None:
+    """The listed slices of volumes by stem, if the data set is one of volumes; the truth may be in any folder."""
     path = split / task.volumes
     if not task.declared or not path.exists():
         return None
-    known = {stem.stem for folder in (IMAGES, TRUTH) if (split / folder).is_dir() for stem in listed(split / folder)}
-    places = read_volumes(path, sorted(known))
-    return tuple(places[stem].volume if stem in places else stem for stem in stems)
+    folders = [split / name for name in (IMAGES, TRUTH) if (split / name).is_dir()]
+    return read_volumes(path, sorted({*truth, *(file.stem for folder in folders for file in listed(folder))}))
+
+
+def _volume(slices: Mapping[str, Slice], stem: str) -> str:
+    """The volume of an image; one that is not listed is a volume of its own."""
+    return slices[stem].volume if stem in slices else stem
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from analysis.__main__ import app
+from analysis.ensembles.evaluate import evaluate_masks
 from trainable.data.groups import read_volumes
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
@@ -160,6 +161,29 @@ def test_classes_can_be_given_for_truths_that_belong_to_no_data_set(ignoring, ma
 def test_volumes_of_the_data_set_stay_when_its_classes_are_renamed(masks, found, class_folder):
     told = evaluated(masks, class_folder / "train/ground_truth", "--classes", "background,RV,MYO,LV")
     assert told["dice_volume_RV"] == pytest.approx(found["dice_volume_ring"])
+
+
+@pytest.fixture
+def labels(class_folder, tmp_path):
+    """Truths without their images, in a folder with a name of its own beside volumes.csv."""
+    folder = tmp_path / "hearts/other/labels"
+    shutil.copytree(class_folder / "train/ground_truth", folder)
+    shutil.copy(class_folder / "dataset.yaml", folder.parent.parent)
+    shutil.copy(class_folder / "train/volumes.csv", folder.parent)
+    return folder
+
+
+def test_truths_in_any_folder_beside_a_list_of_volumes_are_scored_by_volume(labels, masks, found):
+    assert evaluated(masks, labels) == found
+
+
+def test_a_wrong_list_of_volumes_is_an_error_before_anything_is_scored(labels, masks):
+    with (labels.parent / "volumes.csv").open("a") as file:
+        file.write("none,volume000,9\n")
+    scored = []
+    with pytest.raises(UserError, match="no image has the stem 'none'"):
+        evaluate_masks(masks, labels, lambda done, total: scored.append(done))
+    assert not scored
 
 
 @pytest.mark.parametrize(
