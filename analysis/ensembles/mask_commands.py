@@ -116,7 +116,7 @@ def evaluate(
     elif output is Format.csv:
         print_csv(rows)
     elif found.task.binary:
-        print_table([{"image": f"all {len(rows)}, pooled", **_without(found.pooled(), "images")}, *rows[:worst]])
+        print_table([{"image": f"all {len(rows)}", **_without(found.pooled(), "images")}, *rows[:worst]])
     else:
         _print_classes(found, rows[:worst])
     _tell_problems(found.problems)
@@ -143,10 +143,12 @@ def _print_classes(found: Any, rows: list[dict[str, Any]]) -> None:
     kept = {title: name for title, name in columns.items() if name in pooled or name == "iou"}
     by_class = [
         {"class": name, **{title: pooled.get(f"{metric}_{name}") for title, metric in kept.items()}}
-        for name in task.foreground
+        for name in task.classes  # the first has no Dice, but its IoU is part of the mean
     ]
     mean = {title: pooled["miou" if metric == "iou" else metric] for title, metric in kept.items()}
-    print_table([{"class": "mean", **mean}, *by_class], f"{plural(pooled['images'], 'image')}, pooled")
+    means = "by volume and boundary F1 are means over volumes and" if found.volumes else "boundary F1 is a mean over"
+    title = f"{plural(pooled['images'], 'image')}; dice and iou are of all pixels together, {means} images"
+    print_table([{"class": "mean", **mean}, *by_class], title)
     print_table(found.confusion(), "share of the pixels of a true class (row) that is predicted as each class")
     if found.volumes:
         print_table(found.per_volume()[: len(rows)], "Dice by volume, the worst first")

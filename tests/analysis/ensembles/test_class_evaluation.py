@@ -221,6 +221,9 @@ def test_the_tables_for_people_have_every_class_volume_and_the_confusion(masks, 
     for name in NAMES:
         values = [found[f"{metric}_{name}"] for metric in ("dice", "iou", "dice_volume", "boundary_f1")]
         assert [name, *(digits(value) for value in values)] in lines
+    assert ["background", digits(found["iou_background"])] in lines, "which the mean IoU is of, too"
+    mean = [line for line in lines if line[:1] == ["mean"]]
+    assert mean == [["mean", *(digits(found[name]) for name in ("dice", "miou", "dice_volume", "boundary_f1"))]]
     worst = found["per_volume"][0]
     assert any(line[:3] == [worst["volume"], "4", digits(worst["dice"])] for line in lines)
     assert ["truth", "pixels", "background", *NAMES] in lines
