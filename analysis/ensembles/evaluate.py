@@ -18,7 +18,7 @@ from trainable.data.reading import read_mask
 from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
-from trainable.objectives.metrics import Counts, class_dices, class_ious, count, scores, volume_counts
+from trainable.objectives.metrics import Counts, class_dices, class_ious, count, scores, volume_dices
 from trainable.printing import Progress
 
 BOUNDARY = "boundary_f1"
@@ -78,10 +78,10 @@ class Evaluated:
         ]
 
     def per_volume(self) -> list[dict[str, Any]]:
-        """Dice per volume and class, the worst volume first; no value for a class that neither shows."""
+        """Dice per volume and class, the worst volume first; of several classes none for one that neither shows."""
         if self.volumes is None:
             return []
-        dices = class_dices(volume_counts(self.counts, self.volumes))[:, 1:]
+        dices = volume_dices(self.counts, self.volumes, self.task)
         rows = []
         for volume, values in zip(sorted(set(self.volumes)), dices.tolist(), strict=True):
             known = [value for value in values if value == value]

@@ -94,9 +94,9 @@ def evaluate(
     ] = True,
     output: Output = Format.table,
 ) -> None:
-    """Score masks, pooled and per image, the worst first; of several classes also per volume and class by class.
+    """Score masks, together, per volume and per image, the worst first; of several classes also class by class.
 
-    Masks and truths are matched by stem. JSON contains pooled and per-image scores, CSV per-image scores.
+    Masks and truths are matched by stem. JSON contains all scores, CSV those of images.
 
     Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
     """
@@ -117,6 +117,7 @@ def evaluate(
         print_csv(rows)
     elif found.task.binary:
         print_table([{"image": f"all {len(rows)}", **_without(found.pooled(), "images")}, *rows[:worst]])
+        _print_volumes(found, worst)
     else:
         _print_classes(found, rows[:worst])
     _tell_problems(found.problems)
@@ -150,12 +151,18 @@ def _print_classes(found: Any, rows: list[dict[str, Any]]) -> None:
     title = f"{plural(pooled['images'], 'image')}; dice and iou are of all pixels together, {means} images"
     print_table([{"class": "mean", **mean}, *by_class], title)
     print_table(found.confusion(), "share of the pixels of a true class (row) that is predicted as each class")
-    if found.volumes:
-        print_table(found.per_volume()[: len(rows)], "Dice by volume, the worst first")
+    _print_volumes(found, len(rows))
     names = [f"dice_{name}" for name in task.foreground]
     shown = [{"image": row["image"], "dice": row["dice"], **{name: row[name] for name in names}} for row in rows]
     if shown:
         print_table(shown, "images, the worst first")
+
+
+def _print_volumes(found: Any, worst: int) -> None:
+    """Of two classes, the only one with a Dice has no column of its own."""
+    rows = [_without(row, found.task.classes[1]) if found.task.binary else row for row in found.per_volume()[:worst]]
+    if rows:
+        print_table(rows, "Dice by volume, the worst first")
 
 
 def _without(row: dict[str, Any], name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from analysis.answer.summary_text import SHOWN
 from analysis.report.figure import LINE, MUTED, SET, Figure, Markup, Section, axis, sentence, table
 from search.runs.run_tables import RunTables
 from trainable.data.class_colours import COLOURS
-from trainable.objectives.metrics import class_dices, mean_over_classes, volume_counts
+from trainable.objectives.metrics import mean_over_classes, volume_dices
 from trainable.printing import digits, plural
 
 BESIDE = 6  # classes up to which two figures have room beside each other
@@ -58,9 +58,10 @@ def _table(tables: RunTables, best: list[str], images: Any, volumes: bool) -> Ma
             row[f"{common} on {split}"] = float(np.mean(scores)) if scores else None
         rows.append(row)
     what = "of whole volumes, averaged over volumes" if volumes else "of the pixels of all images"
+    empty = "counts 1" if tables.task.binary else "is left out"
     note = (
         f"Dice {what}, on held-out images at original size by the best weights. A class that neither truth nor "
-        "prediction shows in a volume is left out."
+        f"prediction shows{' in a volume' if volumes else ''} {empty}."
     )
     if basis := scored_on_scribbles(tables):
         note += f" {basis}"
@@ -106,7 +107,7 @@ def _by_volume(tables: RunTables, own: Any) -> Figure:
     """A point per volume and class; points of one class are spread so that equal ones can be seen."""
     volumes = own["volume"].tolist()
     names = sorted(set(volumes))
-    dices = class_dices(volume_counts(tables.counts(own), volumes))[:, 1:]
+    dices = volume_dices(tables.counts(own), volumes, tables.task)
     fold_of = dict(zip(volumes, own["fold"].tolist(), strict=True))
     spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(names))
     traces: list[dict[str, Any]] = []

@@ -146,6 +146,12 @@ def volume_counts(counts: Counts, volumes: Sequence[str]) -> Counts:
     return sums
 
 
+def volume_dices(counts: Counts, volumes: Sequence[str], task: Task) -> Floats:
+    """Dice per volume and class but the first; of a class that neither shows 1 if there are two classes, else NaN."""
+    dices = class_dices(volume_counts(counts, volumes))[:, 1:]
+    return np.where(np.isnan(dices), 1.0, dices) if task.binary else dices
+
+
 def known_values(dices: Floats, name: str, task: Task) -> tuple[Floats, Floats]:
     """The Dice coefficients that a metric of volumes averages, and which of them are known, both (..., classes)."""
     one = name.removeprefix(OF_VOLUMES).removeprefix("_")

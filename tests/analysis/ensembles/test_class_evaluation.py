@@ -231,3 +231,39 @@ def test_the_tables_for_people_have_every_class_volume_and_the_confusion(masks, 
         csv.DictReader(io.StringIO(program("evaluate", masks, class_folder / "train", "--format", "csv").stdout))
     )
     assert len(rows) == 24 and float(rows[0]["dice"]) == pytest.approx(found["per_image"][0]["dice"])
+
+
+@pytest.fixture
+def lesions(tmp_path):
+    """Masks and truths of two classes in three volumes of two slices each, of which ``b`` has no lesion in either.
+
+    Each slice has a lesion of four pixels; masks have found all of ``a`` and a half of ``c``.
+    """
+    for name, folder in (("masks", tmp_path / "masks"), ("truths", tmp_path / "data/new/ground_truth")):
+        folder.mkdir(parents=True)
+        for volume in "abc":
+            for number in range(2):
+                pixels = np.zeros((4, 4), np.uint8)
+                if volume != "b":
+                    pixels[0, : 2 if (name, volume) == ("masks", "c") else 4] = 1
+                Image.fromarray(pixels).save(folder / f"{volume}{number}.png")
+    (tmp_path / "data/dataset.yaml").write_text("classes: [background, lesion]\n")
+    rows = [f"{volume}{number},{volume},{number}" for volume in "abc" for number in range(2)]
+    (tmp_path / "data/new/volumes.csv").write_text("\n".join(["stem,volume,slice", *rows]))
+    return tmp_path / "masks", tmp_path / "data/new"
+
+
+def test_a_volume_of_two_classes_that_shows_no_foreground_scores_1(lesions):
+    found = evaluated(*lesions)
+    assert {row["volume"]: (row["dice"], row["lesion"]) for row in found["per_volume"]} == {
+        "a": (1, 1),
+        "b": (1, 1),
+        "c": (pytest.approx(2 / 3), pytest.approx(2 / 3)),  # 4 of 8 pixels: 2 * 4 / (4 + 8)
+    }
+    assert found["dice_volume"] == pytest.approx((1 + 1 + 2 / 3) / 3)
+
+
+def test_volumes_of_two_classes_are_printed(lesions):
+    lines = [line.split() for line in program("evaluate", *lesions, "--worst", 2).stdout.splitlines()]
+    place = lines.index(["Dice", "by", "volume,", "the", "worst", "first"])
+    assert lines[place + 1 :] == [["volume", "slices", "dice"], ["c", "2", "0.6667"], ["a", "2", "1.000"]]

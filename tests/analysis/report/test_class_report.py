@@ -4,17 +4,21 @@ import re
 from html import unescape
 
 import numpy as np
+import pandas as pd
 import pytest
 from dice_by_hand import mean_of_known
+from scored_run import scored_run
 
 from analysis.answer.selection import select
 from analysis.report.classes import classes
 from analysis.report.image_panels import Predicted, _over, panels, strips
 from analysis.report.write import sections, write_report
+from search.runs.run_folder import ENVIRONMENT
 from search.runs.run_tables import read_run
 from trainable.data.class_colours import INVENTED, RIGHT, TRUTH, errors
 from trainable.data.task import TWO_CLASSES, Task
 from trainable.printing import digits
+from trainable.storage.checked_json import write_checked
 
 NAMES = ("ring", "core", "crescent")
 ON_SCRIBBLES = "The data have no masks: scores are of the scribbled pixels of held-out images only."
@@ -191,6 +195,26 @@ def test_two_classes_have_no_section_of_classes(small_run):
     assert classes(tables, selection) is None and "classes" not in [each.name for each in found]
     text = "".join(getattr(block, "html", "") for each in found for block in each.blocks)
     assert "mean Dice" not in text and "scribbled pixels" not in text and "of 20 out-of-fold images; IoU" in text
+
+
+def test_volumes_of_two_classes_without_any_foreground_count_1(tmp_path):
+    """One volume per fold, of which that of fold 1 has none in truth and prediction."""
+    run, ids = scored_run(tmp_path, {"loss": {"values": ["iou", "dice"]}}, [([0.8] * 3, 1.0), ([0.7] * 3, 1.0)])
+    write_checked(run.folder / ENVIRONMENT, run.environment() | {"classes": ["background", "lesion"], "volumes": True})
+    for config in ids:
+        for fold, lesion in enumerate((20, 0, 10)):
+            folder = run.folder / "configs" / config / f"fold_{fold}"
+            folder.mkdir(parents=True)
+            row = {"stem": str(fold), "volume": f"v{fold}", "tp": lesion, "fp": 0, "fn": lesion // 2, "tn": 70}
+            pd.DataFrame([row]).assign(weights="best", size="original", step=2).to_parquet(folder / "images.parquet")
+    tables = read_run(run)
+    section = classes(tables, select(tables))
+    (figure,) = section.figures
+    (points,) = [trace for trace in figure.traces if trace["mode"] == "markers"]
+    assert points["y"].tolist() == pytest.approx([0.8, 1.0, 0.8]) and "n = 3 volumes" in figure.caption
+    assert points["text"] == ["v0, fold 0", "v1, fold 1", "v2, fold 2"]
+    note = unescape(section.blocks[0].html)
+    assert "neither truth nor prediction shows in a volume counts 1." in note and "0.8667" in note
 
 
 def test_before_a_fold_has_finished_the_section_says_what_is_missing(made, tmp_path):
