@@ -22,14 +22,22 @@ FULL = 65535  # of a 16-bit picture: a probability of 1
 
 @dataclass(frozen=True)
 class Prediction:
-    """How the masks of a folder were made; ``tau`` is the threshold of two classes."""
+    """How the masks of a folder were made; ``tau`` is the threshold of two classes, ``scribbled`` says whether pixels
+    under a scribble got its label.
+    """
 
     folder: Path
     chain: Chain
     tau: float
+    scribbled: bool
 
     def needs_probabilities(self) -> float:
-        """The threshold of the probabilities; an error if they were not written."""
+        """The threshold of the probabilities; an error if they do not give the masks before refinement."""
+        if self.scribbled:
+            raise UserError(
+                f"{self.folder}: was predicted with --respect-scribbles, so its probabilities do not give the masks "
+                "before refinement; predict --no-refine --respect-scribbles makes them"
+            )
         if not (self.folder / PROBABILITIES).is_dir():
             raise UserError(
                 f"{self.folder}: has no {PROBABILITIES}/, so masks before refinement are not known; "
@@ -42,8 +50,12 @@ def prediction_of(masks: Path) -> Prediction:
     """Of masks from elsewhere, nothing is known."""
     path = masks / RECORD
     record = read_checked(path, AGAIN) if path.exists() else {}
+    made_by = record.get("made_by", {})
     return Prediction(
-        masks, read_chain(record.get("made_by", {}).get("refinement", []), str(path)), record.get("tau", 0.5)
+        masks,
+        read_chain(made_by.get("refinement", []), str(path)),
+        record.get("tau", 0.5),
+        made_by.get("respect_scribbles", False),
     )
 
 

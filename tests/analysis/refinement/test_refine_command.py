@@ -28,6 +28,7 @@ from trainable.config import make_config
 from trainable.data.folds import load_folds
 from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
+from trainable.storage.checked_json import read_checked, write_checked
 
 CHAIN = [{"step": "threshold", "tau": 0.3}, {"step": "holes", "share": 1.0}, {"step": "scribbles"}]
 
@@ -236,6 +237,12 @@ def test_evaluate_says_what_masks_were_refined_by_and_scores_them_before(run, wi
     assert json.loads(again.stdout) == before
     with pytest.raises(UserError, match=r"bare: has no probabilities/.*predict --probabilities writes them"):
         program("evaluate", tmp_path / "bare", split, "--no-refine")
+    record = read_checked(tmp_path / "refined/predictions.json")
+    record["made_by"]["respect_scribbles"] = True
+    write_checked(tmp_path / "refined/predictions.json", record)
+    with pytest.raises(UserError, match="predict --no-refine --respect-scribbles makes them"):
+        program("evaluate", tmp_path / "refined", split, "--no-refine")
+    assert program("evaluate", tmp_path / "refined", split).exit_code == 0
 
 
 def test_an_export_contains_the_refinement_and_says_what_onnx_lacks(run, winner, tmp_path, monkeypatch):
