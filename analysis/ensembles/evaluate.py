@@ -1,6 +1,6 @@
 """Score masks against the truth: every metric, per image, per volume and pooled, and confusion between classes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from trainable.data.task import FEWEST, FILE, TWO_CLASSES, Task, read_task
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
 from trainable.objectives.metrics import Counts, class_dices, class_ious, count, scores, volume_dices
-from trainable.printing import Progress
+from trainable.printing import Progress, plural
 
 BOUNDARY = "boundary_f1"
 
@@ -49,7 +49,8 @@ class Scored:
 class Evaluated:
     """All scored images, the worst first, and the problems of the others.
 
-    ``volumes`` has the volume of each image, ``refinement`` what the masks were refined by.
+    ``volumes`` has the volume of each image, ``refinement`` what the masks were refined by, and ``notes`` what scores
+    of volumes leave out.
     """
 
     images: tuple[Scored, ...]
@@ -57,6 +58,7 @@ class Evaluated:
     task: Task
     volumes: tuple[str, ...] | None
     refinement: Chain = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def counts(self) -> Counts:
@@ -142,8 +144,12 @@ def evaluate_masks(
     if not found:
         raise UserError(f"{problems[0]}; no image could be scored")
     worst_first = sorted(found, key=lambda each: (_rank(each), each.stem))
-    volumes = None if slices is None else tuple(_volume(slices, each.stem) for each in worst_first)
-    return Evaluated(tuple(worst_first), tuple(problems), task, volumes, made.chain if tau is None else ())
+    chain = made.chain if tau is None else ()
+    if slices is None:
+        return Evaluated(tuple(worst_first), tuple(problems), task, None, chain)
+    volumes = tuple(_volume(slices, each.stem) for each in worst_first)
+    notes = tuple(_incomplete(slices, [each.stem for each in worst_first], split / task.volumes))
+    return Evaluated(tuple(worst_first), tuple(problems), task, volumes, chain, notes)
 
 
 def _score(stem: str, mask: Path, truth: Path, task: Task, tau: float | None) -> Scored | BadFile:
@@ -199,6 +205,23 @@ def _slices(split: Path, task: Task, truth: Iterable[str]) -> dict[str, Slice] |
 def _volume(slices: Mapping[str, Slice], stem: str) -> str:
     """The volume of an image; one that is not listed is a volume of its own."""
     return slices[stem].volume if stem in slices else stem
+
+
+def _incomplete(slices: Mapping[str, Slice], scored: Sequence[str], file: Path) -> Iterator[str]:
+    """How the volumes that are scored differ from whole ones."""
+    volumes = {slices[stem].volume for stem in scored if stem in slices}
+    missing = sorted(stem for stem in slices.keys() - set(scored) if slices[stem].volume in volumes)
+    if missing:
+        number = len({slices[stem].volume for stem in missing})
+        are, their = ("is", "its") if number == 1 else ("are", "their")
+        yield f"{plural(number, 'volume')} {are} scored without {len(missing)} of {their} slices ({_few(missing)})"
+    if unlisted := sorted(set(scored) - slices.keys()):
+        images = f"{plural(len(unlisted), 'image')} ({_few(unlisted)})"
+        yield f"{file}: does not list {images}; each is scored as a volume of its own"
+
+
+def _few(stems: Sequence[str]) -> str:
+    return ", ".join(stems[:3]) + (", ..." if len(stems) > 3 else "")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

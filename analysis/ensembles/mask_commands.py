@@ -109,9 +109,10 @@ def evaluate(
     rows = [each.row() for each in found.images]
     if output is Format.json:
         problems = [{"file": str(each.file), "problem": each.problem} for each in found.problems]
-        more = {} if found.task.binary else {"confusion": found.confusion()}
+        more: dict[str, Any] = {} if found.task.binary else {"confusion": found.confusion()}
         more |= {"per_volume": found.per_volume()} if found.volumes else {}
         more |= {"refinement": as_rows(found.refinement)} if found.refinement else {}
+        more |= {"notes": found.notes} if found.notes else {}
         print_json({**found.pooled(), **more, "problems": problems, "per_image": rows})
     elif output is Format.csv:
         print_csv(rows)
@@ -121,6 +122,8 @@ def evaluate(
     else:
         _print_classes(found, rows[:worst])
     _tell_problems(found.problems)
+    for note in found.notes:
+        say(f"note: {note}")
     if found.refinement:
         say(f"the masks are refined by {words(found.refinement)}")
     raise typer.Exit(SOME_FAILED if found.problems else 0)

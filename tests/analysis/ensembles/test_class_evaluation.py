@@ -267,3 +267,17 @@ def test_volumes_of_two_classes_are_printed(lesions):
     lines = [line.split() for line in program("evaluate", *lesions, "--worst", 2).stdout.splitlines()]
     place = lines.index(["Dice", "by", "volume,", "the", "worst", "first"])
     assert lines[place + 1 :] == [["volume", "slices", "dice"], ["c", "2", "0.6667"], ["a", "2", "1.000"]]
+
+
+def test_volumes_that_are_not_scored_as_a_whole_are_noted(lesions):
+    masks, split = lesions
+    assert "notes" not in evaluated(*lesions)
+    for name in ("a0", "a1", "b0", "c1"):
+        (masks / f"{name}.png").unlink()
+    for folder in (masks, split / "ground_truth"):
+        shutil.copy(folder / "b1.png", folder / "other.png")
+    missing = "2 volumes are scored without 2 of their slices (b0, c1)"
+    unlisted = f"{split / 'volumes.csv'}: does not list 1 image (other); each is scored as a volume of its own"
+    assert evaluated(*lesions)["notes"] == [missing, unlisted], "nothing of volume a is scored"
+    done = program("evaluate", *lesions)
+    assert f"note: {missing}\n" in done.stderr and f"note: {unlisted}\n" in done.stderr
