@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from analysis.answer.selection import corrected_score, winner_of
+from analysis.answer.selection import corrected_score, units_of, winner_of
 from search.runs.run_tables import RunTables
 from spaces.schema.parameters import holds
 from spaces.schema.settings import Reference
@@ -20,7 +20,7 @@ class PublishedFigure:
     """``ours`` is the mean over the folds of ``config``, None as long as ``state`` says what is missing.
 
     Of several configs that match, ``config`` is the best by the run's metric; the interval of that metric is corrected
-    for this choice. Intervals are over images, volumes or groups.
+    for this choice. ``units`` is what the interval is over: images, volumes or groups.
     """
 
     source: str
@@ -38,6 +38,7 @@ class PublishedFigure:
     images: int | None
     state: str
     note: str
+    units: str | None = None
 
     @property
     def difference(self) -> float | None:
@@ -119,7 +120,8 @@ def _scored(tables: RunTables, row: PublishedFigure, complete: list[str], mean: 
     row = replace(row, images=len(images) or None)
     if score is None:
         return replace(row, ours=mean) if own else replace(row, state="no counts per image")
-    return replace(row, ours=mean if own else score.naive, low=score.low, high=score.high)
+    units = units_of(score, row.metric)
+    return replace(row, ours=mean if own else score.naive, low=score.low, high=score.high, units=units)
 
 
 def _size_text(size: Any) -> str:

@@ -219,6 +219,11 @@ def corrected_score(tables: RunTables, complete: Sequence[str], metric: str) -> 
     return bias_corrected(counts, folds, metric, task=tables.task, groups=drawn), ""
 
 
+def units_of(corrected: CorrectedScore, metric: str) -> str:
+    """What the interval of a corrected score is over."""
+    return "groups" if corrected.grouped else "volumes" if is_of_volumes(metric) else "images"
+
+
 def plain(value: Any) -> Any:
     """The cell of a table as a Python value; NaN becomes None."""
     if isinstance(value, np.generic):

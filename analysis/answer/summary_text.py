@@ -6,10 +6,9 @@ from typing import Any
 
 from analysis.answer.document import summary_rows
 from analysis.answer.score_basis import scored_on_scribbles, validated
-from analysis.answer.selection import Selection, how_to_complete
+from analysis.answer.selection import Selection, how_to_complete, units_of
 from search.runs.run_tables import RunTables
 from search.terminal.answer_text import COLUMNS, certainty, set_sentences
-from trainable.objectives.metrics import is_of_volumes
 from trainable.printing import ABSENT, deviation, digits, plural
 
 SHOWN = 12  # configs in a table for people; JSON and CSV hold all
@@ -35,10 +34,9 @@ def lines(tables: RunTables, selection: Selection) -> Iterator[str]:
         yield f"{', '.join(winner.tied)} scored the same; it was preferred because it is cheaper, simpler or earlier."
     corrected = selection.corrected
     if corrected is not None:
-        units = "groups" if corrected.grouped else "volumes" if is_of_volumes(metric) else "images"
         yield (
             f"Corrected for being selected as the best, its score is {digits(corrected.estimate)} "
-            f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over {units})."
+            f"(95 % interval {digits(corrected.low)} to {digits(corrected.high)}, over {units_of(corrected, metric)})."
         )
     yield from set_sentences(selection.assessment)
     guessed = sum(each.forecast for each in selection.assessment.standings.values())

@@ -70,7 +70,7 @@ def pictures(tables: RunTables, selection: Selection) -> Section:
         [
             strips(f"Worst: from {digits(worst[0].score)}", worst, note),
             strips(f"Best: up to {digits(best[0].score)}", best, note),
-            *([] if masks_alone else [_calibration([seen[stem] for stem in sample["stem"]])]),
+            *([] if masks_alone else [_calibration([seen[stem] for stem in sample["stem"]], bool(basis))]),
         ],
     )
 
@@ -179,7 +179,7 @@ def _claims(one: Predicted) -> tuple[Probability, npt.NDArray[np.bool_]]:
     return one.probability.max(axis=0)[known], (one.probability.argmax(axis=0) == one.truth)[known]
 
 
-def _calibration(images: list[Predicted]) -> Figure:
+def _calibration(images: list[Predicted], on_scribbles: bool) -> Figure:
     """Of the pixels that were given a probability, the observed share of foreground, or of right classes."""
     task = images[0].task
     claims = [_claims(each) for each in images]
@@ -209,8 +209,9 @@ def _calibration(images: list[Predicted]) -> Figure:
         "yaxis": axis(f"observed share of {subject[1]}", range=[-0.02, 1.04], gridcolor=LINE),
     }
     title = f"Predicted probabilities deviate by {digits(apart)} on average"
+    scribbled = "scribbled pixels only" if on_scribbles else "scribbled pixels included"
     caption = (
-        f"Expected calibration error over {BINS} bins, single fold models on held-out images, scribbled pixels "
-        f"included. n = {plural(len(images), 'image')} spread evenly from worst to best, {len(predicted):,} pixels."
+        f"Expected calibration error over {BINS} bins, single fold models on held-out images, "
+        f"{scribbled}. n = {plural(len(images), 'image')} spread evenly from worst to best, {len(predicted):,} pixels."
     )
     return Figure("calibration", title, caption, [ideal, dots], layout, 380, half=True)

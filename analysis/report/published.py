@@ -16,9 +16,11 @@ def published(tables: RunTables, figures: Sequence[PublishedFigure]) -> Section 
     """None if the space names no published figures."""
     if not figures:
         return None
+    units = " or ".join(sorted({each.units for each in figures if each.units}))
+    interval = f"; its interval is over {units}" if units else ""
     basis = (
-        f"Ours is the mean over folds of held-out images, {tables.space.trainable.scored}; its interval is over "
-        f"images. Of several configs, the best by {tables.metric} is shown, whose interval is corrected for that "
+        f"Ours is the mean over folds of held-out images, {tables.space.trainable.scored}{interval}. Of several "
+        f"configs, the best by {tables.metric} is shown, whose interval is corrected for that "
         f"choice. The difference is ours minus the published figure. {scored_on_scribbles(tables)}"
     )
     blocks: list[Figure | Markup] = [sentence(basis.strip())]

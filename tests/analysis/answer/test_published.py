@@ -13,6 +13,7 @@ from analysis.__main__ import app
 from analysis.answer.document import document
 from analysis.answer.published import published_figures
 from analysis.answer.selection import select
+from analysis.report.published import published
 from analysis.report.write import write_report
 from search.runs.run_folder import ENVIRONMENT, SPACE
 from search.runs.run_tables import read_run
@@ -112,6 +113,24 @@ def test_json_the_report_and_the_command_show_them(run_of):
     assert "0.12345" in html and "not run" in html and html.count("other images") == 1
     shown = CliRunner().invoke(app, ["best", str(tables.run.folder)], env={"COLUMNS": "250"})
     assert "published figures beside ours" in shown.stdout and "not run" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("metrics", "grouped", "units"),
+    [
+        (("dice_RV",), False, "images"),
+        (("dice_volume",), False, "volumes"),
+        (("dice_RV", "dice_volume"), False, "images or volumes"),
+        (("dice_RV", "dice_volume"), True, "groups or volumes"),  # each volume is a group of its own
+    ],
+)
+def test_the_report_says_what_intervals_are_over(run_of, monkeypatch, metrics, grouped, units):
+    tables, _ = run_of([reference({"kind": "a"}, **dict.fromkeys(metrics, 0.5))])
+    volumes = {f"{fold}-{image}": f"{'vvw'[image]}{fold}" for fold in range(3) for image in range(3)}
+    monkeypatch.setattr(type(tables), "groups", volumes if grouped else {})
+    figures = published_figures(tables)
+    assert {each.units for each in figures} == set(units.split(" or ")) and all(each.low for each in figures)
+    assert f"; its interval is over {units}. Of several configs" in published(tables, figures).blocks[0].html
 
 
 def test_a_run_without_references_has_no_such_section(run_of):

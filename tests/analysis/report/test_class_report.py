@@ -130,7 +130,9 @@ def test_pictures_have_a_legend_of_the_classes_and_the_dice_of_their_image(made)
         assert float(told) == pytest.approx(mean_of_known(dices(matrix)), abs=6e-4)
     scores = [float(told) for *_, told in shown]
     assert scores[:4] == sorted(scores[:4]) and min(scores[4:]) >= max(scores[:4])
-    assert "probability of the predicted class" in made.figures["calibration"].layout["xaxis"]["title"]["text"]
+    calibration = made.figures["calibration"]
+    assert "probability of the predicted class" in calibration.layout["xaxis"]["title"]["text"]
+    assert "held-out images, scribbled pixels included. n = " in calibration.caption
 
 
 def test_panels_show_classes_over_the_image_and_errors_in_the_predicted_colour():
@@ -171,6 +173,7 @@ def test_a_report_without_masks_says_so_at_every_score(on_scribbles):
     )
     assert f"{scribbled.sum():,} scribbled pixels" in on_scribbles.figures["confusion"].caption
     assert scribbled.sum() < 24 * 96 * 80 / 4
+    assert "held-out images, scribbled pixels only. n = " in on_scribbles.figures["calibration"].caption
 
 
 def test_the_validation_split_has_a_column_of_its_own(on_scribbles):
