@@ -179,7 +179,15 @@ def compare(
 
     Example: python -m analysis compare quickstart winner default
     """
-    from analysis.answer.comparison import compare_configs, document, fold_rows, image_rows, lines
+    from analysis.answer.comparison import (
+        compare_configs,
+        document,
+        fold_rows,
+        image_metric,
+        image_rows,
+        lines,
+        volume_rows,
+    )
     from search.run_storage.find_runs import find_run
     from search.runs.run_tables import read_run
 
@@ -194,8 +202,9 @@ def compare(
         for line in lines(tables, compared):
             print(line)
         print_table(fold_rows(compared), f"{tables.metric} on each fold")
-        if rows := image_rows(compared)[:worst]:
-            print_table(rows, "images that differ most")
+        for unit, rows in (("volumes", volume_rows(compared)), ("images", image_rows(compared))):
+            if rows and worst:
+                print_table(rows[:worst], f"{unit} that differ most, by {image_metric(tables)}")
     for note in compared.notes:
         say(f"note: {note}")
     if worst:

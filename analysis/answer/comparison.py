@@ -15,7 +15,7 @@ from search.race.answer import Difference
 from search.runs.run_tables import RunTables
 from search.terminal.answer_text import ANY_FOLDS, percent
 from trainable.errors import UserError
-from trainable.objectives.metrics import is_of_volumes, scores
+from trainable.objectives.metrics import is_of_volumes, table_columns, unit_scores, without_volumes
 from trainable.printing import ABSENT, digits, plural, value_text
 
 WINNER, DEFAULT = "winner", "default"
@@ -25,8 +25,9 @@ INACTIVE = object()  # the value of a conditional parameter in a config that doe
 @dataclass(frozen=True)
 class Compared:
     """``parameters`` are those that differ. ``folds`` has a row per fold of the run, NaN without a full-length score;
-    ``images`` has a row per image that both held out, sorted by difference. Differences are the first config minus
-    the second; ``expected`` is the expected difference on any folds of the same data.
+    ``images`` has a row per image that both held out, sorted by difference, and ``volumes`` one per volume if
+    the metric is of volumes. Differences are the first config minus the second; ``expected`` is the expected difference
+    on any folds of the same data.
     """
 
     config: str
@@ -36,6 +37,7 @@ class Compared:
     tested: PairedTest
     expected: Difference | None
     images: pd.DataFrame
+    volumes: pd.DataFrame
     notes: tuple[str, ...]
 
 
@@ -46,7 +48,8 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
     full = tables.full()
     folds = pd.DataFrame({"fold": range(tables.folds), "a": full.loc[config].array, "b": full.loc[other].array})
     folds["difference"] = folds["a"] - folds["b"]
-    images = _images(tables, config, other)
+    counts = tables.images([config, other], weights="best", size="original")  # as ensembles and pictures use them
+    images, unscored = _pairs(tables, counts, "stem", (config, other))
     return Compared(
         config,
         other,
@@ -55,7 +58,8 @@ def compare_configs(tables: RunTables, first: str, second: str) -> Compared:
         paired_test(full, config, other, minimize=tables.minimize),
         _expected(tables, config, other),
         images,
-        tuple(_notes(tables, config, other, folds, images)),
+        _pairs(tables, _volumes(tables, counts), "volume", (config, other))[0],
+        tuple(_notes(tables, config, other, folds, images, unscored)),
     )
 
 
@@ -86,7 +90,9 @@ def document(tables: RunTables, compared: Compared) -> dict[str, Any]:
         "folds": _plain_rows(compared.folds),
         "test": plain_row(asdict(compared.tested)),
         "expected": None if compared.expected is None else plain_row(asdict(compared.expected)),
+        "image_metric": image_metric(tables),
         "images": _plain_rows(compared.images),
+        "volumes": _plain_rows(compared.volumes),
         "notes": list(compared.notes),
     }
 
@@ -111,13 +117,13 @@ def lines(tables: RunTables, compared: Compared) -> Iterator[str]:
             f"{ANY_FOLDS.capitalize()}, the expected difference is {digits(expected.mean, sign=True)} (95 % interval "
             f"{_interval(expected.low, expected.high)}); A is better with a chance of {percent(expected.chance)}."
         )
-    if count := len(compared.images):
-        better = int((compared.images["difference"] > 0).sum())
-        worse = int((compared.images["difference"] < 0).sum())
-        yield (
-            f"Of {plural(count, 'image')} that both held out, by their best weights and at original size, A is better "
-            f"on {better} and B on {worse}."
-        )
+    for unit, rows in (("image", compared.images), ("volume", compared.volumes)):
+        if len(rows):
+            better, worse = int((rows["difference"] > 0).sum()), int((rows["difference"] < 0).sum())
+            yield (
+                f"Of {plural(len(rows), unit)} that both held out, by their best weights and at original size, A is "
+                f"better on {better} and B on {worse}."
+            )
 
 
 def fold_rows(compared: Compared) -> list[dict[str, Any]]:
@@ -126,6 +132,15 @@ def fold_rows(compared: Compared) -> list[dict[str, Any]]:
 
 def image_rows(compared: Compared) -> list[dict[str, Any]]:
     return _plain_rows(compared.images)
+
+
+def volume_rows(compared: Compared) -> list[dict[str, Any]]:
+    return _plain_rows(compared.volumes)
+
+
+def image_metric(tables: RunTables) -> str:
+    """What images are scored by; a slice stands for itself, so a metric of volumes is that of the slice."""
+    return without_volumes(tables.metric)
 
 
 def _differing(tables: RunTables, config: str, other: str) -> dict[str, tuple[Any, Any]]:
@@ -143,22 +158,30 @@ def _expected(tables: RunTables, config: str, other: str) -> Difference | None:
     return tables.status.assessment.difference(config, other)
 
 
-def _images(tables: RunTables, config: str, other: str) -> pd.DataFrame:
-    """Per-image scores of the best weights, which ensembles and pictures use, at the original size."""
-    counts = tables.images([config, other], weights="best", size="original")
+def _pairs(tables: RunTables, counts: pd.DataFrame, unit: str, pair: tuple[str, str]) -> tuple[pd.DataFrame, int]:
+    """Both scores of each image or volume, and how many have none because a class is not shown."""
     if counts.empty:
-        return pd.DataFrame(columns=["stem", "fold", "a", "b", "difference"])
-    # A slice stands for itself here: which slices of a volume are better is what one wants to see.
-    alone = [""] if is_of_volumes(tables.metric) else None
-    counts["score"] = [scores(each[None], tables.task, alone)[tables.metric] for each in tables.counts(counts)]
-    wide = counts.pivot(index=["stem", "fold"], columns="config", values="score").reindex(columns=[config, other])
-    wide = wide.dropna().set_axis(["a", "b"], axis="columns").reset_index()
-    wide["difference"] = wide["a"] - wide["b"]
-    order = wide["difference"].abs().sort_values(ascending=False, kind="stable").index
-    return wide.loc[order].reset_index(drop=True)
+        return pd.DataFrame(columns=[unit, "fold", "a", "b", "difference"]), 0
+    counts = counts.assign(score=unit_scores(tables.counts(counts), tables.metric, tables.task))
+    counts = counts[counts.groupby([unit, "fold"])["config"].transform("size") == len(pair)]
+    wide = counts.pivot(index=[unit, "fold"], columns="config", values="score").reindex(columns=list(pair))
+    scored = wide.dropna().set_axis(["a", "b"], axis="columns").reset_index()
+    scored["difference"] = scored["a"] - scored["b"]
+    order = scored["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return scored.loc[order].reset_index(drop=True), len(wide) - len(scored)
 
 
-def _notes(tables: RunTables, config: str, other: str, folds: pd.DataFrame, images: pd.DataFrame) -> Iterator[str]:
+def _volumes(tables: RunTables, counts: pd.DataFrame) -> pd.DataFrame:
+    """Counts of whole volumes, whose slices are never split between folds, if the metric is of volumes."""
+    if counts.empty or not is_of_volumes(tables.metric):
+        return counts.iloc[:0]
+    columns = list(table_columns(len(tables.task.classes)))
+    return counts.groupby(["config", "fold", "volume"], as_index=False)[columns].sum()
+
+
+def _notes(
+    tables: RunTables, config: str, other: str, folds: pd.DataFrame, images: pd.DataFrame, unscored: int
+) -> Iterator[str]:
     yield from tables.left_out
     for name, column in ((config, "a"), (other, "b")):
         lacking = folds.loc[folds[column].isna(), "fold"].astype(str).tolist()
@@ -166,7 +189,12 @@ def _notes(tables: RunTables, config: str, other: str, folds: pd.DataFrame, imag
             failed = ", it failed" if name in tables.failed() else ""
             noun = "fold" if len(lacking) == 1 else "folds"
             yield f"{name} has no score at full length on {noun} {', '.join(lacking)}{failed}"
-    if images.empty:
+    if unscored:
+        yield (
+            f"not compared: {plural(unscored, 'image')} without {image_metric(tables)} of A or B, where neither truth "
+            "nor prediction shows a class that counts"
+        )
+    elif images.empty:
         yield "no image has counts of both configs in the fold folders, so images are not compared"
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from analysis.answer.comparison import Compared, image_rows
+from analysis.answer.comparison import Compared, image_metric, image_rows
 from analysis.answer.document import full_config
 from search.runs.fold_models import how_to_finish
 from search.runs.run_tables import RunTables
@@ -67,7 +67,7 @@ def draw_disagreements(tables: RunTables, compared: Compared, count: int, path: 
     parts = [legend(entries, width), *([caption([note], width)] if note else []), caption(CAPTIONS)]
     for row in rows:
         stem = row["stem"]
-        title = f"{stem}, fold {row['fold']}: {tables.metric} {digits(row['a'])} (A) and {digits(row['b'])} (B)"
+        title = f"{stem}, fold {row['fold']}: {image_metric(tables)} {digits(row['a'])} (A) and {digits(row['b'])} (B)"
         parts += [caption([title], width), _drawn(data, stem, ours[stem], theirs[stem])]
     score_matrix = cv2.imencode(".png", cv2.cvtColor(join(parts, axis=0), cv2.COLOR_RGB2BGR))[1]
     write_atomically(path, lambda file: file.write(score_matrix.tobytes()))

@@ -138,6 +138,22 @@ def pooled_metric(counts: npt.NDArray[np.integer] | Floats, name: str, task: Tas
     return mean_over_classes(values[..., 1:] if kind == "dice" else values, task)
 
 
+def unit_scores(counts: Counts, name: str, task: Task) -> Floats:
+    """A metric of each image or volume alone.
+
+    Of several classes, it is NaN where neither truth nor prediction shows a class that the metric is of.
+    """
+    alone = "miou" if name == "miou_image" else without_volumes(name)
+    values = pooled_metric(counts, alone, task)
+    if task.binary:
+        return values
+    kind, _, one = alone.partition("_")
+    single = one and kind in ("dice", "iou")
+    places = [task.classes.index(one)] if single else list(range(int(kind == "dice"), len(task.classes)))
+    shown = (counts.sum(axis=-1) + counts.sum(axis=-2))[..., places].any(axis=-1)
+    return np.where(shown, values, np.nan)
+
+
 def volume_counts(counts: Counts, volumes: Sequence[str]) -> Counts:
     """The sums over the slices of each volume, volumes in alphabetical order."""
     names, place = np.unique(np.asarray(volumes), return_inverse=True)

@@ -18,8 +18,10 @@ from analysis.answer.selection import corrected_score, select
 from analysis.answer.summary_text import lines
 from analysis.statistics.bootstrap import bias_corrected
 from search.runs.run_tables import read_run
+from trainable.augmentation.preview import caption
 from trainable.data.decoded_images import open_data
 from trainable.data.reading import read_image
+from trainable.objectives.metrics import table_columns
 from trainable.printing import digits
 from trainable.training.checkpoint import load_network
 from trainable.training.evaluate import evaluate
@@ -146,6 +148,63 @@ def test_slices_are_compared_by_the_mean_dice_of_their_classes(tables):
             total = matrix[label].sum() + matrix[:, label].sum()
             values.append(2 * matrix[label, label] / total if total else None)
         assert row["a"] == pytest.approx(mean_of_known(values))
+
+
+def test_a_slice_that_shows_nothing_is_not_compared(tables, monkeypatch):
+    def emptied(self, *arguments, **options):
+        """Background alone in truth and prediction of one slice, and of another one in those of one config."""
+        images = real(self, *arguments, **options)
+        first, second, *_ = sorted(images["stem"].unique())
+        nothing = (images["stem"] == first) | ((images["stem"] == second) & (images["config"] == other))
+        columns = list(table_columns(4))
+        images.loc[nothing, columns] = [96 * 80] + [0] * 15
+        return images
+
+    real, (config, other) = type(tables).images, tables.complete()
+    stems = sorted(real(tables, [config])["stem"].unique())
+    monkeypatch.setattr(type(tables), "images", emptied)
+    compared = compare_configs(tables, config, other)
+    assert sorted(compared.images["stem"]) == stems[2:]
+    why = "where neither truth nor prediction shows a class that counts"
+    assert f"not compared: 2 images without dice of A or B, {why}" in compared.notes
+
+
+def test_volumes_are_compared_as_a_whole(tables):
+    first, second = tables.complete()
+    compared = compare_configs(tables, first, second)
+    assert len(compared.volumes) == 6
+    gaps = compared.volumes["difference"].abs().tolist()
+    assert gaps == sorted(gaps, reverse=True)
+    for config, column in ((first, "a"), (second, "b")):
+        images = tables.images([config], "best", "original")
+        counts = tables.counts(images)
+        for row in compared.volumes.to_dict("records"):
+            matrix = counts[(images["volume"] == row["volume"]).to_numpy()].sum(axis=0)
+            totals = [matrix[k].sum() + matrix[:, k].sum() for k in (1, 2, 3)]
+            values = [2 * matrix[k, k] / total if total else None for k, total in zip((1, 2, 3), totals, strict=True)]
+            assert row[column] == pytest.approx(mean_of_known(values))
+    words = ("compare", tables.run.folder, first, second, "--worst", 0)
+    assert "Of 6 volumes that both held out" in program(*words).stdout
+    document = json.loads(program(*words, "--format", "json").stdout)
+    assert document["image_metric"] == "dice" and len(document["volumes"]) == 6
+
+
+def test_scores_of_slices_are_not_called_those_of_volumes(tables, tmp_path, monkeypatch):
+    def noted(words, *width):
+        captions.append(words)
+        return caption(words, *width)
+
+    captions = []
+    monkeypatch.setattr("analysis.answer.disagreements.caption", noted)
+    compared = compare_configs(tables, *tables.complete())
+    draw_disagreements(tables, compared, 1, tmp_path / "picture.png", "cpu")
+    row = compared.images.iloc[0]
+    assert captions[-1] == [
+        f"{row['stem']}, fold {row['fold']}: dice {digits(row['a'])} (A) and {digits(row['b'])} (B)"
+    ]
+    monkeypatch.setattr("analysis.__main__._draw", lambda *arguments: None)
+    shown = program("compare", tables.run.folder, *tables.complete(), "--worst", 1).stdout
+    assert "volumes that differ most, by dice\n" in shown and "images that differ most, by dice\n" in shown
 
 
 def test_disagreements_are_drawn_in_class_colours(tables, tmp_path):

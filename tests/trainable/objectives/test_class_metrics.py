@@ -21,6 +21,7 @@ from trainable.objectives.metrics import (
     scores,
     table_columns,
     to_columns,
+    unit_scores,
     volume_counts,
 )
 
@@ -203,3 +204,32 @@ def test_a_metric_that_the_data_set_has_is_accepted():
 def test_counts_of_a_wrong_shape_are_refused(shape):
     with pytest.raises(ValueError, match="shape"):
         scores(np.zeros(shape, np.int64), HEART)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dice", [None, 0.5, None]),
+        ("dice_volume", [None, 0.5, None]),
+        ("dice_RV", [None, 0.5, None]),
+        ("dice_volume_LV", [None, None, None]),
+        ("iou_background", [1, 7 / 9, None]),
+        ("miou", [1, (7 / 9 + 1 / 3) / 2, None]),
+        ("miou_image", [1, (7 / 9 + 1 / 3) / 2, None]),
+        ("pixel_accuracy", [1, 0.8, None]),
+    ],
+)
+def test_a_unit_has_no_score_where_no_class_of_the_metric_is_shown(name, expected):
+    """Ten pixels of background, ten with an RV of two of which one is found and one invented, and none."""
+    counts = np.zeros((3, 4, 4), np.int64)
+    counts[0, 0, 0] = 10
+    counts[1, :2, :2] = [[7, 1], [1, 1]]
+    found = unit_scores(counts, name, HEART)
+    assert [None if np.isnan(value) else value for value in found] == [
+        None if value is None else pytest.approx(value) for value in expected
+    ]
+
+
+def test_a_unit_of_two_classes_without_foreground_scores_1():
+    counts = np.array([[[9, 0], [0, 0]], [[6, 1], [1, 2]]])
+    assert unit_scores(counts, "dice_volume", TWO_CLASSES) == pytest.approx([1, 2 / 3])
