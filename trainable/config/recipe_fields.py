@@ -49,6 +49,15 @@ class RecipeFields(BaseModel):
     )
     mix_gamma: float = Field(0.5, ge=0, description="weight of seams that do not show", json_schema_extra=WITH_CYCLEMIX)
     mix_eta: float = Field(0.2, ge=0, description="weight of the drawn share", json_schema_extra=WITH_CYCLEMIX)
+    mix_transport: Literal["none", "blocks"] = Field(
+        "none", description="whether salient blocks move to where they are shown", json_schema_extra=WITH_CYCLEMIX
+    )
+    mix_transport_cost: float = Field(
+        0.2,
+        ge=0,
+        description="of moving a block by one place, as a share of the mean saliency of a block",
+        json_schema_extra=only_with(mix_transport=("blocks",)),
+    )
     occlusion: Literal["background", "unlabelled"] = Field(
         "background", description="what scribbles in the hole become", json_schema_extra=WITH_CYCLEMIX
     )

@@ -40,6 +40,8 @@ AFTER_PRETRAINING = frozenset(
         "mix_beta",
         "mix_gamma",
         "mix_eta",
+        "mix_transport",
+        "mix_transport_cost",
         "occlusion",
         "occlusion_size",
         "global_consistency",

@@ -1,9 +1,9 @@
 """CycleMix (Zhang and Zhuang, 2022): puzzles of pairs of images with a hole, and two kinds of consistency."""
 
 import math
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainable.config import Config
@@ -13,9 +13,30 @@ from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.objectives.terms.cross_entropy import log_probabilities, one_hot
 from trainable.objectives.terms.means import mean_where
 from trainable.recipes.components import largest_components
-from trainable.recipes.puzzle import cheapest_grids, mixing_energy
+from trainable.recipes.puzzle import block_of, cheapest_grids, mixing_energy, saliency_of_blocks
 from trainable.recipes.recipe import Autocast, Objective, Recipe
 from trainable.recipes.shares import BetaShares
+from trainable.recipes.transport import pixels_of, transported
+
+
+@dataclass(frozen=True)
+class Puzzle:
+    """Which pixels mixed images show: those of the image before where ``other`` (B, H, W), else of their own.
+
+    ``pixels`` (B, H, W) are their numbers among all pixels of the batch, or None if none has moved within its image.
+    """
+
+    other: Tensor
+    pixels: Tensor | None = None
+
+    def mix(self, values: Tensor, channels: int | None = None) -> Tensor:
+        """What the mixed images have of values of pixels, (B, H, W) or with an axis of ``channels``."""
+        if self.pixels is None:
+            other = self.other if channels is None else self.other.unsqueeze(channels)
+            return torch.where(other, values.roll(1, 0), values)
+        if channels is None:
+            return values.flatten()[self.pixels]
+        return values.movedim(channels, -1).flatten(0, 2)[self.pixels].movedim(-1, channels)
 
 
 class Cyclemix(Recipe):
@@ -31,17 +52,16 @@ class Cyclemix(Recipe):
         logits = self.predict(seen, labels)
         loss = self.objective(logits, labels, images)
         (gradient,) = torch.autograd.grad(loss, seen, retain_graph=True)
-        other = self._blocks_of_other(images, gradient)
+        puzzle = self._puzzle(images, gradient)
         count, height, width = labels.shape
         hole = rotated_squares(count, height, width, config.occlusion_size, images.device)
-        mixed = torch.where(other.unsqueeze(-1), images.roll(1, 0), images)
-        mixed = torch.where(hole.unsqueeze(-1), self.network.mean.round().to(images.dtype), mixed)
-        mixed_labels = occluded(torch.where(other, labels.roll(1, 0), labels), hole, config.occlusion)
+        mixed = torch.where(hole.unsqueeze(-1), self.network.mean.round().to(images.dtype), puzzle.mix(images, -1))
+        mixed_labels = occluded(puzzle.mix(labels), hole, config.occlusion)
         mixed_logits = self.predict(mixed, mixed_labels)
         loss = loss + self.objective(mixed_logits, mixed_labels, mixed)
         probabilities = log_probabilities(logits).exp()
         if config.global_consistency:
-            expected = torch.where(other.unsqueeze(1), probabilities.roll(1, 0), probabilities)
+            expected = puzzle.mix(probabilities, 1)
             found = log_probabilities(mixed_logits).exp()
             loss = loss + config.global_consistency * disagreement(found, expected, (~hole).float())
         if config.local_consistency:
@@ -49,15 +69,23 @@ class Cyclemix(Recipe):
         return loss
 
     @torch.no_grad()
-    def _blocks_of_other(self, images: Tensor, gradient: Tensor) -> Tensor:
-        """Where a mixed image shows the image before it, (B, H, W)."""
-        config = self.config
+    def _puzzle(self, images: Tensor, gradient: Tensor) -> Puzzle:
+        config, (height, width) = self.config, images.shape[1:3]
         saliency = (gradient * self.network.std).square().mean(-1).sqrt()  # the network sees images over this
         own = (images.permute(0, 3, 1, 2).float() / 255, saliency)
         other = (own[0].roll(1, 0), saliency.roll(1, 0))
         weights = (config.mix_beta, config.mix_gamma, config.mix_eta)
         grids = cheapest_grids(mixing_energy(own, other, self.shares(len(images)), config.mix_blocks, weights))
-        return F.interpolate(grids.unsqueeze(1), size=images.shape[1:3], mode="nearest").squeeze(1) > 0
+        down, right = (block_of(config.mix_blocks, side, images.device) for side in (height, width))
+        where = grids.index_select(1, down).index_select(2, right) > 0
+        if config.mix_transport == "none":
+            return Puzzle(where)
+        salient = saliency_of_blocks(saliency, config.mix_blocks)
+        pairs = torch.cat([salient, salient.roll(1, 0)]), torch.cat([1 - grids, grids])
+        of_own, of_other = transported(*pairs, config.mix_transport_cost).chunk(2)
+        pixels = pixels_of(torch.where(grids > 0, of_other, of_own), height, width)
+        samples = (torch.arange(len(images), device=images.device).view(-1, 1, 1) - where.long()) % len(images)
+        return Puzzle(where, samples * (height * width) + pixels)
 
 
 def rotated_squares(count: int, height: int, width: int, size: float, device: torch.device) -> Tensor:

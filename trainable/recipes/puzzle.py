@@ -38,7 +38,7 @@ def mixing_energy(
     """
     beta, gamma, eta = weights
     beta = beta / (blocks * SCALE)
-    one, other = (_per_block(saliency, blocks) for _, saliency in (first, second))
+    one, other = (saliency_of_blocks(saliency, blocks) for _, saliency in (first, second))
     share = share.clamp(LEAST_SHARE, 1 - LEAST_SHARE).view(-1, 1, 1)
     wanted = eta / blocks**2 * (share.log() - (1 - share).log())
     small = [F.adaptive_avg_pool2d(intensity, SEAM * blocks) for intensity, _ in (first, second)]
@@ -68,6 +68,18 @@ def cheapest_grids(energy: Energy) -> Tensor:
     return rows[torch.cat(chosen, 1)]
 
 
+def block_of(blocks: int, length: int, device: torch.device) -> Tensor:
+    """The block of each pixel along a side, (length,); sizes differ where the side cannot be divided evenly."""
+    numbers = torch.arange(blocks, dtype=torch.float32, device=device)
+    return F.interpolate(numbers.view(1, 1, -1), size=length, mode="nearest").long().view(-1)
+
+
+def saliency_of_blocks(saliency: Tensor, blocks: int) -> Tensor:
+    """The shares of an image's saliency, (B, n, n)."""
+    means = F.adaptive_avg_pool2d(saliency.unsqueeze(1), blocks).squeeze(1)
+    return means / means.sum((1, 2), keepdim=True).clamp(min=torch.finfo(means.dtype).tiny)
+
+
 def _as_polynomial(energy: Energy) -> tuple[Tensor, Tensor, Tensor]:
     """The same energy but for a constant: a factor for each z, and one for each product of neighbours."""
     single = energy.single.clone()
@@ -77,12 +89,6 @@ def _as_polynomial(energy: Energy) -> tuple[Tensor, Tensor, Tensor]:
     single[:, :, 1:] += energy.right[:, 0, 1] - energy.right[:, 0, 0]
     products = [each[:, 0, 0] + each[:, 1, 1] - each[:, 0, 1] - each[:, 1, 0] for each in (energy.down, energy.right)]
     return single, products[0], products[1]
-
-
-def _per_block(saliency: Tensor, blocks: int) -> Tensor:
-    """The shares of an image's saliency, (B, n, n)."""
-    means = F.adaptive_avg_pool2d(saliency.unsqueeze(1), blocks).squeeze(1)
-    return means / means.sum((1, 2), keepdim=True).clamp(min=torch.finfo(means.dtype).tiny)
 
 
 def _seams(images: list[Tensor]) -> Tensor:

@@ -12,8 +12,9 @@ from trainable.data.packed_labels import pack, unpack
 from trainable.errors import UserError
 from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.objectives.losses import training_loss
+from trainable.recipes import cyclemix
 from trainable.recipes.cutmix import rectangles
-from trainable.recipes.cyclemix import disagreement, occluded, rotated_squares, tidied
+from trainable.recipes.cyclemix import Puzzle, disagreement, occluded, rotated_squares, tidied
 from trainable.recipes.dual_branch import batch_dice, pseudo_labels
 from trainable.recipes.mean_teacher import ramp
 from trainable.recipes.registry import build_recipe
@@ -75,6 +76,10 @@ def fixed(value):
 
 def supervised_loss(make, batch, **values):
     return make("supervised", **values)(*batch).item()
+
+
+def probabilities_by_hand(logits):
+    return torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1) if logits.shape[1] == 1 else logits.softmax(1)
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
@@ -220,7 +225,7 @@ def test_the_agreement_of_branches_is_the_dice_against_the_pseudo_labels(make, b
     recipe, (images, labels) = make("dual_branch", branch_dropout=0, pseudo_weight=2.0), batch
     with torch.no_grad():
         logits = recipe.network(images, unpack(labels)[0])
-        p = torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1) if make.classes == 2 else logits.softmax(1)
+        p = probabilities_by_hand(logits)
         truth = torch.stack([p.argmax(1) == k for k in range(p.shape[1])], 1).float()
     sums = [(each.transpose(0, 1).flatten(1)).sum(1) for each in (p * truth, p, truth)]
     expected = 1 - ((2 * sums[0] + 1e-6) / (sums[1] + sums[2] + 1e-6)).mean()
@@ -289,32 +294,47 @@ def test_cyclemix_adds_the_loss_of_the_mix_and_both_consistencies(make, batch, m
     """Nothing of the other image and no hole: the mix is the image itself, so its loss counts twice."""
     values = {"occlusion_size": 0, "global_consistency": 3, "local_consistency": 0}
     recipe, (images, labels) = make("cyclemix", **values), batch
-    monkeypatch.setattr(recipe, "_blocks_of_other", lambda *_: torch.zeros(labels.shape, dtype=torch.bool))
+    monkeypatch.setattr(recipe, "_puzzle", lambda *_: Puzzle(torch.zeros(labels.shape, dtype=torch.bool)))
     twice = 2 * supervised_loss(make, batch)
     assert recipe(images, labels).item() == pytest.approx(twice, rel=1e-5)
     recipe.config = recipe.config.model_copy(update={"local_consistency": 5.0})
     with torch.no_grad():
         logits = recipe.network(images, unpack(labels)[0])
-        p = torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1) if make.classes == 2 else logits.softmax(1)
+        p = probabilities_by_hand(logits)
     expected = twice + 5 * disagreement(p, tidied(p), None).item()
     assert recipe(images, labels).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_images_scribbles_and_predictions_are_mixed_alike_and_the_hole_is_cut_out(make, batch, monkeypatch):
-    recipe, (images, labels) = make("cyclemix", occlusion_size=0.5, local_consistency=0, occlusion="unlabelled"), batch
-    other = torch.zeros(labels.shape, dtype=torch.bool)
-    other[:, :16] = True
-    monkeypatch.setattr(recipe, "_blocks_of_other", lambda *_: other)
+@pytest.mark.parametrize("transport", ["none", "blocks"])
+def test_images_scribbles_and_predictions_are_mixed_alike_and_the_hole_is_cut_out(make, batch, monkeypatch, transport):
+    """The upper half shows the image before; with transport, left and right of both images change places."""
+    values = {"mix_blocks": 2, "mix_transport": transport, "occlusion": "unlabelled"}
+    recipe, (images, labels) = make("cyclemix", local_consistency=0, global_consistency=3, **values), batch
+    hole = torch.zeros(labels.shape, dtype=torch.bool)
+    hole[:, 10:20, 12:30] = True
+    monkeypatch.setattr(cyclemix, "cheapest_grids", lambda _: torch.tensor([[1.0, 1.0], [0.0, 0.0]]).expand(4, 2, 2))
+    monkeypatch.setattr(cyclemix, "transported", lambda *_: torch.tensor([[1, 0], [3, 2]]).expand(8, 2, 2))
+    monkeypatch.setattr(cyclemix, "rotated_squares", lambda *_: hole)
     seen, real = [], recipe.predict
     monkeypatch.setattr(recipe, "predict", lambda *given: seen.append(given) or real(*given))
-    recipe(images, labels)
+    loss = recipe(images, labels)
     (_, _), (mixed, mixed_labels) = seen
-    hole = (mixed == 99).all(-1)  # the mean of the images
-    assert 0.05 < hole.float().mean() < 0.3
-    expected = torch.where(other.unsqueeze(-1), images.roll(1, 0), images)
-    assert torch.equal(mixed[~hole], expected[~hole]) and mixed.dtype == torch.uint8
-    assert torch.equal(mixed_labels[~hole], torch.where(other, labels.roll(1, 0), labels)[~hole])
-    assert mixed_labels[hole].float().mean() < labels.float().mean() / 10
+
+    def mix(values):
+        moved = values.roll(16, 2) if transport == "blocks" else values
+        return torch.cat([moved[:, :16].roll(1, 0), moved[:, 16:]], 1)
+
+    assert mixed.dtype == torch.uint8 and (mixed[hole] == 99).all(), "the mean of the images"
+    assert torch.equal(mixed[~hole], mix(images)[~hole])
+    assert torch.equal(mixed_labels, mix(labels) * ~hole)
+    with torch.no_grad():
+        one, other = (recipe.network(*each) for each in ((images, unpack(labels)[0]), (mixed, unpack(mixed_labels)[0])))
+        parts = [recipe.objective(one, labels, images), recipe.objective(other, mixed_labels, mixed)]
+        expected = mix(probabilities_by_hand(one).permute(0, 2, 3, 1))
+        found = probabilities_by_hand(other).permute(0, 2, 3, 1)
+        cosine = (found * expected).sum(-1) / (found.norm(dim=-1) * expected.norm(dim=-1))
+        parts.append(3 * (1 - cosine)[~hole].mean())
+    assert loss.item() == pytest.approx(sum(parts).item(), rel=1e-5)
 
 
 def test_blocks_are_taken_where_an_image_is_salient(make, batch):
@@ -323,9 +343,26 @@ def test_blocks_are_taken_where_an_image_is_salient(make, batch):
     gradient = torch.zeros(images.shape)
     gradient[0::2, :, :16] = 1
     gradient[1::2, :, 16:] = 1
-    other = recipe._blocks_of_other(images, gradient)
+    other = recipe._puzzle(images, gradient).other
     assert torch.equal(other[0::2, :, 16:], torch.ones(2, 32, 16, dtype=torch.bool)) and not other[0::2, :, :16].any()
     assert torch.equal(other[1::2, :, :16], torch.ones(2, 32, 16, dtype=torch.bool)) and not other[1::2, :, 16:].any()
+
+
+def test_a_salient_block_moves_to_where_its_image_is_shown(make, batch, monkeypatch):
+    """Upper left or lower right; of the image before, the upper right block alone is shown."""
+    recipe, (images, _) = make("cyclemix", mix_blocks=2, mix_transport="blocks"), batch
+    monkeypatch.setattr(cyclemix, "cheapest_grids", lambda _: torch.tensor([[0.0, 1.0], [0.0, 0.0]]).expand(4, 2, 2))
+    gradient = torch.zeros(images.shape)
+    gradient[0::2, :16, :16] = gradient[1::2, 16:, 16:] = 1
+    mixed = recipe._puzzle(images, gradient).mix(images, -1)
+    expected, before = images.clone(), images.roll(1, 0)
+    expected[1::2, :16, 16:] = before[1::2, :16, :16]
+    expected[0::2, :16, 16:] = before[0::2, 16:, 16:]
+    assert torch.equal(mixed, expected)
+    # Both blocks that change places cost 2.1 / 4, more than the gain of 1.
+    recipe.config = recipe.config.model_copy(update={"mix_transport_cost": 2.1})
+    expected[:, :16, 16:] = before[:, :16, 16:]
+    assert torch.equal(recipe._puzzle(images, gradient).mix(images, -1), expected)
 
 
 @pytest.mark.parametrize("name", CHOICES)

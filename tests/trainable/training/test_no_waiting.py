@@ -33,6 +33,7 @@ RECIPES = [
     for recipe in ("mixup", "cutmix", "mean_teacher", "dual_branch", "cyclemix")
     for inputs in ("image", "image+scribble")
 ]
+RECIPES.append({**RECIPES[-1], "mix_transport": "blocks"})
 CONFIGS = [
     {},
     {"loss": "dice"},

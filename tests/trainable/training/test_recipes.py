@@ -140,6 +140,7 @@ def test_cyclemix_needs_scribbles():
         ("mix_beta", 2, "cyclemix"),
         ("mix_gamma", 2, "cyclemix"),
         ("mix_eta", 2, "cyclemix"),
+        ("mix_transport", "blocks", "cyclemix"),
         ("occlusion", "unlabelled", "cyclemix"),
         ("occlusion_size", 0.2, "cyclemix"),
         ("global_consistency", 1, "cyclemix"),
@@ -153,6 +154,15 @@ def test_hyperparameters_belong_to_their_recipe(name, value, recipes):
     config = make_config({**own, name: value})
     assert config.id != make_config(own).id != make_config({"supervision": "scribbles"}).id
     assert make_config(config.model_dump(mode="json")) == config
+
+
+def test_the_cost_of_moving_blocks_exists_where_they_move():
+    own = {"recipe": "cyclemix", "supervision": "scribbles"}
+    rule = "^mix_transport_cost: belongs to mix_transport = blocks; here mix_transport is none, so leave it out$"
+    with pytest.raises(UserError, match=rule):
+        make_config({**own, "mix_transport_cost": 0.5})
+    moving = {**own, "mix_transport": "blocks"}
+    assert make_config({**moving, "mix_transport_cost": 0.5}).id != make_config(moving).id
 
 
 def test_the_usual_recipe_is_not_part_of_an_id():
