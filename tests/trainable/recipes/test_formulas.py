@@ -12,7 +12,7 @@ from trainable.data.packed_labels import pack, unpack
 from trainable.errors import UserError
 from trainable.networks.scribble_network import ScribbleNetwork
 from trainable.objectives.losses import training_loss
-from trainable.recipes import cyclemix
+from trainable.recipes import cyclemix, dual_branch
 from trainable.recipes.cutmix import rectangles
 from trainable.recipes.cyclemix import Puzzle, disagreement, occluded, rotated_squares, tidied
 from trainable.recipes.dual_branch import batch_dice, pseudo_labels
@@ -48,7 +48,9 @@ def make(request):
     def recipe(name, **values):
         classes = request.param
         torch.manual_seed(0)
-        network = ScribbleNetwork(TinyCore(3, 1 if classes == 2 else classes), [99.0] * 3, [50.0] * 3, classes, "image")
+        network = ScribbleNetwork(
+            TinyCore(3, 1 if classes == 2 else classes), [99.0] * 3, [25.0, 50.0, 100.0], classes, "image"
+        )
         config = small_config(recipe=name, **{"supervision": "scribbles", "inputs": "image", **values})
 
         def objective(logits, labels, images):
@@ -232,6 +234,39 @@ def test_the_agreement_of_branches_is_the_dice_against_the_pseudo_labels(make, b
     assert recipe(images, labels).item() == pytest.approx(supervised_loss(make, batch) + 2 * expected.item(), rel=1e-4)
 
 
+def test_the_second_decoder_alone_sees_features_behind_dropout(make, batch):
+    recipe, (images, labels) = make("dual_branch", branch_dropout=0.5), batch
+    torch.manual_seed(1)
+    first, second = recipe.both(images, unpack(labels)[0]).chunk(2, dim=1)
+    torch.manual_seed(1)
+    core = recipe.network.core
+    (features,) = core.encoder(recipe.network.channels(images, unpack(labels)[0]))
+    assert torch.allclose(first, core.head(torch.relu(features)), atol=1e-6)
+    assert torch.allclose(second, core.head(torch.relu(nn.functional.dropout(features, 0.5))), atol=1e-6)
+    assert (first - second).abs().max() > 0.1
+
+
+def test_the_share_of_the_first_branch_in_pseudo_labels_is_drawn_at_each_step(make, batch, monkeypatch):
+    """Decoders that contradict each other, so that the pseudo labels depend on the share."""
+    recipe, (images, labels) = make("dual_branch", branch_dropout=0, pseudo_weight=2.0), batch
+    with torch.no_grad():
+        recipe.both.core.second.head.weight.mul_(-1)
+        one, other = recipe.both(images, unpack(labels)[0]).chunk(2, dim=1)
+        supervised = (recipe.objective(one, labels, images) + recipe.objective(other, labels, images)) / 2
+        p, q = probabilities_by_hand(one), probabilities_by_hand(other)
+    shares, real = [], dual_branch.pseudo_labels
+    monkeypatch.setattr(dual_branch, "pseudo_labels", lambda *given: shares.append(float(given[2])) or real(*given))
+    losses = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        losses.append(recipe(images, labels).item())
+        classes = (shares[seed] * p + (1 - shares[seed]) * q).argmax(1)
+        truth = torch.stack([classes == k for k in range(p.shape[1])], 1).float()
+        agreement = (batch_dice(p, truth, None) + batch_dice(q, truth, None)) / 2
+        assert losses[seed] == pytest.approx((supervised + 2 * agreement).item(), rel=1e-5)
+    assert 0 <= min(shares) < max(shares) < 1 and abs(losses[0] - losses[1]) > 1e-3
+
+
 def test_a_network_without_an_encoder_has_no_second_branch():
     network = ScribbleNetwork(nn.Conv2d(3, 1, 1), [0.0] * 3, [1.0] * 3, 2, "image")
     with pytest.raises(
@@ -337,12 +372,13 @@ def test_images_scribbles_and_predictions_are_mixed_alike_and_the_hole_is_cut_ou
     assert loss.item() == pytest.approx(sum(parts).item(), rel=1e-5)
 
 
-def test_blocks_are_taken_where_an_image_is_salient(make, batch):
-    """The gradient of each image lies in one half, of every second image in the other half."""
+def test_blocks_are_taken_where_the_normalised_image_is_salient(make, batch):
+    """Every image has a gradient in both halves. The smaller one is that of a channel of four times the deviation."""
     recipe, (images, _) = make("cyclemix", mix_blocks=2, mix_beta=0, mix_eta=0), batch
     gradient = torch.zeros(images.shape)
-    gradient[0::2, :, :16] = 1
-    gradient[1::2, :, 16:] = 1
+    left, right = gradient[:, :, :16], gradient[:, :, 16:]
+    left[0::2, ..., 2] = right[1::2, ..., 2] = 1  # times a deviation of 100
+    left[1::2, ..., 0] = right[0::2, ..., 0] = 2  # times one of 25
     other = recipe._puzzle(images, gradient).other
     assert torch.equal(other[0::2, :, 16:], torch.ones(2, 32, 16, dtype=torch.bool)) and not other[0::2, :, :16].any()
     assert torch.equal(other[1::2, :, :16], torch.ones(2, 32, 16, dtype=torch.bool)) and not other[1::2, :, 16:].any()
