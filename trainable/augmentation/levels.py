@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from albumentations.core.transforms_interface import BaseTransformInitSchema
 
-from trainable.augmentation.recipes import contrastive, textbook
+from trainable.augmentation.recipes import RESIZED_LABELS, contrastive, textbook
 from trainable.data.dataset import IGNORED, Pixels
 from trainable.data.labelled import MASKS, SCRIBBLES
 from trainable.data.packed_labels import repack, unpack
@@ -47,7 +47,7 @@ class ForegroundCrop(A.RandomResizedCrop):
         supervision: str = MASKS,
         p: float = 1.0,
     ) -> None:
-        super().__init__(size=size, scale=scale, ratio=ratio, p=p)
+        super().__init__(size=size, scale=scale, ratio=ratio, mask_interpolation=RESIZED_LABELS, p=p)
         self.bias, self.supervision = bias, supervision
 
     def is_foreground(self, labels: Pixels) -> Any:
@@ -127,7 +127,7 @@ class Augmentation:
         self.classes = classes
         self.synthetic = SYNTHETIC_SCRIBBLES if level != "none" and supervision == MASKS and scribbled else 0.0
         transforms = levels(size, supervision)[level]
-        self.compose = A.Compose(transforms, mask_interpolation=cv2.INTER_NEAREST) if transforms else None
+        self.compose = A.Compose(transforms) if transforms else None
 
     def __call__(self, image: Pixels, labels: Pixels, key: tuple[int, ...]) -> tuple[Pixels, Pixels]:
         """Augment a sample; the result depends on ``key`` (seed, fold, epoch, image) alone."""

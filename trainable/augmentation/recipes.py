@@ -7,9 +7,12 @@ as for the levels: they belong to the network's input, which no text augments.
 from typing import Any
 
 import albumentations as A
+import cv2
 
 from trainable.data.dataset import Pixels
 
+# How transforms that resize move labels: INTER_NEAREST, the default of all transforms, would move them half a pixel.
+RESIZED_LABELS = cv2.INTER_NEAREST_EXACT
 ROOM = 9 / 8  # how much larger than the crop a sample is; a whole number of pixels for every working size
 
 
@@ -25,7 +28,9 @@ def contrastive(size: tuple[int, int]) -> list[Any]:
     """Six augmentations; crops are those of torchvision by default, colours and blur those of DINO."""
     width, height = size
     return [
-        A.RandomResizedCrop((height, width), scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)),
+        A.RandomResizedCrop(
+            (height, width), scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), mask_interpolation=RESIZED_LABELS
+        ),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),
         A.ColorJitter(brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.8, 1.2), hue=(-0.1, 0.1), p=0.8),
@@ -43,7 +48,7 @@ def textbook(size: tuple[int, int]) -> list[Any]:
     width, height = size
     return [
         A.RandomRotate90(p=0.5),
-        A.SmallestMaxSize(max_size_hw=(round(ROOM * height), round(ROOM * width))),
+        A.SmallestMaxSize(max_size_hw=(round(ROOM * height), round(ROOM * width)), mask_interpolation=RESIZED_LABELS),
         A.RandomCrop(height, width),
         A.HorizontalFlip(p=0.5),
         A.VerticalFlip(p=0.5),

@@ -1,3 +1,4 @@
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +58,30 @@ def test_image_and_mask_move_together(level):
     assert np.mean(agreement) > 0.97
 
 
+@pytest.mark.parametrize("level", LEVELS[1:])
+def test_labels_lie_where_the_image_shows_them_to_a_tenth_of_a_pixel(level):
+    augmentation = Augmentation(level, SIZE)
+    augmentation.synthetic = 0.0
+    flips = A.HorizontalFlip | A.VerticalFlip  # would hide an offset, which they turn around
+    kept = [each for each in augmentation.compose.transforms if isinstance(each, A.DualTransform)]
+    augmentation.compose.transforms = [each for each in kept if not isinstance(each, flips)]
+    offsets = []
+    for key in range(150):
+        disc = np.zeros(SIZE[::-1], np.uint8)
+        cv2.circle(disc, (30 + key % 36, 32), 8, 1, -1)
+        image, labels = augmentation(disc[..., None] * np.uint8(200), pack(disc, disc), (1, key))
+        mask = unpack(labels)[1]
+        border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+        if mask.any() and not border.any():  # the disc is whole
+            offsets.append(centre(mask) - centre(image[..., 0]))
+    assert len(offsets) > 50
+    assert np.abs(np.mean(offsets, axis=0)).max() < 0.1
+
+
+def centre(weights):
+    return np.array([np.average(index, weights=weights) for index in np.indices(weights.shape)])
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_sample_depends_on_its_key_alone(level):
     image, labels = striped(5)
@@ -114,8 +139,6 @@ def test_crops_contain_foreground_as_often_as_the_bias_demands():
     image = np.zeros((64, 96, 3), np.uint8)
 
     def share(bias):
-        import albumentations as A
-
         crop = A.Compose([ForegroundCrop((64, 96), scale=(0.1, 0.1), bias=bias)], seed=0)
         return np.mean([crop(image=image, mask=mask)["mask"].any() for _ in range(200)])
 
