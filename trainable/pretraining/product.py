@@ -18,7 +18,7 @@ from trainable.pretraining.unlabelled import Unlabelled
 from trainable.storage.atomic_files import write_atomically, write_json
 from trainable.storage.shared_file import SharedFile
 
-VERSION = 1
+VERSION = 2
 FOLDER = "pretraining"  # of a run, with a folder per product
 ENCODER, INPUTS, FAILURE, CHECKPOINT = "encoder.safetensors", "inputs.json", "failure.json", "last.pt"
 

@@ -43,7 +43,7 @@ class Stage:
             width, height = view_sizes(images.size)[0]
             student = Projected(encoder, (channels, height, width), config.projection_size)
         self.student = student.to(device).train()
-        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.teacher = _without_noise(copy.deepcopy(self.student).requires_grad_(False))
         self.centre = torch.zeros(config.projection_size, device=device)
         self.unseen = channels - images.channels  # channels of scribbles, which are always empty
         self.mean, self.std = (
@@ -177,6 +177,15 @@ def learning_rate(highest: float, progress: float) -> float:
         return highest * (progress + WARMUP / 10) / (WARMUP * 1.1)
     swing = (1 + math.cos(math.pi * (progress - WARMUP) / (1 - WARMUP))) / 2
     return FINAL_RATE + max(0.0, highest - FINAL_RATE) * swing
+
+
+def _without_noise(network: Projected) -> Projected:
+    """No dropout and no stochastic depth, whose noise would be the target; only batch norm sees the batch."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    return network
 
 
 def _optimizer(student: Projected, config: Config) -> torch.optim.AdamW:

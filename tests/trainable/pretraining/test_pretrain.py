@@ -111,6 +111,20 @@ def test_the_teacher_is_an_average_of_the_student_and_follows_no_gradient(seen):
     assert all(parameter.grad is None for parameter in stage.teacher.parameters())
 
 
+def test_the_teacher_has_no_stochastic_depth_and_sees_the_statistics_of_its_batch(seen):
+    stage = Stage(dino(encoder="efficientnet-b0"), seen, 0, CPU)
+    views = stage._views()
+
+    def outputs(network, seed):
+        torch.manual_seed(seed)
+        return stage._outputs(network, views[:2])
+
+    assert torch.equal(outputs(stage.teacher, 0), outputs(stage.teacher, 1))
+    assert not torch.equal(outputs(stage.student, 0), outputs(stage.student, 1))
+    state = stage.teacher.encoder.state_dict()  # its last batch norm is not used
+    assert 2 in {state[name].item() for name in state if name.endswith("num_batches_tracked")}
+
+
 def test_the_directions_rest_in_the_first_epoch(seen):
     stage = Stage(dino(), seen, 0, CPU)
     before = stage.student.directions.detach().clone()
