@@ -88,6 +88,7 @@ def pretrain(
     except FoldFailed as failure:
         if failure.reason == OUT_OF_MEMORY:  # which another device may have
             raise
+        (folder / CHECKPOINT).unlink(missing_ok=True)  # of a stage that cannot be saved: another attempt starts again
         write_failure(folder, failure)
         raise
 

@@ -14,7 +14,7 @@ from trainable.data.decoded_images import Data
 from trainable.data.folds import Folds
 from trainable.errors import FoldFailed
 from trainable.networks.weights_file import file_of
-from trainable.pretraining.pretrain import Epoch, pretrain
+from trainable.pretraining.pretrain import OUT_OF_MEMORY, Epoch, pretrain
 from trainable.pretraining.product import CHECKPOINT, ENCODER, FOLDER, inputs_of, name_of, read_encoder
 from trainable.pretraining.unlabelled import images_for
 from trainable.storage.node_folder import Workplace
@@ -129,8 +129,13 @@ def _stored(store: Store, make: Callable[[Path], Making]) -> Making:
                 making.close()
                 raise
 
-    for result in place.carry(epochs()):
-        yield result["epoch"]
+    try:
+        for result in place.carry(epochs()):
+            yield result["epoch"]
+    except FoldFailed as failure:
+        if failure.reason != OUT_OF_MEMORY:
+            store.delete(CHECKPOINT)
+        raise
     if made[0] is not None:
         store.delete(CHECKPOINT)
     return made[0]

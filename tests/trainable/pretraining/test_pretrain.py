@@ -260,8 +260,9 @@ def test_a_stage_that_learns_does_not_count_as_collapsed(make, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_a_failure(make, tmp_path):
     with pytest.raises(FoldFailed, match="the pre-training loss is nan in epoch 1") as failure:
-        make(tmp_path, dino(pretraining_learning_rate=1e30))
-    assert failure.value.reason == "nan"
+        make(tmp_path, dino(pretraining_learning_rate=1e30), checkpoint_seconds=0.0)
+    assert failure.value.reason == "nan" and (tmp_path / FAILURE).exists()
+    assert not (tmp_path / CHECKPOINT).exists(), "another attempt starts again"
 
 
 def test_memory_that_runs_out_is_not_remembered(make, tmp_path, monkeypatch):

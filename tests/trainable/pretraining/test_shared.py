@@ -332,10 +332,13 @@ def test_in_an_object_store_it_is_made_once_and_resumed_on_another_node(
 def test_a_failure_and_a_damaged_encoder_in_an_object_store(find, object_store, name, tmp_path, monkeypatch):
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "node"))
     root, wrong = Store(object_store.url("runs/demo")), dino(pretraining_learning_rate=1e30)
+    find(tmp_path / "a", root, wrong, keep_going=lambda step: step < 1)
+    assert root.under("pretraining", name(wrong)).entry(CHECKPOINT) is not None
     for _ in range(2):
         with pytest.raises(FoldFailed, match="nan in epoch 1"):
             find(tmp_path / "a", root, wrong)
-    assert f"runs/demo/pretraining/{name(wrong)}/failure.json" in object_store.names()
+    assert root.under("pretraining", name(wrong)).entry("failure.json") is not None
+    assert root.under("pretraining", name(wrong)).entry(CHECKPOINT) is None
     root.under("pretraining", name(dino())).write(ENCODER, b"damaged")
     epochs, weights = find(tmp_path / "b", root)
     assert epochs == [1, 2] and weights is not None
