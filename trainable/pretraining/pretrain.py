@@ -160,7 +160,7 @@ def _checked(stage: Stage) -> Signs:
     epochs = stage.config.pretraining_epochs
     if not signs.finite:
         raise FoldFailed("nan", f"the pre-training loss is {signs.loss} in epoch {stage.epoch}", 0)
-    late = stage.signs[epochs // 2 :][-PATIENCE:]
+    late = stage.signs[(epochs + 1) // 2 :][-PATIENCE:]
     if len(late) == PATIENCE and all(each.collapsed for each in late):
         raise FoldFailed(
             "collapsed",

@@ -253,6 +253,20 @@ def test_a_collapse_ends_the_stage_and_is_remembered(make, tmp_path):
         make(tmp_path, uniform, keep_going=lambda done: pytest.fail("the stage was repeated"))
 
 
+UNIFORM, ONE_HOT = Signs(2.8, 2.772, 2.7725, 16), Signs(0.1, 0.001, 0.002, 16)  # the same for every image
+
+
+@pytest.mark.parametrize(("epochs", "failed"), [(9, None), (10, 10), (11, 11), (12, 11)])
+def test_a_collapse_is_five_epochs_of_the_second_half(seen, monkeypatch, epochs, failed):
+    stage = Stage(dino(pretraining_epochs=epochs), seen, 0, CPU)
+    monkeypatch.setattr(stage.sums, "signs", lambda: UNIFORM)
+    for _ in range((failed or epochs + 1) - 1):
+        loop._checked(stage)
+    if failed:
+        with pytest.raises(FoldFailed, match=f"by epoch {failed} of {epochs}"):
+            loop._checked(stage)
+
+
 def test_a_stage_that_learns_does_not_count_as_collapsed(make, tmp_path):
     signs, encoder = make(tmp_path, dino(pretraining_epochs=12, local_crops=0))
     assert encoder is not None and not all(each.collapsed for each in signs[-5:])
@@ -294,8 +308,8 @@ def test_the_device_is_waited_for_once_per_epoch(seen, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("signs", "collapsed"),
     [
-        (Signs(2.8, 2.772, 2.7725, 16), True),  # uniform
-        (Signs(0.1, 0.001, 0.002, 16), True),  # one-hot, the same for every image
+        (UNIFORM, True),
+        (ONE_HOT, True),
         (Signs(2.9, 1.5, 1.504, 16), True),  # between the two, the same for every image
         (Signs(0.1, 0.001, 2.7, 16), False),  # one-hot, and another one for each image
         (Signs(2.8, 2.5, 2.75, 16), False),
