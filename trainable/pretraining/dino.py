@@ -94,6 +94,11 @@ class Signs:
         """Whether the output is the same for every image, uniform or not."""
         return self.spread - self.entropy < LEAST_INFORMATION
 
+    @property
+    def sharp(self) -> bool:
+        """Whether an output is nearer to one-hot than to uniform."""
+        return self.entropy < math.log(self.outputs) / 2
+
     def __str__(self) -> str:
         most = math.log(self.outputs)
         return (

@@ -162,10 +162,11 @@ def _checked(stage: Stage) -> Signs:
         raise FoldFailed("nan", f"the pre-training loss is {signs.loss} in epoch {stage.epoch}", 0)
     late = stage.signs[(epochs + 1) // 2 :][-PATIENCE:]
     if len(late) == PATIENCE and all(each.collapsed for each in late):
+        change = "higher" if signs.sharp else "lower"
         raise FoldFailed(
             "collapsed",
             f"pre-training has collapsed by epoch {stage.epoch} of {epochs}: the teacher's output is the same for "
-            f"every image ({signs}); try a lower teacher_temperature, a higher teacher_momentum or a lower "
+            f"every image ({signs}); try a {change} teacher_temperature, a higher teacher_momentum or a lower "
             "pretraining_learning_rate",
             0,
         )

@@ -267,6 +267,16 @@ def test_a_collapse_is_five_epochs_of_the_second_half(seen, monkeypatch, epochs,
             loop._checked(stage)
 
 
+@pytest.mark.parametrize(("signs", "advice"), [(UNIFORM, "lower"), (ONE_HOT, "higher")])
+def test_the_advice_depends_on_the_kind_of_collapse(seen, monkeypatch, signs, advice):
+    stage = Stage(dino(pretraining_epochs=5), seen, 0, CPU)
+    monkeypatch.setattr(stage.sums, "signs", lambda: signs)
+    monkeypatch.setattr(loop, "PATIENCE", 1)
+    with pytest.raises(FoldFailed, match=f"try a {advice} teacher_temperature"):
+        for _ in range(5):
+            loop._checked(stage)
+
+
 def test_a_stage_that_learns_does_not_count_as_collapsed(make, tmp_path):
     signs, encoder = make(tmp_path, dino(pretraining_epochs=12, local_crops=0))
     assert encoder is not None and not all(each.collapsed for each in signs[-5:])
