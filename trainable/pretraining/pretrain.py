@@ -79,7 +79,9 @@ def pretrain(
         return
     try:
         with _memory_failures(device):
-            stage = Stage(config, images, fold, pick_device(device))
+            place = pick_device(device)
+        with _memory_failures(str(place)):
+            stage = Stage(config, images, fold, place)
             file = file_of(config, weights_file)
             if file is not None:
                 stage.start_from(read_weights(file), source_of(file))
