@@ -72,8 +72,8 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
 class Signs:
     """What an epoch says about the teacher's output: 0 and log K are the least and the most of both entropies.
 
-    ``entropy`` is that of an output on average, ``spread`` that of the average output, and ``divergence`` (Kullback and
-    Leibler's) how far the student is from the teacher.
+    ``entropy`` is that of an output on average, ``spread`` that of a step's average output, which a drift from step to
+    step does not raise, and ``divergence`` (Kullback and Leibler's) how far the student is from the teacher.
     """
 
     loss: float
@@ -113,18 +113,22 @@ class Sums:
 
     def __init__(self, outputs: int, device: torch.device) -> None:
         self.outputs = outputs
-        self.values = torch.zeros(outputs + 3, device=device)
+        self.values = torch.zeros(4, device=device)
 
     def add(self, loss: Tensor, teacher: Tensor) -> None:
         rows = teacher.flatten(0, 1)
-        entropy = -torch.special.xlogy(rows, rows).sum(-1).mean()
-        self.values += torch.cat([torch.stack([torch.ones_like(loss), loss, entropy]), rows.mean(0)]).detach()
+        entropy, spread = _entropy(rows).mean(), _entropy(rows.mean(0))
+        self.values += torch.stack([torch.ones_like(loss), loss, entropy, spread]).detach()
 
     def signs(self) -> Signs:
         """This waits for the device."""
-        count, loss, entropy, *mean = self.values.tolist()
-        spread = -sum(share * math.log(share) for share in (total / count for total in mean) if share > 0)
-        return Signs(loss / count, entropy / count, spread, self.outputs)
+        count, loss, entropy, spread = self.values.tolist()
+        return Signs(loss / count, entropy / count, spread / count, self.outputs)
 
     def clear(self) -> None:
         self.values.zero_()
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    found: Tensor = torch.special.xlogy(probabilities, probabilities).sum(-1)
+    return -found

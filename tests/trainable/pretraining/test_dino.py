@@ -45,6 +45,14 @@ def test_signs_are_means_over_the_steps_of_an_epoch():
     assert not sums.values.any()
 
 
+def test_an_output_that_drifts_but_is_the_same_for_every_image_has_collapsed():
+    sums = Sums(2, torch.device("cpu"))
+    for share in (0.1, 0.5, 0.9):
+        sums.add(torch.tensor(1.0), torch.tensor([share, 1 - share]).expand(2, 3, 2))
+    signs = sums.signs()
+    assert signs.collapsed and signs.spread == pytest.approx(signs.entropy)
+
+
 def test_an_encoder_deeper_than_the_usual_size_can_be_projected():
     encoder = ContractingPath(3, [2] * 8, partial(convolutions, count=1)).eval()
     assert Projected(encoder, (3, 256, 256), 5).features(torch.rand(1, 3, 128, 128)).shape == (1, 2)
