@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cv2
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -117,7 +117,7 @@ def scribble_distances(scribbles: Tensor, classes: int) -> Tensor:
         for label in range(classes):
             elsewhere = image != label
             if not elsewhere.all():
-                own[label] = cv2.distanceTransform(elsewhere.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                own[label] = distance_transform_edt(elsewhere)  # the last bits of OpenCV's vary from call to call
     return torch.from_numpy(found).to(scribbles.device)
 
 

@@ -122,6 +122,15 @@ def test_distances_to_scribbles_are_euclidean():
     assert found[0, 0, 4, 4] == 1 and found[0, 1].isinf().all()
 
 
+def test_distances_to_scribbles_are_exact_whatever_is_beside_them_in_memory():
+    rows, columns = np.mgrid[:24, :32]
+    exact = np.hypot(rows - 5, columns - 25).astype(np.float32)
+    for start in range(64):  # OpenCV's distances depend on the address of the array
+        scribbles = torch.full((start + 24 * 32,), UNLABELLED, dtype=torch.uint8)[start:].view(1, 24, 32)
+        scribbles[0, 5, 25] = 0
+        assert np.array_equal(scribble_distances(scribbles, 1)[0, 0].numpy(), exact)
+
+
 def test_distances_in_colour_are_shortest_paths():
     points, scribbles = scene(shape=(11, 14), classes=2, features=0, seed=3)
     found = colour_distances(scribbles, 2, points)
