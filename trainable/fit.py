@@ -155,7 +155,8 @@ def _train_fold(
     from trainable.training.fold import train_fold
 
     last: Report | None = None
-    with watch(request.until or config.steps, config.batch_size, request.metric) as watcher:
+    end = min(request.until or config.steps, config.steps)
+    with watch(end, config.batch_size, request.metric) as watcher:
 
         def keep_going(step: int) -> bool:
             watcher.step(step)

@@ -61,8 +61,9 @@ def _segment(
     from trainable.images.fold import segment_fold  # here, so that mistakes are reported before it loads torch
 
     last: Report | None = None
+    end = min(request.until or config.steps, config.steps)
     images = len(folds.held_out(request.fold)) / config.steps
-    with interruptible() as stops, watch(request.until or config.steps, images, request.metric) as watcher:
+    with interruptible() as stops, watch(end, images, request.metric) as watcher:
 
         def keep_going(step: int) -> bool:
             watcher.step(step)

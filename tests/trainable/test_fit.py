@@ -16,7 +16,7 @@ def fit(class_folder, tmp_path, small_cache, capsys, monkeypatch):
     """Train a fold and return what is printed on stdout and stderr."""
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*assignments, data=class_folder, cache=small_cache, validation=None):
+    def run(*assignments, data=class_folder, cache=small_cache, validation=None, until=None):
         request = Request(
             data=data,
             fold=0,
@@ -25,7 +25,7 @@ def fit(class_folder, tmp_path, small_cache, capsys, monkeypatch):
             out=tmp_path / "fold",
             assignments=(*SMALL, *assignments),
             metric="dice_volume",
-            until=None,
+            until=until,
             device="cpu",
             workers=0,
             checkpoint_seconds=120.0,
@@ -70,3 +70,7 @@ def test_a_fold_of_scribbles_names_its_loss_and_warns_of_inputs_that_show_it(fit
 def test_the_usual_pairings_are_without_a_warning(fit):
     printed = fit("supervision=scribbles", "inputs=image")
     assert "warning" not in printed.err and "dice_volume" in printed.out.splitlines()[0]
+
+
+def test_progress_counts_to_the_end_of_a_fold_that_is_to_train_beyond_it(fit):
+    assert "step 1/1 " in fit("supervision=scribbles", "inputs=image", until=3).err

@@ -138,7 +138,8 @@ def _segment_all(
     work: _Work, results: list[Result], until: int | None, keep_going: Callable[[int], bool]
 ) -> Iterator[Report]:
     config, going = work.config, True
-    waiting = config.report_steps(config.steps if until is None else until)
+    end = config.steps if until is None else min(until, config.steps)
+    waiting = config.report_steps(end)
     recorded = _recorded_reports(work, results)
     if recorded:
         report = _report(work, results, recorded[-1])
@@ -147,12 +148,14 @@ def _segment_all(
         yield report
         waiting = [step for step in waiting if step > recorded[-1]]
     batches = _remaining(work, len(results))
-    for step in waiting:
+    for step in sorted({*waiting, end}):
         while len(results) < config.images_at(step, len(work.order)):
             if not going:
                 return
             _segment(work, *next(batches), results)
             going = keep_going(_step(work, results))
+        if step not in waiting:  # the end, which is between two reports or has been reported
+            return
         report = _report(work, results, step)
         if report.finished:
             write_tables(work.folder, results, work.files, work.fold, step)

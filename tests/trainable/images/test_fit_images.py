@@ -41,7 +41,7 @@ def test_until_pauses_and_the_same_command_resumes(fit, tmp_path):
         and "Paused; nothing is lost" in done.stderr
         and not (tmp_path / "fold/scores.json").exists()
     )
-    lines = [line for line in fit(*words).stderr.splitlines() if line.startswith("step")]
+    lines = [line for line in fit(*words, "--until", "99").stderr.splitlines() if line.startswith("step")]
     assert [line.split()[1] for line in lines] == ["4/10", "6/10", "8/10", "10/10"] and "5 images  miou 0." in lines[-1]
 
 

@@ -127,6 +127,14 @@ def test_a_resumed_fold_repeats_its_last_report_and_segments_nothing_twice(segme
     assert [each.step for each in segment()] == [10] and len(pairs) == 3, "nothing is left to do"
 
 
+def test_until_may_lie_between_reports(segment, pairs, tmp_path):
+    for until, steps, batches in ((3, [], 1), (7, [5], 2), (8, [5], 2), (99, [5, 10], 3)):
+        assert [each.step for each in segment(values={"evaluations": 2}, until=until)] == steps
+        assert len(pairs) == batches, "two images at once of five: two at step 3, four at step 7"
+    list(segment("whole", {"evaluations": 2}))
+    assert contents(tmp_path / "fold") == contents(tmp_path / "whole")
+
+
 def test_a_generator_that_is_closed_resumes_as_well(segment, pairs):
     reports = segment()
     next(reports)
