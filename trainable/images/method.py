@@ -31,7 +31,9 @@ class ScribbledImage:
 class Method(Protocol):
     """Segments images independently of each other; several at once only because that is faster."""
 
-    batch: int  # the most images at once
+    def batch(self, device: torch.device) -> int:
+        """The most images at once."""
+        ...
 
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
         """The probabilities of every image, at its own size; images of a call may differ in size."""

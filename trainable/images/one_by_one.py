@@ -11,7 +11,8 @@ from trainable.images.regions import without_a_choice
 class OneByOne:
     """A method of which a subclass writes ``divide``; images that leave no choice are decided here."""
 
-    batch = 1
+    def batch(self, device: torch.device) -> int:
+        return 1
 
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
         return [self._segment(image, classes) for image in images]

@@ -28,11 +28,11 @@ class Segmenter:
 
     def batches(self, sizes: Sequence[tuple[int, int]]) -> Iterator[range]:
         """Consecutive images of these sizes that are segmented together: as many as the method and memory allow."""
-        start, values = 0, 0
+        most, start, values = self.method.batch(self.device), 0, 0
         for position, size in enumerate(sizes):
             width, height = size if isinstance(self.config.size, str) else self.config.size
             more = width * height * self.classes
-            if position > start and (position - start == self.method.batch or values + more > MOST_VALUES):
+            if position > start and (position - start == most or values + more > MOST_VALUES):
                 yield range(start, position)
                 start, values = position, 0
             values += more

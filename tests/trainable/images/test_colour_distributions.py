@@ -134,22 +134,10 @@ def test_a_one_pixel_scribble_among_others_survives_the_reduction():
     assert found[1, 52, 67] > 0.5, "the middle of the reduced pixel, which is mostly background"
 
 
-def test_images_do_not_depend_on_each_other():
-    images = [scene(shape, seed=place)[0] for place, shape in enumerate([(48, 64), (40, 40), (48, 64)])]
-    method = ColourDistributions(ColourFields())
-    together = method.segment(images, 2, CPU)
-    assert all((found == segment(image)).all() for found, image in zip(together, images, strict=True))
-
-
-def test_images_of_a_group_are_segmented_as_alone(monkeypatch):
-    # A GPU works on images of one size at once; the same code runs here on a CPU.
-    from trainable.images.methods import colour_distributions
-
+def test_images_of_a_group_are_segmented_as_alone():
     images = [scene(shape, seed=place)[0] for place, shape in enumerate([(48, 64), (40, 40), (48, 64), (48, 64)])]
     images[3].scribble[images[3].scribble == 1] = 2  # other classes than in the images of its size
     alone = [segment(image, classes=3) for image in images]
-    grouped = colour_distributions._groups
-    monkeypatch.setattr(colour_distributions, "_groups", lambda reduced, alone: grouped(reduced, False))
     together = ColourDistributions(ColourFields()).segment(images, 3, CPU)
     for found, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(found, expected, atol=2e-3)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fold_models_run import write_fold_models
 from PIL import Image
 
@@ -44,11 +45,13 @@ def segment(files, folds, tmp_path):
 class Pairs(Nearest):
     """Two images at once, and a record of what was segmented with what."""
 
-    batch = 2
     calls: ClassVar[list] = []
 
     def __init__(self, config, network):
         super().__init__(config)
+
+    def batch(self, device):
+        return 2
 
     def segment(self, images, classes, device):
         self.calls.append([image.seed for image in images])
@@ -180,6 +183,17 @@ def test_images_of_any_size_are_segmented_alone_if_they_are_large(monkeypatch, p
     assert list(method.batches([])) == []
 
 
+def test_a_batch_is_one_image_where_several_at_once_save_nothing():
+    for method, device, batches in (
+        ("nearest", "cpu", 40),
+        ("colour_distributions", "cpu", 40),
+        ("colour_distributions", "cuda", 2),
+        ("pixelwise", "cpu", 3),
+    ):
+        found = segmenter.Segmenter(make_image_config({"method": method}), 2, torch.device(device))
+        assert len(list(found.batches([(500, 375)] * 40))) == batches
+
+
 def test_a_working_size_is_segmented_at_and_scored_at_the_original_one(segment, files, folds, tmp_path, monkeypatch):
     seen = []
     asked = Nearest.segment
@@ -220,6 +234,9 @@ def test_the_folder_of_another_fold_trial_is_refused(segment, tmp_path):
 class Broken(Nearest):
     def __init__(self, config, network):
         super().__init__(config)
+
+    def batch(self, device):
+        return 2
 
     def segment(self, images, classes, device):
         if self.problem is None:

@@ -16,7 +16,7 @@ from trainable.images.method import Probabilities, ScribbledImage
 from trainable.images.regions import classes_present, keep_classes
 from trainable.images.relaxation import edge_weights, relax
 
-BATCH = 32  # images at once on a GPU
+BATCH = 32  # images at once on a GPU; on a CPU that saves nothing
 
 Reduced = tuple[npt.NDArray[np.float32], Pixels]  # colours (C, h, w) in 0 to 1, and labels (h, w)
 
@@ -29,15 +29,16 @@ class ColourDistributions:
     any scribble all classes are equally likely. Scribbled pixels have the class of their scribble.
     """
 
-    batch = BATCH
-
     def __init__(self, config: ColourFields) -> None:
         self.config = config
+
+    def batch(self, device: torch.device) -> int:
+        return 1 if device.type == "cpu" else BATCH
 
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
         reduced = [_reduced(image, classes, self.config.working_size) for image in images]
         found: dict[int, Probabilities] = {}
-        for places in _groups(reduced, alone=device.type == "cpu"):
+        for places in _groups(reduced):
             maps = self._relaxed([images[place] for place in places], [reduced[place] for place in places], device)
             for place, (present, own) in zip(places, maps, strict=True):
                 found[place] = _enlarged(own, present, images[place].scribble, classes)
@@ -103,11 +104,11 @@ def _lab(rgb: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(pictures) / 100).permute(0, 3, 1, 2).to(rgb.device)
 
 
-def _groups(reduced: Sequence[Reduced], alone: bool) -> Iterable[list[int]]:
-    """Which images are worked on at once: on a GPU those of one size and with the same classes."""
+def _groups(reduced: Sequence[Reduced]) -> Iterable[list[int]]:
+    """Which images are worked on at once: those of one size and with the same classes."""
     groups: dict[object, list[int]] = {}
     for place, (colours, labels) in enumerate(reduced):
-        groups.setdefault(place if alone else (colours.shape, *classes_present(labels)), []).append(place)
+        groups.setdefault((colours.shape, *classes_present(labels)), []).append(place)
     return groups.values()
 
 

@@ -30,8 +30,6 @@ class Finetune:
     image with scribbles of one class alone is given to it, and nothing is tuned.
     """
 
-    batch = 1
-
     def __init__(self, config: ImageConfig, network: PretrainedNetwork) -> None:
         if head_of(network.network) is None:
             raise UserError(
@@ -39,6 +37,9 @@ class Finetune:
                 "its logits pixel by pixel, so it cannot be tuned on scribbles; choose another config of the run"
             )
         self.config, self.pretrained = config, network
+
+    def batch(self, device: torch.device) -> int:
+        return 1
 
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
         return [self._segment(image, classes) for image in images]

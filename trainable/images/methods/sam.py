@@ -14,10 +14,11 @@ from trainable.images.regions import without_a_choice
 class Sam:
     """One image at a time, at SAM's own size. A class without scribbles has probability 0."""
 
-    batch = 1
-
     def __init__(self, config: ImageConfig, network: PretrainedNetwork) -> None:
         self.network = network
+
+    def batch(self, device: torch.device) -> int:
+        return 1
 
     @torch.inference_mode()
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:

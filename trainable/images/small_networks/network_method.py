@@ -14,6 +14,7 @@ from trainable.images.method import Probabilities, ScribbledImage
 from trainable.images.regions import classes_present, without_a_choice
 from trainable.images.small_networks.network_inputs import part_sizes, window_inputs
 
+BATCH = 16  # the probabilities of so many large images fit into the memory
 TILE = 512  # of the side of what is predicted at once; a multiple of every stride
 CPU_NUMBERS, GPU_NUMBERS = 3 * 2**20, 2**28  # that the images of one program hold: a cache full, and a GiB
 
@@ -60,7 +61,9 @@ class NetworkMethod:
     train: Train  # networks of the same form, in place
     numbers: Callable[[ScribbledImage], int]  # that an image's training holds at once
     halo: int  # how far the network sees, a multiple of its stride
-    batch: int = 16  # the probabilities of so many large images fit into the memory
+
+    def batch(self, device: torch.device) -> int:
+        return BATCH
 
     def segment(self, images: Sequence[ScribbledImage], classes: int, device: torch.device) -> list[Probabilities]:
         networks = {
