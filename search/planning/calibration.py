@@ -22,9 +22,9 @@ def remembered(space: Space, shapes: Sequence[Shape]) -> dict[Shape, StepTime]:
 
 
 def place_here(space: Space) -> Place:
-    """This machine's device, with the threads of a fold trial."""
-    names = accelerators() or [cpu_name()]
-    return place_of(names[0], threads_of(space))
+    """The device of fold trials on this machine, with their threads."""
+    names = [] if device_of(space) == "cpu" else accelerators()
+    return place_of((names or [cpu_name()])[0], threads_of(space))
 
 
 def calibrated(
@@ -36,7 +36,7 @@ def calibrated(
     """
     times: dict[Shape, StepTime] = {}
     device, started, shapes = "", time.monotonic(), order[:most]
-    settings, threads = space.settings, threads_of(space)
+    settings, threads, own = space.settings, threads_of(space), device_of(space)
     with fresh_processes(1) as pool, progress_bar("measuring steps") as progress:
         for number, shape in enumerate(shapes):
             if times and time.monotonic() - started > MAX_SECONDS:
@@ -44,7 +44,7 @@ def calibrated(
             progress(number, len(shapes))
             config = configs[shape].model_copy(update={"augmentation": shape.augmentation})
             size = (shape.width, shape.height)
-            task = pool.submit(_measure, config, size, data, settings.folds, settings.fold_seed, threads)
+            task = pool.submit(_measure, config, size, data, settings.folds, settings.fold_seed, threads, own)
             try:
                 device, times[shape] = task.result()
             except BrokenProcessPool:
@@ -54,11 +54,16 @@ def calibrated(
 
 
 def _measure(
-    config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int
+    config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int, device: str
 ) -> tuple[str, StepTime]:
     from trainable.preflight.calibration import measure  # only the measuring process loads torch
 
-    return measure(config, size, data, folds, fold_seed, threads)
+    return measure(config, size, data, folds, fold_seed, threads, device)
+
+
+def device_of(space: Space) -> str:
+    """Fold trials without a share of a GPU do not see it; the others use it if there is one."""
+    return "cpu" if space.settings.resources.gpu == 0 else "auto"
 
 
 def threads_of(space: Space) -> int:

@@ -6,7 +6,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import date
 
-from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, place_here, threads_of
+from search.planning.calibration import MAX_SECONDS, MAX_SHAPES, device_of, place_here, threads_of
 from search.planning.files import fold_models
 from search.planning.fold_trials import download
 from search.planning.gpu_memory import memory_candidates
@@ -107,7 +107,9 @@ def _measured(space: Space, points: Sequence[Point], files: ImageFiles) -> tuple
                 break
             progress(number, len(chosen))
             try:
-                device, found[point.id] = in_fresh_process(time_images, point.config, folder, threads_of(space))
+                device, found[point.id] = in_fresh_process(
+                    time_images, point.config, folder, threads_of(space), device_of(space)
+                )
             except BrokenProcessPool:
                 raise UserError(f"{point.id}: the process that timed it was killed; out of memory?") from None
             took = StepTime(0.0, found[point.id], date.today().isoformat())

@@ -30,23 +30,23 @@ ENDLESS = 1_000_000
 
 
 def measure(
-    config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int
+    config: Config, size: tuple[int, int], data: Path | None, folds: int, fold_seed: int, threads: int, device: str
 ) -> tuple[str, StepTime]:
     """The device's name, and the time of a step and of an evaluation on it with this number of threads."""
     torch.set_num_threads(threads)
-    device = pick_device("auto")
+    place = pick_device(device)
     # Pretrained weights do not change the time, and the horizon must not end during the measurement.
     config = config.without_weights().model_copy(update={"steps": ENDLESS, "size": size})
     try:
         with _opened(config, size, data, folds) as opened:
-            trial = FoldTrial(config, opened, folds_of(opened, folds, fold_seed), 0, device)
+            trial = FoldTrial(config, opened, folds_of(opened, folds, fold_seed), 0, place)
             step, image = _step_seconds(trial, threads), _image_seconds(trial)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         shape = f"batch {config.batch_size} at {size[0]}x{size[1]}"
-        raise UserError(f"{network_name(config.network)}, {shape}: does not fit in the memory of {device}") from error
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+        raise UserError(f"{network_name(config.network)}, {shape}: does not fit in the memory of {place}") from error
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else cpu_name()
     return name, StepTime(step, image, date.today().isoformat())
 
 

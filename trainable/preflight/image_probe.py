@@ -18,12 +18,12 @@ from trainable.preflight.memory_probe import bare_context, used_memory
 from trainable.preflight.step_times import FEWEST_IMAGES
 
 
-def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, float]:
+def time_images(config: ImageConfig, folder: Path, threads: int, device: str) -> tuple[str, float]:
     """The device's name and the seconds per image on it with this number of threads, in whole batches."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    device, files = pick_device("auto"), open_files(folder)
-    segmenter = Segmenter(config, len(files.task.classes), device, example(config, files, device))
+    place, files = pick_device(device), open_files(folder)
+    segmenter = Segmenter(config, len(files.task.classes), place, example(config, files, place))
     done, spent = 0, 0.0
     for batch in segmenter.batches([files.size(stem) for stem in files.stems]):
         images = [files.read(files.stems[position]) for position in batch]
@@ -32,7 +32,7 @@ def time_images(config: ImageConfig, folder: Path, threads: int) -> tuple[str, f
         spent, done = spent + time.perf_counter() - began, done + len(images)
         if done >= FEWEST_IMAGES:
             break
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else cpu_name()
     return name, spent / done
 
 

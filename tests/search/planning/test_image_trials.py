@@ -16,6 +16,7 @@ from trainable.data.folds import folds_of
 from trainable.data.image_files import open_files
 from trainable.errors import UserError
 from trainable.jobs import JOBS
+from trainable.machine.hardware import cpu_name
 from trainable.preflight.image_probe import time_images
 
 
@@ -77,10 +78,12 @@ def timed(monkeypatch, tmp_path):
 
     def time_method(work, config, *rest):
         asked.append(config.method)
-        return "a device", {"nearest": 1.0, "random_walker": 3.0}[config.method]
+        assert rest[-1] == "cpu", "resources.gpu = 0"
+        return "a processor", {"nearest": 1.0, "random_walker": 3.0}[config.method]
 
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibration, "accelerators", lambda: ["a device"])
+    monkeypatch.setattr(calibration, "accelerators", lambda: ["a GPU"])
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "a processor")
     monkeypatch.setattr(image_trials, "in_fresh_process", time_method)
     return asked
 
@@ -102,7 +105,7 @@ def test_times_of_other_circumstances_are_not_remembered(small_folder, tmp_path,
     if other == "threads":
         more = {"resources": {"gpu": 0, "cpu": 2}}
     elif other == "device":
-        monkeypatch.setattr(calibration, "accelerators", lambda: ["another"])
+        more = {"resources": {"gpu": 1, "cpu": 1}}
     elif other == "classes":
         data = shutil.copytree(small_folder, tmp_path / "data")
         (data / "dataset.yaml").write_text("classes: [background, foreground, third]\n")
@@ -115,8 +118,10 @@ def test_a_method_is_timed_in_whole_batches(small_folder):
     from trainable.config import make_image_config
     from trainable.preflight.image_probe import time_images
 
-    device, seconds = time_images(make_image_config({}), small_folder, 1)
-    assert device and 0 < seconds < 10
+    device, seconds = time_images(make_image_config({}), small_folder, 1, "cpu")
+    assert device == cpu_name() and 0 < seconds < 10
+    with pytest.raises(UserError, match="device = 'cuda:99'"):
+        time_images(make_image_config({}), small_folder, 1, "cuda:99")
 
 
 def with_features(folder, source, **values):
@@ -144,5 +149,5 @@ def test_a_method_with_features_is_timed_with_those_of_one_fold(small_folder, tm
     monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
     source = write_fold_models(tmp_path / "source", folds_of(open_files(small_folder), 4, 0))
     (point,) = with_features(small_folder, source, features_channels=2).configs()
-    device, seconds = time_images(point.config, small_folder, 1)
+    device, seconds = time_images(point.config, small_folder, 1, "cpu")
     assert device and 0 < seconds < 60

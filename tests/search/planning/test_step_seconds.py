@@ -64,21 +64,37 @@ def test_local_images_are_counted_and_measured(small_folder):
 
 
 def test_only_measurements_on_this_device_are_remembered(monkeypatch):
-    monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "Some processor")
     points = planned(space())
     shapes = {point.config.batch_size: shape_of(point.config, (64, 64), "low") for point in points}
-    remember(place_of("Some GPU", 2), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
+    remember(place_of("Some processor", 2), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
     remember(place_of("Another", 1), shapes[8], StepTime(9.0, 9.0, "2026-01-01"))
-    remember(place_of("Some GPU", 1), shapes[4], StepTime(9.0, 9.0, "2026-01-01"))
+    remember(place_of("Some processor", 1), shapes[4], StepTime(9.0, 9.0, "2026-01-01"))
     assert estimate_steps(space(), points, None, False).source == "assumed", "the largest config was not measured here"
-    remember(place_of("Some GPU", 1), shapes[8], StepTime(5.0, 0.5, "2026-01-01"))
-    remember(place_of("Some GPU", 1), shapes[8], StepTime(0.2, 0.01, "2026-01-02"))
+    remember(place_of("Some processor", 1), shapes[8], StepTime(5.0, 0.5, "2026-01-01"))
+    remember(place_of("Some processor", 1), shapes[8], StepTime(0.2, 0.01, "2026-01-02"))
     estimates = estimate_steps(space(), points, None, False)
     assert estimates.source == "remembered" and "2026-01-02" in estimates.description
     assert {point.config.batch_size: estimates.by_config[point.id].step for point in points} == {4: 9.0, 8: 0.2}
     assert estimates.by_config[estimates.largest].evaluation == pytest.approx(0.01 * 228 / 2)
     larger = space(parameters={"batch_size": {"values": [4, 16]}})
     assert estimate_steps(larger, planned(larger), None, False).source == "assumed"
+
+
+@pytest.mark.parametrize("gpu", [0, 1])
+def test_steps_are_measured_and_remembered_on_the_device_of_fold_trials(monkeypatch, gpu):
+    def measured(*arguments):
+        return "a processor" if arguments[-1] == "cpu" else "Some GPU", StepTime(1.0, 0.1, "2026-01-01")
+
+    monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "a processor")
+    monkeypatch.setattr(calibration, "fresh_processes", ThreadPoolExecutor)
+    monkeypatch.setattr(calibration, "_measure", measured)
+    own, other = (space(resources={"gpu": share, "cpu": 1}) for share in (gpu, 1 - gpu))
+    found = estimate_steps(own, planned(own), None, 2).description
+    assert found.endswith("on a processor" if gpu == 0 else "on Some GPU")
+    assert estimate_steps(own, planned(own), None, False).source == "remembered"
+    assert estimate_steps(other, planned(other), None, False).source == "assumed"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +160,7 @@ def test_times_of_one_network_are_no_times_of_another():
 
 
 def test_unmeasured_times_are_scaled_from_the_same_network(monkeypatch):
-    monkeypatch.setattr(calibration, "accelerators", lambda: ["Some GPU"])
+    monkeypatch.setattr(calibration, "cpu_name", lambda: "Some processor")
     both = {
         "architecture": "unet-plain",
         "width": {"values": [32, 64]},
@@ -155,7 +171,7 @@ def test_unmeasured_times_are_scaled_from_the_same_network(monkeypatch):
     points = {(point.config.width, point.config.batch_size): point for point in planned(found)}
     for width, seconds in ((32, 1.0), (64, 5.0)):
         shape = shape_of(points[width, 8].config, (64, 64), "low")
-        remember(place_of("Some GPU", 1), shape, StepTime(seconds, 0.1, "2026-01-01"))
+        remember(place_of("Some processor", 1), shape, StepTime(seconds, 0.1, "2026-01-01"))
     by_config = estimate_steps(found, list(points.values()), None, False).by_config
     assert [by_config[points[width, 4].id].step for width in (32, 64)] == [0.5, 2.5]
 
