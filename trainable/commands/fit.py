@@ -23,7 +23,9 @@ Metric = Annotated[str, typer.Option(help="The metric for early stopping and the
 Until = Annotated[int | None, typer.Option(min=1, help="Pause at this step.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that augment (default: measured).")]
-CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Maximum seconds between checkpoints.")]
+CheckpointSeconds = Annotated[
+    float | None, typer.Option(min=0, help="Maximum seconds between checkpoints (default: 120).")
+]
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Keep the probability maps of the held-out images.")
 ]
@@ -41,7 +43,7 @@ def fit(
     until: Until = None,
     device: Device = "auto",
     workers: Workers = None,
-    checkpoint_seconds: CheckpointSeconds = 120.0,
+    checkpoint_seconds: CheckpointSeconds = None,
     probabilities: Probabilities = False,
     split: SplitName = "train",
     validation: Validation = None,
@@ -70,7 +72,7 @@ def fit(
         until=until,
         device=device,
         workers=workers,
-        checkpoint_seconds=checkpoint_seconds,
+        checkpoint_seconds=120.0 if checkpoint_seconds is None else checkpoint_seconds,
         probabilities=probabilities,
         split=split,
         validation=validation,
@@ -80,6 +82,9 @@ def fit(
     if METHOD in parse_assignments(list(request.assignments)):
         if plugins:
             raise UserError("--plugin: adds to networks, not to methods on single images")
+        given = {"--cache": cache, "--workers": workers, "--checkpoint-seconds": checkpoint_seconds}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise UserError(f"{', '.join(unused)}: for the training of networks, not for methods on single images")
         from trainable.fit_images import fit_images
 
         raise typer.Exit(fit_images(request, output))

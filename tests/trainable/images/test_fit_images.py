@@ -99,6 +99,15 @@ def test_a_validation_split_is_refused_because_nothing_is_learnt(fit):
         fit("--set", "method=nearest", "--validation", "test1")
 
 
+@pytest.mark.parametrize(
+    "words", [("--cache", "cache"), ("--workers", "0"), ("--checkpoint-seconds", "120"), ("--plugin", "parts.py")]
+)
+def test_options_of_networks_are_refused(fit, tmp_path, words):
+    with pytest.raises(UserError, match=f"^{words[0]}: .* networks, not (for|to) methods on single images"):
+        fit("--set", "method=nearest", *words)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_parameters_lists_those_of_methods(fit):
     rows = json.loads(CliRunner().invoke(app, ["parameters", "--methods", "--format", "json"]).stdout)
     assert {"method", "size", "walker_beta"} <= {row["name"] for row in rows}
