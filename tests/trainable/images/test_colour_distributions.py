@@ -6,7 +6,7 @@ import torch
 
 from trainable.config.images.colour_fields import ColourFields
 from trainable.images.method import ScribbledImage
-from trainable.images.methods.colour_distributions import ColourDistributions
+from trainable.images.methods.colour_distributions import ColourDistributions, _lab
 
 UNLABELLED = 255
 CPU = torch.device("cpu")
@@ -93,6 +93,13 @@ def test_a_bias_towards_the_background_shrinks_the_foreground():
     assert areas == sorted(areas, reverse=True) and areas[0] > areas[-1]
 
 
+def test_a_bias_towards_the_background_changes_nothing_without_scribbles_of_it():
+    image, _ = scene(noise=60.0)
+    image.scribble[image.scribble == 0] = 3
+    found = [segment(image, classes=4, background_bias=bias) for bias in (0.0, 4.0)]
+    assert np.array_equal(*found) and 0 < found[0][1].mean() < 1
+
+
 def test_three_classes_are_found():
     image, truth = scene()
     corner = image.image.copy()
@@ -143,10 +150,39 @@ def test_images_of_a_group_are_segmented_as_alone():
         np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+def enlarged(pixels, times):
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def test_the_size_of_an_image_matters_little():
     small, truth = scene(shape=(60, 80))
-    large = ScribbledImage(
-        small.image.repeat(5, axis=0).repeat(5, axis=1), small.scribble.repeat(5, axis=0).repeat(5, axis=1), None, 0
-    )
+    large = ScribbledImage(enlarged(small.image, 5), enlarged(small.scribble, 5), None, 0)
     found = segment(large, working_size=80)
-    assert agreement(found, truth.repeat(5, axis=0).repeat(5, axis=1)) > 0.98
+    assert agreement(found, enlarged(truth, 5)) > 0.98
+
+
+@pytest.mark.parametrize("smoothness", [0.1, 20.0])
+def test_smoothness_means_the_same_at_every_working_size(smoothness):
+    small, _ = scene(shape=(36, 48), noise=60.0)
+    large = ScribbledImage(enlarged(small.image, 2), enlarged(small.scribble, 2), None, 0)
+    same = {"smoothness": smoothness, "sigma": 0.1, "edge_gamma": 0.0, "detour": 0.0}
+    found = segment(small, working_size=48, **same).argmax(axis=0)
+    assert agreement(segment(large, working_size=96, **same), enlarged(found, 2)) > 0.985
+
+
+@pytest.mark.parametrize("detour", [0.05, 30.0])
+def test_detours_lengthen_with_the_working_size(detour):
+    small, _ = scene(shape=(36, 48), noise=0.0)
+    method = ColourDistributions(ColourFields(detour=detour))
+    bandwidths = []
+    for times in (1, 2):
+        colours = torch.from_numpy(enlarged(small.image, times)).permute(2, 0, 1)[None] / 255
+        scribbles = torch.from_numpy(enlarged(small.scribble, times))[None]
+        bandwidths.append(method._spreads(colours, scribbles, 2)[..., ::times, ::times])
+    far = bandwidths[0] > 10
+    assert far.float().mean() > 0.4 and (bandwidths[1] / bandwidths[0])[far].sub(2).abs().max() < 0.2
+
+
+def test_black_to_white_is_a_distance_of_1_in_lab():
+    ends = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+    assert _lab(ends).diff(dim=3).norm().item() == pytest.approx(1, abs=1e-4)

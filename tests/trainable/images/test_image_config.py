@@ -97,6 +97,12 @@ def test_all_mistakes_are_in_one_error(values, problems):
     assert all(problem in str(error.value) for problem in problems), error.value
 
 
+def test_the_network_of_sam_has_its_hyperparameters():
+    own = {"sam_size": "huge", "sam_weights": "some/file", "sam_points": 3}
+    network = make_image_config({"method": "sam", **own}).network
+    assert {name: getattr(network, name) for name in own} == own
+
+
 def test_every_fold_has_the_same_horizon_whatever_its_images():
     config = make_image_config({"steps": 20, "evaluations": 4})
     assert config.report_steps(20) == [5, 10, 15, 20] and config.report_steps(14) == [5, 10]

@@ -1,11 +1,14 @@
 """What every method keeps to, and what each of the simple ones computes."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from tiny_networks import tiny_network
 
-from trainable.config import make_image_config
+from trainable.config import ImageConfig, make_image_config
+from trainable.config.conditions import conditions_of
 from trainable.data.dataset import UNLABELLED
 from trainable.images.method import ScribbledImage
 from trainable.images.methods import colour_distributions, grabcut
@@ -35,9 +38,9 @@ NETWORKS = ("pixelwise", "cnn", "unet")
 VALUES = {"finetune": {"features": "encoder", "tuning_steps": 2}, "sam": {"sam_size": "tiny"}}
 
 
-def method_named(name, iterations=5, classes=2):
+def method_named(name, iterations=5, classes=2, **more):
     values = {"iterations": iterations} if name in NETWORKS else VALUES.get(name, {})
-    config = make_image_config({"method": name, **values})
+    config = make_image_config({"method": name, **values, **more})
     if name not in WITH_NETWORK:
         return build_method(config)
     if name == "sam":
@@ -80,6 +83,83 @@ def test_an_image_does_not_depend_on_those_beside_it_and_repeats_itself(name):
         alone = method.segment([asked], 2, CPU)[0]
         assert alone.tobytes() == found.tobytes() or (name in NETWORKS and np.allclose(alone, found, atol=1e-3))
     assert [each.tobytes() for each in method.segment([first, second], 2, CPU)] == [each.tobytes() for each in together]
+
+
+# A value that is not the default of each hyperparameter, and what has to be set besides for it to matter.
+OTHER_VALUES = {
+    "grabcut_iterations": 1,
+    "walker_beta": 10,
+    "colour_space": "lab",
+    "sigma": 0.02,
+    "alpha": 2,
+    "uniform": True,
+    "features_sigma": 0.1,
+    "detour": 0.5,
+    "cost_limit": 5,
+    "background_bias": 0,
+    "smoothness": 0.4,
+    "edge_gamma": 3,
+    "working_size": 16,
+    "relaxation_steps": 20,
+    "relaxation_gap": 0.1,
+    "inputs": "colour",
+    "depth": 3,
+    "width": 8,
+    "kernel": 5,
+    "downscalings": 1,
+    "iterations": 3,
+    "learning_rate": 0.02,
+    "scribble_pixels": 2,
+    "beta": 1e6,
+    "penalised": "colour",
+    "tuning_steps": 1,
+    "tuning_rate": 1e-3,
+    "frozen": "all_but_head",
+    "hidden_scribbles": 0,
+}
+BESIDES = {
+    "features_sigma": {"features": "encoder"},
+    "penalised": {"beta": 1e6},
+    "frozen": {"tuning_rate": 1e-3},
+    "hidden_scribbles": {"tuning_rate": 1e-3},
+}
+# What the network is opened with before a method is built, whose effect tests of pretrained/ show.
+OF_OPENING = {
+    "features",
+    "features_from",
+    "features_channels",
+    "encoder",
+    "encoder_weights",
+    "sam_size",
+    "sam_weights",
+    "sam_points",
+}
+PAIRS = [
+    (method, name)
+    for method in METHODS
+    for name in ImageConfig.model_fields
+    if method in conditions_of(ImageConfig, name).get("method", ()) and name not in OF_OPENING
+]
+
+
+@cache
+def found_with(method, values):
+    """The probabilities of a noisy slope of colours, on which no class is certain."""
+    rng = np.random.default_rng(1)
+    rows, columns = np.mgrid[:24, :32]
+    slope = np.stack([60 + 3 * columns, 150 - 2 * rows, 90 + rows + columns], axis=-1)
+    pixels = (slope + rng.normal(0, 3, slope.shape)).clip(0, 255).astype(np.uint8)
+    scribble = image({(5, 5): 0, (5, 25): 1, (20, 7): 0, (20, 20): 1, (7, 18): 1}).scribble
+    features = rng.random((6, 8, 2)) if "features" in dict(values) else None
+    asked = ScribbledImage(pixels, scribble, features, 0)
+    return method_named(method, **{"iterations": 2, **dict(values)}).segment([asked], 2, CPU)[0]
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_every_hyperparameter_changes_probabilities(method, name):
+    besides = BESIDES.get(name, {})
+    usual, other = (found_with(method, tuple({**besides, **own}.items())) for own in ({}, {name: OTHER_VALUES[name]}))
+    assert not np.array_equal(usual, other)
 
 
 @pytest.mark.parametrize("name", ["grabcut", "random_walker", "colour_distributions", "pixelwise", "cnn"])
