@@ -20,7 +20,7 @@ STEPS, GAP = 500, 1e-3
 class Relaxation(MapStep):
     """``smoothness`` is the cost of a border as long as the longer side, in logits of all its pixels.
 
-    ``edge_gamma`` says how much cheaper borders are where colours change; black to white is 1.
+    ``edge_gamma`` says how much cheaper borders are where colours change; black to white is the square root of 3.
     """
 
     name: ClassVar[str] = "relaxation"

@@ -51,6 +51,15 @@ def test_a_grey_image_is_segmented():
     assert agreement(segment(image), truth) > 0.98 and agreement(segment(image, colour_space="lab"), truth) > 0.98
 
 
+@pytest.mark.parametrize("colour_space", ["rgb", "lab"])
+def test_a_grey_image_is_segmented_as_its_copy_in_colour(colour_space):
+    grey, _ = scene(colours=((90,), (120,)), noise=30.0)
+    copy = ScribbledImage(np.repeat(grey.image, 3, axis=2), grey.scribble, None, 0)
+    settings = {"colour_space": colour_space, "sigma": 0.1, "edge_gamma": 4.0, "smoothness": 0.05}
+    one, three = (segment(image, working_size=32, **settings) for image in (grey, copy))
+    assert np.allclose(one, three, atol=1e-5) and 0.02 < one[1].mean() < 0.9
+
+
 def test_features_separate_what_colours_do_not():
     same = ((90, 90, 90), (90, 90, 90))
     plain, truth = scene(colours=same, noise=20.0)

@@ -15,7 +15,11 @@ class ColourFields(BaseModel):
         "rgb", description="in which colours are compared", json_schema_extra=WITH_COLOURS
     )
     sigma: float = Field(
-        0.013, gt=0, le=10, description="bandwidth of colours; black to white is 1", json_schema_extra=WITH_COLOURS
+        0.013,
+        gt=0,
+        le=10,
+        description="bandwidth of colours; black to white is the square root of 3, in Lab 1",
+        json_schema_extra=WITH_COLOURS,
     )
     alpha: float = Field(
         1.4,
@@ -40,7 +44,8 @@ class ColourFields(BaseModel):
         1.25,
         ge=0,
         le=1000,
-        description="distance that a change from black to white on the way adds, in longer sides of the image",
+        description="distance that a change of colour by 1 on the way adds, in longer sides of the image; black to white "
+        "is the square root of 3",
         json_schema_extra=WITH_COLOURS,
     )
     cost_limit: float | None = Field(
@@ -64,7 +69,8 @@ class ColourFields(BaseModel):
         12.0,
         ge=0,
         le=1000,
-        description="how much cheaper borders are where colours change; 0: not at all",
+        description="how much cheaper borders are where colours change, by exp(-edge_gamma) for a change of 1; black to "
+        "white is the square root of 3",
         json_schema_extra=WITH_COLOURS,
     )
     working_size: int = Field(

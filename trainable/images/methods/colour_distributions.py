@@ -18,7 +18,7 @@ from trainable.images.relaxation import edge_weights, relax
 
 BATCH = 32  # images at once on a GPU; on a CPU that saves nothing
 
-Reduced = tuple[npt.NDArray[np.float32], Pixels]  # colours (C, h, w) in 0 to 1, and labels (h, w)
+Reduced = tuple[npt.NDArray[np.float32], Pixels]  # colours (3, h, w) in 0 to 1, and labels (h, w)
 
 
 class ColourDistributions:
@@ -97,9 +97,7 @@ class ColourDistributions:
 
 
 def _lab(rgb: Tensor) -> Tensor:
-    """CIE Lab of sRGB colours (B, 3, H, W), divided by 100: black to white is 1. A grey image stays as it is."""
-    if rgb.shape[1] == 1:
-        return rgb
+    """CIE Lab of sRGB colours (B, 3, H, W), divided by 100: black to white is 1."""
     pictures = [cv2.cvtColor(each.permute(1, 2, 0).cpu().numpy(), cv2.COLOR_RGB2LAB) for each in rgb]
     return torch.from_numpy(np.stack(pictures) / 100).permute(0, 3, 1, 2).to(rgb.device)
 
@@ -122,7 +120,8 @@ def _reduced(image: ScribbledImage, classes: int, most: int) -> Reduced:
     scale = min(1.0, most / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image.image, size, interpolation=cv2.INTER_AREA)
-    colours = small.reshape(size[1], size[0], -1).transpose(2, 0, 1).astype(np.float32) / 255
+    pixels = small.reshape(size[1], size[0], -1).transpose(2, 0, 1).astype(np.float32) / 255
+    colours = np.broadcast_to(pixels, (3, *pixels.shape[1:]))  # distances in a grey image are those in its copy in RGB
     labels = np.full((size[1], size[0]), UNLABELLED, np.uint8)
     present = classes_present(image.scribble)
     shares = [
