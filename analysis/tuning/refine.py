@@ -50,7 +50,7 @@ class Refined:
 
 def refine(tables: RunTables, name: str | None, device: str, progress: Progress) -> Refined:
     """Choose for the winner or for the named config."""
-    refuse_methods(tables.run, "methods leave no fold models, on whose probabilities refine works")
+    refuse_methods(tables.run, "refine is for runs of networks, not of methods on single images")
     (config,) = chosen(tables, name, None)
     needs_models(tables.run, config)
     place = pick_device(device)

@@ -164,7 +164,7 @@ def test_the_images_on_which_two_methods_differ_are_drawn(image_run, tmp_path):
     ("words", "problem"),
     [
         (("ensemble", "--tta", "flips"), "--tta flips: is for networks"),
-        (("refine",), "methods leave no fold models"),
+        (("refine",), "refine is for runs of networks, not of methods on single images"),
         (
             ("export", "--out", "export"),
             "methods have nothing to retrain; python -m analysis ensemble writes their manifest",

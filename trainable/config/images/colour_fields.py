@@ -44,8 +44,8 @@ class ColourFields(BaseModel):
         1.25,
         ge=0,
         le=1000,
-        description="distance that a change of colour by 1 on the way adds, in longer sides of the image; black to white "
-        "is the square root of 3",
+        description="distance that a change of colour by 1 on the way adds, in longer sides of the image; black to "
+        "white is the square root of 3",
         json_schema_extra=WITH_COLOURS,
     )
     cost_limit: float | None = Field(
@@ -69,8 +69,8 @@ class ColourFields(BaseModel):
         12.0,
         ge=0,
         le=1000,
-        description="how much cheaper borders are where colours change, by exp(-edge_gamma) for a change of 1; black to "
-        "white is the square root of 3",
+        description="how much cheaper borders are where colours change, by exp(-edge_gamma) for a change of 1; black "
+        "to white is the square root of 3",
         json_schema_extra=WITH_COLOURS,
     )
     working_size: int = Field(
