@@ -19,8 +19,12 @@ import subprocess
 import sys
 import time
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -176,12 +180,14 @@ def predict_masks(options: argparse.Namespace, config: Config) -> dict[Literal["
 
 
 def pack(masks: Path, archive: Path) -> int:
-    """Write the masks to a zip file that depends on nothing but the masks."""
+    """Write the masks, grey images of class numbers, to a zip file that depends on nothing but them."""
     files = sorted(masks.glob("*.png"))
     archive.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as opened:
         for file in files:
-            opened.writestr(zipfile.ZipInfo(file.name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+            grey = BytesIO()  # without the palette, which some programs would read as brightness
+            Image.fromarray(np.asarray(Image.open(file))).save(grey, "PNG", optimize=True)
+            opened.writestr(zipfile.ZipInfo(file.name), grey.getvalue(), zipfile.ZIP_DEFLATED)
     return len(files)
 
 
