@@ -18,7 +18,10 @@ MOST_VALUES = 2**25  # of the probabilities of a batch: a batch of large images 
 
 
 class Segmenter:
-    """Segments images with their scribbles; the images beside an image change its probabilities by rounding at most."""
+    """Segments images with their scribbles.
+
+    The images beside an image change its probabilities by rounding alone, which the training of ``unet`` amplifies.
+    """
 
     def __init__(
         self, config: ImageConfig, classes: int, device: torch.device, pretrained: Pretrained | None = None

@@ -38,7 +38,13 @@ class SmallNetworkFields(BaseModel):
     iterations: int = Field(
         100, ge=1, description="steps of Adam on the scribbles of an image", json_schema_extra=SMALL_NETWORKS
     )
-    learning_rate: float = Field(0.01, gt=0, le=1, description="of Adam", json_schema_extra=SMALL_NETWORKS)
+    learning_rate: float = Field(
+        0.01,
+        gt=0,
+        le=1,
+        description="of Adam; of the U-Net, 0.3 times as much at most, falling to 0",
+        json_schema_extra=SMALL_NETWORKS,
+    )
     scribble_pixels: int = Field(
         512,
         ge=1,
