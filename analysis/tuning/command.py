@@ -13,6 +13,10 @@ def refine(
     run: RunName,
     root: Root = RUNS,
     config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="A step not to try, such as crf, which takes longest; may be repeated.", metavar="STEP"),
+    ] = None,
     device: Device = "auto",
     output: Output = Format.table,
 ) -> None:
@@ -31,7 +35,7 @@ def refine(
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
     with progress_bar("refining") as progress:
-        found = choose(tables, config, device, progress)
+        found = choose(tables, config, device, progress, skip or ())
     tables.run.publish()
     document = found.document
     if output is Format.json:

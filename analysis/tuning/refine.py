@@ -32,6 +32,7 @@ from trainable.config import SCRIBBLED, Config, make_config
 from trainable.data.decoded_images import Data
 from trainable.data.groups import GROUPS, read_groups
 from trainable.data.labelled import SCRIBBLES
+from trainable.errors import UserError, did_you_mean
 from trainable.machine.device import pick_device
 from trainable.printing import Progress, digits
 from trainable.storage.checked_json import read_checked
@@ -48,15 +49,18 @@ class Refined:
     notes: tuple[str, ...]
 
 
-def refine(tables: RunTables, name: str | None, device: str, progress: Progress) -> Refined:
-    """Choose for the winner or for the named config."""
+def refine(
+    tables: RunTables, name: str | None, device: str, progress: Progress, skipped: Sequence[str] = ()
+) -> Refined:
+    """Choose for the winner or for the named config, without the steps that are named as ``skipped``."""
+    check_steps(skipped)
     refuse_methods(tables.run, "refine is for runs of networks, not of methods on single images")
     (config,) = chosen(tables, name, None)
     needs_models(tables.run, config)
     place = pick_device(device)
     data = data_of(tables, config)
     values = make_config(full_config(tables, config))
-    kinds, notes = steps_to_try(data, values)
+    kinds, notes = steps_to_try(data, values, skipped)
     with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
         check_room(Path(scratch), room_needed(data, settings_at_once(kinds, data.task)))
         note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
@@ -113,9 +117,20 @@ def summary(document: dict[str, Any]) -> str:
     )
 
 
-def steps_to_try(data: Data, config: Config) -> tuple[list[type[Step]], list[str]]:
+def check_steps(skipped: Sequence[str]) -> None:
+    """Raise an error for a name that no step has, or if none is left."""
+    names = [kind.name for kind in ORDER]
+    for name in skipped:
+        if name not in names:
+            hint = did_you_mean(name, names) or f" Known: {', '.join(names)}."
+            raise UserError(f"--skip {name}: unknown step.{hint}")
+    if not set(names) - set(skipped):
+        raise UserError("--skip: no step is left to try")
+
+
+def steps_to_try(data: Data, config: Config, skipped: Sequence[str] = ()) -> tuple[list[type[Step]], list[str]]:
     """The steps whose gain can be measured on these data and reached by this config, and why others are not tried."""
-    reasons: dict[type[Step], str] = {}
+    reasons: dict[type[Step], str] = {kind: "as --skip says" for kind in ORDER if kind.name in skipped}
     if not data.scribbled.any():
         reasons[Scribbles] = "no image has any"
     elif config.inputs != SCRIBBLED:

@@ -183,6 +183,16 @@ def test_a_step_is_left_out_with_its_reason(small_data, inputs, masks, scribbles
         assert any(note.startswith(f"{name}: not tried") and reason in note for note in notes)
 
 
+def test_steps_can_be_skipped(run, small_data):
+    kinds, notes = steps_to_try(small_data, make_config({"inputs": "image"}), ["crf", "scribbles"])
+    assert [kind.name for kind in ORDER if kind not in kinds] == ["crf", "scribbles"]
+    assert "crf: not tried, as --skip says" in notes
+    with pytest.raises(UserError, match=r"--skip crff: unknown step. Did you mean 'crf'\?"):
+        program("refine", run.folder, "--skip", "crff")
+    with pytest.raises(UserError, match="no step is left"):
+        program("refine", run.folder, *[word for kind in ORDER for word in ("--skip", kind.name)])
+
+
 def test_masks_are_refined_unless_told_otherwise(run, winner, small_folder, tmp_path):
     write(run, winner)
     program("ensemble", run.folder)
