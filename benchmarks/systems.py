@@ -5,9 +5,9 @@
 
 The first writes benchmarks/results/NAME.json: every config that was trained, with its scores, the published figures
 beside ours, the winner, and its score corrected for being selected. ``--ensemble`` adds the scores of the winner's
-ensemble, ``--masks`` packs a folder of predicted masks into NAME_masks.zip or the ``--archive``. The second prints the
-tables for the documentation, whose tests compare them: all configs, or the best of each combination of the
-``--best-of`` parameters.
+ensemble and its refinement, ``--masks`` packs a folder of predicted masks into NAME_masks.zip or the ``--archive``. The
+second prints the tables for the documentation, whose tests compare them: all configs, or the best of each combination
+of the ``--best-of`` parameters.
 """
 
 from __future__ import annotations
@@ -175,6 +175,8 @@ def main() -> int:
     if options.ensemble:
         result["ensemble"] = json.loads((options.ensemble / "ensemble.json").read_text())
         result["ensemble"].pop("pretrained", None)  # projections of features, which are long and needed to predict only
+        if (refinement := options.ensemble / "refinement.json").exists():
+            result["refinement"] = json.loads(refinement.read_text())
     if options.masks:
         archive = options.results / (options.archive or f"{options.name}_masks.zip")
         result["masks"] = {archive.name: pack(options.masks, archive)}
