@@ -1,7 +1,7 @@
 """``python -m search`` with an injected fault: ``python failing_driver.py FAULT KIND COUNT ARGUMENTS...``
 
-Once this driver has synced its COUNT-th record of this KIND ("any" counts all), it is killed, or interrupted (once or
-twice), or can write only half of the next record, as on a full disk.
+Once this driver has synced its COUNT-th record of this KIND ("any" counts all, "uploaded" the reports that follow the first
+upload of one), it is killed, or interrupted (once or twice), or can write only half of the next record, as on a full disk.
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from search.__main__ import app
+from search.run_storage.journal_segments import SegmentUploader
 from search.runs.journal import Journal
 from search.runs.run_folder import STOP_FILE
 from search.runs.study import Study
@@ -20,15 +21,17 @@ from trainable.exit_codes import run
 
 FAULT, KIND, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 del sys.argv[1:4]
-append, record_fault, seen = Journal.append, Study.fault, 0
+append, record_fault, push = Journal.append, Study.fault, SegmentUploader.push
+seen = reported = uploaded = 0
 
 
 def failing_append(journal, kind, **fields):
-    global seen
+    global seen, reported
     append(journal, kind, **fields)
+    reported += kind == "report"
     if (KIND, kind) == ("lost", "job"):  # a stopped run returns its jobs
         (journal.path.parent / STOP_FILE).touch()
-    if KIND in ("any", kind):
+    if KIND in ("any", kind) or (KIND == "uploaded" and kind == "report" and uploaded):
         seen += 1
         if seen == COUNT:
             inject_fault(journal)
@@ -38,6 +41,13 @@ def exhaust_budget_after_fault(study, job, what):
     record_fault(study, job, what)
     if KIND == "stop":  # a recorded report gets a stop if the budget ends while its fold is retried
         study.policy.score_table.budget = 0.0
+
+
+def counting_push(uploader, store):
+    global uploaded
+    before = reported
+    push(uploader, store)
+    uploaded = before
 
 
 def inject_fault(journal):
@@ -50,5 +60,5 @@ def inject_fault(journal):
         os.kill(os.getpid(), signal.SIGINT)
 
 
-Journal.append, Study.fault = failing_append, exhaust_budget_after_fault
+Journal.append, Study.fault, SegmentUploader.push = failing_append, exhaust_budget_after_fault, counting_push
 run(app)

@@ -143,9 +143,9 @@ def test_a_run_is_launched_and_inspected_from_machines_that_share_nothing(
 def test_a_run_whose_driver_was_killed_resumes_on_another_machine(
     launched, command, object_store, root, tmp_path, monkeypatch
 ):
-    code, stderr = launched("first", "kill", "report", "20")
+    code, stderr = launched("first", "kill", "uploaded", "2")
     assert code == -signal.SIGKILL, stderr
-    assert 0 < len(reports(uploaded(object_store))) <= 20
+    assert 0 < len(reports(uploaded(object_store))) < REPORTS
     code, stderr = launched("second")
     assert code == 2 and "already driven by another process, on " in stderr and "launch again in" in stderr
     assert json.loads(command("visitor", search, "status", "demo", "--format", "json"))["state"] == "running"
