@@ -1,7 +1,8 @@
 """``python -m search`` with an injected fault: ``python failing_driver.py FAULT KIND COUNT ARGUMENTS...``
 
-Once this driver has synced its COUNT-th record of this KIND ("any" counts all, "uploaded" the reports that follow the first
-upload of one), it is killed, or interrupted (once or twice), or can write only half of the next record, as on a full disk.
+Once this driver has synced its COUNT-th record of this KIND, it is killed, or interrupted (once or twice), or can write
+only half of the next record, as on a full disk. "any" counts all kinds, "uploaded" the reports that follow the first
+upload of a report.
 """
 
 import os
