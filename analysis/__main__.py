@@ -29,7 +29,7 @@ def best(
     output: Output = Format.table,
     details: Annotated[bool, typer.Option("--details", help="Also list why configs are incomplete.")] = False,
 ) -> None:
-    """The winner, the set that it cannot be distinguished from, how sure that is, and what the other configs lack.
+    """Show the winner, the configs that it cannot be distinguished from, how certain that is, and what others lack.
 
     JSON is the content of selection.json; CSV has a row per config, best first.
 
@@ -69,7 +69,9 @@ def best(
 def report(
     run: RunName,
     root: Root = RUNS,
-    out: Annotated[Path | None, typer.Option(help="Default: analysis/ in the run's folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to (default: analysis/ in the run's folder).")
+    ] = None,
     png: Annotated[
         Path | None, typer.Option(help="Also write every figure as PNG to this folder (needs Chromium).")
     ] = None,
@@ -110,8 +112,10 @@ def ensemble(
     root: Root = RUNS,
     config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="The best K complete configs instead of the winner.")] = None,
-    tta: Annotated[str, typer.Option(help="none or flips (average over four flips).")] = "none",
-    out: Annotated[Path | None, typer.Option(help="Default: analysis/ensemble in the run's folder.")] = None,
+    tta: Annotated[str, typer.Option(help="none, or flips: average predictions over four flips.")] = "none",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to (default: analysis/ensemble in the run's folder).")
+    ] = None,
     output: Output = Format.table,
 ) -> None:
     """Average the fold models of the winner into one model and show the scores of its members.

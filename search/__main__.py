@@ -44,8 +44,7 @@ def plan(
     step_seconds: StepSeconds = None,
     calibrate: Calibrate = False,
     slots: Annotated[
-        int | None,
-        typer.Option("--slots", help="Plan other machines that train so many fold trials at once (default: this one)."),
+        int | None, typer.Option("--slots", help="Plan for other machines, which train this many fold trials at once.")
     ] = None,
     output: Output = Format.table,
 ) -> None:

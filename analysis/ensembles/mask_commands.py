@@ -85,16 +85,19 @@ def evaluate(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,...", help="The classes; 255 in a truth is ignored (default: as its dataset.yaml says)."
+            metavar="A,B,...", help="The classes; 255 in a true mask is ignored (default: those of the dataset.yaml)."
         ),
     ] = None,
     refine: Annotated[
         bool,
-        typer.Option("--refine/--no-refine", help="Score the masks before refinement, from predict's probabilities."),
+        typer.Option(
+            "--refine/--no-refine",
+            help="--no-refine scores the masks as they were before, from predict's probabilities.",
+        ),
     ] = True,
     output: Output = Format.table,
 ) -> None:
-    """Score masks, together, per volume and per image, the worst first; of several classes also class by class.
+    """Score predicted masks: all images together, each volume and each image, and each of several classes.
 
     Masks and truths are matched by stem. JSON contains all scores, CSV those of images.
 

@@ -19,17 +19,18 @@ CHECK = 1.0  # seconds between two looks for the process that started this one
 def serve(
     root: Root = RUNS,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help=f"Default: {PORT}, or a free one; 0: free.")
+        int | None,
+        typer.Option(min=0, max=65535, help=f"Default: {PORT}, or a free port if it is taken; 0: any free port."),
     ] = None,
-    host: Annotated[str, typer.Option(help="The interface; the default cannot be reached from other machines.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="The interface to listen on; the default cannot be reached from other machines.")
+    ] = ("127.0.0.1"),
     token: Annotated[
-        bool, typer.Option("--token/--no-token", help="Only for those who have the whole address.")
+        bool, typer.Option("--token/--no-token", help="Require the token that is part of the address.")
     ] = True,
     with_process: Annotated[int | None, typer.Option("--with-process", hidden=True)] = None,
 ) -> None:
-    """Show all runs in a browser: each run's report as it stands, renewed while it runs, and runs side by side.
+    """Show all runs in a browser: each run's report as it stands, kept up to date, and runs side by side.
 
     Nothing is ever written to a run. The address that is printed contains a token; Ctrl-C ends the server.
 

@@ -27,17 +27,20 @@ Schedulers = Annotated[
     list[str] | None,
     typer.Option(
         "--scheduler",
-        help="May be repeated; by default the four of spaces. Baselines: ray-asha, median, wilcoxon, random.",
+        help="grid, asha, halving or foldrace (default: all four), or a baseline: ray-asha, median, wilcoxon, random; "
+        "may be repeated.",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Fold trials that train at once.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the worlds, and of the orders that repeats take.")]
-Repeats = Annotated[int, typer.Option(min=1, help="Runs of each table, with configs and folds in another order.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the worlds and of the orders of repeats.")]
+Repeats = Annotated[
+    int, typer.Option(min=1, help="How often to replay each table, each time with configs and folds in another order.")
+]
 Worlds = Annotated[
     str | None, typer.Option(help="Generated worlds instead of tables: mild, strong, factorial, close or noisy.")
 ]
 WorldCount = Annotated[int, typer.Option(min=1, help="How many worlds to generate.")]
-Minimize = Annotated[bool, typer.Option("--minimize", help="Lower scores of the tables are better.")]
+Minimize = Annotated[bool, typer.Option("--minimize", help="Lower scores are better in these tables.")]
 Processes = Annotated[int, typer.Option(min=0, help="Processes to use; 0 is one for each core.")]
 
 
@@ -54,12 +57,14 @@ def replay(
     root: Root = RUNS,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:
-    """What schedulers would have cost on recorded curves, and what they would have picked.
+    """Show what schedulers would have cost on recorded curves, and what they would have picked.
 
     A table has the columns config, fold, step, score and seconds (cumulative within a fold trial; or cost, in any
-    unit); further columns are parameters of the config. Scores may have any scale. Of a run that was pruned, only the
-    configs with all folds are replayed. Of a run, the goal of its space holds without --minimize. Cost is the share of
-    the full grid's time; regret is in units of the score; wall is in seconds, or in units of cost.
+    unit); further columns are parameters of the config. Scores may have any scale. Of a run, only the configs with all
+    folds are replayed, by the goal of its space. In the output, cost is the share of the full grid's training time,
+    wall the duration in seconds or in units of cost, regret how far the mean of the picked config is behind the best
+    one, p_best and p_top3 how often the pick is the best or among the best three, and set_coverage how often the set
+    contains the best.
 
     Example: python -m search replay quickstart
     """

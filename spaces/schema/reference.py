@@ -22,7 +22,7 @@ PARAMETERS: tuple[Row, ...] = tuple(
             "parameters.NAME.distribution",
             "int for whole numbers, else uniform",
             "uniform, log_uniform, int",
-            "distribution of samples from the range; hyperparameters that are whole numbers have int alone",
+            "distribution of samples from the range; hyperparameters that are whole numbers allow int only",
         ),
         ("parameters.NAME.log", "false", "true, false", "draw whole numbers uniformly on a log scale"),
         (

@@ -99,13 +99,13 @@ class Metric(Section):
         pattern=r"^\w[\w.-]*$",
         description="score that configs are compared by",
         json_schema_extra={
-            "allowed": f"{', '.join(METRICS)}; of more classes also iou_CLASS, dice_CLASS, dice_volume, "
-            "dice_volume_CLASS"
+            "allowed": f"{', '.join(METRICS)}; with other classes iou_CLASS; of three or more also "
+            "dice_CLASS; with volumes dice_volume, dice_volume_CLASS"
         },
     )
     goal: Literal["maximize", "minimize"] = Field(
         default="maximize",
-        description="whether higher or lower scores are better; minimize is for trainables with scores of their own",
+        description="whether higher or lower scores are better; minimize is for fold trials with scores of their own",
     )
 
 
@@ -197,13 +197,13 @@ class Settings(Section):
     )
     references: Annotated[tuple[Reference, ...], BeforeValidator(from_list)] = Field(
         (),
-        description="published figures that the report shows beside this run's; they decide nothing",
+        description="published figures that the report shows beside this run's; no decision depends on them",
         json_schema_extra={"allowed": "a list of {source, where, scores, note}"},
     )
     trainable: Annotated[str, _one_of_names(TRAINABLES, "trainable")] = Field(
         "fold",
         description="what a fold trial does: fold trains a network, image segments single images by a method, scripted "
-        "follows a script, for trying a search out",
+        "replays a script, to try out a search",
         json_schema_extra={"allowed": ", ".join(TRAINABLES)},
     )
     plugins: Annotated[tuple[Plugin, ...], BeforeValidator(_read_plugins), PlainSerializer(recorded)] = Field(

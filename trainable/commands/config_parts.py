@@ -11,7 +11,7 @@ from trainable.printing import Format, say
 
 def parameters(
     methods: Annotated[
-        bool, typer.Option("--methods", help="Those of methods that segment single images (trainable: image).")
+        bool, typer.Option("--methods", help="List those of methods on single images (trainable: image) instead.")
     ] = False,
     plugins: PluginFiles = None,
     output: Output = Format.table,

@@ -39,14 +39,12 @@ def synthesize(
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the images.")] = "500x375",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     classes: Annotated[
-        int, typer.Option(help="2 to 15, with the background; more than 2 draw structures that touch and nest.")
+        int, typer.Option(help="Number of classes, 2 to 15 with the background; more than 2 touch and nest.")
     ] = 2,
     volumes: Annotated[
         int | None, typer.Option(help="Divide the labelled images into this many volumes of consecutive slices.")
     ] = None,
-    grey: Annotated[
-        bool, typer.Option("--grey", help="Grey PNG images; with more than 2 classes or with volumes.")
-    ] = False,
+    grey: Annotated[bool, typer.Option("--grey", help="Grey images; needs more than 2 classes or volumes.")] = False,
 ) -> None:
     """Make a synthetic data set in the format of a real one.
 

@@ -17,12 +17,18 @@ FoldFolder = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter (see: parameters); may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A hyperparameter, as python -m trainable parameters lists them; may be repeated.",
+    ),
 ]
 Metric = Annotated[str, typer.Option(help="The metric for early stopping and the best weights.")]
 Until = Annotated[int | None, typer.Option(min=1, help="Pause at this step.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Processes that augment (default: measured).")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Number of processes that augment images (default: measured).")
+]
 CheckpointSeconds = Annotated[
     float | None, typer.Option(min=0, help="Maximum seconds between checkpoints (default: 120).")
 ]

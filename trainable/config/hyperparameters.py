@@ -43,24 +43,28 @@ class Config(StageFields, RecipeFields, LossFields, NetworkFields, TrialConfig):
     )
     size: Size = Field("auto", description="working size; auto is the largest multiple of 32 not above the original")
     batch_size: int = Field(8, ge=1, description="images per step")
-    learning_rate: float = Field(5e-3, gt=0, description="of AdamW, at its highest")
+    learning_rate: float = Field(5e-3, gt=0, description="peak learning rate of AdamW")
     encoder_learning_rate: float = Field(
-        1.0, ge=0, description="of the encoder, as a factor on the learning rate; 0 freezes its parameters"
+        1.0, ge=0, description="factor on the learning rate for the encoder; 0 freezes its parameters"
     )
-    final_learning_rate: float = Field(1e-7, ge=0, description="where the cosine ends")
+    final_learning_rate: float = Field(1e-7, ge=0, description="learning rate at the end of the cosine schedule")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled; norms and biases are spared")
+    weight_decay: float = Field(1e-4, ge=0, description="decoupled weight decay; norms and biases have none")
     gradient_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 turns clipping off")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the averaged weights that are scored; 0 is off")
-    steps: int = Field(12_000, ge=1, description="the horizon: the cosine spans all of it")
-    evaluations: int = Field(100, ge=1, description="reports, evenly spaced over the horizon")
-    patience: int = Field(60, ge=0, description="epochs without a better score before stopping; 0 never stops")
+    steps: int = Field(
+        12_000, ge=1, description="the horizon: number of training steps, and length of the cosine schedule"
+    )
+    evaluations: int = Field(100, ge=1, description="number of evaluations (reports), evenly spaced over the steps")
+    patience: int = Field(60, ge=0, description="stop after this many epochs without a better score; 0 never stops")
     precision: Literal["auto", "bf16", "float32"] = Field("auto", description="auto is bf16 on CUDA")
     acceleration: Literal["auto", "none", "compile", "graph"] = Field(
-        "auto", description="how steps are taken: as usual, by torch.compile, as a CUDA graph; not part of the id"
+        "auto", description="run steps eagerly, by torch.compile or as a CUDA graph; not part of a config's id"
     )
-    tau: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is foreground, of two classes")
-    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order, augmentation and dropout")
+    tau: float = Field(0.5, gt=0, lt=1, description="two classes: probability from which a pixel is foreground")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of initial weights, order of images, augmentation and dropout"
+    )
 
     @property
     def network(self) -> Network:

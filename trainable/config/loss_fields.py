@@ -15,26 +15,34 @@ WITH_TVERSKY = only_with(loss=("tversky",))
 
 class LossFields(BaseModel):
     supervision: Literal["masks", "scribbles"] = Field(
-        "masks", description="what is learnt from; with scribbles, masks of training images are never read"
+        "masks", description="labels to learn from; with scribbles, masks of training images are never read"
     )
     loss: Literal[Region, "dice+bce", "ce"] = Field(
         "iou",
-        description="the region term of the loss; dice+bce weights both by alpha, ce is cross-entropy alone",
+        description="region term of the loss; dice+bce weights both by alpha, ce is cross-entropy alone",
         json_schema_extra=WITH_MASKS,
     )
     lambda_region: float = Field(1.0, ge=0, description="weight of the region term", json_schema_extra=WITH_REGION)
     lambda_bce: float = Field(0.2, ge=0, description="weight of cross-entropy", json_schema_extra=WITH_REGION)
     alpha: float = Field(
-        0.5, ge=0, le=1, description="weight of BCE; Dice has the rest", json_schema_extra=only_with(loss=("dice+bce",))
+        0.5,
+        ge=0,
+        le=1,
+        description="weight of cross-entropy; Dice has 1 - alpha",
+        json_schema_extra=only_with(loss=("dice+bce",)),
     )
-    tversky_alpha: float = Field(0.3, ge=0, description="of false positives", json_schema_extra=WITH_TVERSKY)
-    tversky_beta: float = Field(0.7, ge=0, description="of false negatives", json_schema_extra=WITH_TVERSKY)
+    tversky_alpha: float = Field(0.3, ge=0, description="weight of false positives", json_schema_extra=WITH_TVERSKY)
+    tversky_beta: float = Field(0.7, ge=0, description="weight of false negatives", json_schema_extra=WITH_TVERSKY)
     lambda_focal: float = Field(0.0, ge=0, description="weight of the focal loss", json_schema_extra=WITH_MASKS)
     focal_gamma: float = Field(
-        2.0, ge=0, description="how much easy pixels lose of their weight", json_schema_extra=WITH_MASKS
+        2.0, ge=0, description="focal loss: the higher, the less easy pixels weigh", json_schema_extra=WITH_MASKS
     )
     focal_alpha: float = Field(
-        0.25, ge=0, le=1, description="of every class but the first; it has the rest", json_schema_extra=WITH_MASKS
+        0.25,
+        ge=0,
+        le=1,
+        description="focal loss: weight of every class but the first, which has 1 - focal_alpha",
+        json_schema_extra=WITH_MASKS,
     )
     objective: Literal["pce", "wpce"] = Field(
         "pce",
@@ -49,26 +57,33 @@ class LossFields(BaseModel):
         json_schema_extra=only_with(supervision=("scribbles",), inputs=("image",)),
     )
     lambda_crf: float = Field(0.0, ge=0, description="weight of the gated CRF", json_schema_extra=WITH_SCRIBBLES)
-    crf_radius: int = Field(5, ge=1, le=32, description="of the CRF's window", json_schema_extra=WITH_SCRIBBLES)
-    crf_sigma_xy: float = Field(6.0, gt=0, description="of its kernel, in pixels", json_schema_extra=WITH_SCRIBBLES)
+    crf_radius: int = Field(
+        5, ge=1, le=32, description="radius of the CRF's window, in pixels", json_schema_extra=WITH_SCRIBBLES
+    )
+    crf_sigma_xy: float = Field(
+        6.0, gt=0, description="bandwidth of the CRF's kernel in place, in pixels", json_schema_extra=WITH_SCRIBBLES
+    )
     crf_sigma_intensity: float = Field(
-        0.1, gt=0, description="of its kernel, in intensities of 0..1", json_schema_extra=WITH_SCRIBBLES
+        0.1,
+        gt=0,
+        description="bandwidth of the CRF's kernel in intensity, which is in 0..1",
+        json_schema_extra=WITH_SCRIBBLES,
     )
     lambda_entropy: float = Field(
         0.0, ge=0, description="weight of the entropy of pixels without a scribble", json_schema_extra=WITH_SCRIBBLES
     )
     lambda_tv: float = Field(0.0, ge=0, description="weight of total variation", json_schema_extra=WITH_SCRIBBLES)
     lambda_ms: float = Field(
-        0.0, ge=0, description="weight of the intensity's variance within classes", json_schema_extra=WITH_SCRIBBLES
+        0.0, ge=0, description="weight of the variance of intensity within classes", json_schema_extra=WITH_SCRIBBLES
     )
     pc: float = Field(
         3.0,
         gt=0,
-        description="weight in cross-entropy of pixels of every class but the first",
+        description="cross-entropy: weight of every class but the first",
         json_schema_extra=only_with(loss=get_args(Region), objective=("pce",)),
     )
     class_weights: Weights | None = Field(
         None,
-        description="a weight per class in cross-entropy, instead of pc",
+        description="cross-entropy: a weight per class, instead of pc",
         json_schema_extra=only_with(objective=("pce",)),
     )

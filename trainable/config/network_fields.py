@@ -41,7 +41,7 @@ class NetworkFields(BaseModel):
         "exmod-unet",
         "mask-rcnn",
         "sam",
-    ] = Field("unet", description="the kind of network")
+    ] = Field("unet", description="network")
     encoder: str = Field(
         "efficientnet-b2",
         description="any encoder of smp, or any timm model with feature maps",
@@ -68,7 +68,7 @@ class NetworkFields(BaseModel):
         json_schema_extra=WITH_DEPTH,
     )
     depth: int = Field(
-        4, ge=1, le=8, description="poolings, each of which halves the image", json_schema_extra=WITH_DEPTH
+        4, ge=1, le=8, description="number of poolings, each of which halves the image", json_schema_extra=WITH_DEPTH
     )
     pyramid_width: int = Field(
         256,
@@ -78,19 +78,19 @@ class NetworkFields(BaseModel):
         json_schema_extra=only_with(architecture=("mask-rcnn",)),
     )
     sam_size: Literal["tiny", "base", "large", "huge"] = Field(
-        "base", description="the size of SAM; tiny is for trying it out", json_schema_extra=WITH_SAM
+        "base", description="size of SAM; tiny is for trying it out", json_schema_extra=WITH_SAM
     )
     sam_weights: str | None = Field(
         None,
-        description="none, a folder or safetensors file, or a model of the hub such as facebook/sam-vit-base",
+        description="weights: a folder or safetensors file, or a model of the hub such as facebook/sam-vit-base",
         json_schema_extra=WITH_SAM,
     )
     sam_trains: Literal["decoder", "all", "none"] = Field(
         "decoder",
-        description="what is trained: the mask decoder, everything, or a threshold alone",
+        description="what is trained: the mask decoder, everything, or only a threshold per class",
         json_schema_extra=WITH_SAM,
     )
     sam_points: int = Field(
-        8, ge=1, le=256, description="points of each class on its scribbles", json_schema_extra=WITH_SAM
+        8, ge=1, le=256, description="prompt points per class, taken from its scribbles", json_schema_extra=WITH_SAM
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="share of channels dropped before the last layer")

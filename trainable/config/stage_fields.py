@@ -19,22 +19,29 @@ class StageFields(BaseModel):
     pretraining_epochs: int = Field(100, ge=1, description="passes over the images", json_schema_extra=WITH_DINO)
     pretraining_batch_size: int = Field(16, ge=2, description="images per step", json_schema_extra=WITH_DINO)
     pretraining_learning_rate: float = Field(
-        5e-4, gt=0, description="of AdamW, after a tenth of the steps", json_schema_extra=WITH_DINO
+        5e-4, gt=0, description="peak learning rate of AdamW, after a tenth of the steps", json_schema_extra=WITH_DINO
     )
     pretraining_data: Names | None = Field(
-        None, description="splits without masks whose images are added, as in test1", json_schema_extra=WITH_DINO
+        None, description="splits without masks whose images are added", json_schema_extra=WITH_DINO
     )
-    student_temperature: float = Field(0.1, gt=0, description="of the student's softmax", json_schema_extra=WITH_DINO)
+    student_temperature: float = Field(
+        0.1, gt=0, description="temperature of the student's softmax", json_schema_extra=WITH_DINO
+    )
     teacher_temperature: float = Field(
-        0.04, gt=0, description="of the teacher's softmax; lower is sharper", json_schema_extra=WITH_DINO
+        0.04, gt=0, description="temperature of the teacher's softmax; lower is sharper", json_schema_extra=WITH_DINO
     )
     teacher_momentum: float = Field(
         0.99, ge=0, lt=1, description="decay of the teacher's average, which rises to 1", json_schema_extra=WITH_DINO
     )
     local_crops: int = Field(
-        4, ge=0, description="small views of an image beside the two large ones", json_schema_extra=WITH_DINO
+        4,
+        ge=0,
+        description="number of small views of an image, besides the two large ones",
+        json_schema_extra=WITH_DINO,
     )
-    projection_size: int = Field(256, ge=2, description="outputs of the projection", json_schema_extra=WITH_DINO)
+    projection_size: int = Field(
+        256, ge=2, description="number of outputs of the projection", json_schema_extra=WITH_DINO
+    )
 
 
 def view_sizes(size: Pair) -> tuple[Pair, Pair]:

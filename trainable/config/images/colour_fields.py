@@ -12,7 +12,7 @@ WITH_COLOURS = only_with(method=("colour_distributions",))
 
 class ColourFields(BaseModel):
     colour_space: Literal["rgb", "lab"] = Field(
-        "rgb", description="in which colours are compared", json_schema_extra=WITH_COLOURS
+        "rgb", description="colour space in which colours are compared", json_schema_extra=WITH_COLOURS
     )
     sigma: float = Field(
         0.013,
@@ -52,11 +52,15 @@ class ColourFields(BaseModel):
         11.0,
         gt=0,
         le=80,
-        description="the most that a colour which no scribble shows costs; none sets no limit",
+        description="highest cost of a colour that no scribble shows; none sets no limit",
         json_schema_extra=WITH_COLOURS,
     )
     background_bias: float = Field(
-        2.85, ge=-80, le=80, description="what the first class costs less than others", json_schema_extra=WITH_COLOURS
+        2.85,
+        ge=-80,
+        le=80,
+        description="how much less the first class costs than the others",
+        json_schema_extra=WITH_COLOURS,
     )
     smoothness: float = Field(
         0.8,
@@ -81,7 +85,7 @@ class ColourFields(BaseModel):
         json_schema_extra=WITH_COLOURS,
     )
     relaxation_steps: int = Field(
-        500, ge=1, le=100000, description="the most primal-dual steps", json_schema_extra=WITH_COLOURS
+        500, ge=1, le=100000, description="maximum number of primal-dual steps", json_schema_extra=WITH_COLOURS
     )
     relaxation_gap: float = Field(
         1e-3,

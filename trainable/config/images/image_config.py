@@ -48,12 +48,12 @@ class ImageConfig(ScribbleFields, ColourFields, SmallNetworkFields, PretrainedFi
         "original",
         description="the size at which images are segmented; original is their own, scores are always at their own",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of what a method draws at random")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything that a method draws at random")
     steps: int = Field(
         100,
         ge=1,
-        description="equal parts in which the held-out images of a fold are worked through, so that all folds have one "
-        "horizon: a report at step s covers the first round(s / steps * n) of n images, at least one",
+        description="number of equal parts into which the held-out images of a fold are divided: a report at step s "
+        "covers the first round(s / steps * n) of n images, at least one",
     )
     evaluations: int = Field(10, ge=1, description="reports, evenly spaced over the steps")
 

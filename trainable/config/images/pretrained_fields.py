@@ -37,7 +37,7 @@ class PretrainedFields(BaseModel):
         description="any encoder of smp, or any timm model with feature maps",
         json_schema_extra=WITH_ENCODER,
     )
-    encoder_weights: Source = Field(IMAGENET, description="of the encoder", json_schema_extra=WITH_ENCODER)
+    encoder_weights: Source = Field(IMAGENET, description="weights of the encoder", json_schema_extra=WITH_ENCODER)
     features_channels: int | None = Field(
         None,
         ge=1,
@@ -57,7 +57,7 @@ class PretrainedFields(BaseModel):
         0.5,
         ge=0,
         le=1,
-        description="share of the scribbles that a network which sees them learns from without seeing them, each step",
+        description="share of the scribbles that is hidden in each step from a network that sees scribbles",
         json_schema_extra=WITH_TUNING,
     )
     sam_size: Literal["tiny", "base", "large", "huge"] = Field(

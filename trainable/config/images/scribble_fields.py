@@ -9,10 +9,12 @@ WITH_GRABCUT = only_with(method=("grabcut",))
 
 
 class ScribbleFields(BaseModel):
-    grabcut_iterations: int = Field(5, ge=1, le=100, description="of GrabCut", json_schema_extra=WITH_GRABCUT)
+    grabcut_iterations: int = Field(
+        5, ge=1, le=100, description="number of iterations of GrabCut", json_schema_extra=WITH_GRABCUT
+    )
     walker_beta: float = Field(
         90.0,
         ge=0,
-        description="how much edges of the image hold the walker back; 0 ignores the image",
+        description="how strongly edges of the image stop the walker; 0 ignores the image",
         json_schema_extra=WITH_WALKER,
     )

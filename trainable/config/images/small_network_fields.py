@@ -26,13 +26,13 @@ class SmallNetworkFields(BaseModel):
         json_schema_extra=SMALL_NETWORKS,
     )
     kernel: Annotated[int, AfterValidator(_odd)] = Field(
-        3, ge=1, le=9, description="side of the convolutions, odd", json_schema_extra=only_with(method=("cnn",))
+        3, ge=1, le=9, description="side of the convolution kernels, odd", json_schema_extra=only_with(method=("cnn",))
     )
     downscalings: int = Field(
         2,
         ge=0,
         le=4,
-        description="poolings, each of which halves the image",
+        description="number of poolings, each of which halves the image",
         json_schema_extra=only_with(method=("unet",)),
     )
     iterations: int = Field(
@@ -42,7 +42,7 @@ class SmallNetworkFields(BaseModel):
         0.01,
         gt=0,
         le=1,
-        description="of Adam; of the U-Net, 0.3 times as much at most, falling to 0",
+        description="learning rate of Adam; unet: at most 0.3 times as much, falling to 0",
         json_schema_extra=SMALL_NETWORKS,
     )
     scribble_pixels: int = Field(
