@@ -100,8 +100,8 @@ def race() -> str:
     figures = [f"{name} {rows[key]['cost']:.2f} and {rows[key]['regret']:.5f}" for key, name in COMPARED.items()]
     size = f"{found['grid']['configs']} configs x {found['grid']['folds']} folds"
     return (
-        f"Pruning over folds, replayed on the curves of a complete grid of {size} on real images, in "
-        f"{found['repeats']} random orders: cost relative to the grid and mIoU lost: "
+        f"Pruning, replayed in {found['repeats']} random orders on the curves of a complete grid of {size} on real "
+        "images: training time relative to the grid, and mIoU lost to the best config. "
         f"{'; '.join(figures)}. [All schedulers](docs/measured.md#on-real-curves)."
     )
 

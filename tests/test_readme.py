@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from spaces.load import load_space
 from spaces.schema.parameter_reader import KEYS
 from spaces.schema.reference import PARAMETERS, markdown
 
@@ -52,6 +53,16 @@ def test_the_reference_of_space_files_matches_the_declarations():
 def test_the_reference_lists_every_key_of_a_parameter():
     listed = {word.strip(".") for row in PARAMETERS for word in row["key"].removeprefix("parameters.NAME").split(", ")}
     assert listed - {"", "forbid"} == set(KEYS)
+
+
+def test_the_example_of_a_space_is_one_with_and_without_masks(tmp_path):
+    example = re.findall(r"```yaml\n(.*?)```", (DOCS / "space_files.md").read_text(), re.S)[0]
+    with_masks = re.sub(r"^ +(supervision|inputs|border|lambda_crf):.*\n", "", example, flags=re.M)
+    assert len(example.splitlines()) == len(with_masks.splitlines()) + 4
+    path = tmp_path / "mine.yaml"
+    for text in (example, with_masks):
+        path.write_text(text)
+        assert load_space(str(path)).settings.name == "mine"
 
 
 PAGES = (
