@@ -29,7 +29,9 @@ def best(
     output: Output = Format.table,
     details: Annotated[bool, typer.Option("--details", help="Also list why configs are incomplete.")] = False,
 ) -> None:
-    """Show the winner, the configs that it cannot be distinguished from, how certain that is, and what others lack.
+    """Show the winner, and how certain it is.
+
+    Also shows the configs that cannot be distinguished from the winner, and what the others lack.
 
     JSON is the content of selection.json; CSV has a row per config, best first.
 
@@ -76,9 +78,9 @@ def report(
         Path | None, typer.Option(help="Also write every figure as PNG to this folder (needs Chromium).")
     ] = None,
 ) -> None:
-    """Write a self-contained HTML report, with summary.csv and selection.json beside it.
+    """Write a self-contained HTML report.
 
-    The run may still be running.
+    It has summary.csv and selection.json beside it. The run may still be running.
 
     Example: python -m analysis report quickstart
     """
@@ -118,7 +120,7 @@ def ensemble(
     ] = None,
     output: Output = Format.table,
 ) -> None:
-    """Average the fold models of the winner into one model and show the scores of its members.
+    """Average the fold models of the winner into one model.
 
     Each member is scored on the fold that it was not trained on, at the original size. Its weights were selected on
     the same images, so these scores are slightly optimistic. The ensemble has seen every labelled image, so only new
@@ -176,10 +178,10 @@ def compare(
     device: Device = "auto",
     output: Output = Format.table,
 ) -> None:
-    """Compare two configs: parameters, folds, images, and a picture of the images on which they differ most.
+    """Compare two configs.
 
-    Images are predicted by the best weights of the fold that held them out. CSV has a row per image, the largest
-    difference first.
+    Shows parameters, folds, images, and a picture of the images that differ most. Images are predicted by the best
+    weights of the fold that held them out. CSV has a row per image, the largest difference first.
 
     Example: python -m analysis compare quickstart winner default
     """
@@ -230,7 +232,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier export.")] = False,
     output: Output = Format.table,
 ) -> None:
-    """Write a folder to retrain the winner and to predict with it, with a README.
+    """Write a folder to retrain the winner and predict with it.
 
     Example: python -m analysis export quickstart --out winner
     """

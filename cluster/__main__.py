@@ -27,7 +27,7 @@ def files(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Copy the file to this folder.")] = None,
     output: Output = Format.table,
 ) -> None:
-    """List the deployment files with their purpose and path, or copy one.
+    """List the deployment files, or copy one.
 
     Each file begins with three commands: start the cluster, run a search, stop the cluster. See docs/cluster.md.
 
@@ -69,7 +69,7 @@ def plan(
     card: Annotated[float, typer.Option("--card", metavar="GIB", help="Memory of a GPU.")] = 80.0,
     output: Output = Format.table,
 ) -> None:
-    """Show how many fold trials fit on each machine and what each gets; starts nothing.
+    """Show how many fold trials fit on each machine.
 
     A launch measures the memory of a fold trial on each kind of GPU. Here --fold-trial states it; without it, each
     fold trial gets a whole GPU.
@@ -117,11 +117,11 @@ def doctor(
     patience: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for each node.")] = 120.0,
     output: Output = Format.table,
 ) -> None:
-    """Check every node of a cluster and list the problems; exit code 2 if there are any.
+    """Check every node of a cluster and list the problems.
 
-    Checks GPUs and driver, package versions and code against this machine's, free disk space, read and write access
-    to the folder of runs, the data, the clock, and the transfer speed of the object store. A launch sends the data to
-    nodes that lack it; different data under the same path is a problem.
+    Exits with 2 if there are any. Checks GPUs and driver, package versions and code against this machine's, free disk
+    space, read and write access to the folder of runs, the data, the clock, and the transfer speed of the object store.
+    A launch sends the data to nodes that lack it; different data under the same path is a problem.
 
     Example: python -m cluster doctor --address 10.0.0.1:6379 --runs /shared/runs --data data/scribbles
     """

@@ -48,7 +48,9 @@ def plan(
     ] = None,
     output: Output = Format.table,
 ) -> None:
-    """Estimate the cost of a space, for the full grid and as expected under its scheduler; starts nothing.
+    """Estimate the cost of a space; starts nothing.
+
+    The cost is that of the full grid, and as expected under the scheduler of the space.
 
     JSON keys: configs, folds, trials and steps of the full grid; gpu_hours, wall_hours and cost, each with grid,
     expected, low and high (the extremes over the simulated worlds in which the scheduler is rehearsed; cost is null
@@ -97,7 +99,7 @@ def launch(
     dashboard: Dashboard = True,
     serve: Annotated[bool, typer.Option("--serve", help="Also serve the live page, and print its address.")] = False,
 ) -> None:
-    """Run a space to completion; a run that was interrupted resumes where it stopped.
+    """Run a space to completion, or resume its run.
 
     Example: python -m search launch quickstart
     """

@@ -68,7 +68,7 @@ def show(
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many (default: all, or 10 samples).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples, if configs cannot be listed.")] = 0,
 ) -> None:
-    """List every config of a space; if it has a range, draw some at random.
+    """List every config of a space, or samples if it has a range.
 
     Example: python -m spaces show full_grid --format csv
     """
@@ -93,7 +93,7 @@ def show(
 
 @app.command(name="list")
 def list_spaces(output: Output = Format.table) -> None:
-    """List the spaces that ship with the project; their names can be used instead of a path.
+    """List the shipped spaces, whose names can replace a path.
 
     Example: python -m spaces list
     """
@@ -110,7 +110,9 @@ def list_spaces(output: Output = Format.table) -> None:
 
 @app.command()
 def reference(output: Output = Format.table) -> None:
-    """List every key of a space file; `python -m trainable parameters` lists the hyperparameters.
+    """List every key of a space file except hyperparameters.
+
+    `python -m trainable parameters` lists those.
 
     Example: python -m spaces reference --format json
     """

@@ -43,7 +43,9 @@ def predict(
     refine: Refine = True,
     force: Force = False,
 ) -> None:
-    """Predict masks at the original size of the images; an interrupted command can be repeated and resumes.
+    """Predict masks at the original size of the images.
+
+    The same command resumes after an interruption.
 
     Example: python -m analysis predict runs/quickstart/analysis/ensemble runs/quickstart-data/test1 --out masks
     """
@@ -97,9 +99,10 @@ def evaluate(
     ] = True,
     output: Output = Format.table,
 ) -> None:
-    """Score predicted masks: all images together, each volume and each image, and each of several classes.
+    """Score predicted masks.
 
-    Masks and truths are matched by stem. JSON contains all scores, CSV those of images.
+    Scores all images together, each volume, image and class. Masks and truths are matched by stem.
+    JSON contains all scores, CSV those of images.
 
     Example: python -m analysis evaluate masks data/scribbles/train/ground_truth
     """

@@ -30,7 +30,7 @@ def serve(
     ] = True,
     with_process: Annotated[int | None, typer.Option("--with-process", hidden=True)] = None,
 ) -> None:
-    """Show all runs in a browser: each run's current report, and runs side by side.
+    """Show all runs and their current reports in a browser.
 
     Nothing is ever written to a run. The address that is printed contains a token; Ctrl-C ends the server.
 

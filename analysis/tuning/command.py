@@ -20,10 +20,11 @@ def refine(
     device: Device = "auto",
     output: Output = Format.table,
 ) -> None:
-    """Choose post-processing by cross-validation: thresholds, components, holes, a dense CRF, scribbles.
+    """Choose post-processing of masks by cross-validation.
 
-    Everything is measured on images that neither the model nor the choice has seen. The best chain of steps is used by
-    predict and export if its gain is certain enough; otherwise nothing changes. JSON is the content of refinement.json.
+    Tries thresholds, components, holes, a dense CRF and scribbles. Everything is measured on images that neither the
+    model nor the choice has seen. The best chain of steps is used by predict and export if its gain is certain enough;
+    otherwise nothing changes. JSON is the content of refinement.json.
 
     Example: python -m analysis refine quickstart
     """

@@ -45,9 +45,10 @@ def doctor_report(
     root: Root = RUNS,
     out: Annotated[Path | None, typer.Option(help="The zip file (default: doctor-report-RUN.zip here).")] = None,
 ) -> None:
-    """Write a zip file for a bug report: the run's space, journal and logs, versions and hardware.
+    """Write a zip file for a bug report.
 
-    Images, masks and weights are left out; passwords, tokens and the home folder are hidden.
+    It contains the run's space, journal and logs, the versions and the hardware. Images, masks and weights are left
+    out; passwords, tokens and the home folder are hidden.
 
     Example: python -m search doctor-report quickstart
     """

@@ -57,7 +57,7 @@ def replay(
     root: Root = RUNS,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:
-    """Show what schedulers would have cost on recorded curves, and what they would have picked.
+    """Compare what schedulers cost and pick on recorded curves.
 
     A table has the columns config, fold, step, score and seconds (cumulative within a fold trial; or cost, in any
     unit); further columns are parameters of the config. Scores may have any scale. Of a run, only the configs with all

@@ -16,7 +16,7 @@ from trainable.printing import Format, plural, print_csv, print_json, print_tabl
 
 
 def status(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """Show the state of a run, whether it is running, stopped or crashed.
+    """Show the state of a run, even if it crashed.
 
     Example: python -m search status quickstart --format json
     """
@@ -41,9 +41,10 @@ def watch(
     plain: Plain = False,
     once: Annotated[bool, typer.Option("--once", help="Print the current view and exit.")] = False,
 ) -> None:
-    """Watch a run live from any terminal; Ctrl-C ends the view, not the run.
+    """Watch a run live, from any terminal.
 
-    Without a terminal, prints the view once, or with --plain one line per event until the run ends.
+    Ctrl-C ends the view, not the run. Without a terminal, prints the view once, or with --plain one line per event
+    until the run ends.
 
     Example: python -m search watch quickstart
     """
@@ -54,9 +55,10 @@ def watch(
 
 
 def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> None:
-    """Show how the workers of a run spent their time: results by state, losses to faults, and overhead.
+    """Show how the workers of a run spent their time.
 
-    In seconds, for the run and each config; csv and json list each fold trial.
+    Shows results by state, losses to faults and overhead in seconds, for the run and each config; csv and json list
+    each fold trial.
 
     Example: python -m search ledger quickstart
     """
@@ -77,7 +79,9 @@ def ledger(run: RunName, root: Root = RUNS, output: Output = Format.table) -> No
 def curves(
     run: RunName, out: Annotated[Path, typer.Option(help="The table to write, .parquet or .csv.")], root: Root = RUNS
 ) -> None:
-    """Write the learning curves of a run to a table: config, fold, step, score, seconds, parameters.
+    """Write the learning curves of a run to a table.
+
+    Its columns are config, fold, step, score, seconds and the parameters.
 
     Example: python -m search curves quickstart --out curves.parquet
     """
@@ -125,7 +129,9 @@ def finish(
     plain: Plain = False,
     dashboard: Dashboard = True,
 ) -> None:
-    """Train what one config lacks: folds that the search did not train, and models that are lost or were removed.
+    """Train the missing folds and models of one config.
+
+    Folds may be missing because the search did not train them, models because they were lost or removed.
 
     The budget of the run does not limit this, and the config keeps its weights from then on. --set changes what may
     differ between launches, such as data or resources.
@@ -163,7 +169,7 @@ def finish(
 
 
 def stop(run: RunName, root: Root = RUNS) -> None:
-    """Stop a run after the current reports; launching it again resumes it.
+    """Stop a run gracefully; launching it again resumes it.
 
     Example: python -m search stop quickstart
     """

@@ -45,10 +45,10 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the output 
 def submit(
     space: SpaceName, address: DashboardUrl, runs: ClusterRuns, assignments: Assignments = None, wait: Wait = True
 ) -> None:
-    """Launch a space as a job of a Ray cluster and follow it; the same command reconnects to it.
+    """Launch a space as a job of a Ray cluster, and follow it.
 
-    The search continues when this command ends: the space, the code and small data sets are uploaded with the job.
-    For data on the cluster or in s3://, set data in the space to their path there.
+    The search continues when this command ends, and the same command reconnects to it. The space, the code and small
+    data sets are uploaded with the job. For data on the cluster or in s3://, set data in the space to their path there.
 
     Example: python -m search submit full_grid --address http://127.0.0.1:8265 --runs s3://bucket/runs
     """

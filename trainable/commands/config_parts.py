@@ -29,9 +29,10 @@ def parameters(
 
 
 def networks(plugins: PluginFiles = None, output: Output = Format.table) -> None:
-    """List every network: parameters in millions at defaults, its own hyperparameters, stride, ONNX export.
+    """List every network.
 
-    Images whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
+    Shows millions of parameters at defaults, own hyperparameters, stride, and whether it exports to ONNX. Images
+    whose sides are no multiples of the stride are padded by reflection, and the prediction is cropped back.
 
     Example: python -m trainable networks --format csv
     """
@@ -45,10 +46,10 @@ def trust(
     plugins: Annotated[list[str], typer.Argument(metavar="FILE...", help="Plugins: Python files.")],
     output: Output = Format.table,
 ) -> None:
-    """Allow plugins to run on this machine, for runs and models that come from another one, and list what they add.
+    """Allow plugins to run on this machine, and list what they add.
 
-    A plugin is code that can do whatever you can: read it first. Naming it in your own space or with --plugin allows
-    it as well. A file that has changed is another plugin.
+    Runs and models from elsewhere need this. A plugin is code that can do whatever you can: read it first. Naming it in
+    your own space or with --plugin allows it as well. A file that has changed is another plugin.
 
     Example: python -m trainable trust runs/first/my_parts.py
     """

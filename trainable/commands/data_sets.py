@@ -85,7 +85,7 @@ def show(
     split: SplitName = "train",
     cache: CacheFolder = None,
 ) -> None:
-    """Draw a few images with their scribbles and masks, unchanged and at each augmentation level.
+    """Draw images with scribbles and masks under each augmentation.
 
     Example: python -m trainable show data/scribbles --out samples.png
     """

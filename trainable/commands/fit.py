@@ -57,7 +57,9 @@ def fit(
     plugins: PluginFiles = None,
     output: Output = Format.table,
 ) -> None:
-    """Train one fold of one config, or segment its images one by one if a method is set. The same command resumes.
+    """Train one fold of one config, without Ray.
+
+    If a method is set, segments the images of the fold one by one. The same command resumes.
 
     Example: python -m trainable fit data/scribbles --fold 0 --set loss=dice --set batch_size=12
 
