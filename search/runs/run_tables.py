@@ -67,7 +67,7 @@ class RunTables:
     @property
     def parameters(self) -> list[str]:
         """The parameters that vary, in the order of the space."""
-        return [name for name in self.configs.columns if name not in ("config", "steps", "seconds")]
+        return _searched(self.space, self.status)
 
     def texts(self, config: str) -> dict[str, str]:
         """The values of a config for people, with a dash for an inactive parameter."""
@@ -172,9 +172,13 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _configs(space: Space, status: Status) -> pd.DataFrame:
+def _searched(space: Space, status: Status) -> list[str]:
     entrants = status.score_table.entrants.values()
-    names = list(space.parameters) or list(dict.fromkeys(name for e in entrants for name in e.parameters))
+    return list(space.parameters) or list(dict.fromkeys(name for each in entrants for name in each.parameters))
+
+
+def _configs(space: Space, status: Status) -> pd.DataFrame:
+    entrants, names = status.score_table.entrants.values(), _searched(space, status)
     spent: dict[str, float] = {}
     for (config, _), trial in status.trials.items():
         spent[config] = spent.get(config, 0.0) + trial.gpu_seconds
@@ -182,13 +186,13 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
         {
             "config": each.config,
             **dict.fromkeys(names),
-            **{name: NONE if value is None else value for name, value in each.parameters.items() if name in names},
             "steps": each.horizon,
+            **{name: NONE if value is None else value for name, value in each.parameters.items() if name in names},
             "seconds": spent.get(each.config, 0.0),
         }
         for each in entrants
     ]
-    columns = ["config", *(name for name in names if name != "steps"), "steps", "seconds"]
+    columns = list(dict.fromkeys(["config", *names, "steps", "seconds"]))
     # As objects, so that the integers of a parameter stay integers beside configs that do not have it.
     return pd.DataFrame(rows, columns=columns, dtype=object).astype({"steps": int, "seconds": float})
 

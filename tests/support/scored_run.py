@@ -20,7 +20,7 @@ def scored_run(home: Path, parameters, scores, ended=True, folds=3):
     """
     constants = {"steps": STEPS[-1], "evaluations": len(STEPS)}
     tree = {"name": "scored", "trainable": "scripted", "folds": folds, "scheduler": "grid", "sampler": "grid"}
-    space = make_space({**tree, "parameters": {**parameters, **constants}})
+    space = make_space({**tree, "parameters": {**constants, **parameters}})
     run = Run(home / "scored")
     with Journal(run.journal, clock=lambda: 1_800_000_000.0) as journal:
         record_launch(run, space, None)

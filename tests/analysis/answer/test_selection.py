@@ -114,6 +114,16 @@ def test_inactive_parameters_and_small_numbers_are_readable(tmp_path):
     assert "kind a against b, kernels – against 16, rate – against 1e-07." in text
 
 
+def test_steps_that_are_searched_are_shown_as_any_other_parameter(tmp_path):
+    run, (short, long) = scored_run(tmp_path, {"steps": {"values": [2, 12000]}}, [(EVEN, 1.0), ([0.9, 0.8, 0.9], 1.0)])
+    lines = program("best", run.folder).stdout.splitlines()
+    assert lines[0] == f"The winner is {long} (steps 12000)."
+    assert any(line.startswith(short) and line.split()[-1] == "2" for line in lines)
+    tables = read_run(run)
+    assert tables.parameters == ["steps"] and tables.configs["steps"].tolist() == [2, 12000]
+    assert default_config(tables) == long
+
+
 def test_a_failed_config_cannot_win_though_all_its_folds_were_scored(tmp_path):
     _, selection, (_, dice) = select_from(tmp_path, LOSSES, [([0.9, 0.9, NAN], 1.0), (EVEN, 1.0)])
     assert selection.winner.config == dice
