@@ -85,7 +85,7 @@ def report(
     Example: python -m analysis report quickstart
     """
     from analysis.answer.selection import select
-    from analysis.report.write import following, write_report
+    from analysis.report.write import REPORT, SELECTION, SUMMARY, following, write_report
     from search.run_storage.find_runs import find_run
     from search.runs.run_tables import read_run
 
@@ -94,7 +94,7 @@ def report(
         selection = select(tables)
     with talk.status("drawing"):
         path, sections = write_report(tables, selection, out)
-        tables.run.publish()
+        tables.run.publish(*(path.with_name(name) for name in (REPORT, SELECTION, SUMMARY)))
     if png is not None:
         from analysis.report.png import write_pngs
 
@@ -139,7 +139,7 @@ def ensemble(
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
         folder, manifest = assemble(tables.run, chosen(tables, config, top), flips, out)
-        tables.run.publish()
+        tables.run.publish(folder)
     rows = [{"config": each["config"], "fold": each["fold"], **each["out_of_fold"]} for each in manifest["members"]]
     basis = scored_on_scribbles(tables)
     if output is Format.json:
@@ -259,7 +259,7 @@ def _draw(tables: Any, compared: Any, worst: int, out: Path | None, device: str)
     try:
         with talk.status("drawing"):
             count = draw_disagreements(tables, compared, worst, path, device)
-            tables.run.publish()
+            tables.run.publish(path)
     except NoPictures as error:
         say(f"no pictures: {error}")
     else:

@@ -84,7 +84,7 @@ def build_ensemble(
 ) -> Path:
     """What ``python -m analysis ensemble`` does with a run that is open; returns the ensemble's folder."""
     folder, _ = assemble(tables.run, chosen(tables, config, top), tta, out)
-    tables.run.publish()
+    tables.run.publish(folder)
     return folder
 
 

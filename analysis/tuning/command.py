@@ -37,7 +37,7 @@ def refine(
         tables = read_run(find_run(run, root))
     with progress_bar("refining") as progress:
         found = choose(tables, config, device, progress, skip or ())
-    tables.run.publish()
+    tables.run.publish(*found.files)
     document = found.document
     if output is Format.json:
         print_json(document)

@@ -73,6 +73,7 @@ def refine(
     document = _document(tables, config, data, values.tau, scoring, selected)
     files = [keep(tables.run, config, document)]
     ensemble = tables.run.folder / FOLDER
+    tables.run.fetch((FOLDER / MANIFEST).as_posix())
     if (ensemble / MANIFEST).exists() and _members(ensemble) == {config}:
         files += [path for path in [place_beside(tables.run, [config], ensemble)] if path]
     return Refined(selected, document, tuple(files), tuple(notes))

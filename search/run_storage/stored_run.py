@@ -62,7 +62,8 @@ class StoredRun(Run):
             fetch(self.store, _top_level_files(self.store, (".yaml", ".json", ".py")), self.folder)
 
     def fetch(self, *patterns: str) -> None:
-        entries = self.store.names("configs")
+        folders = {pattern.partition("/")[0] for pattern in patterns}
+        entries = {name: entry for folder in folders for name, entry in self.store.names(folder).items()}
         wanted = {name: entry for name, entry in entries.items() if any(fnmatchcase(name, each) for each in patterns)}
         fetch(self.store, wanted, self.folder)
 
@@ -84,10 +85,12 @@ class StoredRun(Run):
                 self.store.delete(f"configs/{config}/fold_{fold}/{name}")
         super().remove_fold_files(names)
 
-    def publish(self) -> None:
-        for path in sorted((self.folder / PUBLISHED).rglob("*")):
-            if path.is_file():
-                self.store.put(path, path.relative_to(self.folder).as_posix())
+    def publish(self, *written: Path) -> None:
+        """Not what is here from earlier, which another machine may have replaced since."""
+        for path in written:
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if file.is_file() and file.is_relative_to(self.folder / PUBLISHED):
+                    self.store.put(file, file.relative_to(self.folder).as_posix())
 
     def request_stop(self) -> None:
         self.store.write(STOP_FILE, b"")

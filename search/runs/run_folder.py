@@ -98,8 +98,8 @@ class Run:
     def fetch(self, *patterns: str) -> None:
         """Download the files that match these patterns; a run on disk has them."""
 
-    def publish(self) -> None:
-        """Upload the results of an analysis; a run on disk has them."""
+    def publish(self, *written: Path) -> None:
+        """Upload files and folders that an analysis has written into the run; a run on disk has them."""
 
     def request_stop(self) -> None:
         (self.folder / STOP_FILE).touch()

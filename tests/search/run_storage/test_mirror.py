@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from analysis.ensembles.refinement_file import keep, place_beside
 from search.commands.launch_record import check_run, record_launch
 from search.commands.run_commands import list_runs
 from search.messages import Job, Report
@@ -294,13 +295,30 @@ def test_weights_are_removed_from_the_store_by_its_driver_alone(root, space, obj
     assert set(object_store.names("runs/demo/configs/")) == set(left)
 
 
-def test_the_analysis_of_a_run_is_published_to_the_store(root, space, object_store):
+def test_what_an_analysis_writes_is_published_and_fetched_elsewhere(root, space, object_store, tmp_path, monkeypatch):
     Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
     run = find_stored_run("demo", root)
     (run.folder / "analysis/ensemble").mkdir(parents=True)
     (run.folder / "analysis/ensemble/ensemble.pt").write_bytes(b"weights")
-    run.publish()
+    keep(run, "a", {"steps": []})
+    run.publish(run.folder / "analysis/ensemble", run.folder / "analysis/refinement/a.json")
     assert object_store.read("runs/demo/analysis/ensemble/ensemble.pt") == b"weights"
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "other"))
+    other = find_stored_run("demo", root)
+    assert place_beside(other, ["a"], tmp_path / "ensemble") == tmp_path / "ensemble/refinement.json"
+    assert not (other.folder / "analysis/ensemble").exists(), "only what was asked for is fetched"
+
+
+def test_publishing_does_not_bring_back_what_another_machine_has_replaced(root, space, object_store):
+    Store(root).under("demo").write("space.yaml", json.dumps(space.canonical()).encode())
+    run = find_stored_run("demo", root)
+    earlier = keep(run, "a", {"steps": []})
+    run.publish(earlier)
+    run.store.write("analysis/refinement/a.json", b"newer")
+    (run.folder / "analysis/report.html").write_text("report")
+    run.publish(run.folder / "analysis/report.html")
+    assert object_store.read("runs/demo/analysis/refinement/a.json") == b"newer"
+    assert object_store.read("runs/demo/analysis/report.html") == b"report"
 
 
 @pytest.mark.parametrize("name", ["../other", "..", "a/../../b", "a\\b"])
