@@ -22,7 +22,7 @@ from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.scribbles import Scribbles
 from analysis.refinement.steps.step import Step
 from analysis.refinement.steps.thresholds import ClassWeights, Threshold
-from analysis.tuning.candidates import settings_at_once
+from analysis.tuning.candidates import rounds_of, settings_at_once
 from analysis.tuning.out_of_fold import data_of, held_out_images, room_needed
 from analysis.tuning.scoring import Scoring
 from analysis.tuning.selection import Selected, Tried, rounds_in, select
@@ -119,14 +119,12 @@ def summary(document: dict[str, Any]) -> str:
 
 
 def check_steps(skipped: Sequence[str]) -> None:
-    """Raise an error for a name that no step has, or if none is left."""
+    """Raise an error for a name that no step has."""
     names = [kind.name for kind in ORDER]
     for name in skipped:
         if name not in names:
             hint = did_you_mean(name, names) or f" Known: {', '.join(names)}."
             raise UserError(f"--skip {name}: unknown step.{hint}")
-    if not set(names) - set(skipped):
-        raise UserError("--skip: no step is left to try")
 
 
 def steps_to_try(data: Data, config: Config, skipped: Sequence[str] = ()) -> tuple[list[type[Step]], list[str]]:
@@ -140,8 +138,11 @@ def steps_to_try(data: Data, config: Config, skipped: Sequence[str] = ()) -> tup
         of_scribbles = "because the data have no masks and scores are of the scribbled pixels"
         reasons[Scribbles] = of_scribbles
         reasons[Threshold if data.task.binary else ClassWeights] = f"{of_scribbles}, which show no borders"
+    kinds = [kind for kind in ORDER if kind not in reasons]
     notes = [f"{kind.name}: not tried, {reason}" for kind, reason in reasons.items()]
-    return [kind for kind in ORDER if kind not in reasons], notes
+    if not any(rounds_of(kind, data.task) for kind in kinds):
+        raise UserError(f"no step is left to try ({'; '.join(notes)})")
+    return kinds, notes
 
 
 def _scoring(tables: RunTables, data: Data, images: Sequence[HeldOut]) -> Scoring:

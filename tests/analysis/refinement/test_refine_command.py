@@ -191,6 +191,9 @@ def test_steps_can_be_skipped(run, small_data):
         program("refine", run.folder, "--skip", "crff")
     with pytest.raises(UserError, match="no step is left"):
         program("refine", run.folder, *[word for kind in ORDER for word in ("--skip", kind.name)])
+    others = [kind.name for kind in ORDER if kind.name not in ("scribbles", "class_weights")]
+    with pytest.raises(UserError, match=r"no step is left to try .*; scribbles: not tried, the model is for images"):
+        steps_to_try(small_data, make_config({"inputs": "image"}), others)
 
 
 def test_masks_are_refined_unless_told_otherwise(run, winner, small_folder, tmp_path):
