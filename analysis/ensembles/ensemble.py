@@ -69,6 +69,8 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[Member], tau: float, tta: Flips, refinement: Chain = ()) -> None:
         super().__init__()
+        if tta not in FLIPS:
+            raise UserError(f"tta {tta!r}: allowed are {' and '.join(FLIPS)}")
         self.refinement = refinement
         self.members, self.tau, self.tta = tuple(members), tau, tta
         self.classes, self.channels = same_classes(members), members[0].channels

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from analysis.ensembles.assemble import assemble
+from analysis.ensembles.assemble import assemble, build_ensemble
 from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
+from search.runs.run_tables import read_run
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
 from trainable.data.reading import read_image, read_scribble
@@ -84,6 +85,12 @@ def test_flips_average_the_four_mirrorings(members, pixels):
         by_hand = [torch.flip(plain(torch.flip(square, axes)), axes) for axes in ((), (1,), (2,), (1, 2))]
         assert torch.allclose(flipped(square), torch.stack(by_hand).mean(0), atol=1e-5)
     assert not torch.allclose(by_hand[0], by_hand[1], atol=1e-3), "a network that mirrors exactly would prove nothing"
+
+
+def test_an_unknown_kind_of_flips_writes_no_ensemble(small_run, configs, tmp_path):
+    with pytest.raises(UserError, match="tta 'flip': allowed are none and flips"):
+        build_ensemble(read_run(small_run), configs[0], tta="flip", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_manifest_contains_config_folds_hashes_and_scores(small_run, configs, small_data, tmp_path):
