@@ -87,7 +87,8 @@ def evaluate(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,...", help="The classes; 255 in a true mask is ignored (default: those of the dataset.yaml)."
+            metavar="A,B,...",
+            help="The classes; with three or more, 255 in a true mask is ignored (default: those of the dataset.yaml).",
         ),
     ] = None,
     refine: Annotated[

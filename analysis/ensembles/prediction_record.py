@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -62,12 +63,21 @@ def prediction_of(masks: Path) -> Prediction:
 def mask_before(mask: Path, classes: int, tau: float) -> Pixels:
     """The mask that the probabilities beside a refined mask give."""
     path = mask.parent / PROBABILITIES / f"{mask.stem}.png"
+    height, width = _opened(mask).shape[:2]
+    maps = 1 if classes == 2 else classes
+    stored = _opened(path)
+    if stored.shape != (maps * height, width):
+        raise BadFile(path, f"is no picture of the probabilities of {classes} classes at {width}x{height}")
+    values = (stored / FULL).astype(np.float32)
+    return classified(values if classes == 2 else values.reshape(classes, height, width), tau)
+
+
+def _opened(path: Path) -> np.ndarray[Any, Any]:
     try:
         with Image.open(path) as picture:
-            values = (np.asarray(picture) / FULL).astype(np.float32)
+            return np.asarray(picture)
     except OSError as error:
         raise BadFile(path, f"cannot be read ({error})") from None
-    return classified(values if classes == 2 else values.reshape(classes, -1, values.shape[1]), tau)
 
 
 def refuse_seen(masks: Path) -> None:

@@ -17,6 +17,7 @@ from trainable.data.groups import read_volumes
 from trainable.errors import UserError
 from trainable.objectives.boundary import boundary_f1
 from trainable.printing import digits
+from trainable.storage.checked_json import write_checked
 
 NAMES = ("ring", "core", "crescent")
 
@@ -156,6 +157,20 @@ def test_classes_can_be_given_for_truths_that_belong_to_no_data_set(ignoring, ma
     assert "per_volume" not in told and "dice_volume" not in told and "dice_ring" not in told
     with pytest.raises(UserError, match="no image could be scored"):
         evaluated(masks, loose)
+
+
+def test_probabilities_of_other_classes_are_a_problem(tmp_path):
+    for name, rows in {"truths": 6, "masks": 6, "masks/probabilities": 3 * 6}.items():
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((rows, 4), np.uint8 if rows == 6 else np.uint16)).save(tmp_path / name / "a.png")
+    made_by = {"refinement": [{"step": "holes", "share": 0.5}]}
+    write_checked(tmp_path / "masks/predictions.json", {"made_by": made_by, "seen": [], "tau": 0.5})
+    for classes in ("a,b", "a,b,c,d"):
+        message = rf"probabilities/a.png: is no picture of the probabilities of {len(classes) // 2 + 1} classes at 4x6"
+        with pytest.raises(UserError, match=message):
+            evaluated(tmp_path / "masks", tmp_path / "truths", "--classes", classes, "--no-refine")
+    whole = evaluated(tmp_path / "masks", tmp_path / "truths", "--classes", "a,b,c", "--no-refine")
+    assert whole["iou_a"] == 1.0
 
 
 def test_volumes_of_the_data_set_stay_when_its_classes_are_renamed(masks, found, class_folder):
