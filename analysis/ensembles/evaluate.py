@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.ensembles.inputs import listed
-from analysis.ensembles.prediction_record import mask_before, prediction_of, refuse_seen
+from analysis.ensembles.prediction_record import Prediction, mask_before, prediction_of, refuse_seen
 from analysis.refinement.chain import Chain
 from trainable.data.dataset import IMAGES, SUFFIXES, TRUTH, BadFile
 from trainable.data.groups import Slice, read_volumes
@@ -49,8 +49,8 @@ class Scored:
 class Evaluated:
     """All scored images, the worst first, and the problems of the others.
 
-    ``volumes`` has the volume of each image, ``refinement`` what the masks were refined by, and ``notes`` what scores
-    of volumes leave out.
+    ``volumes`` has the volume of each image, ``refinement`` what the masks were refined by, and ``notes`` classes that
+    do not agree and what scores of volumes leave out.
     """
 
     images: tuple[Scored, ...]
@@ -145,11 +145,21 @@ def evaluate_masks(
         raise UserError(f"{problems[0]}; no image could be scored")
     worst_first = sorted(found, key=lambda each: (_rank(each), each.stem))
     chain = made.chain if tau is None else ()
+    notes = [] if classes else list(_disagreement(made, task))
     if slices is None:
-        return Evaluated(tuple(worst_first), tuple(problems), task, None, chain)
+        return Evaluated(tuple(worst_first), tuple(problems), task, None, chain, tuple(notes))
     volumes = tuple(_volume(slices, each.stem) for each in worst_first)
-    notes = tuple(_incomplete(slices, [each.stem for each in worst_first], split / task.volumes))
-    return Evaluated(tuple(worst_first), tuple(problems), task, volumes, chain, notes)
+    notes += _incomplete(slices, [each.stem for each in worst_first], split / task.volumes)
+    return Evaluated(tuple(worst_first), tuple(problems), task, volumes, chain, tuple(notes))
+
+
+def _disagreement(made: Prediction, task: Task) -> Iterator[str]:
+    """Masks hold numbers of classes, which another data set may give to others."""
+    if made.classes and made.classes != task.classes and not task.binary:
+        yield (
+            f"the masks were predicted as {', '.join(made.classes)}, but the classes of the truth are "
+            f"{', '.join(task.classes)}; classes of the same number are compared"
+        )
 
 
 def _score(stem: str, mask: Path, truth: Path, task: Task, tau: float | None) -> Scored | BadFile:

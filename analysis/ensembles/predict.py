@@ -182,7 +182,7 @@ class _Record:
         }
         if ensemble.refinement:
             self.made_by["refinement"] = as_rows(ensemble.refinement)
-        self.file, self.tau, self.seen = str(file), ensemble.tau, set[str]()
+        self.file, self.tau, self.classes, self.seen = str(file), ensemble.tau, ensemble.classes, set[str]()
         if self.path.exists():
             before = read_checked(self.path, f"{AGAIN} into another folder")
             made_by = before["made_by"]
@@ -201,8 +201,8 @@ class _Record:
         self._write()
 
     def _write(self) -> None:
-        seen = sorted(self.seen)
-        write_checked(self.path, {"made_by": self.made_by, "file": self.file, "tau": self.tau, "seen": seen})
+        facts = {"made_by": self.made_by, "file": self.file, "tau": self.tau, "classes": list(self.classes)}
+        write_checked(self.path, {**facts, "seen": sorted(self.seen)})
 
 
 def _hash(file: Path) -> str:

@@ -24,13 +24,14 @@ FULL = 65535  # of a 16-bit picture: a probability of 1
 @dataclass(frozen=True)
 class Prediction:
     """How the masks of a folder were made; ``tau`` is the threshold of two classes, ``scribbled`` says whether pixels
-    under a scribble got its label.
+    under a scribble got its label. ``classes`` are those of the ensemble, empty if unknown.
     """
 
     folder: Path
     chain: Chain
     tau: float
     scribbled: bool
+    classes: tuple[str, ...]
 
     def needs_probabilities(self) -> float:
         """The threshold of the probabilities; an error if they do not give the masks before refinement."""
@@ -57,6 +58,7 @@ def prediction_of(masks: Path) -> Prediction:
         read_chain(made_by.get("refinement", []), str(path)),
         record.get("tau", 0.5),
         made_by.get("respect_scribbles", False),
+        tuple(record.get("classes", ())),
     )
 
 

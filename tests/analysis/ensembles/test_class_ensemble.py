@@ -231,7 +231,8 @@ def test_grey_training_images_are_recognised_though_they_are_renamed(scribbled, 
         Image.open(path).save(split / folder / "new.png")
     done = program("predict", scribbled[0], split, "--out", tmp_path / "masks")
     assert "1 of these images were trained on" in done.stderr
-    assert json.loads((tmp_path / "masks/predictions.json").read_text())["seen"] == ["new"]
+    record = json.loads((tmp_path / "masks/predictions.json").read_text())
+    assert record["seen"] == ["new"] and tuple(record["classes"]) == load_ensemble(scribbled[0], "cpu").classes
     assert read_scribble(split / "scribbles/new.png", load_ensemble(scribbled[0], "cpu").task).max() == 255
 
 

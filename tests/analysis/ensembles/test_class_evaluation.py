@@ -173,6 +173,19 @@ def test_probabilities_of_other_classes_are_a_problem(tmp_path):
     assert whole["iou_a"] == 1.0
 
 
+@pytest.mark.parametrize(("classes", "noted"), [("ring core crescent", False), ("core ring crescent", True)])
+def test_classes_of_the_ensemble_that_the_truth_numbers_otherwise_are_noted(
+    masks, class_folder, tmp_path, classes, noted
+):
+    made = shutil.copytree(masks, tmp_path / "masks")
+    record = {"made_by": {}, "seen": [], "tau": 0.5, "classes": ["background", *classes.split()]}
+    write_checked(made / "predictions.json", record)
+    notes = evaluated(made, class_folder / "train").get("notes", [])
+    assert [f"predicted as background, {', '.join(classes.split())}," in note for note in notes] == [True] * noted
+    renamed = evaluated(made, class_folder / "train", "--classes", "background,ring,core,crescent")
+    assert "notes" not in renamed, "whoever names the classes knows their order"
+
+
 def test_volumes_of_the_data_set_stay_when_its_classes_are_renamed(masks, found, class_folder):
     told = evaluated(masks, class_folder / "train/ground_truth", "--classes", "background,RV,MYO,LV")
     assert told["dice_volume_RV"] == pytest.approx(found["dice_volume_ring"])
