@@ -168,7 +168,7 @@ def _summary(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         for one in diagnosis.splits:
             yield "", f"{one.name}: {_content(one)}"
     else:
-        yield "images", f"{diagnosis.images(True):,} labelled, {diagnosis.images(False):,} unlabelled"
+        yield "images", f"{diagnosis.images(True):,} with masks, {diagnosis.images(False):,} without"
         for one in diagnosis.splits:
             truth = f"with {TRUTH}" if one.labelled else "images and scribbles only"
             yield "", f"{one.name}: {one.images:,}, {truth}"

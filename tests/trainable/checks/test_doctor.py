@@ -101,8 +101,9 @@ def test_without_truth_there_are_scribbles_to_train_on(data: Path, capsys: pytes
     )
     assert as_document(diagnosis)["mean"] is None
     print_diagnosis(diagnosis)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"Next: python -m trainable fit {data} --set supervision=scribbles --set inputs=image"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["images", "0", "with", "masks,", str(diagnosis.images(False)), "without"]
+    assert lines[-1] == f"Next: python -m trainable fit {data} --set supervision=scribbles --set inputs=image"
 
 
 def test_without_truth_and_scribbles_there_is_nothing_to_train_on(data: Path) -> None:
