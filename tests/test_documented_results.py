@@ -148,3 +148,13 @@ def test_the_costs_of_networks_are_those_of_the_result_file():
         for row in result["networks"]
     ]
     assert result["commit"] and f"`{result['command']}`" in (ROOT / "docs/networks.md").read_text()
+
+
+def test_the_times_of_decisions_are_those_of_the_result_file():
+    parts = json.loads((RESULTS / "overhead_cpu2.json").read_text())["parts"]
+    times = parts["decisions"]["policies"]
+    quoted = [
+        f"{times[name][f'cpu_{which}_ms']:.1f}" for name in ("foldrace", "asha", "halving") for which in ("mean", "p99")
+    ]
+    paragraph = (ROOT / "docs/foldrace.md").read_text().split("**Decisions and resuming.**")[1].split("\n\n")[0]
+    assert re.findall(r"\d\.\d", paragraph) == [*quoted, f"{parts['resume']['replayed_seconds']:.1f}"]
