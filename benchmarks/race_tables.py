@@ -1,4 +1,5 @@
-"""The tables of the fold race in docs/foldrace.md and docs/measured.md, from the result files; rewrites them there.
+"""The tables of the fold race in docs/foldrace.md, docs/foldrace_measured.md and docs/measured.md, from the result
+files; rewrites them there.
 
 python benchmarks/race_tables.py
 """
@@ -53,7 +54,8 @@ DATA = {
     **{name: f"worlds: {label} (72)" for name, label in WORLDS.items()},
 }
 NO_SET = ("ray-asha",)  # whose set is its winner
-BEFORE = "the race before (one rung at 0.5, `keep` 0.6, forecasts; 5 orders) | 0.333 | 0.0038 | 0.89 | 0.89 | 3.7"
+BEFORE = "the race of 0.2.0 (one rung at 0.5, `keep` 0.6, forecasts; 5 orders) | 0.333 | 0.0038 | 0.89 | 0.89 | 3.7"
+BEFORE_SMALL = "the race of 0.2.0 | 0.44 | 0.003 | 0.75 | 0.75 | -"
 
 
 def results(name: str) -> list[Row]:
@@ -76,7 +78,20 @@ def outcome(label: str, row: Row) -> str:
     return f"{label} | {row['cost']:.3f} | {row['regret']:.4f} | {row['p_best']:.2f} | {answer}"
 
 
-OUTCOMES = "scheduler | cost | regret | P(best) | set contains the best | set size"
+COLUMNS = "cost | regret | P(best) | set contains the best | set size"
+OUTCOMES = f"scheduler | {COLUMNS}"
+
+
+def summary() -> str:
+    """The race on all kinds of data."""
+    race = {"scheduler": "foldrace"}
+    found = {
+        "foreign": one(results("foreign_curves"), tables="all", **race),
+        "small": one(results("small_curves"), tables="all", **race),
+        "grid": one(results("real_curves"), **race),
+        **{name: one(results("replay"), world=name, **race) for name in WORLDS},
+    }
+    return table(f"data | {COLUMNS}", [outcome(label, found[name]) for name, label in DATA.items()])
 
 
 def foreign() -> str:
@@ -88,6 +103,11 @@ def foreign() -> str:
 
 
 PARTS = {"all": "all tables", "odd": "odd", "even": "even"}
+
+
+def small() -> str:
+    race, halving = (one(results("small_curves"), scheduler=each, tables="all") for each in ("foldrace", "halving"))
+    return table(OUTCOMES, [outcome(NAMES["foldrace"], race), BEFORE_SMALL, outcome(NAMES["halving"], halving)])
 
 
 def peers() -> str:
@@ -104,9 +124,9 @@ def dyhpo() -> str:
 def sets() -> str:
     race = {"scheduler": "foldrace"}
     single = [
-        ("141 foreign tables (below)", one(results("foreign_curves"), tables="all", **race)),
-        ("six small searches (below)", one(results("small_curves"), tables="all", **race)),
-        ("the real grid, 100 orders ([measured.md](measured.md))", one(results("real_curves"), **race)),
+        ("141 foreign tables", one(results("foreign_curves"), tables="all", **race)),
+        ("six small searches", one(results("small_curves"), tables="all", **race)),
+        ("the real grid, 100 orders", one(results("real_curves"), **race)),
     ]
     rows = [f"{label} | {row['set_coverage']:.2f} | unknown | {row['set_size']:.1f}" for label, row in single]
     for name, label in WORLDS.items():
@@ -160,13 +180,15 @@ def real() -> str:
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
-    "docs/foldrace.md": {
-        "sets": sets,
-        "intervals": intervals,
+    "docs/foldrace.md": {"summary": summary},
+    "docs/foldrace_measured.md": {
         "foreign": foreign,
         "peers": peers,
         "dyhpo": dyhpo,
+        "small": small,
         "worlds": worlds,
+        "sets": sets,
+        "intervals": intervals,
         "deltas": deltas,
     },
     "docs/measured.md": {"real curves": real},

@@ -156,5 +156,7 @@ def test_the_times_of_decisions_are_those_of_the_result_file():
     quoted = [
         f"{times[name][f'cpu_{which}_ms']:.1f}" for name in ("foldrace", "asha", "halving") for which in ("mean", "p99")
     ]
-    paragraph = (ROOT / "docs/foldrace.md").read_text().split("**Decisions and resuming.**")[1].split("\n\n")[0]
+    paragraph = (
+        (ROOT / "docs/foldrace_measured.md").read_text().split("**Decisions and resuming.**")[1].split("\n\n")[0]
+    )
     assert re.findall(r"\d\.\d", paragraph) == [*quoted, f"{parts['resume']['replayed_seconds']:.1f}"]

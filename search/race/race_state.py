@@ -1,6 +1,7 @@
 """The state of a race: ranks at the rungs, expected means and chances, and which configs are paused.
 
-It depends on a score matrix and the rules alone. docs/foldrace.md describes the whole procedure.
+It depends on a score matrix and the rules alone. docs/foldrace.md describes the procedure,
+docs/foldrace_measured.md the model.
 """
 
 import math
