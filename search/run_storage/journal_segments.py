@@ -19,23 +19,27 @@ class JournalDiverged(UserError):
 
 
 class SegmentUploader:
-    """Uploads what the store lacks of a driver's journal; ``overwrite`` replaces the journal in the store."""
+    """Uploads what the store lacks of a driver's journal.
+
+    With ``overwrite``, nothing is uploaded until the journal has been rebuilt, and that one replaces the journal in the
+    store: the launch may still be refused before.
+    """
 
     def __init__(self, store: Store, journal: Path, overwrite: bool = False) -> None:
         self.address, self.journal = store.address, journal
         sizes = _segment_sizes(store)
         self._first_line, self._uploaded = max(sizes.items(), default=(1, 0))  # of the last segment
         self._offset = sum(sizes.values()) - self._uploaded
-        self._inode = -1 if overwrite else _inode(journal)
+        self._inode, self._overwrite = _inode(journal), overwrite
 
     def push(self, store: Store) -> None:
         """Upload what is new; a journal file that replaced the previous one is uploaded from its start."""
         inode = _inode(self.journal)
-        if inode is None:
+        if inode is None or (self._overwrite and inode == self._inode):
             return
-        if self._inode not in (None, inode):
+        if self._overwrite or self._inode not in (None, inode):
             self._delete_segments(store)
-        self._inode = inode
+        self._inode, self._overwrite = inode, False
         content = _complete_lines(self.journal, self._offset)
         if len(content) > self._uploaded:
             self._check_last_segment(store, content)

@@ -100,8 +100,25 @@ def test_a_rebuilt_journal_replaces_the_old_one(store, object_store, journal, tm
     (tmp_path / "rebuilt").replace(journal)
     uploader.push(store)
     assert uploaded(object_store) == journal.read_bytes() and segments(object_store) == ["000000001.jsonl"]
-    SegmentUploader(store, journal, overwrite=True).push(store)
-    assert uploaded(object_store) == journal.read_bytes()
+
+
+@pytest.mark.parametrize("local", [0, 2, 40])
+def test_a_journal_that_is_to_be_rebuilt_replaces_nothing_before_it_is(store, object_store, journal, tmp_path, local):
+    write(journal, 30)
+    SegmentUploader(store, journal).push(store)
+    before, copy = uploaded(object_store), tmp_path / "copy/journal.jsonl"
+    if local:
+        write(copy, local, diverged=True)
+    uploader = SegmentUploader(store, copy, overwrite=True)
+    uploader.push(store)
+    assert uploaded(object_store) == before, "the launch may be refused"
+    write(tmp_path / "rebuilt", 2, rebuilt=True)
+    copy.parent.mkdir(exist_ok=True)
+    (tmp_path / "rebuilt").replace(copy)
+    uploader.push(store)
+    write(copy, 1)
+    uploader.push(store)
+    assert uploaded(object_store) == copy.read_bytes()
 
 
 def test_a_copy_downloads_what_is_new_and_nothing_twice(store, object_store, journal, tmp_path, monkeypatch):
