@@ -24,7 +24,7 @@ from search.runs.fold_models import Decisions, FoldModels, decisions, describe_j
 from search.runs.growth import Growth
 from search.runs.journal import Journal
 from search.runs.recovery import import_reports, recover
-from search.runs.run_folder import DATABASE, FOLDS, STOP_FILE, Run
+from search.runs.run_folder import DATABASE, FOLDS, Run
 from search.runs.study import Study, replay_lines
 from search.samplers.finishing_study import FinishingStudy
 from search.samplers.growing_study import GrowingStudy
@@ -78,6 +78,7 @@ def _launch(space: Space, options: LaunchOptions, run: Run, begun: Begun) -> Lau
     if options.rebuild:
         say(f"{run.journal}: rebuilt from the fold folders with {plural(recover(run, space), 'report')}")
     with Journal(run.journal) as journal, removed_unless_begun(run):
+        run.forget_stop()
         policy, lines = policy_of(space), run.lines()
         replay_lines(policy, lines)
         if unchecked := sum(not line.checked for line in lines):
@@ -88,7 +89,6 @@ def _launch(space: Space, options: LaunchOptions, run: Run, begun: Begun) -> Lau
         if run.journal_may_lag and (ahead := import_reports(Study(policy, journal), run, space)):
             say(f"{run.address}: its fold folders were {plural(ahead, 'report')} ahead of its journal")
         shipment = _record(space, run, checked)
-        (run.folder / STOP_FILE).unlink(missing_ok=True)
         if policy.earlier_rules:
             say(f"{run.address}: {policy.earlier_rules}")
         with (

@@ -38,6 +38,7 @@ class Mirror:
 
     def __enter__(self) -> Mirror:
         self.store.delete(STOP_FILE)  # meant for an earlier driver
+        (self.folder / STOP_FILE).unlink(missing_ok=True)
         self._thread.start()
         return self
 

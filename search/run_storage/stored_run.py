@@ -95,6 +95,9 @@ class StoredRun(Run):
     def request_stop(self) -> None:
         self.store.write(STOP_FILE, b"")
 
+    def forget_stop(self) -> None:
+        """The mirror has removed it: a request that has come since then, or a lost lease, is for this driver."""
+
 
 def local_folder(store: Store) -> Path:
     """The folder for the local copy of a run; its name is the run's."""

@@ -104,6 +104,10 @@ class Run:
     def request_stop(self) -> None:
         (self.folder / STOP_FILE).touch()
 
+    def forget_stop(self) -> None:
+        """Remove a request that was meant for an earlier driver; called once, as soon as nobody else drives the run."""
+        (self.folder / STOP_FILE).unlink(missing_ok=True)
+
     def lines(self) -> list[Line]:
         return read_journal(self.journal)
 

@@ -4,11 +4,13 @@ import json
 import re
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import pytest
+from launched_here import use_here
 
 from analysis.ensembles.refinement_file import keep, place_beside
+from search.commands import launch as launch_module
 from search.commands.launch_record import check_run, record_launch
 from search.commands.run_commands import list_runs
 from search.messages import Job, Report
@@ -131,6 +133,30 @@ def test_a_stop_request_reaches_only_the_current_driver(held, object_store, monk
         StoredRun(folder, store).request_stop()
         wait_for(folder / "stop")
     assert "runs/demo/stop" not in object_store.names()
+
+
+@pytest.mark.parametrize("why", ["request", "lost lease"])
+def test_a_launch_that_must_stop_while_it_is_checked_trains_nothing(root, space, tmp_path, monkeypatch, why):
+    with acquire_run(root, "demo", rebuild=False) as run:
+        record_launch(run, space, None)
+    (run.folder / "stop").touch()  # for an earlier driver
+    here, check = use_here(monkeypatch), launch_module.check_launch
+
+    def check_slowly(space, options, run):
+        assert not (run.folder / "stop").exists()
+        if why == "request":
+            StoredRun(run.folder, run.store).request_stop()
+        else:
+            run.lease.lost = True
+        wait_for(run.folder / "stop")
+        return check(space, options, run)
+
+    monkeypatch.setattr(launch_module, "check_launch", check_slowly)
+    monkeypatch.setattr(mirror_module, "INTERVAL", 0.0)
+    taken = pytest.raises(UserError, match="another driver took this run over") if why != "request" else nullcontext()
+    with taken:
+        assert here("launch", tmp_path / "demo.yaml", "--runs", root).exit_code == 130
+    assert not [line for line in run.lines() if line.kind == "job"]
 
 
 def train(space, run, until):
