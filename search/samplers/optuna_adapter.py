@@ -43,7 +43,8 @@ STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError, OSError)
+# A KeyError if the study was deleted, for which the dashboard has a button.
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError, ImportError, KeyError, ValueError, RuntimeError, OSError)
 
 
 class OptunaProposals:

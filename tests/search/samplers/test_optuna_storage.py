@@ -5,7 +5,7 @@ import statistics
 
 import optuna
 import pytest
-from sampled_run import Run, space, tpe
+from sampled_run import Run, peak, space, tpe
 from study_files import open_study
 
 from search.messages import Entrant, Report
@@ -144,6 +144,22 @@ def test_an_error_of_the_storage_does_not_end_the_run_and_is_retried(tmp_path, m
     run.drive()
     assert "cannot be written (the database is gone); the run continues" in capsys.readouterr().err
     assert {trial.user_attrs["config"] for trial in run.loaded().trials} == run.policy.score_table.entrants.keys()
+
+
+def test_a_study_that_is_deleted_in_the_dashboard_does_not_end_the_run_and_comes_back(tmp_path, capsys):
+    calls = []
+
+    def score(values):
+        calls.append(values)
+        if len(calls) == 6:
+            optuna.delete_study(study_name="demo", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+        return peak(values)
+
+    run = Run(tmp_path, space(sampler=tpe(3), scheduler="grid"), score)
+    run.drive()
+    assert "optuna.db: cannot be written ('Record does not exist.'); the run continues" in capsys.readouterr().err
+    run.drive()
+    assert [trial.state.name for trial in run.loaded().trials] == ["COMPLETE"] * 3
 
 
 def test_optuna_prints_nothing(tmp_path, capsys):
