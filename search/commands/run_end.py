@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,6 +28,8 @@ from trainable.exit_codes import INTERRUPTED, WRONG
 from trainable.printing import say
 
 LIMIT = 10.0  # seconds, after which the hook is given up
+URL = ("http://", "https://")
+NAME = re.compile(r"\$(\w+|\{\w+\})")  # of a variable that holds the whole hook
 STATES = {
     0: "done",
     FAILED: "done, some configs failed",
@@ -104,13 +107,21 @@ def document(space: Space, run: Run, policy: Policy, outcome: Outcome, code: int
 
 def _tell(hook: str, text: str) -> str | None:
     """Run the command or call the URL; what went wrong, in words that repeat no secret of the environment."""
-    words = [os.path.expandvars(word) for word in shlex.split(hook)]
+    written = shlex.split(hook)
+    words = [os.path.expandvars(word) for word in written]
     if unset := [word for word in words if word.startswith("$")]:
         return f"the environment has no {unset[0].strip('${}')}"
+    if NAME.fullmatch(hook.strip()) and not words[0].startswith(URL):
+        try:
+            words = shlex.split(words[0])
+        except ValueError:
+            words = []
+    if not words:
+        return f"{written[0]} must be a command or a URL"
     problems: list[str | None] = [f"did not end within {LIMIT:g} s and was given up"]
 
     def work() -> None:
-        problems.append(_call(words[0], text) if words[0].startswith(("http://", "https://")) else _run(words, text))
+        problems.append(_call(words[0], text) if words[0].startswith(URL) else _run(words, text, written[0]))
 
     thread = threading.Thread(target=work, name="on_end", daemon=True)
     thread.start()
@@ -118,27 +129,31 @@ def _tell(hook: str, text: str) -> str | None:
     return problems[-1]
 
 
-def _run(words: Sequence[str], text: str) -> str | None:
+def _run(words: Sequence[str], text: str, name: str) -> str | None:
+    """``name`` is the command as the space has it, for messages."""
     quiet = subprocess.DEVNULL
     try:
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, text=True, start_new_session=True
         )
     except OSError as error:
-        return f"{words[0]} cannot be run ({error.strerror})"
+        return f"{name} cannot be run ({error.strerror})"
     try:
         process.communicate(text, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return f"{words[0]} did not end within {LIMIT:g} s and was stopped"
-    return None if process.returncode == 0 else f"{words[0]} ended with exit code {process.returncode}"
+        return f"{name} did not end within {LIMIT:g} s and was stopped"
+    return None if process.returncode == 0 else f"{name} ended with exit code {process.returncode}"
 
 
 def _call(url: str, text: str) -> str | None:
-    host = urlsplit(url).hostname
-    request = Request(url, text.encode(), {"Content-Type": "application/json"})
+    try:
+        host = urlsplit(url).hostname
+        request = Request(url, text.encode(), {"Content-Type": "application/json"})
+    except ValueError:
+        return "its URL is not valid"
     try:
         with urlopen(request, timeout=LIMIT):
             return None

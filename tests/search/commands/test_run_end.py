@@ -178,10 +178,18 @@ def test_a_shipped_space_is_launched_again_though_its_run_has_its_name(tmp_path,
         ("no-such-program", "no-such-program cannot be run (No such file or directory)"),
         ("$NO_SUCH_HOOK", "the environment has no NO_SUCH_HOOK"),
         ("http://127.0.0.1:9/secret-path", "127.0.0.1 cannot be reached"),
+        ("http://[secret", "its URL is not valid"),
+        ("$HOOK=hooks.example.com/secret", "$HOOK cannot be run (No such file or directory)"),
+        ("$HOOK=sh -c 'exit 3' secret", "$HOOK ended with exit code 3"),
+        ("${HOOK}='secret", "${HOOK} must be a command or a URL"),
+        ("$HOOK=", "$HOOK must be a command or a URL"),
     ],
 )
 def test_a_hook_that_fails_is_one_warning_without_secrets(hook, problem, monkeypatch):
     monkeypatch.setattr(run_end, "LIMIT", 0.5)
+    if "HOOK" in hook and "=" in hook:
+        hook, _, value = hook.partition("=")
+        monkeypatch.setenv("HOOK", value)
     text = run_end._tell(hook, "{}")
     assert problem in text and "\n" not in text and "secret" not in text
 
