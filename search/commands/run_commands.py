@@ -144,7 +144,7 @@ def finish(
     from spaces.load import load_space
 
     found = find_run(run, root)
-    named = ["name=" + found.name, *(assignments or [])]
+    named = [found.named, *(assignments or [])]
     space = load_space(found.folder / SPACE, named)
     from search.commands.launch import launch_space  # late: slow to import
     from search.commands.launch_checks import LaunchOptions

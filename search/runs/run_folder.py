@@ -62,8 +62,13 @@ class Run:
     def resume_command(self) -> str:
         """The command that resumes the run."""
         space = self.folder / SPACE
-        renamed = [] if _name_in(space) in (None, self.name) else ["--set", f"name={self.name}"]
+        renamed = [] if _name_in(space) in (None, self.name) else ["--set", self.named]
         return shlex.join(["python", "-m", "search", "launch", str(space), "--runs", self.root, *renamed])
+
+    @property
+    def named(self) -> str:
+        """The override that gives a space this name, in quotes because it may look like a number."""
+        return f'name="{self.name}"'
 
     def command(self, name: str, *words: str) -> str:
         """A command of the search for this run."""

@@ -158,12 +158,14 @@ def test_printed_commands_find_the_run(search, tmp_path, root):
     assert run.resume_command == f"python -m search launch {space} --runs {quoted}"
 
 
-def test_a_run_folder_that_was_renamed_is_resumed_under_its_new_name(search, tmp_path):
+@pytest.mark.parametrize("name", ["newname", "2024", "1e5"])
+def test_a_run_folder_that_was_renamed_is_resumed_under_its_new_name(search, tmp_path, name):
     assert search("launch", "demo.yaml", "--set", "budget.trials=1").exit_code == 3
-    (tmp_path / "runs/demo").rename(tmp_path / "runs/newname")
-    command = Run((tmp_path / "runs/newname").relative_to(tmp_path)).resume_command
-    done = search(*shlex.split(command)[3:], "--set", "budget.trials=2")
+    (tmp_path / "runs/demo").rename(tmp_path / f"runs/{name}")
+    run = Run((tmp_path / f"runs/{name}").relative_to(tmp_path))
+    done = search(*shlex.split(run.resume_command)[3:], "--set", "budget.trials=2")
     assert done.exit_code == 3 and not (tmp_path / "runs/demo").exists(), done.output
+    assert search("finish", name, "--config", next(iter(entrants(run)))).exit_code == 0
 
 
 def test_when_the_race_is_over_only_complete_configs_keep_weights(search, run):
