@@ -1,5 +1,6 @@
 """The planned layout: how many fold trials fit on each machine, computed without starting any."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,7 @@ def parse_machines(specs: Sequence[str]) -> list[tuple[str, Machine]]:
 
 def stated_footprint(trial: float, card: float) -> Callable[[str], Footprint]:
     """The footprint that --fold-trial and --card state in GiB, for every kind of GPU."""
-    if trial > card:
+    if not trial <= card < math.inf:
         raise UserError(f"--fold-trial {trial:g}: does not fit on a GPU of {card:g} GiB")
     tensors, context = int((trial - CONTEXT) * GIB), int(CONTEXT * GIB)
     if tensors <= 0:

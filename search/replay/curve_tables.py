@@ -72,6 +72,8 @@ def read_table(path: Path, minimize: bool = False) -> RecordedStudy:
     if len(study.entrants) < 2:
         reason = f" ({study.incomplete[0]})" if study.incomplete else ""
         raise UserError(f"{path}: column 'config': fewer than two configs have all folds at full length{reason}")
+    if not study.seconds:
+        raise UserError(f"{path}: the time of every config is 0, so there are no costs to compare")
     if study.incomplete:
         say(
             f"{path}: replays only {plural(len(study.entrants), 'complete config')}; "

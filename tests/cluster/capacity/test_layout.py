@@ -49,6 +49,8 @@ def test_stated_resources_are_used(plan):
         (("--machine", "8 cores", "--gpu", "many"), "must be a number of at least 0, or auto"),
         (("--machine", "8 cores", "--cpu", "0"), "--cpu 0: must be a number above 0, or auto"),
         (("--machine", "8 cores + 1 T4", "--fold-trial", "20", "--card", "16"), "does not fit on a GPU of 16 GiB"),
+        (("--machine", "8 cores + 1 T4", "--fold-trial", "nan"), "--fold-trial nan: does not fit"),
+        (("--machine", "8 cores + 1 T4", "--fold-trial", "9", "--card", "inf"), "does not fit on a GPU of inf GiB"),
         (("--machine", "8 cores + 1 T4", "--fold-trial", "0.1"), "must exceed the 0.5 GiB of a CUDA context"),
     ],
 )
