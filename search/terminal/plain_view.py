@@ -114,7 +114,7 @@ def print_finished(run: Run, policy: Policy, outcome: Outcome, config: str, argu
 
 def print_resume_command(arguments: Sequence[str], override: str = "") -> None:
     say("All reports are saved. To resume:")
-    words = list(arguments)
+    words = [word for word in arguments if word != "--recover"]  # the journal has been rebuilt
     if override:
         words = [*_without_assignment(words, override.partition("=")[0]), "--set", override]
     say(f"  python -m search {shlex.join(words)}")

@@ -7,6 +7,11 @@ from search.terminal.plain_view import print_resume_command
 LAUNCH = ["launch", "demo.yaml", "--set", "folds=3"]
 
 
+def test_a_journal_that_was_rebuilt_is_not_rebuilt_again(capsys):
+    print_resume_command([*LAUNCH, "--recover", "--yes"])
+    assert capsys.readouterr().err.splitlines()[-1].split() == ["python", "-m", "search", *LAUNCH, "--yes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "resumed"),
     [
