@@ -9,7 +9,7 @@ import ray
 
 from cluster.capacity.packing import GPU_TYPE
 from trainable.data.shipment import Shipment, parts_of
-from trainable.errors import UserError
+from trainable.errors import UserError, first_line
 from trainable.machine.memory_footprint import Footprint
 
 
@@ -34,9 +34,9 @@ def measure_on_node(measure: Callable[[], Footprint], kind: str) -> Footprint:
     task = ray.remote(num_gpus=1, max_calls=1, max_retries=2, resources=resources)(measure)
     try:
         footprint: Footprint = ray.get(task.remote())
-    except ray.exceptions.RayTaskError as problem:
-        cause = problem.cause
-        raise (
-            cause if isinstance(cause, UserError) else UserError(f"{kind}: memory cannot be measured ({cause})")
-        ) from None
+    except ray.exceptions.RayError as problem:  # also if its worker or node died
+        cause = getattr(problem, "cause", problem)
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{kind}: memory cannot be measured ({first_line(cause)})") from None
     return footprint

@@ -1,11 +1,15 @@
 """Machines come and go, with a fake clock and a fake Ray."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError, WorkerCrashedError
 
+from cluster import preparation
 from cluster.capacity.capacity import REFRESH_SECONDS, Capacity, wait_for_machine
 from cluster.capacity.nodes import NodeInfo, NodePool
+from cluster.preparation import measure_on_node
 from trainable.errors import UserError
 from trainable.machine.allotment import Allotment
 from trainable.machine.memory_footprint import GIB, Card, Footprint
@@ -81,6 +85,28 @@ def test_a_kind_that_a_config_does_not_fit_on_is_excluded_and_reported_once(caps
     assert [allotment.kind for allotment in ray.later()] == ["A100"]
     assert [allotment.kind for allotment in ray.later()] == ["A100"]
     assert capsys.readouterr().err.count("T4 is not used: one fold trial of batch_size 12 does not fit") == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (RayTaskError("measure", "", UserError("batch_size 12 does not fit")), "batch_size 12 does not fit"),
+        (RayTaskError("measure", "", OSError("no driver")), r"T4: memory cannot be measured \(no driver\)"),
+        (WorkerCrashedError(), r"T4: memory cannot be measured \(The worker died unexpectedly"),
+    ],
+)
+def test_a_measurement_that_fails_or_whose_worker_dies_excludes_its_kind(problem, message, monkeypatch):
+    def get(reference):
+        raise problem
+
+    task = SimpleNamespace(remote=lambda: None)
+    monkeypatch.setattr(preparation.ray, "remote", lambda **options: lambda work: task)
+    monkeypatch.setattr(preparation.ray, "get", get)
+    ray = Ray(A100, T4, measure=lambda kind: footprint(30) if kind == "A100" else measure_on_node(footprint, kind))
+    assert [allotment.kind for allotment in ray.capacity()] == ["A100"]
+    with pytest.raises(UserError, match=message):
+        ray.capacity.measured["T4"].result()
+    assert [allotment.kind for allotment in ray.later()] == ["A100"]
 
 
 def test_a_config_that_fits_on_no_gpu_is_an_error():
