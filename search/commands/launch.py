@@ -14,7 +14,7 @@ from search.commands.run_end import failure_reason, failure_recorded, removed_un
 from search.engine.listeners import Listener, Listeners, Outcome, broadcast
 from search.engine.ray_adapter import run_study
 from search.engine.settings import EngineSettings
-from search.messages import Entrant, Finished, Job
+from search.messages import Entrant, Finished
 from search.planning.files import unlabelled_splits
 from search.planning.plan_output import keep_first
 from search.planning.trial_kinds import kind_of
@@ -243,14 +243,16 @@ def _say_what_runs(run: Run, space: Space, proposals: Proposals, models: FoldMod
 
 
 def _already_over(study: Study, models: FoldModels) -> Outcome | None:
-    """The outcome of a run without remaining jobs, for which Ray need not start."""
+    """The outcome of a run without remaining jobs, for which Ray need not start.
+
+    It hands out no job, not even for a moment: the journal would not know, so a replay would lead to another state.
+    """
     if isinstance(study, FinishingStudy):
         done = study.choose()
         return None if done is None else Outcome(done.reason)
-    policy = study.policy
-    action = policy.next()
-    if isinstance(action, Job):
-        policy.lost(action)
+    if not study.exhausted and study.policy.choose() is not None:
+        return None
+    action = study.policy.next()
     if not isinstance(action, Finished) or (not study.exhausted and models.lost()):
         return None
     over = Outcome(action.reason, budget_spent=study.exhausted)

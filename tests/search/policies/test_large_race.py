@@ -4,17 +4,21 @@ import math
 import random
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from policy_worlds import World, drive, records, state
 
+from search.commands.launch import _already_over
 from search.messages import Entrant, Finished, Job, Report, Stop
 from search.policies import foldrace
 from search.policies.contract import replay
 from search.policies.foldrace import FoldRace
 from search.race.race_state import compute_race
+from search.runs.journal import Journal, read_journal
+from search.runs.study import Study, verdicts
 
 few = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 worlds = st.builds(World, st.integers(0, 10**6), broken=st.sampled_from([0.0, 0.03]), early=st.sampled_from([0.0, 0.4]))
@@ -109,6 +113,20 @@ def test_replaying_the_records_gives_the_same_verdicts_and_the_same_state(large,
                 noted.release_job(record[0].config, record[0].fold)
     assert [judged.why(config) for config in world.worth] == [noted.why(config) for config in world.worth]
     assert state(judged) == state(noted)
+
+
+def test_a_launch_that_looks_whether_jobs_remain_changes_nothing_that_the_journal_lacks(large, tmp_path):
+    world = large_world(3, 43)
+    world.workers = 6
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        study = Study(FoldRace([], world.folds), journal)
+        study.begin()
+        for entrant in world.entrants:
+            study.add(entrant)
+        assert _already_over(study, SimpleNamespace(lost=list)) is None
+        drive(study, world, chaos=3)
+        assert _already_over(study, SimpleNamespace(lost=list)).reason == "every job is done"
+    assert verdicts(FoldRace([], world.folds), read_journal(tmp_path / "journal.jsonl")) == []
 
 
 @few
