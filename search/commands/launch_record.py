@@ -15,7 +15,7 @@ from trainable.config import recorded as recorded_plugins
 from trainable.data.folds import Folds
 from trainable.errors import UserError
 from trainable.machine.versions import code_hashes, versions
-from trainable.storage.atomic_files import write_json
+from trainable.storage.atomic_files import TEMPORARY, write_json
 from trainable.storage.checked_json import write_checked, write_checked_yaml
 
 # Settings that may differ at every launch, because no score depends on them. The data hash identifies the data.
@@ -24,6 +24,7 @@ CHANGEABLE = (
     PLUGINS,  # whose hashes are part of the code
     *("sampler.storage", "parameters.acceleration"),
 )
+FIRST = (JOURNAL, ENVIRONMENT, CONFIGSPACE)  # files that a launch writes before the space
 
 
 def check_run(
@@ -37,7 +38,8 @@ def check_run(
     folder = run.folder
     current = environment(data_hash, space)
     if not (folder / SPACE).exists():
-        if folder.exists() and any(path.name not in (JOURNAL, ENVIRONMENT, CONFIGSPACE) for path in folder.iterdir()):
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        if any(name not in FIRST and not name.startswith(TEMPORARY) for name in names):
             raise UserError(
                 f"{folder}: exists but is not a run (it has no {SPACE}); choose another name: --set name=..."
             )

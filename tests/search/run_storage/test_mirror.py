@@ -280,6 +280,8 @@ def test_a_run_whose_first_driver_died_during_the_first_upload_can_be_launched(r
     store.write("configspace.json", b"{}")
     store.write("env.json", b"{}")
     with acquire_run(root, "demo", rebuild=False) as run:
+        run.folder.mkdir()
+        (run.folder / ".partial-host-1-space.yaml").touch()
         check_run(space, run, None, force_code=False)
         record_launch(run, space, None)
     assert json.loads(object_store.read("runs/demo/env.json"))["packages"]
