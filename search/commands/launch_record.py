@@ -38,8 +38,8 @@ def check_run(
     folder = run.folder
     current = environment(data_hash, space)
     if not (folder / SPACE).exists():
-        names = [path.name for path in folder.iterdir()] if folder.exists() else []
-        if any(name not in FIRST and not name.startswith(TEMPORARY) for name in names):
+        present = [path.name for path in folder.iterdir()] if folder.exists() else []
+        if any(name not in FIRST and not name.startswith(TEMPORARY) for name in present):
             raise UserError(
                 f"{folder}: exists but is not a run (it has no {SPACE}); choose another name: --set name=..."
             )
