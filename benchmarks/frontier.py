@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.race_tables import DATA, NAMES, PEERS, Row, results
+from benchmarks.doc_tables import DATA, NAMES, PEERS, Row, results
 
 HOME = Path(__file__).parent
 WIDTH, HEIGHT, LEFT, BOTTOM = 760, 420, 70, 370

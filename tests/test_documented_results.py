@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scored_run import scored_run
 
-from benchmarks import front_page, frontier, one_image_curves, race_tables
+from benchmarks import doc_tables, front_page, frontier, one_image_curves
 from benchmarks.systems import document, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -96,19 +96,19 @@ def test_the_front_page_quotes_the_result_files(block):
 
 
 @pytest.mark.parametrize(
-    ("page", "block"), [(page, block) for page, blocks in race_tables.BLOCKS.items() for block in blocks]
+    ("page", "block"), [(page, block) for page, blocks in doc_tables.BLOCKS.items() for block in blocks]
 )
-def test_the_tables_of_the_race_quote_the_result_files(page, block):
-    made = race_tables.BLOCKS[page][block]()
-    assert race_tables.quoted(page, block) == made, "python benchmarks/race_tables.py writes the new one"
+def test_tables_of_the_documentation_quote_the_result_files(page, block):
+    made = doc_tables.BLOCKS[page][block]()
+    assert doc_tables.quoted(page, block) == made, "python benchmarks/doc_tables.py writes the new one"
 
 
 def test_the_pictures_of_cost_and_regret_show_the_result_files():
     deltas = (ROOT / "docs" / "pictures" / "deltas.svg").read_text()
-    assert deltas == frontier.deltas(race_tables.results("deltas")), "python benchmarks/frontier.py draws the new one"
+    assert deltas == frontier.deltas(doc_tables.results("deltas")), "python benchmarks/frontier.py draws the new one"
     drawn = (ROOT / "docs" / "pictures" / "frontier.svg").read_text()
     assert drawn == frontier.picture(frontier.points()), "python benchmarks/frontier.py draws the new one"
-    assert all(label in drawn for name, label in race_tables.PEERS.items() if name != "syne-dyhpo")
+    assert all(label in drawn for name, label in doc_tables.PEERS.items() if name != "syne-dyhpo")
 
 
 @pytest.mark.parametrize(

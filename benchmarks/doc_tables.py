@@ -1,7 +1,7 @@
-"""The tables of the fold race in docs/foldrace.md, docs/foldrace_measured.md and docs/measured.md, from the result
-files; rewrites them there.
+"""The tables of the documentation on the fold race, on faults and on the driver's limits; rewrites them there from the
+result files.
 
-python benchmarks/race_tables.py
+python benchmarks/doc_tables.py
 """
 
 import json
@@ -56,10 +56,29 @@ DATA = {
 NO_SET = ("ray-asha",)  # whose set is its winner
 BEFORE = "the race of 0.2.0 (one rung at 0.5, `keep` 0.6, forecasts; 5 orders) | 0.333 | 0.0038 | 0.89 | 0.89 | 3.7"
 BEFORE_SMALL = "the race of 0.2.0 | 0.44 | 0.003 | 0.75 | 0.75 | -"
+FAULTS = {
+    "worker killed": "worker killed",
+    "fold trial crashes": "fold trial crashes",
+    "fold trial hangs": "fold trial hangs",
+    "machine killed, another one comes": "machine killed and replaced",
+    "machine drained and taken away": "machine drained and removed",
+    "any of these": "any of these, overlapping the next",
+    "driver killed, launched again": "driver killed and relaunched",
+    "links cut": "links between machines cut",
+    "storage goes away": "storage goes away for a while",
+    "clock jumps": "clock of a machine jumps",
+    "disk of a node full": "disk of a machine full",
+    "disk full": "disk of the driver full, freed, relaunched",
+}
+SIZES = ((360, 8), (3000, 64), (20000, 512), (100000, 512), (100000, 10000))  # fold trials and GPUs
+
+
+def document(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def results(name: str) -> list[Row]:
-    return list(json.loads((RESULTS / f"{name}.json").read_text())["results"])
+    return list(document(name)["results"])
 
 
 def one(rows: Sequence[Row], **wanted: object) -> Row:
@@ -179,6 +198,39 @@ def real() -> str:
     return table(header, rows)
 
 
+def faults() -> str:
+    """What each kind of fault costs, and what no fault did."""
+    rows = {row["kind"]: row for row in document("chaos_cpu2")["summary"]}
+    every = rows["all"]
+    lost = f"{every['lost']} reports were lost and {every['doubled']} recorded twice"
+    done = (
+        f"The searches, {every['searches']} in all, survived {every['survived']} of {every['faults']} faults: {lost},\n"
+        f"{every['decided otherwise']} decisions changed, and {every['winner kept']} searches kept their winner."
+    )
+    lines = [
+        f"{name} | {rows[kind]['faults']} | {rows[kind]['wall s per fault']:.1f} s"
+        for kind, name in FAULTS.items()
+        if kind in rows
+    ]
+    return f"{done}\n\n{table('fault | count | time lost, each', lines)}"
+
+
+def scale() -> str:
+    """One driver of the race on simulated clusters."""
+    runs = {
+        (row["fold_trials"], row["gpus"]): row
+        for row in document("scale_cpu2")["runs"]
+        if row["scheduler"] == "foldrace"
+    }
+    lines = []
+    for (fold_trials, gpus), row in ((size, runs[size]) for size in SIZES):
+        most = f"{round(row['most_a_second'], -2):,.0f} per second"
+        figures = f"{row['decision_ms']:.2f} ms | {most} | {100 * row['waits']:.1g} % | {row['over_ideal']:.2f}"
+        lines.append(f"{fold_trials:,} | {gpus:,} | {figures}")
+    columns = "fold trials | GPUs | per decision | the driver could make | GPUs wait for decisions"
+    return table(f"{columns} | time to the winner relative to perfect packing", lines)
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "docs/foldrace.md": {"summary": summary},
     "docs/foldrace_measured.md": {
@@ -192,6 +244,8 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "deltas": deltas,
     },
     "docs/measured.md": {"real curves": real},
+    "docs/faults.md": {"faults": faults},
+    "docs/scaling.md": {"scale": scale},
 }
 
 
