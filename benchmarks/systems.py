@@ -3,11 +3,11 @@
     python benchmarks/systems.py runs/encoders --name encoders_cpu2 --command 'python -m search launch encoders'
     python benchmarks/systems.py --tables encoders_cpu2
 
-The first writes benchmarks/results/NAME.json: every config that was trained, with its scores, the published figures
-beside ours, the winner, and its score corrected for being selected. ``--ensemble`` adds the scores of the winner's
-ensemble and its refinement, ``--masks`` packs a folder of predicted masks into NAME_masks.zip or the ``--archive``. The
-second prints the tables for the documentation, whose tests compare them: all configs, or the best of each combination
-of the ``--best-of`` parameters.
+The first writes benchmarks/results/NAME.json: every config that was trained, with its scores, those on a validation
+split too, the published figures beside ours, the winner, and its score corrected for being selected. ``--ensemble``
+adds the scores of the winner's ensemble and its refinement, ``--masks`` packs a folder of predicted masks into
+NAME_masks.zip or the ``--archive``. The second prints the tables for the documentation, whose tests compare them: all
+configs, or the best of each combination of the ``--best-of`` parameters.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,6 +36,7 @@ DIGITS = 3
 def document(folder: Path, command: str) -> dict[str, Any]:
     """The result file of a run."""
     from analysis.answer.published import documents, published_figures
+    from analysis.answer.score_basis import validation_scores
     from analysis.answer.selection import corrected_score, select
     from search.runs.run_folder import ENVIRONMENT, Run
     from search.runs.run_tables import read_run
@@ -57,6 +59,8 @@ def document(folder: Path, command: str) -> dict[str, Any]:
             entry["pooled"] = {name: float(value) for name, value in tables.scores(tables.images([config])).items()}
         elif len(folds):
             entry["score"] = float(folds.mean())
+        if others := validation_scores(tables, config):
+            entry["validation"] = {name: fmean(each[name] for each in others) for name in others[0]}
         rows.append(entry)
     return {
         "command": command,
@@ -74,6 +78,7 @@ def document(folder: Path, command: str) -> dict[str, Any]:
         "winner": None if found.winner is None else found.winner.config,
         "corrected": _corrected(found.corrected),
         "peers": list(found.peers),
+        "validation": tables.space.settings.validation,
         "published": documents(published_figures(tables)),
     }
 
@@ -90,6 +95,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     grouped = result.get("best_of", [])
     if grouped:
         own, settings = _best_of(own, grouped, varied)
+    split = result.get("validation")
     rows = [
         {
             **{name: _cell(row[name]) for name in grouped or varied},
@@ -97,6 +103,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             result["metric"]: _figure(row["score"]),
             "95 % interval": f"{_figure(row['low'])} to {_figure(row['high'])}" if "low" in row else "",
             "folds": f"{row['folds']} of {result['folds']}",
+            **({f"on {split}": _figure(row.get("validation", {}).get(result["metric"]))} if split else {}),
         }
         for row in own
     ]

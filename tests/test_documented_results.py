@@ -70,6 +70,22 @@ def test_a_result_file_has_the_scores_of_each_fold(tmp_path):
     assert result["corrected"] is None and result["winner"] is None
 
 
+def test_a_result_file_has_the_scores_on_the_validation_split(scribble_run):
+    result = document(scribble_run.folder, "a command")
+    (row,) = [each for each in result["configs"] if each["config"] == result["winner"]]
+    found = [score(scribble_run.folder, row["config"], fold)["dice"] for fold in range(result["folds"])]
+    assert result["validation"] == "val" and row["validation"]["dice"] == pytest.approx(sum(found) / len(found))
+    header, _, *lines = markdown(result).splitlines()
+    assert header.endswith(" on val |") and any(
+        line.endswith(f" {row['validation'][result['metric']]:.3f} |") for line in lines
+    )
+
+
+def score(folder, config, fold):
+    scores = json.loads((folder / f"configs/{config}/fold_{fold}/scores.json").read_text())
+    return scores["best"]["validation"]
+
+
 def test_curves_are_those_of_the_result_file_and_drawn():
     ((name, quoted),) = re.findall(r"<!-- curves (\w+) -->\n(.*?)<!-- end of curves -->", SYSTEMS, re.S)
     result = json.loads((RESULTS / f"{name}.json").read_text())
