@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from trainable.config import make_config, parse_assignments
 from trainable.data.dataset import SCRIBBLES, TRUTH, UNLABELLED
 from trainable.data.decoded_images import open_data
@@ -124,7 +124,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
         steps = compare_steps(options, Path(scratch))
         opening = None if options.open is None else time_opening(options.open, "256x224", Path(scratch) / "slices")
-    write_json(options.out, {"commit": commit(), "machine": machine(), "steps": steps, "opening": opening})
+    write_json(
+        options.out,
+        {"command": command_line(), "commit": commit(), "machine": machine(), "steps": steps, "opening": opening},
+    )
     print_table([{key: value for key, value in steps.items() if key != "settings"}])
     if opening:
         say(f"opening {opening['images']:,} images of {opening['size']}: {json.dumps(opening['seconds'])} s")

@@ -20,7 +20,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit
+from benchmarks.machine import command_line, commit
 from search.policies.registry import scheduler
 from search.replay.generated_worlds import RECIPES, Recipe, generated_study, make_world
 from search.replay.simulation import simulate
@@ -82,7 +82,7 @@ def main() -> None:
                 )
                 say(f"{time.monotonic() - start:.0f} s: {world}, {name}: {rows[-1]}")
     document = {
-        "command": " ".join(["python", "benchmarks/coverage.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - start),

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.gpu_bundle import NOTE as DATA_NOTE
 from benchmarks.gpu_checks import Bench, checks_on, run_checks
-from benchmarks.machine import commit, cpu_name, driver
+from benchmarks.machine import command_line, commit, cpu_name, driver
 from benchmarks.roofline import SECONDS, rate
 from benchmarks.step_time import run_loops
 from trainable.errors import UserError
@@ -87,11 +86,7 @@ class Run:
 
     def write(self, stage: str, result: dict[str, Any]) -> None:
         self.stages[stage] = result
-        this = {
-            "command": f"python {shlex.join(['benchmarks/gpu.py', *sys.argv[1:]])}",
-            "commit": commit(),
-            "seconds": round(time.monotonic() - self.began, 1),
-        }
+        this = {"command": command_line(), "commit": commit(), "seconds": round(time.monotonic() - self.began, 1)}
         document = {"card": self.card, "data": self.data_note, "runs": [*self.runs, this], "stages": self.stages}
         write_json(self.path, document)
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -17,6 +18,11 @@ def cpu_name() -> str:
 def machine(*packages: str) -> dict[str, str | int]:
     """The processor, the Python version and the versions of these packages."""
     return {"cpu": cpu_name(), "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def command_line() -> str:
+    """The command of this benchmark, from the root of the project."""
+    return f"python benchmarks/{shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
 
 
 def driver() -> str | None:

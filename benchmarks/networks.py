@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from trainable.config import Config, conditions_of, make_config, parse_assignments
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 rounds[-1][name] = in_fresh_process(measure, config, data, cache, device, options.steps)
                 progress(number * len(configs) + done + 1, options.rounds * len(configs))
     return {
-        "command": " ".join(["python", "benchmarks/networks.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": machine("torch", "segmentation-models-pytorch", "timm")
         | {"device": torch.cuda.get_device_name() if device.startswith("cuda") else device},

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from trainable.config.images.colour_fields import ColourFields
 from trainable.data.dataset import open_split
 from trainable.data.reading import read_image, read_mask, read_scribble
@@ -175,7 +175,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 rows.append(compared(name, *part_seconds(images, changed, device), usual, masks))
         error = density_error(images, config, device)
     return {
-        "command": " ".join(["python", "benchmarks/one_image.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": machine("torch") | {"threads": options.threads, "device": str(device)},
         "images": len(images),

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from trainable.config import parse_assignments
 from trainable.config.images.small_network_fields import SmallNetworkFields
 from trainable.data.dataset import UNLABELLED, open_split
@@ -145,7 +145,13 @@ def main() -> None:
             synthesize(Path(scratch) / "data", options.images, 0, width, height, 0)
         images, truth = read(options.data or Path(scratch) / "data", options.images)
     rows = [measure(name, config, images, truth, options) for name in options.method or METHODS]
-    document = {"commit": commit(), "machine": machine("torch"), "settings": config.model_dump(), "goal": GOAL}
+    document = {
+        "command": command_line(),
+        "commit": commit(),
+        "machine": machine("torch"),
+        "settings": config.model_dump(),
+        "goal": GOAL,
+    }
     write_json(options.out, {**document, "images": len(images), "methods": rows})
     print_table(rows)
     say(f"Written to {options.out}")

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit, cpu_name
+from benchmarks.machine import command_line, commit, cpu_name
 from trainable.config import Config, make_config, parse_assignments
 from trainable.printing import print_table
 from trainable.storage.atomic_files import write_json
@@ -159,7 +159,7 @@ def main() -> None:
 
             synthesize(folder, 228, 0, 500, 375, 0)
         result = profile(options, folder, Path(scratch))
-    command = " ".join(["python", "benchmarks/profile_fold.py", *sys.argv[1:]])
+    command = command_line()
     write_json(options.results / f"{options.name}.json", {"command": command, "commit": commit(), **result})
     title = (
         f"{100 * result['model']:.1f} % of a fold of {result['fold_hours']:.2f} h is forward and backward of the model"

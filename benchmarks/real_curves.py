@@ -18,7 +18,7 @@ from statistics import stdev
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from search.replay.comparison import compare, mean_row
 from search.replay.curve_tables import read_table
 from search.replay.recorded_study import RecordedStudy
@@ -91,7 +91,7 @@ def main() -> None:
     parts = list(compare(sources, SCHEDULERS, options.workers, seed=0, repeats=1, processes=options.processes))
     rows = [mean_row(name, [part[name][0] for part in parts]) for name in SCHEDULERS]
     document = {
-        "command": " ".join(["python", "benchmarks/real_curves.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": machine(),
         "seconds": round(time.monotonic() - start),

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from benchmarks.machine import commit, machine
+from benchmarks.machine import command_line, commit, machine
 from trainable.config import Config, make_config, parse_assignments
 from trainable.data.decoded_images import open_data
 from trainable.data.folds import folds_of
@@ -90,7 +90,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scribble-search-") as scratch:
         settings, rows = compare(options, Path(scratch))
-    document = {"commit": commit(), "machine": machine(), "settings": settings, "classes": options.classes}
+    document = {
+        "command": command_line(),
+        "commit": commit(),
+        "machine": machine(),
+        "settings": settings,
+        "classes": options.classes,
+    }
     write_json(options.out, {**document, "recipes": rows})
     print_table(rows)
     say(f"Written to {options.out}")

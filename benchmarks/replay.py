@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit
+from benchmarks.machine import command_line, commit
 from search.replay.comparison import ReplayOutcome, compare, mean_row
 from search.replay.generated_worlds import RECIPES, Recipe, generated_study
 from trainable.printing import print_table, say
@@ -86,7 +86,7 @@ def main() -> None:
             say(f"{time.monotonic() - start:.0f} s: {world}, {', '.join(names)}")
     rows = [{**row, "targets": verdict(row)} for row in rows]
     document = {
-        "command": " ".join(["python", "benchmarks/replay.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - start),

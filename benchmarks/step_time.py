@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.machine import commit
+from benchmarks.machine import command_line, commit
 from trainable.printing import print_table, say
 from trainable.storage.atomic_files import write_json
 
@@ -174,7 +174,7 @@ def main() -> None:
     rows = summary(rounds, floor)
     first = rounds[0]["naive"]
     document = {
-        "command": " ".join(["python", "benchmarks/step_time.py", *sys.argv[1:]]),
+        "command": command_line(),
         "commit": commit(),
         "machine": {key: first[key] for key in ("device", "torch")} | {"python": platform.python_version()},
         "loops": rows,
