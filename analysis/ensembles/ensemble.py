@@ -125,12 +125,29 @@ class Ensemble(nn.Module):
 
     def _probability(self, number: int, images: Tensor, scribble: Tensor) -> Tensor:
         """The probabilities of one member at its working size, (B, 1 or K, H, W), averaged over flips."""
-        views = []
-        for axes in FLIPS[self.tta]:
-            flipped, marks = (torch.flip(each, axes) if axes else each for each in (images, scribble))
-            probability = probabilities_of(self.networks[number](flipped, marks))
-            views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
-        return torch.stack(views).mean(0)
+        return _over_flips(self.networks[number], images, scribble, self.tta)
+
+
+class FlipAveraged(nn.Module):
+    """A network whose probabilities are averaged over flips of its images."""
+
+    def __init__(self, network: nn.Module, tta: Flips) -> None:
+        super().__init__()
+        self.network, self.tta = network, tta
+
+    def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
+        """Logits of the averaged probabilities, as those of the network itself."""
+        probability = _over_flips(self.network, images, scribble, self.tta)
+        return probability.logit() if probability.shape[1] == 1 else probability.log()
+
+
+def _over_flips(network: nn.Module, images: Tensor, scribble: Tensor, tta: Flips) -> Tensor:
+    views = []
+    for axes in FLIPS[tta]:
+        flipped, marks = (torch.flip(each, axes) if axes else each for each in (images, scribble))
+        probability = probabilities_of(network(flipped, marks))
+        views.append(torch.flip(probability, [axis + 1 for axis in axes]) if axes else probability)
+    return torch.stack(views).mean(0)
 
 
 def _codes(labels: Tensor) -> Tensor:

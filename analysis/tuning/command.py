@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.ensembles.mask_commands import Device
+from analysis.ensembles.mask_commands import Device, flips_named
 from search.commands.options import RUNS, Output, Root, RunName
 from trainable.printing import Format, digits, print_csv, print_json, print_table, progress_bar, say, talk
 
@@ -17,6 +17,10 @@ def refine(
         list[str] | None,
         typer.Option(help="A step not to try, such as crf, which takes longest; may be repeated.", metavar="STEP"),
     ] = None,
+    tta: Annotated[
+        str,
+        typer.Option(metavar="none|flips", help="Choose for masks averaged over flips, as ensemble --tta makes them."),
+    ] = "none",
     device: Device = "auto",
     output: Output = Format.table,
 ) -> None:
@@ -36,7 +40,7 @@ def refine(
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
     with progress_bar("refining") as progress:
-        found = choose(tables, config, device, progress, skip or ())
+        found = choose(tables, config, device, progress, skip or (), flips_named(tta))
     tables.run.publish(*found.files)
     document = found.document
     if output is Format.json:
@@ -44,9 +48,10 @@ def refine(
     elif output is Format.csv:
         print_csv(rows(found))
     else:
+        averaged = " with flips" if tta == "flips" else ""
         title = (
-            f"config {document['config']}: gain in {document['metric']}, from {digits(document['score'])}, on images "
-            "that the choice has not seen"
+            f"config {document['config']}: gain in {document['metric']}, from {digits(document['score'])}{averaged}, "
+            "on images that the choice has not seen"
         )
         print_table(rows(found), title)
     for note in found.notes:

@@ -12,6 +12,7 @@ import torch
 
 from analysis.answer.document import full_config
 from analysis.ensembles.assemble import needs_models
+from analysis.ensembles.ensemble import FlipAveraged, Flips
 from analysis.tuning.trials import HeldOut
 from search.runs.run_tables import RunTables
 from trainable.config import make_config
@@ -36,24 +37,33 @@ def data_of(tables: RunTables, config: str) -> Data:
 
 
 def held_out_images(
-    tables: RunTables, config: str, data: Data, device: torch.device, scratch: Path, note: Callable[[], None]
+    tables: RunTables,
+    config: str,
+    data: Data,
+    device: torch.device,
+    scratch: Path,
+    note: Callable[[], None],
+    tta: Flips = "none",
 ) -> list[HeldOut]:
     """All images with their out-of-fold probabilities; those that training did not keep are computed again.
 
-    Probabilities have half precision in both cases. ``note`` is called after each image.
+    So are all if ``tta`` averages them over flips. Probabilities have half precision in all cases. ``note`` is called
+    after each image.
     """
     folds = tables.run.folds()
     held_out = {fold: scored_indices(data, data.indices(folds.held_out(fold))) for fold in range(folds.count)}
     kept = {fold: tables.folder(config, fold) / PROBABILITIES for fold in held_out}
     complete = {
-        fold for fold, folder in kept.items() if all((folder / f"{data.stems[i]}.npy").exists() for i in held_out[fold])
+        fold
+        for fold, folder in kept.items()
+        if tta == "none" and all((folder / f"{data.stems[i]}.npy").exists() for i in held_out[fold])
     }
     if len(complete) < len(held_out):
         needs_models(tables.run, config)
     found = []
     for fold, indices in held_out.items():
         if fold not in complete:
-            _predict(tables.folder(config, fold) / BEST, data, indices, device, scratch, note)
+            _predict(tables.folder(config, fold) / BEST, tta, data, indices, device, scratch, note)
         for index in indices.tolist():
             stem = data.stems[index]
             pixels = scratch / f"pixels-{index}.npy"
@@ -79,11 +89,11 @@ def scored_indices(data: Data, indices: Indices) -> Indices:
 
 
 def _predict(
-    model: Path, data: Data, indices: Indices, device: torch.device, scratch: Path, note: Callable[[], None]
+    model: Path, tta: Flips, data: Data, indices: Indices, device: torch.device, scratch: Path, note: Callable[[], None]
 ) -> None:
     network, config, _ = load_network(model, str(device))
-    batch = min(config.batch_size, len(indices))
-    for index, probability, _ in original_probabilities(network, data, indices, batch, device, lambda: nullcontext()):
+    averaged, batch = FlipAveraged(network, tta), min(config.batch_size, len(indices))
+    for index, probability, _ in original_probabilities(averaged, data, indices, batch, device, lambda: nullcontext()):
         np.save(scratch / f"probability-{index}.npy", probability.astype(np.float16))
         note()
 

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.answer.document import full_config
 from analysis.answer.selection import plain
 from analysis.ensembles.assemble import FOLDER, chosen, needs_models
-from analysis.ensembles.ensemble import MANIFEST
+from analysis.ensembles.ensemble import MANIFEST, Flips
 from analysis.ensembles.methods import REBUILD, refuse_methods
 from analysis.ensembles.refinement_file import keep, place_beside
 from analysis.refinement.chain import as_rows, words
@@ -50,9 +50,17 @@ class Refined:
 
 
 def refine(
-    tables: RunTables, name: str | None, device: str, progress: Progress, skipped: Sequence[str] = ()
+    tables: RunTables,
+    name: str | None,
+    device: str,
+    progress: Progress,
+    skipped: Sequence[str] = (),
+    tta: Flips = "none",
 ) -> Refined:
-    """Choose for the winner or for the named config, without the steps that are named as ``skipped``."""
+    """Choose for the winner or for the named config, without the steps that are named as ``skipped``.
+
+    With ``tta`` flips, for probabilities that are averaged over them, as those of such an ensemble are.
+    """
     check_steps(skipped)
     refuse_methods(tables.run, "refine is for runs of networks, not of methods on single images")
     (config,) = chosen(tables, name, None)
@@ -64,13 +72,13 @@ def refine(
     with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
         check_room(Path(scratch), room_needed(data, settings_at_once(kinds, data.task)))
         note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
-        images = held_out_images(tables, config, data, place, Path(scratch), note)
+        images = held_out_images(tables, config, data, place, Path(scratch), note, tta)
         scoring = _scoring(tables, data, images)
         trials = Trials(images, len(data.task.classes), values.tau, place, Path(scratch), note)
         selected = select(kinds, scoring, trials.evaluate)
     if math.isnan(selected.tried[-1].gain.error):
         notes.append(f"every fold holds out a single {scoring.unit}, so no gain can be told from chance")
-    document = _document(tables, config, data, values.tau, scoring, selected)
+    document = _document(tables, config, data, values.tau, scoring, selected) | {"tta": tta}
     files = [keep(tables.run, config, document)]
     ensemble = tables.run.folder / FOLDER
     tables.run.fetch((FOLDER / MANIFEST).as_posix())

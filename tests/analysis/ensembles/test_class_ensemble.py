@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from analysis.__main__ import app
 from analysis.ensembles.assemble import assemble
-from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_classes
+from analysis.ensembles.ensemble import Ensemble, FlipAveraged, load_ensemble, read_member, same_classes
 from trainable.data.class_colours import COLOURS
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
 from trainable.data.reading import read_image, read_scribble
 from trainable.errors import UserError
+from trainable.networks.scribble_network import probabilities_of
 from trainable.printing import digits
 from trainable.storage.checked_json import read_checked, write_checked
 from trainable.training.checkpoint import load_network
@@ -86,6 +87,10 @@ def test_flips_of_several_classes_mirror_their_maps_back(class_run, class_folder
             for axes in ((), (1,), (2,), (1, 2))
         ]
         assert torch.allclose(flipped(pixels), torch.stack(by_hand).mean(0), atol=1e-5)
+        averaged = FlipAveraged(member.network().eval(), "flips")(
+            pixels[..., :1].float(), torch.zeros_like(pixels[..., 1])
+        )
+        assert torch.allclose(probabilities_of(averaged), flipped(pixels), atol=1e-5)
     assert not torch.allclose(by_hand[0], by_hand[1], atol=1e-3)
 
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from analysis import load_ensemble
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
+from analysis.ensembles.ensemble import Ensemble, read_member
 from analysis.refinement.steps.components import Holes
 from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.thresholds import Threshold
@@ -28,6 +29,7 @@ from trainable.config import make_config
 from trainable.data.folds import load_folds
 from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
+from trainable.objectives.metrics import count, scores
 from trainable.storage.checked_json import read_checked, write_checked
 
 CHAIN = [{"step": "threshold", "tau": 0.3}, {"step": "holes", "share": 1.0}, {"step": "scribbles"}]
@@ -114,6 +116,24 @@ def test_without_kept_probabilities_the_fold_models_predict_what_training_scored
     assert document["score"] == pytest.approx(np.mean(scores), abs=1e-3), "but for half precision"
     steps = ["crf", "relaxation", "threshold", "smallest_component", "largest_component", "holes", "scribbles"]
     assert [row["step"] for row in document["tried"]] == [*steps, "best chain"]
+
+
+def test_with_flips_the_choice_is_for_the_averages_of_each_fold_model(run, winner, small_data):
+    keep(run, winner, small_data, lambda stem, truth: truth)  # of training, which does not flip
+    others = [word for kind in ORDER if kind.name != "holes" for word in ("--skip", kind.name)]
+    document = json.loads(program("refine", run.folder, *others, "--tta", "flips", "--format", "json").stdout)
+    folds, found = load_folds(run.folder / "folds.json"), []
+    for fold in range(3):
+        member = read_member(winner, fold, run.folder / f"configs/{winner}/fold_{fold}")
+        counts = []
+        for stem in folds.held_out(fold):
+            image, scribble = read_image(small_data.split.images[stem]), read_scribble(small_data.split.scribbles[stem])
+            mask = Ensemble([member], 0.5, "flips").predict(image, scribble).mask
+            counts.append(count(mask, read_mask(small_data.split.truth[stem], small_data.task)))
+        found.append(scores(np.stack(counts))["miou"])
+    assert document["score"] == pytest.approx(np.mean(found), abs=0.003) and document["tta"] == "flips"
+    with pytest.raises(UserError, match="--tta 'flip': allowed are none and flips"):
+        program("refine", run.folder, "--tta", "flip")
 
 
 def test_nothing_helps_where_everything_is_right(run, winner, small_data, small_folder, tmp_path):
