@@ -171,14 +171,14 @@ def main() -> None:
         document["in_advance"] = in_advance(*map(int, options.in_advance.split(":")))
         write_json(options.out, document)
         return
-    sync = sync_seconds(Path(tempfile.gettempdir()))
+    sync, at = sync_seconds(Path(tempfile.gettempdir())), commit()  # before the first row changes a file
     rows = {(row["scheduler"], row["fold_trials"], row["gpus"], row["evaluations"]): row for row in document["runs"]}
     for run in options.only or [":".join(map(str, run)) for run in RUNS]:
         say(f"{run}, {options.evaluations} reports per fold trial")
         arguments = ["--evaluations", str(options.evaluations), "--folder", str(options.folder)]
         command = [sys.executable, __file__, "--part", run, str(sync), *arguments]
         done = subprocess.run(command, cwd=HOME, check=True, stdout=subprocess.PIPE, text=True)
-        row = {**json.loads(done.stdout), "evaluations": options.evaluations, "sync_ms": 1e3 * sync, "commit": commit()}
+        row = {**json.loads(done.stdout), "evaluations": options.evaluations, "sync_ms": 1e3 * sync, "commit": at}
         rows[row["scheduler"], row["fold_trials"], row["gpus"], row["evaluations"]] = row
         document |= {"command": "python benchmarks/scale.py", "machine": machine()}
         document["fold_trial_seconds"] = SECONDS
