@@ -70,6 +70,7 @@ FAULTS = {
     "disk of a node full": "disk of a machine full",
     "disk full": "disk of the driver full, freed, relaunched",
 }
+PLACES = ("the best", "the second best", "the third best")
 SIZES = ((360, 8), (3000, 64), (20000, 512), (100000, 512), (100000, 10000))  # fold trials and GPUs
 
 
@@ -226,9 +227,9 @@ def scale() -> str:
     for (fold_trials, gpus), row in ((size, runs[size]) for size in SIZES):
         most = f"{round(row['most_a_second'], -2):,.0f} per second"
         figures = f"{row['decision_ms']:.2f} ms | {most} | {100 * row['waits']:.1g} % | {row['over_ideal']:.2f}"
-        lines.append(f"{fold_trials:,} | {gpus:,} | {figures}")
+        lines.append(f"{fold_trials:,} | {gpus:,} | {figures} | {PLACES[row['winner_place']]}")
     columns = "fold trials | GPUs | per decision | the driver could make | GPUs wait for decisions"
-    return table(f"{columns} | time to the winner relative to perfect packing", lines)
+    return table(f"{columns} | time to the winner relative to perfect packing | the winner is", lines)
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
