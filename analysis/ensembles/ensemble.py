@@ -69,8 +69,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[Member], tau: float, tta: Flips, refinement: Chain = ()) -> None:
         super().__init__()
-        if tta not in FLIPS:
-            raise UserError(f"tta {tta!r}: allowed are {' and '.join(FLIPS)}")
+        _check_flips(tta)
         self.refinement = refinement
         self.members, self.tau, self.tta = tuple(members), tau, tta
         self.classes, self.channels = same_classes(members), members[0].channels
@@ -133,12 +132,18 @@ class FlipAveraged(nn.Module):
 
     def __init__(self, network: nn.Module, tta: Flips) -> None:
         super().__init__()
+        _check_flips(tta)
         self.network, self.tta = network, tta
 
     def forward(self, images: Tensor, scribble: Tensor) -> Tensor:
         """Logits of the averaged probabilities, as those of the network itself."""
         probability = _over_flips(self.network, images, scribble, self.tta)
         return probability.logit() if probability.shape[1] == 1 else probability.log()
+
+
+def _check_flips(tta: str) -> None:
+    if tta not in FLIPS:
+        raise UserError(f"tta {tta!r}: allowed are {' and '.join(FLIPS)}")
 
 
 def _over_flips(network: nn.Module, images: Tensor, scribble: Tensor, tta: Flips) -> Tensor:

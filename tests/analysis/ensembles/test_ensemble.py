@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from analysis.ensembles.assemble import assemble, build_ensemble
-from analysis.ensembles.ensemble import Ensemble, load_ensemble, read_member, same_threshold
+from analysis.ensembles.ensemble import Ensemble, FlipAveraged, load_ensemble, read_member, same_threshold
 from search.runs.run_tables import read_run
 from trainable.data.decoded_images import open_data
 from trainable.data.packed_labels import unpack
@@ -90,6 +90,8 @@ def test_flips_average_the_four_mirrorings(members, pixels):
 def test_an_unknown_kind_of_flips_writes_no_ensemble(small_run, configs, tmp_path):
     with pytest.raises(UserError, match="tta 'flip': allowed are none and flips"):
         build_ensemble(read_run(small_run), configs[0], tta="flip", out=tmp_path / "out")
+    with pytest.raises(UserError, match="tta 'flip': allowed are none and flips"):
+        FlipAveraged(torch.nn.Identity(), "flip")
     assert not (tmp_path / "out").exists()
 
 
