@@ -20,7 +20,7 @@ from trainable.storage.atomic_files import TEMPORARY
 from trainable.storage.checked_json import read_lines
 from trainable.training.fold_folder import FAILURE_FILE, METRICS_FILE
 
-KEPT = ("devices", "finish", "pretraining", "retrained", "dropped")
+KEPT = ("devices", "space", "finish", "pretraining", "retrained", "dropped")
 UNKNOWN = ", so the reports of this fold are unknown"
 
 

@@ -83,6 +83,13 @@ def test_the_example_of_a_filter_and_the_importance_fit_values_that_are_no_numbe
     assert "kind explains the largest share of the difference between configs: " in figures["importance"].title
 
 
+def test_values_that_are_lists_are_levels_like_others(tmp_path):
+    lists = {"fault_folds": {"values": [[0], [1, 2]]}, "quality": {"values": [0.7, 0.8]}}
+    run, _ = scored_run(tmp_path, lists, [([0.8] * 3, 1.0), ([0.7] * 3, 1.0), ([0.6] * 3, 1.0), ([0.5] * 3, 1.0)])
+    _, _, text, figures = made(run)
+    assert "filter: fault_folds=0 winner done" in text and "'1,2'" in str(figures["effect-fault_folds"])
+
+
 def test_a_parameter_of_a_single_level_is_not_crossed_with_that_level(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.report.effects.CROSSED", 10)
     conditional = GRID.replace("[6, 8, 12]", "[6, 8, 12], when: {{loss: [iou]}}").replace("[1, 2, 3, 3.8]", "[1, 2]")

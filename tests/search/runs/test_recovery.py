@@ -47,12 +47,13 @@ def test_a_fold_that_was_completed_after_it_had_failed_has_not_failed(trained):
     assert set(found.score_table.failed) == {SECOND.id}
 
 
-def test_gpu_time_and_the_choice_to_keep_a_config_survive_a_rebuilt_journal(trained):
+def test_gpu_time_growth_and_the_choice_to_keep_a_config_survive_a_rebuilt_journal(trained):
     path = trained.fold_folder(FIRST.id, 0) / "metrics.jsonl"
     path.write_text(text_of({**line, "gpus": 0.125, "seconds": 8.0} for line in read_lines(path)))
     with Journal(trained.journal) as journal:
         journal.append("begin")
         journal.append("devices", device="GPU")
+        journal.append("space", changes=["sampler.count: 1 -> 2"], fills={})
         journal.append("finish", config=SECOND.id)
         journal.append("pretraining", config=FIRST.id, fold=0, seconds=40.0, made=True, gpus=0.5)
         journal.append("retrained", config=FIRST.id, fold=1, seconds=2.0)
@@ -62,6 +63,7 @@ def test_gpu_time_and_the_choice_to_keep_a_config_survive_a_rebuilt_journal(trai
     trained.journal.write_text("".join([lines[0][:9] + "\n", *lines[1:]]))
     recover(trained, SPACE)
     kept, found = decisions(trained.lines()), status_of(trained)
+    assert [line.fields["changes"] for line in trained.lines() if line.kind == "space"] == [["sampler.count: 1 -> 2"]]
     assert kept.chosen == {SECOND.id} and kept.dropped == {FIRST.id: "winners"} and found.device == "GPU"
     table = found.score_table
     assert table.gpu_seconds(FIRST.id, 0) == 1.0, "8 seconds on an eighth of a GPU"
