@@ -23,6 +23,7 @@ from analysis.refinement.steps.scribbles import Scribbles
 from search.runs.run_folder import SPACE
 from trainable.data.class_colours import palette_image
 from trainable.data.dataset import UNLABELLED, BadFile, Pixels
+from trainable.data.task import read_task
 from trainable.errors import UserError
 from trainable.machine.device import is_out_of_memory, pick_device
 from trainable.printing import Progress
@@ -31,6 +32,7 @@ from trainable.storage.checked_json import read_checked, write_checked
 
 READERS = 4
 PENDING = 4  # batches of images that may wait for others of their size
+FOLDERS = "folders"  # of the images, in the record
 
 Probability = npt.NDArray[np.float32]
 
@@ -75,9 +77,10 @@ def predict(request: Request, progress: Progress) -> Predicted:
     needed = ensemble.sees_scribbles
     used = needed or request.respect_scribbles or any(isinstance(step, Scribbles) for step in ensemble.refinement)
     inputs, problems = find_inputs(request.images, request.scribbles, needed, used)
-    record = _Record(request, ensemble)
-    remove_partial(request.out)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
+    _check_classes(ensemble, waiting)
+    record = _Record(request, ensemble, inputs, kept=len(inputs) - len(waiting))
+    remove_partial(request.out)
     trained_on, why = _trained_on(request.ensemble)
     done = Predicted(0, len(inputs) - len(waiting), problems, [], ensemble.refinement, why)
     for batch in _batches(waiting, request.batch, problems, ensemble):
@@ -95,6 +98,18 @@ def _check_out(out: Path) -> None:
     """Refuse to mix masks with the files of an ensemble or of a run."""
     if found := [name for name in (FILE, MANIFEST, SPACE) if (out / name).exists()]:
         raise UserError(f"--out {out}: contains {found[0]}, so it is no folder of masks; --force writes there anyway")
+
+
+def _check_classes(ensemble: Predictor, inputs: Sequence[Input]) -> None:
+    """Refuse scribbles of more or fewer classes, or in another order: their values would be read as the ensemble's."""
+    for data in {each.scribble.resolve().parent.parent.parent for each in inputs if each.scribble}:
+        task, own = read_task(data), ensemble.classes
+        classes = task.classes
+        if task.declared and (len(classes) != len(own) or (classes != own and sorted(classes) == sorted(own))):
+            raise UserError(
+                f"{data}: its classes are {', '.join(classes)}, those of the ensemble {', '.join(own)}, so its scribbles "
+                "would be misread"
+            )
 
 
 def _probabilities(ensemble: Predictor, pixels: Pixels) -> Probability:
@@ -169,7 +184,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 class _Record:
     """Records the origin of the masks beside them, so that different masks are never mixed."""
 
-    def __init__(self, request: Request, ensemble: Predictor) -> None:
+    def __init__(self, request: Request, ensemble: Predictor, inputs: Sequence[Input], kept: int) -> None:
         file = request.ensemble
         if file.is_dir():
             file = file / (FILE if (file / FILE).exists() else MANIFEST)
@@ -183,6 +198,7 @@ class _Record:
         if ensemble.refinement:
             self.made_by["refinement"] = as_rows(ensemble.refinement)
         self.file, self.tau, self.classes, self.seen = str(file), ensemble.tau, ensemble.classes, set[str]()
+        self.folders = {str(each.image.resolve().parent) for each in inputs}
         if self.path.exists():
             before = read_checked(self.path, f"{AGAIN} into another folder")
             made_by = before["made_by"]
@@ -191,6 +207,13 @@ class _Record:
             if made_by != self.made_by:
                 raise UserError(f"{request.out}: contains masks of another ensemble or other options; choose another")
             self.seen = set(before["seen"])
+            known = set(before.get(FOLDERS, self.folders))  # version 0.2 did not record them
+            if kept and (others := self.folders - known):
+                raise UserError(
+                    f"{request.out}: contains masks of the same names from images in {', '.join(sorted(known))}, not "
+                    f"{', '.join(sorted(others))}; choose another folder"
+                )
+            self.folders |= known
         elif request.out.is_dir() and any(request.out.glob("*.png")):
             raise UserError(f"{request.out}: contains images that this program did not write; choose another folder")
         self._write()
@@ -202,7 +225,7 @@ class _Record:
 
     def _write(self) -> None:
         facts = {"made_by": self.made_by, "file": self.file, "tau": self.tau, "classes": list(self.classes)}
-        write_checked(self.path, {**facts, "seen": sorted(self.seen)})
+        write_checked(self.path, {**facts, FOLDERS: sorted(self.folders), "seen": sorted(self.seen)})
 
 
 def _hash(file: Path) -> str:

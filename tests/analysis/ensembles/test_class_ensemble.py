@@ -215,6 +215,19 @@ def test_a_scribble_of_an_unknown_class_leaves_the_image_out(scribbled, unseen, 
     assert done.exit_code == 1 and f"{strange}: contains the labels 7; allowed are 0 background, 1 ring" in done.stderr
 
 
+@pytest.mark.parametrize("change", ["fewer", "another order", "other names"])
+def test_scribbles_of_other_classes_are_refused(scribbled, unseen, change):
+    names = list(CLASSES)
+    others = {"fewer": names[:-1], "another order": names[::-1], "other names": [f"{name}2" for name in names]}
+    (unseen.parent / "dataset.yaml").write_text(f"classes: [{', '.join(others[change])}]\n")
+    words = ("predict", scribbled[0], unseen, "--out", unseen.parent / "masks")
+    if change == "other names":
+        assert program(*words).exit_code == 0
+    else:
+        with pytest.raises(UserError, match="so its scribbles would be misread"):
+            program(*words)
+
+
 def test_scribbles_are_read_only_where_something_uses_them(images_alone, unseen, strange, tmp_path):
     image = unseen / "images" / strange.name
     done = program("predict", images_alone, image, "--out", tmp_path / "masks")

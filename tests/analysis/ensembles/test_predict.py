@@ -159,6 +159,22 @@ def test_masks_of_other_options_are_not_mixed_in(analysis, ensemble, small_folde
         analysis(*words[:-1], "pictures")
 
 
+def test_masks_of_images_of_the_same_names_from_elsewhere_are_not_kept(analysis, ensemble, small_folder, tmp_path):
+    elsewhere = tmp_path / "other/test1"
+    shutil.copytree(small_folder / "test1", elsewhere)
+    first, *others = sorted((elsewhere / "images").iterdir())
+    analysis("predict", ensemble, small_folder / "test1", "--out", "masks")
+    with pytest.raises(UserError, match=rf"from images in .*test1/images, not {elsewhere}/images; choose another"):
+        analysis("predict", ensemble, elsewhere, "--out", "masks")
+    for path in others:
+        path.unlink()
+    for folder in ("images", "scribbles"):
+        (path,) = (elsewhere / folder).glob(f"{first.stem}.*")
+        path.rename(path.with_stem("added"))
+    assert "1 mask written" in analysis("predict", ensemble, elsewhere, "--out", "masks").stderr, "of another name"
+    assert "0 masks written" in analysis("predict", ensemble, small_folder / "test1", "--out", "masks").stderr
+
+
 def test_masks_are_written_into_the_folder_of_an_ensemble_only_on_request(analysis, ensemble, small_folder, tmp_path):
     folder = shutil.copytree(ensemble, tmp_path / "ensemble")
     image = next(iter(sorted((small_folder / "train/images").iterdir())))
