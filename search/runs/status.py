@@ -15,6 +15,7 @@ from search.race.answer import Assessment
 from search.race.score_table import Cell
 from search.runs.fold_states import FoldStates
 from search.runs.journal import Line
+from search.runs.recovery import check_journal
 from search.runs.run_folder import Run
 from search.runs.study import replay_lines
 from spaces.space import Space
@@ -148,7 +149,8 @@ def new_status(space: Space) -> Status:
 
 
 def status_of(run: Run) -> Status:
-    """Read the journal once; the run is not changed."""
+    """Read the journal once, which must be there if fold trials have reported; the run is not changed."""
+    check_journal(run)
     status = new_status(run.space())
     driven = run.driven  # before reading: a driver that ends meanwhile writes an end record
     for line in run.lines():

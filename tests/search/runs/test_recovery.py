@@ -80,6 +80,9 @@ def test_a_run_whose_journal_is_gone_does_not_start_from_nothing(trained, search
     with pytest.raises(UserError, match=r"journal\.jsonl: is missing or empty, .*; launch --recover rebuilds it"):
         search(*words)
     assert not trained.journal.exists() or not trained.journal.read_text()
+    with pytest.raises(UserError, match="launch --recover rebuilds it"):
+        search("status", trained.folder)
+    assert "launch --recover rebuilds it" in search("list", "--runs", trained.folder.parent, "--format", "csv").stdout
     done = search(*words, "--recover")
     assert done.exit_code == 0 and "rebuilt from the fold folders with 8 reports" in done.stderr
 
