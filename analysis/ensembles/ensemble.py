@@ -4,10 +4,10 @@ It takes an image and its scribble as they are on disk and returns probabilities
 two classes, else one per class. Its file is all it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -208,7 +208,11 @@ def load_ensemble(
 
 def same_threshold(members: Sequence[Member]) -> float:
     """The threshold of all members, which must be the same."""
-    thresholds: dict[float, Any] = {make_config(member.state["config"]).tau: member.config for member in members}
+    return one_threshold({make_config(member.state["config"]).tau: member.config for member in members})
+
+
+def one_threshold(thresholds: Mapping[float, str]) -> float:
+    """The only one of these thresholds, each with a config that has it."""
     if len(thresholds) > 1:
         found = ", ".join(f"{config} has {tau:g}" for tau, config in thresholds.items())
         raise UserError(f"the configs have different thresholds tau ({found}), so they cannot form an ensemble")

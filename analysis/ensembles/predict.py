@@ -107,8 +107,8 @@ def _check_classes(ensemble: Predictor, inputs: Sequence[Input]) -> None:
         classes = task.classes
         if task.declared and (len(classes) != len(own) or (classes != own and sorted(classes) == sorted(own))):
             raise UserError(
-                f"{data}: its classes are {', '.join(classes)}, those of the ensemble {', '.join(own)}, so its scribbles "
-                "would be misread"
+                f"{data}: its classes are {', '.join(classes)}, those of the ensemble {', '.join(own)}, "
+                "so its scribbles would be misread"
             )
 
 

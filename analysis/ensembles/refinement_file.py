@@ -1,6 +1,6 @@
-"""Where the chosen post-processing of a config is kept, and how an ensemble finds it.
+"""Where the post-processing that was chosen for the models of some configs is kept, and how an ensemble finds it.
 
-A run keeps it in ``analysis/refinement/``, by config. An ensemble of this config alone has a copy beside it,
+A run keeps it in ``analysis/refinement/``, by the names of the configs. An ensemble of these has a copy beside it,
 ``refinement.json``.
 """
 
@@ -21,19 +21,24 @@ VERSION = 1
 LEAVE_OUT = "--no-refine leaves it out, and python -m analysis refine RUN writes a new one"
 
 
-def keep(run: Run, config: str, document: Mapping[str, Any]) -> Path:
-    """Write what was chosen for a config into its run."""
-    path = run.folder / KEPT / f"{config}.json"
+def name_of(configs: Collection[str]) -> str:
+    """The name of an ensemble of these configs: the id of a single one, or several with a ``+`` between."""
+    return "+".join(sorted(set(configs)))
+
+
+def keep(run: Run, name: str, document: Mapping[str, Any]) -> Path:
+    """Write what was chosen for the configs of this name into their run."""
+    path = run.folder / KEPT / f"{name}.json"
     write_checked(path, {"version": VERSION, **document})
     return path
 
 
 def place_beside(run: Run, configs: Sequence[str], folder: Path) -> Path | None:
-    """Copy the refinement of an ensemble's only config beside the ensemble; one of another config is removed."""
+    """Copy the refinement of these configs beside their ensemble; one of others is removed."""
     target = folder / FILE
-    if len(configs) == 1:
-        run.fetch(f"{KEPT.as_posix()}/{configs[0]}.json")
-        source = run.folder / KEPT / f"{configs[0]}.json"
+    if configs:
+        run.fetch(f"{KEPT.as_posix()}/{name_of(configs)}.json")
+        source = run.folder / KEPT / f"{name_of(configs)}.json"
         if source.exists():
             write_checked(target, read_checked(source, LEAVE_OUT))
             return target
@@ -53,10 +58,9 @@ def read_refinement(folder: Path, configs: Collection[str], classes: Sequence[st
         raise UserError(f"{path}: is damaged ({type(error).__name__}: {error}); {LEAVE_OUT}") from None
     if version != VERSION:
         raise UserError(f"{path}: has version {version}, this program reads version {VERSION}; {LEAVE_OUT}")
-    if set(configs) != {config}:
+    if name_of(configs) != config:
         raise UserError(
-            f"{path}: was chosen for config {config}, but the ensemble consists of {', '.join(sorted(set(configs)))}; "
-            f"{LEAVE_OUT}"
+            f"{path}: was chosen for config {config}, but the ensemble consists of {name_of(configs)}; {LEAVE_OUT}"
         )
     if list(named) != list(classes):
         raise UserError(f"{path}: is for the classes {', '.join(named)}, not {', '.join(classes)}; {LEAVE_OUT}")

@@ -13,6 +13,10 @@ def refine(
     run: RunName,
     root: Root = RUNS,
     config: Annotated[str | None, typer.Option(help="A config other than the winner, by the start of its id.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Choose for the average of the best K complete configs, as ensemble --top makes it."),
+    ] = None,
     skip: Annotated[
         list[str] | None,
         typer.Option(help="A step not to try, such as crf, which takes longest; may be repeated.", metavar="STEP"),
@@ -30,7 +34,7 @@ def refine(
     model nor the choice has seen. The best chain of steps is used by predict and export if its gain is certain enough;
     otherwise nothing changes. JSON is the content of refinement.json.
 
-    Example: python -m analysis refine quickstart
+    Example: python -m analysis refine quickstart --tta flips
     """
     from analysis.tuning.refine import refine as choose
     from analysis.tuning.refine import rows, summary
@@ -40,7 +44,7 @@ def refine(
     with talk.status("reading the run"):
         tables = read_run(find_run(run, root))
     with progress_bar("refining") as progress:
-        found = choose(tables, config, device, progress, skip or (), flips_named(tta))
+        found = choose(tables, config, device, progress, skip or (), flips_named(tta), top)
     tables.run.publish(*found.files)
     document = found.document
     if output is Format.json:
@@ -49,8 +53,9 @@ def refine(
         print_csv(rows(found))
     else:
         averaged = " with flips" if tta == "flips" else ""
+        what = "configs" if "+" in document["config"] else "config"
         title = (
-            f"config {document['config']}: gain in {document['metric']}, from {digits(document['score'])}{averaged}, "
+            f"{what} {document['config']}: gain in {document['metric']}, from {digits(document['score'])}{averaged}, "
             "on images that the choice has not seen"
         )
         print_table(rows(found), title)

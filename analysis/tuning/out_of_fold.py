@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def data_of(tables: RunTables, config: str) -> Data:
 
 def held_out_images(
     tables: RunTables,
-    config: str,
+    configs: Sequence[str],
     data: Data,
     device: torch.device,
     scratch: Path,
@@ -47,55 +48,76 @@ def held_out_images(
 ) -> list[HeldOut]:
     """All images with their out-of-fold probabilities; those that training did not keep are computed again.
 
-    So are all if ``tta`` averages them over flips. Probabilities have half precision in all cases. ``note`` is called
-    after each image.
+    So are all if ``tta`` averages them over flips. Those of several configs are averaged. Probabilities have half
+    precision in all cases. ``note`` is called after each image of each config.
     """
     folds = tables.run.folds()
-    held_out = {fold: scored_indices(data, data.indices(folds.held_out(fold))) for fold in range(folds.count)}
-    kept = {fold: tables.folder(config, fold) / PROBABILITIES for fold in held_out}
-    complete = {
-        fold
-        for fold, folder in kept.items()
-        if tta == "none" and all((folder / f"{data.stems[i]}.npy").exists() for i in held_out[fold])
-    }
-    if len(complete) < len(held_out):
-        needs_models(tables.run, config)
+    sources = [_Source(tables, config, data_of(tables, config), device, tta) for config in configs]
     found = []
-    for fold, indices in held_out.items():
-        if fold not in complete:
-            _predict(tables.folder(config, fold) / BEST, tta, data, indices, device, scratch, note)
-        for index in indices.tolist():
-            stem = data.stems[index]
+    for fold in range(folds.count):
+        indices = scored_indices(data, data.indices(folds.held_out(fold)))
+        places = [source.probabilities(fold, indices, scratch, note) for source in sources]
+        for index, *paths in zip(indices.tolist(), *places, strict=True):
             pixels = scratch / f"pixels-{index}.npy"
-            np.save(pixels, _pixels(data, stem))
-            probability = kept[fold] / f"{stem}.npy" if fold in complete else scratch / f"probability-{index}.npy"
-            found.append(HeldOut(stem, fold, pixels, probability))
-            if fold in complete:
-                note()
+            np.save(pixels, _pixels(data, data.stems[index]))
+            found.append(HeldOut(data.stems[index], fold, pixels, _average(paths, scratch / f"average-{index}.npy")))
     return found
 
 
-def room_needed(data: Data, settings: int) -> int:
-    """The bytes of all images, their probabilities, and those that this many settings of a step turn them into."""
+@dataclass(frozen=True)
+class _Source:
+    """A config, whose fold models predict images of which it sees ``data``."""
+
+    tables: RunTables
+    config: str
+    data: Data
+    device: torch.device
+    tta: Flips
+
+    def probabilities(self, fold: int, indices: Indices, scratch: Path, note: Callable[[], None]) -> list[Path]:
+        """The files of what a fold model predicts: those that training kept if all are there, else new ones."""
+        folder = self.tables.folder(self.config, fold)
+        kept = [folder / PROBABILITIES / f"{self.data.stems[index]}.npy" for index in indices]
+        if self.tta == "none" and all(path.exists() for path in kept):
+            for _ in kept:
+                note()
+            return kept
+        needs_models(self.tables.run, self.config)
+        network, config, _ = load_network(folder / BEST, str(self.device))
+        averaged, batch = FlipAveraged(network, self.tta), min(config.batch_size, len(indices))
+        predicted = original_probabilities(averaged, self.data, indices, batch, self.device, lambda: nullcontext())
+        for index, probability, _ in predicted:
+            np.save(scratch / f"{self.config}-{index}.npy", probability.astype(np.float16))
+            note()
+        return [scratch / f"{self.config}-{index}.npy" for index in indices]
+
+
+def _average(paths: Sequence[Path], target: Path) -> Path:
+    """The only file, or a file with the mean of several, of which those in the same folder are removed."""
+    if len(paths) == 1:
+        return paths[0]
+    mean = np.mean([np.load(path).astype(np.float32) for path in paths], axis=0)
+    np.save(target, mean.astype(np.float16))
+    for path in paths:
+        if path.parent == target.parent:
+            path.unlink()
+    return target
+
+
+def room_needed(data: Data, settings: int, configs: int = 1) -> int:
+    """The bytes of all images, their probabilities, and those that this many settings of a step turn them into.
+
+    Probabilities of several configs are here until they are averaged.
+    """
     maps = 1 if data.task.binary else len(data.task.classes)
     stems = [data.stems[index] for index in np.flatnonzero(scored(data))]
     pixels = sum(width * height for width, height in image_sizes(data.split.images[stem] for stem in stems))
-    return pixels * (data.channels + 2 + HALF * maps * (1 + settings))
+    return pixels * (data.channels + 2 + HALF * maps * (configs + settings))
 
 
 def scored_indices(data: Data, indices: Indices) -> Indices:
     """Those images that have what the data set is scored on."""
     return indices[scored(data)[indices]]
-
-
-def _predict(
-    model: Path, tta: Flips, data: Data, indices: Indices, device: torch.device, scratch: Path, note: Callable[[], None]
-) -> None:
-    network, config, _ = load_network(model, str(device))
-    averaged, batch = FlipAveraged(network, tta), min(config.batch_size, len(indices))
-    for index, probability, _ in original_probabilities(averaged, data, indices, batch, device, lambda: nullcontext()):
-        np.save(scratch / f"probability-{index}.npy", probability.astype(np.float16))
-        note()
 
 
 def _pixels(data: Data, stem: str) -> Pixels:

@@ -1,4 +1,4 @@
-"""Choose the post-processing of a config on its out-of-fold probabilities, and write it down."""
+"""Choose the post-processing of one or several configs on out-of-fold probabilities, and write it down."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 from analysis.answer.document import full_config
 from analysis.answer.selection import plain
 from analysis.ensembles.assemble import FOLDER, chosen, needs_models
-from analysis.ensembles.ensemble import MANIFEST, Flips
+from analysis.ensembles.ensemble import MANIFEST, Flips, one_threshold
 from analysis.ensembles.methods import REBUILD, refuse_methods
-from analysis.ensembles.refinement_file import keep, place_beside
+from analysis.ensembles.refinement_file import keep, name_of, place_beside
 from analysis.refinement.chain import as_rows, words
 from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.scribbles import Scribbles
@@ -28,7 +28,7 @@ from analysis.tuning.scoring import Scoring
 from analysis.tuning.selection import Selected, Tried, rounds_in, select
 from analysis.tuning.trials import HeldOut, Trials, check_room
 from search.runs.run_tables import RunTables
-from trainable.config import SCRIBBLED, Config, make_config
+from trainable.config import SCRIBBLED, make_config
 from trainable.data.decoded_images import Data
 from trainable.data.groups import GROUPS, read_groups
 from trainable.data.labelled import SCRIBBLES
@@ -56,34 +56,37 @@ def refine(
     progress: Progress,
     skipped: Sequence[str] = (),
     tta: Flips = "none",
+    top: int | None = None,
 ) -> Refined:
-    """Choose for the winner or for the named config, without the steps that are named as ``skipped``.
+    """Choose for the winner, the named config or the ``top`` best, without the steps that are named as ``skipped``.
 
-    With ``tta`` flips, for probabilities that are averaged over them, as those of such an ensemble are.
+    Probabilities of several configs are averaged, and with ``tta`` flips, those of each over flips, as in an ensemble.
     """
     check_steps(skipped)
     refuse_methods(tables.run, "refine is for runs of networks, not of methods on single images")
-    (config,) = chosen(tables, name, None)
-    needs_models(tables.run, config)
+    configs = chosen(tables, name, top)
+    values = [make_config(full_config(tables, config)) for config in configs]
+    tau = one_threshold({each.tau: config for each, config in zip(values, configs, strict=True)})
+    for config in configs:
+        needs_models(tables.run, config)
     place = pick_device(device)
-    data = data_of(tables, config)
-    values = make_config(full_config(tables, config))
-    kinds, notes = steps_to_try(data, values, skipped)
+    data = data_of(tables, configs[0])
+    kinds, notes = steps_to_try(data, any(each.inputs == SCRIBBLED for each in values), skipped)
     with tempfile.TemporaryDirectory(prefix="refine-") as scratch:
-        check_room(Path(scratch), room_needed(data, settings_at_once(kinds, data.task)))
-        note = _counter(progress, int(scored(data).sum()) * (1 + rounds_in(kinds, data.task)))
-        images = held_out_images(tables, config, data, place, Path(scratch), note, tta)
+        check_room(Path(scratch), room_needed(data, settings_at_once(kinds, data.task), len(configs)))
+        note = _counter(progress, int(scored(data).sum()) * (len(configs) + rounds_in(kinds, data.task)))
+        images = held_out_images(tables, configs, data, place, Path(scratch), note, tta)
         scoring = _scoring(tables, data, images)
-        trials = Trials(images, len(data.task.classes), values.tau, place, Path(scratch), note)
+        trials = Trials(images, len(data.task.classes), tau, place, Path(scratch), note)
         selected = select(kinds, scoring, trials.evaluate)
     if math.isnan(selected.tried[-1].gain.error):
         notes.append(f"every fold holds out a single {scoring.unit}, so no gain can be told from chance")
-    document = _document(tables, config, data, values.tau, scoring, selected) | {"tta": tta}
-    files = [keep(tables.run, config, document)]
+    document = _document(tables, name_of(configs), data, tau, scoring, selected) | {"tta": tta}
+    files = [keep(tables.run, name_of(configs), document)]
     ensemble = tables.run.folder / FOLDER
     tables.run.fetch((FOLDER / MANIFEST).as_posix())
-    if (ensemble / MANIFEST).exists() and _members(ensemble) == {config}:
-        files += [path for path in [place_beside(tables.run, [config], ensemble)] if path]
+    if (ensemble / MANIFEST).exists() and _members(ensemble) == set(configs):
+        files += [path for path in [place_beside(tables.run, configs, ensemble)] if path]
     return Refined(selected, document, tuple(files), tuple(notes))
 
 
@@ -135,12 +138,12 @@ def check_steps(skipped: Sequence[str]) -> None:
             raise UserError(f"--skip {name}: unknown step.{hint}")
 
 
-def steps_to_try(data: Data, config: Config, skipped: Sequence[str] = ()) -> tuple[list[type[Step]], list[str]]:
-    """The steps whose gain can be measured on these data and reached by this config, and why others are not tried."""
+def steps_to_try(data: Data, sees_scribbles: bool, skipped: Sequence[str] = ()) -> tuple[list[type[Step]], list[str]]:
+    """The steps whose gain can be measured on these data and reached by the models, and why others are not tried."""
     reasons: dict[type[Step], str] = {kind: "as --skip says" for kind in ORDER if kind.name in skipped}
     if not data.scribbled.any():
         reasons[Scribbles] = "no image has any"
-    elif config.inputs != SCRIBBLED:
+    elif not sees_scribbles:
         reasons[Scribbles] = "the model is for images without scribbles (inputs: image), which this step cannot improve"
     if data.scored_on == SCRIBBLES:
         of_scribbles = "because the data have no masks and scores are of the scribbled pixels"

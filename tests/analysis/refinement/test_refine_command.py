@@ -18,6 +18,7 @@ from analysis import load_ensemble
 from analysis.__main__ import app
 from analysis.answer.selection import winner_of
 from analysis.ensembles.ensemble import Ensemble, read_member
+from analysis.refinement.chain import read_chain
 from analysis.refinement.steps.components import Holes
 from analysis.refinement.steps.registry import ORDER
 from analysis.refinement.steps.thresholds import Threshold
@@ -25,7 +26,6 @@ from analysis.tuning import candidates
 from analysis.tuning.refine import steps_to_try, summary
 from search.runs.run_folder import Run
 from search.runs.run_tables import read_run
-from trainable.config import make_config
 from trainable.data.folds import load_folds
 from trainable.data.reading import read_image, read_mask, read_scribble
 from trainable.errors import UserError
@@ -88,6 +88,20 @@ def write(run, config, steps=CHAIN, **values):
     (folder / f"{config}.json").write_text(json.dumps(document))
 
 
+def held_out_score(run, configs, data, tta="none"):
+    """The mean over folds of what the averaged fold models score on the images that they did not train on."""
+    folds, found = load_folds(run.folder / "folds.json"), []
+    for fold in range(folds.count):
+        members = [read_member(config, fold, run.folder / f"configs/{config}/fold_{fold}") for config in configs]
+        counts = []
+        for stem in folds.held_out(fold):
+            image, scribble = read_image(data.split.images[stem]), read_scribble(data.split.scribbles[stem])
+            mask = Ensemble(members, 0.5, tta).predict(image, scribble).mask
+            counts.append(count(mask, read_mask(data.split.truth[stem], data.task)))
+        found.append(scores(np.stack(counts))["miou"])
+    return np.mean(found)
+
+
 def mask_at(path):
     with Image.open(path) as picture:
         return np.asarray(picture)
@@ -123,18 +137,31 @@ def test_with_flips_the_choice_is_for_the_averages_of_each_fold_model(run, winne
     keep(run, winner, small_data, lambda stem, truth: truth)  # of training, which does not flip
     others = [word for kind in ORDER if kind.name != "holes" for word in ("--skip", kind.name)]
     document = json.loads(program("refine", run.folder, *others, "--tta", "flips", "--format", "json").stdout)
-    folds, found = load_folds(run.folder / "folds.json"), []
-    for fold in range(3):
-        member = read_member(winner, fold, run.folder / f"configs/{winner}/fold_{fold}")
-        counts = []
-        for stem in folds.held_out(fold):
-            image, scribble = read_image(small_data.split.images[stem]), read_scribble(small_data.split.scribbles[stem])
-            mask = Ensemble([member], 0.5, "flips").predict(image, scribble).mask
-            counts.append(count(mask, read_mask(small_data.split.truth[stem], small_data.task)))
-        found.append(scores(np.stack(counts))["miou"])
-    assert document["score"] == pytest.approx(np.mean(found), abs=0.003) and document["tta"] == "flips"
+    found = held_out_score(run, [winner], small_data, "flips")
+    assert document["score"] == pytest.approx(found, abs=0.003) and document["tta"] == "flips"
     with pytest.raises(UserError, match="--tta 'flip': allowed are none and flips"):
         program("refine", run.folder, "--tta", "flip")
+
+
+def test_for_several_configs_the_average_of_their_fold_models_is_refined(run, winner, small_data):
+    (other,) = {path.name for path in (run.folder / "configs").iterdir()} - {winner}
+    both = "+".join(sorted([winner, other]))
+    program("ensemble", run.folder, "--top", 2)
+    others = [word for kind in ORDER if kind.name != "threshold" for word in ("--skip", kind.name)]
+    document = json.loads(program("refine", run.folder, *others, "--top", 2, "--format", "json").stdout)
+    assert document["score"] == pytest.approx(held_out_score(run, [winner, other], small_data), abs=0.003)
+    assert document["config"] == both and document["images"] == 20
+    assert read_checked(run.folder / "analysis/ensemble/refinement.json") == read_checked(
+        run.folder / f"analysis/refinement/{both}.json"
+    )
+    assert load_ensemble(run.folder / "analysis/ensemble", "cpu").refinement == read_chain(document["steps"], "")
+    program("ensemble", run.folder)
+    assert not (run.folder / "analysis/ensemble/refinement.json").exists(), "it is not for the winner alone"
+    keep(run, other, small_data, lambda stem, truth: 1 - truth)  # at least as certain as the winner, and wrong
+    kept = json.loads(program("refine", run.folder, *others, "--top", 2, "--format", "json").stdout)
+    assert kept["score"] < document["score"]
+    with pytest.raises(UserError, match="--config and --top exclude each other"):
+        program("refine", run.folder, "--top", 2, "--config", winner)
 
 
 def test_nothing_helps_where_everything_is_right(run, winner, small_data, small_folder, tmp_path):
@@ -197,7 +224,7 @@ def test_steps_that_scores_of_scribbles_cannot_judge_are_not_tried(scribble_run,
 )
 def test_a_step_is_left_out_with_its_reason(small_data, inputs, masks, scribbles, left_out):
     labelled = {"masked": small_data.masked & masks, "scribbled": small_data.scribbled & scribbles}
-    kinds, notes = steps_to_try(replace(small_data, **labelled), make_config({"inputs": inputs}))
+    kinds, notes = steps_to_try(replace(small_data, **labelled), inputs == "image+scribble")
     assert kinds == [kind for kind in ORDER if kind.name not in left_out]
     assert len(notes) == len(left_out)
     for name, reason in left_out.items():
@@ -205,7 +232,7 @@ def test_a_step_is_left_out_with_its_reason(small_data, inputs, masks, scribbles
 
 
 def test_steps_can_be_skipped(run, small_data):
-    kinds, notes = steps_to_try(small_data, make_config({"inputs": "image"}), ["crf", "scribbles"])
+    kinds, notes = steps_to_try(small_data, False, ["crf", "scribbles"])
     assert [kind.name for kind in ORDER if kind not in kinds] == ["crf", "scribbles"]
     assert "crf: not tried, as --skip says" in notes
     with pytest.raises(UserError, match=r"--skip crff: unknown step. Did you mean 'crf'\?"):
@@ -214,7 +241,7 @@ def test_steps_can_be_skipped(run, small_data):
         program("refine", run.folder, *[word for kind in ORDER for word in ("--skip", kind.name)])
     others = [kind.name for kind in ORDER if kind.name not in ("scribbles", "class_weights")]
     with pytest.raises(UserError, match=r"no step is left to try .*; scribbles: not tried, the model is for images"):
-        steps_to_try(small_data, make_config({"inputs": "image"}), others)
+        steps_to_try(small_data, False, others)
 
 
 def test_masks_are_refined_unless_told_otherwise(run, winner, small_folder, tmp_path):
