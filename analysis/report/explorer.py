@@ -105,10 +105,11 @@ def _stops(tables: RunTables) -> Figure | Markup:
     if stopped.empty:
         return Markup("<p>No fold trial was stopped early.</p>")
     counted = stopped.groupby(["step", "state"]).size().unstack(fill_value=0)
-    of = int(tables.trials["of"].max())
+    horizons = stopped["of"].unique()
+    of = f" of {horizons[0]}" if len(horizons) == 1 else ""
     if len(counted) == 1:
         step, number = counted.index[0], len(stopped)
-        return sentence(f"Fold trials stopped early: {number}, all at step {step} of {of}.")
+        return sentence(f"Fold trials stopped early: {number}, all at step {step}{of}.")
     traces = [
         {
             "type": "bar",
@@ -121,7 +122,7 @@ def _stops(tables: RunTables) -> Figure | Markup:
         for state in counted.columns
     ]
     most = counted.sum(axis=1).idxmax()
-    title = f"Step {most} of {of} has the most stops: {int(counted.sum(axis=1).max())} of {len(stopped)}"
+    title = f"Step {most}{of} has the most stops: {int(counted.sum(axis=1).max())} of {len(stopped)}"
     example = stopped[stopped["step"] == most]["reason"].iloc[0]
     caption = f"n = {plural(len(stopped), 'stopped fold trial')}. Example of a reason: {example or 'none'}."
     layout = {

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -72,6 +73,14 @@ def test_a_grid_of_choices_is_shown_by_levels_and_crossed(pruned):
     assert figures["effect-augmentation"].title.startswith("augmentation: high is best")
 
     assert re.match(r"Step \d+ of 12000 has the most stops: \d+ of \d+$", figures["stops"].title)
+
+
+def test_early_stops_of_configs_of_several_lengths_are_not_of_the_longest(pruned):
+    tables = read_run(pruned)
+    lengths = [12000 * (1 + number % 2) for number in range(len(tables.trials))]
+    mixed = replace(tables, trials=tables.trials.assign(of=lengths))
+    found = {figure.name: figure for each in sections(mixed, select(tables)) for figure in each.figures}
+    assert re.match(r"Step \d+ has the most stops: \d+ of \d+$", found["stops"].title)
 
 
 def test_the_example_of_a_filter_and_the_importance_fit_values_that_are_no_numbers(tmp_path):
