@@ -39,6 +39,8 @@ class ObjectStore:
         return f"s3://{bucket}/{prefix}?endpoint_override={self.endpoint}"
 
     def make_bucket(self):
+        """Make an empty bucket; what an earlier server of this process had is gone."""
+        self.empty()
         self._backend.create_bucket(BUCKET, "us-east-1")
 
     def names(self, prefix=""):
