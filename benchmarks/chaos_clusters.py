@@ -30,7 +30,7 @@ WORKERS = HOME / "tests/support/hasty_workers"
 CODE = {"PYTHONPATH": f"{WORKERS}:{HOME}"}  # the nodes have it, so it need not be sent
 IN_PLACE = {"RAY_JOB_CONFIG_JSON_ENV_VAR": '{"runtime_env": {}}'}
 TITLE = re.compile(r"ray::(?P<run>\S+) config (?P<config>\S+) fold (?P<fold>\d+)")
-DISK_MEGABYTES = 48
+DISK_MEGABYTES = 400  # the checkpoints of two fold trials that train a network take 260
 ATTEMPTS = 5  # to start a node, which Ray gives up after half a minute
 
 
