@@ -23,6 +23,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")  # a snapshot of all tr
 from ray import cloudpickle, tune
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RuntimeEnvSetupError
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -109,7 +110,7 @@ def drive(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # the feed decides what is retried
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the fold folder is the checkpoint
-                callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor)],
+                callbacks=[FailureCallback(feed, capacity.nodes), MonitorCallback(monitor), Quiet()],
             ),
         )
         with without_aws_credentials(), workers_short_of_memory_fail_alone():
@@ -159,7 +160,9 @@ class VerdictScheduler(FIFOScheduler):
         trials = tune_controller.get_live_trials()
         pending = {trial.trial_id: trial for trial in trials if trial.status == Trial.PENDING}
         for trial_id in [trial_id for trial_id in pending if self.feed.requeue_stranded(trial_id)]:
-            tune_controller.request_stop_trial(pending[trial_id])
+            stranded = pending.pop(trial_id)
+            stranded.init_local_path()  # without which Tune makes no results of it
+            tune_controller.stop_trial(stranded)
         return next((pending[trial_id] for trial_id in reversed(self.feed.jobs) if trial_id in pending), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
@@ -230,6 +233,15 @@ def failure_of(error: BaseException | None) -> Failure:
 def message_of(error: BaseException | None) -> str:
     """The error's message without Ray's list of common causes."""
     return str(error or "").strip().partition(" Some common causes include")[0]
+
+
+class Quiet(TrialProgressCallback):
+    """Tune's own messages about trials, of which it prints some at any verbosity."""
+
+    def on_trial_result(self, *told: Any, **more: Any) -> None:
+        """Say nothing."""
+
+    on_trial_error = on_trial_complete = on_trial_result
 
 
 class MonitorCallback(tune.Callback):

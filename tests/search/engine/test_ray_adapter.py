@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import ray
 
 from cluster.capacity.capacity import Capacity
 from cluster.capacity.nodes import NodePool
+from search.engine.job_feed import JobFeed
 from search.engine.listeners import Listeners
 from search.engine.ray_adapter import VerdictScheduler, drive, placement_of
 from search.engine.settings import EngineSettings
@@ -65,13 +67,26 @@ def good(quality=0.8, **more):
 
 def test_a_free_actor_takes_the_newest_pending_job():
     states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "stranded": "PENDING"}
-    live = [SimpleNamespace(trial_id=name, status=status) for name, status in states.items()]
+    live = [SimpleNamespace(trial_id=k, status=v, init_local_path=lambda: None) for k, v in states.items()]
     stopped = []
-    controller = SimpleNamespace(get_live_trials=lambda: live, request_stop_trial=stopped.append)
+    controller = SimpleNamespace(get_live_trials=lambda: live, stop_trial=stopped.append)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "stranded")
         assert VerdictScheduler(feed, NodePool()).choose_trial_to_run(controller) is chosen
     assert stopped == [live[3]] * 4, "a stranded trial is stopped"
+
+
+def test_a_trial_that_can_no_longer_start_does_not_keep_the_run_from_ending(run, monkeypatch, capfd):
+    """Its job is handed out again, but Tune waits for each of its trials that was not stopped."""
+    hand_out, nodes = JobFeed._hand_out, [ray.nodes()[0]["NodeID"]]
+
+    def once_on_no_node(feed, trial, job, allotment, exclusive=False):
+        return hand_out(feed, trial, job, replace(allotment, avoid=(nodes.pop(),)) if nodes else allotment, exclusive)
+
+    monkeypatch.setattr(JobFeed, "_hand_out", once_on_no_node)
+    policy, outcome = run([good()])
+    assert outcome.reason == "every job is done" and policy.score_table.complete("c0") and not nodes
+    assert "FoldTrial" not in capfd.readouterr().out, "Tune says nothing of its trials"
 
 
 def test_a_local_ray_has_only_the_processes_that_it_needs(cluster):
