@@ -46,8 +46,8 @@ SYSTEMS = (
         "docs/measured.md#u-net-on-image-and-scribble",
         "full_grid",
         "scribble challenge, 228 photographs",
-        "theirs: a search of 72 configs before this project; EfficientNet-B2 with attention from random weights, 480x352, "
-        "12,000 steps on a GPU",
+        "theirs: a search of 72 configs before this project; EfficientNet-B2 with attention from random weights, "
+        "480x352, 12,000 steps on a GPU",
         "test1_cpu2",
     ),
     System(
