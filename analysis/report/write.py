@@ -6,6 +6,7 @@ The page is one HTML file with its style, plotly, and the figures and the run as
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.answer.document import document, summary_rows
@@ -18,7 +19,7 @@ from analysis.report.page.page import Page
 from analysis.report.page.page import document as page_document
 from analysis.report.page.run_data import run_data
 from search.runs.run_tables import RunTables
-from trainable.printing import plural
+from trainable.printing import plural, value_text
 from trainable.storage.atomic_files import write_json, write_text
 
 FOLDER = "analysis"
@@ -40,6 +41,7 @@ def report_page(tables: RunTables, selection: Selection, without_images: str = "
 
     ``without_images`` says why no images are predicted, which takes as long as all the rest together.
     """
+    tables = _with_countable_values(tables)
     settings = tables.space.settings
     trials = plural(len(tables.trials), "fold trial")
     subtitle = (
@@ -51,6 +53,18 @@ def report_page(tables: RunTables, selection: Selection, without_images: str = "
     order = [config["id"] for config in run["configs"]]
     run["images"] = {"why": without_images} if without_images else image_scores(tables, order)
     return Page(tables.run.name, subtitle, found, following(tables, selection), run)
+
+
+def _with_countable_values(tables: RunTables) -> RunTables:
+    """The tables with lists, which parameters of a trainable of one's own may have as values, as text."""
+    lists = [
+        name for name in tables.parameters if any(isinstance(value, list) for value in tables.configs[name].tolist())
+    ]
+    if not lists:
+        return tables
+    return replace(
+        tables, configs=tables.configs.assign(**{name: tables.configs[name].map(value_text) for name in lists})
+    )
 
 
 def sections(tables: RunTables, selection: Selection, without_images: str = "") -> list[Section]:

@@ -22,6 +22,7 @@ from trainable.printing import ABSENT, value_text
 from trainable.storage.checked_tables import read_table
 
 IMAGES_FILE = "images.parquet"
+NONE = value_text(None)
 RETRAIN = "remove it, and launching the run trains the fold again"
 CURVES = ("config", "fold", "step", "score", "seconds")
 TRIALS = ("config", "fold", "state", "step", "of", "score", "full", "seconds", "reason", "faults")
@@ -186,7 +187,7 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
             "config": each.config,
             **dict.fromkeys(names),
             "steps": each.horizon,
-            **{name: _cell(value) for name, value in each.parameters.items() if name in names},
+            **{name: NONE if value is None else value for name, value in each.parameters.items() if name in names},
             "seconds": spent.get(each.config, 0.0),
         }
         for each in entrants
@@ -194,11 +195,6 @@ def _configs(space: Space, status: Status) -> pd.DataFrame:
     columns = list(dict.fromkeys(["config", *names, "steps", "seconds"]))
     # As objects, so that the integers of a parameter stay integers beside configs that do not have it.
     return pd.DataFrame(rows, columns=columns, dtype=object).astype({"steps": int, "seconds": float})
-
-
-def _cell(value: Any) -> Any:
-    """A value that can be compared and counted: lists, which parameters of one's own may have, as text."""
-    return value_text(value) if value is None or isinstance(value, list | tuple | dict) else value
 
 
 def _trials(status: Status) -> pd.DataFrame:
