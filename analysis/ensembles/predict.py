@@ -79,7 +79,7 @@ def predict(request: Request, progress: Progress) -> Predicted:
     inputs, problems = find_inputs(request.images, request.scribbles, needed, used)
     waiting = [each for each in inputs if not (request.out / f"{each.stem}.png").exists()]
     _check_classes(ensemble, waiting)
-    record = _Record(request, ensemble, inputs, kept=len(inputs) - len(waiting))
+    record = _Record(request, ensemble, _folders(inputs), _folders(set(inputs) - set(waiting)))
     remove_partial(request.out)
     trained_on, why = _trained_on(request.ensemble)
     done = Predicted(0, len(inputs) - len(waiting), problems, [], ensemble.refinement, why)
@@ -102,7 +102,8 @@ def _check_out(out: Path) -> None:
 
 def _check_classes(ensemble: Predictor, inputs: Sequence[Input]) -> None:
     """Refuse scribbles of more or fewer classes, or in another order: their values would be read as the ensemble's."""
-    for data in {each.scribble.resolve().parent.parent.parent for each in inputs if each.scribble}:
+    for folder in {each.scribble.parent for each in inputs if each.scribble}:
+        data = folder.resolve().parent.parent
         task, own = read_task(data), ensemble.classes
         classes = task.classes
         if task.declared and (len(classes) != len(own) or (classes != own and sorted(classes) == sorted(own))):
@@ -110,6 +111,10 @@ def _check_classes(ensemble: Predictor, inputs: Sequence[Input]) -> None:
                 f"{data}: its classes are {', '.join(classes)}, those of the ensemble {', '.join(own)}, "
                 "so its scribbles would be misread"
             )
+
+
+def _folders(inputs: Iterable[Input]) -> set[str]:
+    return {str(folder.resolve()) for folder in {each.image.parent for each in inputs}}
 
 
 def _probabilities(ensemble: Predictor, pixels: Pixels) -> Probability:
@@ -184,7 +189,8 @@ def _save(picture: Image.Image, path: Path) -> None:
 class _Record:
     """Records the origin of the masks beside them, so that different masks are never mixed."""
 
-    def __init__(self, request: Request, ensemble: Predictor, inputs: Sequence[Input], kept: int) -> None:
+    def __init__(self, request: Request, ensemble: Predictor, folders: set[str], kept: set[str]) -> None:
+        """``folders`` are those of all images, ``kept`` those of images whose mask is there already."""
         file = request.ensemble
         if file.is_dir():
             file = file / (FILE if (file / FILE).exists() else MANIFEST)
@@ -198,7 +204,7 @@ class _Record:
         if ensemble.refinement:
             self.made_by["refinement"] = as_rows(ensemble.refinement)
         self.file, self.tau, self.classes, self.seen = str(file), ensemble.tau, ensemble.classes, set[str]()
-        self.folders = {str(each.image.resolve().parent) for each in inputs}
+        self.folders = folders
         if self.path.exists():
             before = read_checked(self.path, f"{AGAIN} into another folder")
             made_by = before["made_by"]
@@ -208,7 +214,7 @@ class _Record:
                 raise UserError(f"{request.out}: contains masks of another ensemble or other options; choose another")
             self.seen = set(before["seen"])
             known = set(before.get(FOLDERS, self.folders))  # version 0.2 did not record them
-            if kept and (others := self.folders - known):
+            if others := kept - known:
                 raise UserError(
                     f"{request.out}: contains masks of the same names from images in {', '.join(sorted(known))}, not "
                     f"{', '.join(sorted(others))}; choose another folder"

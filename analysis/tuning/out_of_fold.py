@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from analysis.answer.document import full_config
-from analysis.ensembles.assemble import needs_models
 from analysis.ensembles.ensemble import FlipAveraged, Flips
 from analysis.tuning.trials import HeldOut
 from search.runs.run_tables import RunTables
@@ -82,7 +81,6 @@ class _Source:
             for _ in kept:
                 note()
             return kept
-        needs_models(self.tables.run, self.config)
         network, config, _ = load_network(folder / BEST, str(self.device))
         averaged, batch = FlipAveraged(network, self.tta), min(config.batch_size, len(indices))
         predicted = original_probabilities(averaged, self.data, indices, batch, self.device, lambda: nullcontext())

@@ -172,7 +172,10 @@ def test_masks_of_images_of_the_same_names_from_elsewhere_are_not_kept(analysis,
         (path,) = (elsewhere / folder).glob(f"{first.stem}.*")
         path.rename(path.with_stem("added"))
     assert "1 mask written" in analysis("predict", ensemble, elsewhere, "--out", "masks").stderr, "of another name"
-    assert "0 masks written" in analysis("predict", ensemble, small_folder / "test1", "--out", "masks").stderr
+    both = analysis("predict", ensemble, small_folder / "test1", elsewhere, "--out", "masks")
+    assert "0 masks written to masks, 4 existed already" in both.stderr
+    analysis("predict", ensemble, small_folder / "test1", "--out", "more")
+    assert "1 mask written" in analysis("predict", ensemble, small_folder / "test1", elsewhere, "--out", "more").stderr
 
 
 def test_masks_are_written_into_the_folder_of_an_ensemble_only_on_request(analysis, ensemble, small_folder, tmp_path):
