@@ -15,7 +15,7 @@ from trainable.errors import WrongMachine
 from trainable.printing import say
 
 RETRY_SECONDS = 60.0  # until a node that could not access the runs is checked again
-MAX_FAILED_STARTS = 3  # consecutive workers that fail to start before a node is excluded
+MAX_FAILURES = 3  # consecutive failed starts or full disks of a node before it is excluded for the whole run
 
 PendingCheck = Callable[[], str | None]  # the problem, or "" if there is none; None while the check is running
 StartCheck = Callable[[str], PendingCheck]
@@ -61,7 +61,7 @@ class NodePool:
         self.pending: dict[str, PendingCheck] = {}
         self.excluded_until: dict[str, float] = {}
         self.alive: Mapping[str, NodeInfo] = {}
-        self.failed_starts: Counter[str] = Counter()  # consecutive, by node
+        self.failures: Counter[str] = Counter()  # consecutive failed starts and full disks, by node
         self.reported: set[str] = set()
 
     def machines(self) -> list[Machine]:
@@ -81,9 +81,9 @@ class NodePool:
         return node is None or (node in self.alive and node in self.accepted)
 
     def worker_reported(self, node: str | None) -> None:
-        """Reset the count of failed starts: a fold trial on this node has reported."""
+        """Reset the count of failures: a fold trial on this node has reported."""
         if node is not None:
-            self.failed_starts.pop(node, None)
+            self.failures.pop(node, None)
 
     def worker_failed(self, node: str | None, error: str) -> bool:
         """Count a worker that failed to start; True if the node is to blame, which needs another accepted node."""
@@ -91,18 +91,21 @@ class NodePool:
             return True
         if node is None or not self._others(node):
             return False
-        self.failed_starts[node] += 1
-        if self.failed_starts[node] == MAX_FAILED_STARTS:
-            self._exclude(node, f"{MAX_FAILED_STARTS} workers in a row failed to start; last error: {error}")
-            self.excluded_until[node] = math.inf
+        self.failures[node] += 1
+        if self.failures[node] == MAX_FAILURES:
+            self._exclude(node, f"{MAX_FAILURES} workers in a row failed to start; last error: {error}", math.inf)
         return True
 
     def disk_full(self, node: str | None, problem: str) -> bool:
-        """Exclude a node that has no space for its own copies; True if others can go on with its fold trials."""
+        """Exclude a node that has no space for its own copies; True if others can go on with its fold trials.
+
+        A disk that is full each time the node is tried again, without a report between, is too small.
+        """
         if self.trusts(node) and (node is None or not self._others(node)):
             return False
         if node is not None and self.trusts(node):
-            self._exclude(node, problem)
+            self.failures[node] += 1
+            self._exclude(node, problem, math.inf if self.failures[node] == MAX_FAILURES else RETRY_SECONDS)
         return True
 
     def _others(self, node: str) -> bool:
@@ -134,9 +137,9 @@ class NodePool:
             self.excluded_until.pop(node, None)
             self.accepted.add(node)
 
-    def _exclude(self, node: str, reason: str) -> None:
+    def _exclude(self, node: str, reason: str, seconds: float = RETRY_SECONDS) -> None:
         self.accepted.discard(node)
-        self.excluded_until[node] = self.clock() + RETRY_SECONDS
+        self.excluded_until[node] = self.clock() + seconds
         if node not in self.reported:
             self.reported.add(node)
             say(f"node {self.alive[node].address} ({node[:8]}) is excluded: {reason}")
