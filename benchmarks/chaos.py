@@ -6,7 +6,7 @@ Each search gets faults of one kind, or of all that a cluster of processes can h
 command if it ends early. Its fold trials are scripted, train a network, segment single images, or are pre-trained
 first. Its outcome is compared with that of the same search without faults. Finished searches are saved: if this command
 is interrupted, running it again continues with the remaining ones. It needs the rights of root for namespaces and small
-disks, a C compiler for clocks that jump, and moto for an object store.
+disks, a C compiler for clocks that jump, and moto for an object store. Each search has the commit at which it ran.
 """
 
 import argparse
@@ -161,6 +161,7 @@ def run_with_faults(
     scores = result.pop("scores")
     faults = search.injected + search.scripted
     return {
+        "commit": commit(),
         "kind": kind,
         "victim": victim,
         "scheduler": scheduler,

@@ -14,6 +14,10 @@ class StorageFull(UserError):
     """The storage cannot be written to, so every other job would fail as well."""
 
 
+class CacheFailed(StorageFull):
+    """The cache of this node cannot be written to; other nodes have their own."""
+
+
 class WrongMachine(Exception):
     """This node cannot run the job; nothing was trained, and another node may take it."""
 

@@ -24,7 +24,8 @@ import ray
 from ray import tune
 
 from trainable.data.shipment import Shipment
-from trainable.errors import FoldFailed, StorageFull, UserError, WrongMachine
+from trainable.errors import CacheFailed, FoldFailed, StorageFull, UserError, WrongMachine
+from trainable.storage.atomic_files import cache_folder
 from trainable.storage.object_store import StoreFailed
 from trainable.training.fold_log import note
 
@@ -88,21 +89,24 @@ class FoldTrial(tune.Trainable):
             with self.watchdog.watching():
                 result: Result | None = next(self.reports, None)
         except StorageFull as problem:
-            return self._unwritable(str(problem), local=not isinstance(problem, StoreFailed))
+            return {"storage": str(problem), "local": self._is_local(problem)}
         except (FoldFailed, UserError) as failure:
             # A retry would fail as well; the search decides what happens to the fold.
             reason = failure.reason if isinstance(failure, FoldFailed) else "refused"
             return {"failed": reason, "message": str(failure)}
         except OSError as problem:
-            if problem.errno not in FULL:
+            if problem.errno not in FULL and not _in_cache(problem):
                 raise
             where = problem.filename or self.job["folder"]
-            return self._unwritable(f"{where}: cannot be written ({problem.strerror})", local=True)
+            return {"storage": f"{where}: cannot be written ({problem.strerror})", "local": self._is_local(problem)}
         return {"ended": True} if result is None else result
 
-    def _unwritable(self, problem: str, local: bool) -> Result:
-        """A problem of storage: of this node alone if the run is elsewhere, in an object store."""
-        return {"storage": problem, "local": local and "store" in self.job}
+    def _is_local(self, problem: StorageFull | OSError) -> bool:
+        """Whether only this node has the problem: with its cache, or with its copies of a run in an object store."""
+        if isinstance(problem, StoreFailed):
+            return False
+        of_cache = _in_cache(problem) if isinstance(problem, OSError) else isinstance(problem, CacheFailed)
+        return of_cache or "store" in self.job
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -130,6 +134,10 @@ class FoldTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """The fold's folder is the checkpoint."""
+
+
+def _in_cache(problem: OSError) -> bool:
+    return isinstance(problem.filename, str) and Path(problem.filename).is_relative_to(cache_folder())
 
 
 class Watchdog:

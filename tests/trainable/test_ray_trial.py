@@ -1,5 +1,6 @@
 """The worker between jobs and on a shared GPU; the engine has tests of its own."""
 
+import errno
 import gc
 from functools import partialmethod
 from hashlib import sha256
@@ -70,6 +71,38 @@ def test_a_node_that_does_not_see_a_file_of_weights_fetches_it(job, small_folder
     trial.cleanup()
     assert f"starts from w.pt, sha256 {file.hash}" in (tmp_path / "sent/log.txt").read_text()
     assert [path.read_bytes() for path in (tmp_path / "cache/files").glob(file.hash)] == [content]
+
+
+def test_a_cache_that_cannot_be_written_is_a_problem_of_the_node_and_not_of_the_config(
+    job, worker, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "file/cache"))
+    trial = worker(job("first"))
+    result = unpacked(trial.step())
+    trial.cleanup()
+    assert "failed" not in result and result["local"]
+    problem = "the cache of decoded images cannot be written (Not a directory)"
+    assert result["storage"] == f"{tmp_path}/file/cache: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("error", "path", "local"),
+    [("ENOSPC", "cache/x", True), ("EIO", "cache/x", True), ("ENOSPC", "run/last.pt", False)],
+)
+def test_a_file_that_cannot_be_written_is_a_problem_of_the_node_if_it_is_in_the_cache(
+    job, worker, tmp_path, monkeypatch, error, path, local
+):
+    monkeypatch.setenv("SCRIBBLE_SEARCH_CACHE", str(tmp_path / "cache"))
+    trial = worker(job("first"))
+
+    def full():
+        raise OSError(getattr(errno, error), "reason", str(tmp_path / path))
+        yield
+
+    trial.reports = full()
+    problem = f"{tmp_path / path}: cannot be written (reason)"
+    assert unpacked(trial.step()) == {"storage": problem, "local": local, "node": None}
 
 
 def trainings():

@@ -28,7 +28,7 @@ from trainable.data.labelled import MASKS, SCRIBBLES, Labelled
 from trainable.data.packed_labels import pack
 from trainable.data.reading import is_grey, read_image, read_mask, read_scribble
 from trainable.data.task import Task
-from trainable.errors import UserError
+from trainable.errors import CacheFailed
 from trainable.printing import Progress
 from trainable.storage.atomic_files import cache_folder
 
@@ -118,7 +118,7 @@ def _opened(files: Split, size: tuple[int, int] | str, cache: Path | None, progr
                 _build(entry, files, content, (width, height), progress)
                 opened = _open(entry, files, content, (width, height))
     if opened is None:
-        raise UserError(f"{entry}: is damaged right after it was built; check the disk")
+        raise CacheFailed(f"{entry}: is damaged right after it was built; check the disk")
     return opened
 
 
@@ -148,7 +148,7 @@ def _open(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Dat
 def _reopen(entry: Path, files: Split, content: str, size: tuple[int, int]) -> Data:
     data = _open(entry, files, content, size)
     if data is None:
-        raise UserError(f"{entry}: this cache of decoded images is gone or damaged; start again to rebuild it")
+        raise CacheFailed(f"{entry}: this cache of decoded images is gone or damaged; start again to rebuild it")
     return data
 
 
@@ -193,7 +193,7 @@ def _build(entry: Path, files: Split, content: str, size: tuple[int, int], progr
         with suppress(OSError):  # without working locks, another process may have built the same entry
             building.rename(entry)
     except OSError as error:
-        raise UserError(
+        raise CacheFailed(
             f"{entry.parent}: the cache of decoded images cannot be written ({error.strerror or error})"
         ) from None
     finally:
@@ -241,7 +241,7 @@ def _reserve(folder: Path, needed: int) -> None:
     """Check the free space first: running out of it in a memory map kills the process."""
     free = shutil.disk_usage(folder).free
     if free < needed * 1.05:
-        raise UserError(
+        raise CacheFailed(
             f"{folder.parent}: the cache needs {needed / 1e6:.0f} MB, the disk has {free / 1e6:.0f} MB left"
         )
 
@@ -261,7 +261,7 @@ def _lock(entry: Path) -> Iterator[None]:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(entry.with_name(f".{entry.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UserError(f"{entry.parent}: the cache of decoded images cannot be written ({error.strerror})") from None
+        raise CacheFailed(f"{entry.parent}: the cache of decoded images cannot be written ({error.strerror})") from None
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -13,7 +13,7 @@ from trainable.config import Plugin
 from trainable.data.dataset import Split, find_splits, images_alone, open_split
 from trainable.data.folds import Folds
 from trainable.data.task import FILE as TASK_FILE
-from trainable.errors import UserError
+from trainable.errors import CacheFailed, UserError
 from trainable.storage.atomic_files import cache_folder
 from trainable.storage.file_locks import locked
 from trainable.storage.shared_file import SharedFile
@@ -113,5 +113,7 @@ def _unpack(kept: Path, parts: Iterable[bytes]) -> None:
                 archive.extractall(unpacked, filter="data")
         shutil.rmtree(kept, ignore_errors=True)
         unpacked.rename(kept)
+    except OSError as error:
+        raise CacheFailed(f"{kept}: cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)

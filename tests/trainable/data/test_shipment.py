@@ -1,5 +1,6 @@
 """Data on a machine that does not see their folder."""
 
+import errno
 import io
 import tarfile
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 from trainable.data import shipment
 from trainable.data.dataset import find_splits, open_split
 from trainable.data.shipment import Shipment, parts_of
-from trainable.errors import UserError
+from trainable.errors import CacheFailed, UserError
 
 
 @pytest.fixture
@@ -48,6 +49,19 @@ def test_the_images_of_splits_for_pretraining_come_along_without_labels(elsewher
     assert set(find_splits(sent(plain))) == {"train"}
     splits = find_splits(sent(wanted))
     assert len(splits["test1"].images) == 3 and not splits["test1"].scribbles, "though the node has the training split"
+
+
+def test_a_disk_that_is_full_while_the_data_arrive_is_a_problem_of_the_cache(
+    elsewhere, small_folder, small_folds, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    sent = Shipment(small_folds, elsewhere / "not here", "train", lambda: parts_of(open_split(small_folder)))
+    with pytest.raises(CacheFailed, match=r"cannot be written \(No space left on device\)"):
+        sent.place()
+    assert not [path for path in (elsewhere / "cache/data").iterdir() if path.is_dir()]
 
 
 def test_nothing_is_fetched_if_the_folder_is_visible(elsewhere, small_folder, small_folds):
