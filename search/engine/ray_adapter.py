@@ -160,9 +160,7 @@ class VerdictScheduler(FIFOScheduler):
         trials = tune_controller.get_live_trials()
         pending = {trial.trial_id: trial for trial in trials if trial.status == Trial.PENDING}
         for trial_id in [trial_id for trial_id in pending if self.feed.requeue_stranded(trial_id)]:
-            stranded = pending.pop(trial_id)
-            stranded.init_local_path()  # without which Tune makes no results of it
-            tune_controller.stop_trial(stranded)
+            _stop_pending(tune_controller, pending.pop(trial_id))
         return next((pending[trial_id] for trial_id in reversed(self.feed.jobs) if trial_id in pending), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Any) -> str:
@@ -186,6 +184,16 @@ class VerdictScheduler(FIFOScheduler):
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self.feed.trial_ended(trial.trial_id)
+
+
+def _stop_pending(tune_controller: Any, trial: Any) -> None:
+    """Stop a trial that has no actor yet."""
+    trial.init_local_path()  # without which Tune makes no results of it
+    tune_controller.stop_trial(trial)
+    # Tune still expects the trial to start, and keeps idle actors for it whose resources others may be waiting for.
+    controller = tune_controller._tune_controller
+    if trial in controller._staged_trials:
+        controller._unstage_trial_with_resources(trial)
 
 
 class FailureCallback(tune.Callback):

@@ -69,7 +69,8 @@ def test_a_free_actor_takes_the_newest_pending_job():
     states = {"a": "PENDING", "b": "RUNNING", "c": "PENDING", "stranded": "PENDING"}
     live = [SimpleNamespace(trial_id=k, status=v, init_local_path=lambda: None) for k, v in states.items()]
     stopped = []
-    controller = SimpleNamespace(get_live_trials=lambda: live, stop_trial=stopped.append)
+    tune = SimpleNamespace(_staged_trials=[])
+    controller = SimpleNamespace(get_live_trials=lambda: live, stop_trial=stopped.append, _tune_controller=tune)
     for jobs, chosen in {"acb": live[2], "ca": live[0], "b": None, "": None}.items():
         feed = SimpleNamespace(jobs=dict.fromkeys(jobs), requeue_stranded=lambda trial: trial == "stranded")
         assert VerdictScheduler(feed, NodePool()).choose_trial_to_run(controller) is chosen
@@ -77,8 +78,20 @@ def test_a_free_actor_takes_the_newest_pending_job():
 
 
 def test_a_trial_that_can_no_longer_start_does_not_keep_the_run_from_ending(run, monkeypatch, capfd):
-    """Its job is handed out again, but Tune waits for each of its trials that was not stopped."""
+    """Its job is handed out again, but Tune waits for each of its trials that was not stopped, and keeps idle actors
+    for it, which may have the resources that the others need.
+    """
     hand_out, nodes = JobFeed._hand_out, [ray.nodes()[0]["NodeID"]]
+    choose, expected = VerdictScheduler.choose_trial_to_run, {}
+    requeue, waiting = JobFeed.requeue_stranded, iter(range(3))
+
+    def recorded(scheduler, controller):
+        chosen = choose(scheduler, controller)
+        expected.update(controller._tune_controller._actor_cache._max_num_objects)
+        return chosen
+
+    monkeypatch.setattr(VerdictScheduler, "choose_trial_to_run", recorded)
+    monkeypatch.setattr(JobFeed, "requeue_stranded", lambda *of: next(waiting, None) is None and requeue(*of))
 
     def once_on_no_node(feed, trial, job, allotment, exclusive=False):
         return hand_out(feed, trial, job, replace(allotment, avoid=(nodes.pop(),)) if nodes else allotment, exclusive)
@@ -87,6 +100,7 @@ def test_a_trial_that_can_no_longer_start_does_not_keep_the_run_from_ending(run,
     policy, outcome = run([good()])
     assert outcome.reason == "every job is done" and policy.score_table.complete("c0") and not nodes
     assert "FoldTrial" not in capfd.readouterr().out, "Tune says nothing of its trials"
+    assert len(expected) == 2 and not any(expected.values()), "no idle actor is kept for a placement"
 
 
 def test_a_local_ray_has_only_the_processes_that_it_needs(cluster):
