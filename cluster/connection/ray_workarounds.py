@@ -33,13 +33,13 @@ def patched_ray() -> Iterator[None]:
         parameter.RayParams, worker.print_to_stdstream, usage.tag_callbacks = before
 
 
-def keep_node() -> None:
-    """Keep the node of the Ray that was started last until this process ends.
+def keep_node(node: object = None) -> None:
+    """Keep a node until this process ends, by default that of the Ray that was started last.
 
     After a shutdown only an exit handler of Ray refers to it. Since Python 3.13, forked processes of multiprocessing
     begin by removing exit handlers, and destroying the connections of a node in a fork is a segmentation fault.
     """
-    KEPT.append(worker._global_node)
+    KEPT.append(node or worker._global_node)
 
 
 @contextmanager

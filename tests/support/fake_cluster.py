@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.gcs_pb2 import WorkerTableData
 
 from cluster.connection.connect import use_token
-from cluster.connection.ray_workarounds import few_processes
+from cluster.connection.ray_workarounds import few_processes, keep_node
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNS = 0x00020000  # of sched.h: a separate mount namespace
@@ -49,6 +49,7 @@ class FakeCluster:
         self.environment = {**NO_PRESTART, "CUDA_VISIBLE_DEVICES": "0", "RAY_TMPDIR": str(self.folder), **environment}
         with _environment(self.environment), few_processes(dashboard=False), self.forking():
             self.ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **QUIET})
+        keep_node(self.ray.head_node)
         try:
             for _ in range(nodes):
                 self.add()
@@ -73,7 +74,9 @@ class FakeCluster:
     def add_unforked(self, **environment: str) -> Any:
         """Add a node whose processes start as new interpreters, with variables that matter from their beginning."""
         with _environment({**self.environment, **environment}), few_processes(dashboard=False):
-            return self.ray.add_node(**self.cores, **QUIET)
+            node = self.ray.add_node(**self.cores, **QUIET)
+        keep_node(node)
+        return node
 
     def add_without(self, folder: Path, **environment: str) -> Any:
         """Add a node on which this folder is empty, because another file system is mounted there."""

@@ -24,7 +24,7 @@ def address(fork_server):
     from ray._private.authentication.authentication_token_setup import _enable_token_auth
     from ray.cluster_utils import Cluster
 
-    from cluster.connection.ray_workarounds import few_processes
+    from cluster.connection.ray_workarounds import few_processes, keep_node
     from cluster.connection.token import ensure_token
 
     with pytest.MonkeyPatch.context() as environment, few_processes(dashboard=False), fork_server.forking_children():
@@ -38,6 +38,8 @@ def address(fork_server):
             for _ in range(2):
                 nodes.add_node(**small, num_gpus=int(GPUS))
             nodes.wait_for_nodes()
+            for node in nodes.list_all_nodes():
+                keep_node(node)
             ray.shutdown()  # of tests that ran before in this process
             ray.init(nodes.address, log_to_driver=False, logging_level=logging.CRITICAL)
             yield nodes.address

@@ -17,11 +17,13 @@ def nodes(fork_server):
     """Two nodes with different values of an environment variable, which stands for their disks."""
     from ray.cluster_utils import Cluster
 
-    from cluster.connection.ray_workarounds import few_processes
+    from cluster.connection.ray_workarounds import few_processes, keep_node
 
     with few_processes(dashboard=False), fork_server.forking_children():
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         cluster.add_node(num_cpus=1, env_vars={"DISK": "other"})
+    for node in cluster.list_all_nodes():
+        keep_node(node)
     ray.shutdown()  # of tests that ran before in this process
     ray.init(cluster.address, log_to_driver=False)
     yield
