@@ -154,7 +154,7 @@ class StoredStudy:
     ) -> None:
         end = STATES[outcome.state]
         value = outcome.mean if outcome.state == "complete" else next(reversed(outcome.values.values()), None)
-        resumed = state is TrialState.PRUNED and outcome.state == "complete"
+        resumed = state is TrialState.PRUNED and (outcome.state == "complete" or len(outcome.values) > count)
         if trial is None or resumed:
             more = {"intermediate_values": outcome.values, "user_attrs": {CONFIG: config} | _reason(outcome)}
             if outcome.state in ("complete", "pruned"):

@@ -11,6 +11,7 @@ from study_files import open_study
 from search.messages import Entrant, Report
 from search.race.score_table import ScoreTable
 from search.samplers.config_outcome import values_by_step
+from search.samplers.optuna_adapter import StoredStudy
 from trainable.errors import UserError
 
 
@@ -36,6 +37,18 @@ def test_the_study_in_the_storage_shows_states_values_and_reasons(tmp_path):
         else:
             assert config in score_table.failed and "not a number" in trial.user_attrs["reason"]
     assert study.best_trial.user_attrs["config"] == run.policy.answer().winner
+
+
+def test_what_is_shown_at_the_end_does_not_depend_on_how_often_it_was_written(tmp_path, monkeypatch):
+    """A paused config may go on and be paused again, and Optuna's trials cannot be changed after their end."""
+    shown = []
+    for name, note in (("always", StoredStudy.write), ("at the end", lambda study: None)):
+        monkeypatch.setattr(StoredStudy, "note", note)
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, space(sampler=tpe(12)))
+        run.drive()
+        shown.append({each.user_attrs["config"]: (each.state, each.value) for each in run.loaded().trials})
+    assert shown[0] == shown[1]
 
 
 def test_a_metric_to_minimize_is_one_for_the_sampler_and_the_dashboard(tmp_path):
