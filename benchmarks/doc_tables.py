@@ -209,7 +209,7 @@ def faults() -> str:
         f"{every['decided otherwise']} decisions changed, and {every['winner kept']} searches kept their winner."
     )
     lines = [
-        f"{name} | {rows[kind]['faults']} | {max(0.0, rows[kind]['wall s per fault']):.1f} s"
+        f"{name} | {rows[kind]['faults']} | {rows[kind]['wall s per fault']:.1f} s"
         for kind, name in FAULTS.items()
         if kind in rows
     ]

@@ -11,7 +11,7 @@ class UserError(Exception):
 
 
 class StorageFull(UserError):
-    """The storage cannot be written to, so every other job would fail as well."""
+    """The storage cannot be written to, so a retry there would fail as well."""
 
 
 class CacheFailed(StorageFull):

@@ -95,7 +95,7 @@ class FoldTrial(tune.Trainable):
             reason = failure.reason if isinstance(failure, FoldFailed) else "refused"
             return {"failed": reason, "message": str(failure)}
         except OSError as problem:
-            if problem.errno not in FULL and not _in_cache(problem):
+            if problem.errno not in FULL:
                 raise
             where = problem.filename or self.job["folder"]
             return {"storage": f"{where}: cannot be written ({problem.strerror})", "local": self._is_local(problem)}
@@ -105,8 +105,9 @@ class FoldTrial(tune.Trainable):
         """Whether only this node has the problem: with its cache, or with its copies of a run in an object store."""
         if isinstance(problem, StoreFailed):
             return False
-        of_cache = _in_cache(problem) if isinstance(problem, OSError) else isinstance(problem, CacheFailed)
-        return of_cache or "store" in self.job
+        path = problem.filename if isinstance(problem, OSError) else None
+        in_cache = isinstance(path, str) and Path(path).is_relative_to(cache_folder())
+        return in_cache or isinstance(problem, CacheFailed) or "store" in self.job
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -134,10 +135,6 @@ class FoldTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """The fold's folder is the checkpoint."""
-
-
-def _in_cache(problem: OSError) -> bool:
-    return isinstance(problem.filename, str) and Path(problem.filename).is_relative_to(cache_folder())
 
 
 class Watchdog:

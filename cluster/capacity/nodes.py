@@ -15,7 +15,7 @@ from trainable.errors import WrongMachine
 from trainable.printing import say
 
 RETRY_SECONDS = 60.0  # until a node that could not access the runs is checked again
-MAX_FAILURES = 3  # consecutive failed starts or full disks of a node before it is excluded for the whole run
+MAX_FAILED_STARTS = 3  # consecutive workers that fail to start before a node is excluded
 
 PendingCheck = Callable[[], str | None]  # the problem, or "" if there is none; None while the check is running
 StartCheck = Callable[[str], PendingCheck]
@@ -61,7 +61,8 @@ class NodePool:
         self.pending: dict[str, PendingCheck] = {}
         self.excluded_until: dict[str, float] = {}
         self.alive: Mapping[str, NodeInfo] = {}
-        self.failures: Counter[str] = Counter()  # consecutive failed starts and full disks, by node
+        self.failed_starts: Counter[str] = Counter()  # consecutive, by node
+        self.failed_writes: Counter[str] = Counter()  # in this launch, by node
         self.reported: set[str] = set()
 
     def machines(self) -> list[Machine]:
@@ -81,9 +82,9 @@ class NodePool:
         return node is None or (node in self.alive and node in self.accepted)
 
     def worker_reported(self, node: str | None) -> None:
-        """Reset the count of failures: a fold trial on this node has reported."""
+        """Reset the count of failed starts: a fold trial on this node has reported."""
         if node is not None:
-            self.failures.pop(node, None)
+            self.failed_starts.pop(node, None)
 
     def worker_failed(self, node: str | None, error: str) -> bool:
         """Count a worker that failed to start; True if the node is to blame, which needs another accepted node."""
@@ -91,21 +92,21 @@ class NodePool:
             return True
         if node is None or not self._others(node):
             return False
-        self.failures[node] += 1
-        if self.failures[node] == MAX_FAILURES:
-            self._exclude(node, f"{MAX_FAILURES} workers in a row failed to start; last error: {error}", math.inf)
+        self.failed_starts[node] += 1
+        if self.failed_starts[node] == MAX_FAILED_STARTS:
+            self._exclude(node, f"{MAX_FAILED_STARTS} workers in a row failed to start; last error: {error}", math.inf)
         return True
 
-    def disk_full(self, node: str | None, problem: str) -> bool:
-        """Exclude a node that has no space for its own copies; True if others can go on with its fold trials.
+    def write_failed(self, node: str | None, problem: str) -> bool:
+        """Exclude a node that cannot store its cache or its own copies; True if others can go on with its fold trials.
 
-        A disk that is full each time the node is tried again, without a report between, is too small.
+        For twice as long each time: nodes whose disks are too small would otherwise take turns forever.
         """
         if self.trusts(node) and (node is None or not self._others(node)):
             return False
         if node is not None and self.trusts(node):
-            self.failures[node] += 1
-            self._exclude(node, problem, math.inf if self.failures[node] == MAX_FAILURES else RETRY_SECONDS)
+            self._exclude(node, problem, RETRY_SECONDS * 2 ** self.failed_writes[node])
+            self.failed_writes[node] += 1
         return True
 
     def _others(self, node: str) -> bool:

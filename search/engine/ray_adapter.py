@@ -176,7 +176,7 @@ class VerdictScheduler(FIFOScheduler):
     def _of_one_node(self, values: Mapping[str, Any]) -> bool:
         """Whether a problem of storage is that of a node, and others can train."""
         if values.get("local"):
-            return self.nodes.disk_full(values["node"], values["storage"])
+            return self.nodes.write_failed(values["node"], values["storage"])
         return not self.nodes.trusts(values["node"])
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Any) -> None:
