@@ -16,9 +16,7 @@ from hypothesis import HealthCheck, settings
 from small_spaces import CLASS_SPACE, IMAGE_SPACE, SCRIBBLE_SPACE, SMALL_SPACE
 
 # The same examples in each run, and no limits of time, which a busy machine exceeds.
-settings.register_profile(
-    "tests", derandomize=True, max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 os.environ["SCRIBBLE_SEARCH_CACHE"] = ""  # keep tests away from the user's cache
 os.environ["HF_HUB_OFFLINE"] = "1"
